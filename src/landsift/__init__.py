@@ -1,0 +1,1 @@
+"""landsift: from labelled satellite patches to a tested, calibrated land-use classifier."""

@@ -1,0 +1,310 @@
+"""The configuration of a run: typed, frozen, unknown keys refused.
+
+The same nesting serves YAML files, `--set key=value` and Python. Each field says what it means, its
+unit and where its default comes from; "the tutorial" is the two-phase EfficientNet-B0 recipe that
+landsift started from (batch 64, 7 + 10 epochs, label smoothing 0.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from landsift.errors import ConfigError, nearest
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
+
+
+class SplitConfig(_Section):
+    """Who is in train, val and test."""
+
+    kind: Literal["stratified", "column", "group"] = "stratified"
+    """`stratified` by class; `column` takes the table's `split` column; `group` keeps rows of one `group` together."""
+    fractions: tuple[Fraction, Fraction, Fraction] = (0.6, 0.2, 0.2)
+    """Shares of train, val and test; they add up to 1 (the case study's 60/20/20). Not used by `column`."""
+    seed: int = Field(0, ge=0)
+
+    @field_validator("fractions")
+    @classmethod
+    def _add_up(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(value) - 1.0) > 1e-6 or min(value) <= 0:
+            raise ValueError("three shares above 0 that add up to 1 are needed, such as [0.6, 0.2, 0.2]")
+        return value
+
+
+class SyntheticConfig(_Section):
+    """The generated six-class data set (forest, cropland, urban, water, barren, wetland)."""
+
+    patches: int = Field(1200, ge=6)
+    """How many patches; divided equally, so rounded down to a multiple of six."""
+    size: int = Field(64, ge=8, le=4096)
+    """Height and width in pixels."""
+    difficulty: Fraction = 0.5
+    """0: pure class signatures; 1: signatures mixed so far that classes overlap."""
+    seed: int = Field(0, ge=0)
+
+
+class EuroSATConfig(_Section):
+    """Where the original EuroSAT archive comes from (Helber et al. 2019)."""
+
+    base_url: str = "https://madm.dfki.de/files/sentinel"
+    """Folder that holds `EuroSAT.zip`; a mirror serves the same file."""
+    sha256: str | None = None
+    """Expected SHA-256 of the archive; null: the original's published MD5."""
+    root: Path | None = None
+    """A folder to look for unpacked patches in and to download to; null: landsift's own cache folder."""
+
+
+class DataConfig(_Section):
+    """Labelled patches and how they are decoded and divided."""
+
+    source: str = "synthetic"
+    """`synthetic`, `eurosat`, a folder with one folder per class, or a CSV or Parquet table."""
+    budget: int | None = Field(None, ge=2)
+    """How many training labels may be used, stratified and nested; null: all."""
+    patch_size: int | None = Field(None, ge=8, le=4096)
+    """Height and width that patches are stored at, in pixels; null: the most common size of the source."""
+    max_unreadable: Fraction = 0.01
+    """Share of files that may fail to decode before the build stops."""
+    split: SplitConfig = SplitConfig()
+    synthetic: SyntheticConfig = SyntheticConfig()
+    eurosat: EuroSATConfig = EuroSATConfig()
+
+
+class HeadConfig(_Section):
+    """The classifier on the backbone's features."""
+
+    hidden: int | None = Field(256, ge=1)
+    """Width of the layer in dropout → hidden → batch norm → ReLU → half the dropout → classes; null: one linear layer."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3
+
+
+class Normalization(_Section):
+    """Per-band statistics that inputs in [0, 1] are normalised with."""
+
+    mean: tuple[float, ...]
+    std: tuple[Positive, ...]
+
+
+class ModelConfig(_Section):
+    """Backbone, weights and head."""
+
+    backbone: str = "efficientnet_b0"
+    """Any timm model name."""
+    weights: str = "imagenet"
+    """`imagenet` (timm's hub), `none` (random), a `.safetensors` file in timm's layout, or a pretraining directory."""
+    backbone_args: dict[str, Any] = {}
+    """Passed on to `timm.create_model`, such as `{pad_type: same}`."""
+    normalization: Literal["auto"] | Normalization = "auto"
+    """`auto`: what the backbone was trained with; or `{mean: [...], std: [...]}` for inputs in [0, 1]."""
+    head: HeadConfig = HeadConfig()
+
+
+class AugmentConfig(_Section):
+    """Augmentation of training batches on the training device."""
+
+    flips: bool = True
+    """Horizontal and vertical flips and right-angle turns: the eight symmetries of the square, drawn per patch."""
+    crop: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Smallest share of the area that a random crop keeps; null: no crops."""
+    color_jitter: tuple[Fraction, Fraction, Fraction, Annotated[float, Field(ge=0.0, le=0.5)]] = (0.2, 0.2, 0.2, 0.1)
+    """Strength of brightness, contrast, saturation and hue (the tutorial's .2, .2, .2, .1); zeros: off."""
+    mixup: Annotated[float, Field(ge=0.0)] = 0.0
+    """Beta parameter of mixup (Zhang et al. 2018); 0: off."""
+    cutmix: Annotated[float, Field(ge=0.0)] = 0.0
+    """Beta parameter of cutmix (Yun et al. 2019); 0: off. With both on, each batch draws one."""
+
+
+class EarlyStopping(_Section):
+    """Stop a run whose validation loss no longer falls."""
+
+    patience: int = Field(3, ge=1)
+    """Epochs without improvement, counted within a phase."""
+    min_delta: Annotated[float, Field(ge=0.0)] = 0.0
+
+
+class TrainingConfig(_Section):
+    """How the classifier is trained."""
+
+    image_size: int = Field(224, ge=16, le=2048)
+    """Height and width of the network's input in pixels."""
+    batch_size: int = Field(64, ge=2)
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """`auto`: bfloat16 autocast on a GPU that has it, else float32."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    """AdamW's decay, on matrices and kernels only."""
+    gradient_clip: Positive | None = None
+    """Largest gradient norm; null: not clipped."""
+    early_stopping: EarlyStopping | None = None
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    augment: AugmentConfig = AugmentConfig()
+
+
+class TrackingConfig(_Section):
+    """Experiment tracking in Weights & Biases, and the embedding snapshots."""
+
+    wandb: Literal["offline", "online", "disabled"] = "offline"
+    project: str = "landsift"
+    entity: str | None = None
+    tsne_every: int = Field(3, ge=0)
+    """Epochs between t-SNE frames of the validation embeddings; 0: none."""
+    tsne_per_class: int = Field(50, ge=5)
+    """Patches per class in a t-SNE frame."""
+
+
+class ClusterConfig(_Section):
+    """What the stages ask of a Flyte cluster; nothing of it touches a run on one machine."""
+
+    gpu: str = "T4:1"
+    """Flyte's name and number of the training task's GPU; `none` for a CPU node."""
+
+
+class RunConfig(_Section):
+    """Everything that decides what a run does."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    strategy: str | tuple[dict[str, Any], ...] = "two_phase"
+    """A name from the strategy table, or a list of phases."""
+    training: TrainingConfig = TrainingConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    seed: int = Field(0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _strategy_not_empty(self) -> Self:
+        if not self.strategy:
+            raise ValueError("strategy: a name or at least one phase is needed")
+        return self
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
+        """Check nested values; raises ConfigError that names the key and, if it is unknown, the nearest one."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise _as_config_error(error) from None
+
+    @classmethod
+    def load(cls, path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
+        """Read a YAML file (or the defaults) and lay `key=value` overrides over it.
+
+        Raises:
+            ConfigError: the file cannot be read or parsed, or a key or value is wrong.
+        """
+        values = _read_yaml(path) if path else {}
+        for override in overrides:
+            _apply(values, override)
+        return cls.from_dict(values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The complete configuration as plain JSON values."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """The complete configuration as YAML that `load` reads back to an equal one."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+    def replace(self, *overrides: str) -> RunConfig:
+        """A copy with `key=value` overrides laid over it."""
+        values = self.to_dict()
+        for override in overrides:
+            _apply(values, override)
+        return self.from_dict(values)
+
+
+def cache_folder() -> Path:
+    """Where stores, trained stages and downloads are kept: `$LANDSIFT_HOME`, else the user's cache folder."""
+    import platformdirs
+
+    home = os.environ.get("LANDSIFT_HOME")
+    return Path(home).expanduser().absolute() if home else Path(platformdirs.user_cache_dir("landsift"))
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON-serialisable value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"configuration file not found: {path}", "give --config an existing YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read configuration {path}: {error}") from None
+    except yaml.YAMLError as error:
+        where = f" (line {mark.line + 1})" if (mark := getattr(error, "problem_mark", None)) else ""
+        raise ConfigError(f"{path} is not valid YAML{where}", "check indentation and quotes there") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no keys", "a configuration is a mapping such as 'seed: 0'")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(
+            f"--set {override!r} is not of the form key=value", "write it like --set training.image_size=128"
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"the value of --set {key} is not valid YAML: {text}") from None
+    *parents, last = key.strip().split(".")
+    node = values
+    for parent in parents:
+        child = node.get(parent)
+        if not isinstance(child, dict):
+            child = node[parent] = {}
+        node = child
+    node[last] = value
+
+
+def _known_keys(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _known_keys(field.annotation, f"{prefix}{name}.")
+
+
+def _as_config_error(error: ValidationError) -> ConfigError:
+    first = error.errors()[0]
+    names = {"EarlyStopping", "Normalization"}
+    parts = [str(p) for p in first["loc"] if p not in names and not str(p).startswith(("literal[", "tuple["))]
+    key = ".".join(p for p in parts if p not in {"str", "float", "int"})
+    if first["type"] == "extra_forbidden":
+        siblings = list(_known_keys(RunConfig))
+        hint = nearest(key, siblings) or _same_leaf(key, siblings) or f"known here: {_siblings(key, siblings)}"
+        return ConfigError(f"unknown configuration key '{key}'", hint)
+    reason = first["msg"].removeprefix("Value error, ")
+    if key:
+        return ConfigError(f"configuration key '{key}': {reason[0].lower()}{reason[1:]} (got {first['input']!r})")
+    return ConfigError(reason)
+
+
+def _same_leaf(key: str, known: list[str]) -> str:
+    leaf = key.rsplit(".", 1)[-1]
+    return nearest(leaf, {k.rsplit(".", 1)[-1]: k for k in known}) and next(
+        (f"did you mean '{k}'?" for k in known if nearest(leaf, [k.rsplit(".", 1)[-1]])), ""
+    )
+
+
+def _siblings(key: str, known: list[str]) -> str:
+    parent = key.rsplit(".", 1)[0] + "." if "." in key else ""
+    return ", ".join(k for k in known if k.startswith(parent) and "." not in k[len(parent) :])

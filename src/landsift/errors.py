@@ -1,0 +1,51 @@
+"""The errors that landsift shows to people: what happened, to which file or key, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LandsiftError(Exception):
+    """An error a person can act on.
+
+    Args:
+        message: What happened and to which file or key, in one line.
+        hint: What to do next, in one line; may be empty.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class ConfigError(LandsiftError):
+    """A configuration key or value cannot be used."""
+
+
+class DataError(LandsiftError):
+    """The patches, their labels or their split cannot be used."""
+
+
+class ModelError(LandsiftError):
+    """A backbone or its weights cannot be used."""
+
+
+class RunError(LandsiftError):
+    """A run directory cannot be read or written."""
+
+
+class TrackingError(LandsiftError):
+    """Experiment tracking cannot start."""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 1) -> str:
+    """Say which known names are close to `name`: "did you mean 'a'?", or "" where none is."""
+    close = get_close_matches(name, list(known), n=count, cutoff=0.6)
+    if not close:
+        return ""
+    return "did you mean " + " or ".join(f"'{c}'" for c in close) + "?"

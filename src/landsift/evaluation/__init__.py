@@ -1,0 +1,1 @@
+"""Figures of a trained classifier: metrics with intervals, calibration, embeddings."""

@@ -1,0 +1,1 @@
+"""Backbones, their weights and blocks, and the classifier on top."""

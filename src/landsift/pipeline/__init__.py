@@ -1,0 +1,1 @@
+"""Flyte: task environments, cache policy, tasks and their submission."""

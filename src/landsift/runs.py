@@ -1,0 +1,176 @@
+"""The run directory: all there is to know about one training, read and written here alone.
+
+    RUN/
+      config.yaml  manifest.json  metrics.json  evaluation.json
+      predictions.parquet  embeddings.parquet  checkpoints/  model/  report.html
+
+Files appear whole or not at all: they are written beside their place, then renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landsift.config import RunConfig
+from landsift.errors import RunError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONFIG = "config.yaml"
+MANIFEST = "manifest.json"
+METRICS = "metrics.json"
+EVALUATION = "evaluation.json"
+PREDICTIONS = "predictions.parquet"
+EMBEDDINGS = "embeddings.parquet"
+CHECKPOINTS = "checkpoints"
+MODEL = "model"
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run directory; every attribute reads its file when it is first asked for.
+
+    Raises:
+        RunError: (on access) the file is missing or cannot be parsed.
+    """
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Open a run directory; raises RunError if `path` is not one."""
+        path = Path(path)
+        if not path.is_dir():
+            raise RunError(f"no run directory at {path}", "give the folder that `landsift run --out` wrote")
+        if not (path / MANIFEST).is_file():
+            raise RunError(
+                f"{path} is not a run directory: it has no {MANIFEST}",
+                "give the folder that `landsift run --out` wrote",
+            )
+        return cls(path)
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The resolved configuration."""
+        return RunConfig.load(self._file(CONFIG))
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Data fingerprint, versions, hardware, phases, wall seconds per stage, command."""
+        return dict(read_json(self._file(MANIFEST)))
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One row per epoch: epoch, phase, train_loss, val_loss, val_acc, lr_head, lr_backbone, seconds."""
+        return list(read_json(self._file(METRICS)))
+
+    @cached_property
+    def evaluation(self) -> dict[str, Any]:
+        """Figures of the best checkpoint on `test` and `val`."""
+        return dict(read_json(self._file(EVALUATION)))
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row per val and test patch: path, split, label, predicted, p_<class>."""
+        return read_parquet(self._file(PREDICTIONS))
+
+    @cached_property
+    def embeddings(self) -> pd.DataFrame:
+        """The t-SNE frames: epoch, path, label, x, y; empty where none were made."""
+        return read_parquet(self._file(EMBEDDINGS))
+
+    @property
+    def model_dir(self) -> Path:
+        """`model.safetensors` and `model.json`: all that inference needs."""
+        return self.path / MODEL
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The best checkpoints, best first (by the accuracy in their names), without last.ckpt."""
+        files = (self.path / CHECKPOINTS).glob("best-*.ckpt")
+        return sorted(files, key=lambda f: (f.stem.rsplit("-", 1)[-1], f.name), reverse=True)
+
+    def _file(self, name: str) -> Path:
+        file = self.path / name
+        if not file.is_file():
+            raise RunError(f"{file} is missing", "the run directory is incomplete; run `landsift run` again")
+        return file
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it into place.
+
+    Raises:
+        RunError: the folder cannot be written or the disk is full.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(partial)
+        os.replace(partial, path)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}", "check the disk's free space and the folder's rights"
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all."""
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all; numbers must be finite."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table whole or not at all."""
+    write_whole(path, lambda partial: frame.to_parquet(partial, index=False))
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; raises RunError that names the file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {path}: {error}") from None
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a table; raises RunError that names the file."""
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {path}: {error}") from None
+
+
+def check_output(path: Path) -> Path:
+    """Check that `path` can become a run directory and return it absolute.
+
+    Raises:
+        RunError: it is a file, is not empty, or cannot be written.
+    """
+    path = Path(os.path.abspath(path.expanduser()))
+    if path.exists() and not path.is_dir():
+        raise RunError(f"output {path} is a file", "give --out a new folder")
+    if path.is_dir() and any(path.iterdir()):
+        raise RunError(f"output folder {path} is not empty", "give --out a new or empty folder")
+    ancestor = next(p for p in (path, *path.parents) if p.exists())
+    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+        raise RunError(
+            f"output folder {path} cannot be written: no right to write in {ancestor}", "give --out a folder of yours"
+        )
+    return path

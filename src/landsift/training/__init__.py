@@ -1,0 +1,1 @@
+"""Phases, the Lightning module that trains through them, and what one training leaves behind."""
