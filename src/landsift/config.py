@@ -87,7 +87,7 @@ class HeadConfig(_Section):
     """The classifier on the backbone's features."""
 
     hidden: int | None = Field(256, ge=1)
-    """Width of the layer in dropout → hidden → batch norm → ReLU → half the dropout → classes; null: one linear layer."""
+    """Width in dropout → hidden → batch norm → ReLU → half the dropout → classes; null: one linear layer."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3
 
 

@@ -31,6 +31,10 @@ class DataError(LandsiftError):
     """The patches, their labels or their split cannot be used."""
 
 
+class DownloadError(DataError):
+    """A download failed in a way that trying again later may mend."""
+
+
 class ModelError(LandsiftError):
     """A backbone or its weights cannot be used."""
 

@@ -115,6 +115,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(partial)
+        partial.chmod(0o666 & ~_umask())  # some writers make files that only their owner may read
         os.replace(partial, path)
     except OSError as error:
         raise RunError(
@@ -122,6 +123,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         ) from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def write_text(path: Path, text: str) -> None:

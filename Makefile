@@ -1,0 +1,62 @@
+# With nothing but Python 3.11 or newer and make:
+#   make demo     set up and run the main job on generated patches
+#   make test     set up and run the tests
+#   make check    linters, types and tests, as CI runs them
+#   make install  set up only
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+INSTALLED := $(VENV)/.installed
+DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
+
+export DO_NOT_TRACK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint format types lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+install: $(INSTALLED)
+
+# uv comes first and alone, by the hash that the lock file names; everything else through it.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("landsift needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + \
+	  ": set PYTHON=, as in make PYTHON=python3.12 install" if not (3, 11) <= sys.version_info[:2] < (3, 14) else 0)'
+	@echo "Setting up $(VENV) (about 6 GB)"
+	@$(PYTHON) -m venv $(VENV)
+	@awk '/^uv==/ {found = 1} found {print} found && !/\\$$/ {exit}' requirements.lock > $(VENV)/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@$(UV) --require-hashes -r requirements.lock
+	@$(UV) --no-deps --no-build-isolation -e .
+	@touch $(INSTALLED)
+
+demo: install
+	@$(BIN)/landsift run --config configs/demo.yaml --out $(DEMO)
+
+test: install
+	@$(BIN)/python -m pytest
+
+check: lint types test
+
+lint: install
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+
+types: install
+	@$(BIN)/mypy
+
+format: install
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# All extras and dev tools, for every platform and Python, with hashes and without the address of an index.
+lock:
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
+	  --no-header --no-emit-index-url --upgrade pyproject.toml -o requirements.lock
+
+clean:
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

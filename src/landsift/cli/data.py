@@ -1,0 +1,88 @@
+"""`landsift data`: download, synthesize and build patches."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Download, synthesize and build patches.", no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+@app.command()
+def download(
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root", metavar="FOLDER", help="Where to unpack it. Default: landsift's cache folder.", show_default=False
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", metavar="URL", help="A mirror's folder that holds EuroSAT.zip.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Download and unpack EuroSAT; what is there already is kept."""
+    from landsift.cli.results import print_result
+    from landsift.config import RunConfig
+    from landsift.data.eurosat import ensure
+
+    changes = [f"data.eurosat.root={json.dumps(str(root))}"] if root else []
+    changes += [f"data.eurosat.base_url={json.dumps(base_url)}"] if base_url else []
+    folder = ensure(RunConfig.load(None, changes).data.eurosat)
+    print_result({"folder": str(folder)}, [str(folder)], as_json=as_json)
+
+
+@app.command(no_args_is_help=True)
+def synthesize(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="A new or empty folder.", show_default=False)
+    ],
+    patches: Annotated[int, typer.Option(help="How many, over six classes.")] = 1200,
+    size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 64,
+    difficulty: Annotated[float, typer.Option(help="0: pure class signatures; 1: classes overlap.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Write generated patches as PNG files, one folder per class."""
+    from landsift.cli.results import print_result
+    from landsift.config import RunConfig
+    from landsift.data.synthetic import write_folder
+
+    values = {"patches": patches, "size": size, "difficulty": difficulty, "seed": seed}
+    config = RunConfig.from_dict({"data": {"synthetic": values}}).data.synthetic
+    count = write_folder(config, out)
+    print_result({"folder": str(out), "patches": count}, [f"{count:,} patches: {out}"], as_json=as_json)
+
+
+@app.command(no_args_is_help=True)
+def build(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="As in `landsift run --data`.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The store to make.", show_default=False)],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change one setting; repeatable.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Decode patches once into a memory-mapped store."""
+    from landsift.cli.results import print_result
+    from landsift.config import RunConfig
+    from landsift.data.store import build_store
+
+    config = RunConfig.load(None, settings or ()).replace(f"data.source={json.dumps(source)}")
+    store = build_store(config.data, out)
+    height, width, bands = store.images.shape[1:]
+    result = {
+        "store": str(store.folder),
+        "patches": len(store),
+        "shape": [height, width, bands],
+        "classes": list(store.classes),
+        "fingerprint": store.fingerprint,
+        "skipped": list(store.skipped),
+    }
+    line = f"{len(store):,} patches of {height} × {width} × {bands} in {len(store.classes)} classes: {store.folder}"
+    print_result(result, [line], as_json=as_json)

@@ -1,0 +1,175 @@
+"""The command line: parses, calls, prints.
+
+Results go to standard output, progress and notices to standard error. Exit status: 0 done, 1 an error that says what
+to do, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from landsift.cli import data as data_commands
+from landsift.errors import LandsiftError
+
+app = typer.Typer(
+    name="landsift",
+    help="From labelled satellite patches to a tested land-use classifier, its report and its predictions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data_commands.app, name="data")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    """From labelled satellite patches to a tested land-use classifier, its report and its predictions."""
+    if version:
+        import landsift
+
+        print(landsift.__version__)
+        raise typer.Exit
+
+
+@app.command(no_args_is_help=True)
+def run(
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="RUN", help="The run directory to make: new or empty.", show_default=False),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="SOURCE",
+            help="synthetic, eurosat, a folder with one folder per class, or a CSV or Parquet table "
+            "(path, label; optional split, group).  Default: data.source of the configuration.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="A YAML configuration.", show_default=False)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", "-s", metavar="KEY=VALUE", help="Change one setting, such as training.image_size=128; repeatable."
+        ),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage, whatever the cache holds.")] = False,
+    remote: Annotated[
+        Path | None,
+        typer.Option("--remote", metavar="FLYTE_CONFIG", help="Submit to the Flyte cluster of this configuration."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a classifier, test it, and leave a run directory with its report.
+
+    Stages whose data, settings and code have not changed come from the cache.
+    """
+    from landsift.cli.results import print_run
+    from landsift.config import RunConfig
+
+    if out is None and remote is None:
+        raise typer.BadParameter("a run on this machine needs --out RUN", param_hint="--out")
+    chosen = RunConfig.load(config, settings or ())
+    if data is not None:
+        chosen = chosen.replace(f"data.source={json.dumps(data)}")
+    from landsift.pipeline import run as pipeline
+
+    if remote is not None:
+        url = pipeline.submit(chosen, remote, cache=not no_cache)
+        print(json.dumps({"url": url}) if as_json else url)
+        return
+    assert out is not None
+    finished = pipeline.run(chosen, out, cache=not no_cache)
+    print_run(finished, as_json=as_json)
+
+
+@app.command(no_args_is_help=True)
+def predict(
+    run: RunArgument,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Image files and folders.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="A .csv or .parquet file to write.", show_default=False)
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Classify image files: one row per patch with path, predicted and p_<class>.
+
+    Only RUN/model is needed.
+    """
+    from landsift.cli.results import print_result
+    from landsift.evaluation.predict import predict_files, table_writer
+
+    write = table_writer(out)
+    table, skipped = predict_files(run, paths)
+    write(table)
+    counts = {str(name): int(n) for name, n in table["predicted"].value_counts().items()}
+    result: dict[str, Any] = {"out": str(out), "patches": len(table), "predicted": counts, "skipped": skipped}
+    lines = [f"{n:>8,}  {name}" for name, n in counts.items()]
+    print_result(result, [f"{len(table):,} patches classified: {out}", *lines], as_json=as_json)
+
+
+@app.command(no_args_is_help=True)
+def report(
+    run: RunArgument,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE.html", help="The page to write.", show_default=False)
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the report page of a run directory again."""
+    from landsift.cli.results import print_result
+    from landsift.reports.pages import report_html
+    from landsift.runs import Run, write_text
+
+    write_text(out, report_html(Run.open(run)))
+    print_result({"report": str(out)}, [str(out)], as_json=as_json)
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `landsift` command."""
+    _log_to_stderr()
+    try:
+        app()
+    except LandsiftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _log_to_stderr() -> None:
+    """Notices of landsift, without prefix; warnings with one."""
+
+    class Line(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            text = record.getMessage()
+            return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Line())
+    logger = logging.getLogger("landsift")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

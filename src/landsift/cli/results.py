@@ -1,0 +1,41 @@
+"""How results are printed: for people, or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from landsift.runs import REPORT, Run
+
+
+def print_result(result: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
+    """Print `result` as JSON, or the `lines` that say the same to a person."""
+    if as_json:
+        print(json.dumps(result, default=str))
+    else:
+        print("\n".join(lines))
+
+
+def print_run(run: Run, *, as_json: bool) -> None:
+    """Print a finished run: the test accuracy with its interval, and where the report is."""
+    test = run.evaluation["test"]
+    low, high = test["intervals"]["accuracy"]
+    stages = run.manifest["stages"]
+    cached = [name for name, stage in stages.items() if stage["cached"]]
+    result = {
+        "run": str(run.path),
+        "report": str(run.path / REPORT),
+        "test": {k: test[k] for k in ("n", "accuracy", "macro_f1", "ece")} | {"accuracy_interval": [low, high]},
+        "val_accuracy": run.evaluation["val"]["accuracy"],
+        "best_epoch": run.evaluation["epoch"],
+        "stages": stages,
+    }
+    lines = [
+        f"test accuracy  {100 * test['accuracy']:.2f} %   (95 % interval {100 * low:.2f} to {100 * high:.2f}, "
+        f"{test['n']:,} patches)",
+        f"macro F1       {test['macro_f1']:.4f}",
+        f"from the cache {', '.join(cached)}" if cached else "",
+        f"report         {run.path / REPORT}",
+    ]
+    print_result(result, [line for line in lines if line], as_json=as_json)

@@ -1,0 +1,182 @@
+"""EuroSAT: 27,000 Sentinel-2 RGB patches of 64 × 64 pixels (10 m each) in ten land-use classes.
+
+Source: Helber, Bischke, Dengel, Borth, "EuroSAT: A Novel Dataset and Deep Learning Benchmark for Land Use
+and Land Cover Classification", IEEE JSTARS 12 (2019). Format: JPEG in `2750/<Class>/<Class>_<n>.jpg`, packed
+in `EuroSAT.zip` (94 MB). There is no official split. MD5 of the archive as torchvision publishes it.
+
+Unpacked patches are found below the root in the original layout, `ROOT/2750/<Class>`, and in torchvision's,
+`ROOT/eurosat/2750/<Class>`; landsift downloads to the latter.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from landsift.config import EuroSATConfig, cache_folder, digest
+from landsift.data.download import ResumingDownloader
+from landsift.data.progress import progress_bar
+from landsift.errors import DataError
+
+CLASSES = (
+    "AnnualCrop",
+    "Forest",
+    "HerbaceousVegetation",
+    "Highway",
+    "Industrial",
+    "Pasture",
+    "PermanentCrop",
+    "Residential",
+    "River",
+    "SeaLake",
+)
+ARCHIVE = "EuroSAT.zip"
+MD5 = "c8fa014336c82ac7804f0398fcb19387"
+_TOP = "2750"
+_UNPACKED = f"eurosat/{_TOP}"
+_RECEIPT = ".landsift.json"
+
+
+def find(config: EuroSATConfig) -> Path | None:
+    """The folder of unpacked class folders, or None."""
+    root = _root(config)
+    candidates = (root / _TOP, root / _UNPACKED, root)
+    return next((c for c in candidates if any((c / name).is_dir() for name in CLASSES)), None)
+
+
+def ensure(config: EuroSATConfig) -> Path:
+    """The folder that holds the class folders, downloaded and unpacked if need be.
+
+    Raises:
+        DataError: the root cannot be written, the download fails, its checksum does not match, or the archive
+            is damaged. A cut download is kept and resumed by the next call; nothing else is left behind.
+    """
+    if folder := find(config):
+        return folder
+    root = _root(config)
+    try:
+        if config.root is not None and not root.parent.is_dir():
+            raise DataError(f"data.eurosat.root: {root.parent} does not exist", "create it, or set another root")
+        root.mkdir(parents=config.root is None, exist_ok=True)
+        with _one_at_a_time(root / ".eurosat.lock"):
+            return find(config) or _unpack(_download(config, root), root)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(
+            f"cannot write {error.filename or root}: {reason}",
+            "set data.eurosat.root to a folder of yours with free space",
+        ) from None
+
+
+def archive_content(config: EuroSATConfig) -> str:
+    """What identifies the archive that `config` asks for."""
+    return f"sha256:{config.sha256.lower()}" if config.sha256 else f"md5:{MD5}"
+
+
+def known_content(config: EuroSATConfig, folder: Path) -> str | None:
+    """What identifies `folder` if it is, untouched, what was unpacked from the archive that `config` asks for.
+
+    So a fingerprint taken before the download holds after it, and later ones need not read 27,000 files.
+    """
+    try:
+        receipt = json.loads((folder / _RECEIPT).read_text(encoding="utf-8"))
+        untouched = receipt["listing"] == _listing(folder)
+        return archive_content(config) if untouched and archive_content(config) in receipt["archive"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _root(config: EuroSATConfig) -> Path:
+    return Path(os.path.abspath(config.root.expanduser())) if config.root else cache_folder() / "downloads"
+
+
+def _download(config: EuroSATConfig, root: Path) -> Path:
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    archives = pooch.create(
+        path=root, base_url=config.base_url.rstrip("/") + "/", registry={ARCHIVE: archive_content(config)}
+    )
+    try:
+        return Path(archives.fetch(ARCHIVE, downloader=ResumingDownloader(root / f"{ARCHIVE}.part")))
+    except ValueError as error:  # pooch's word for a hash that does not match
+        kind = "SHA-256" if config.sha256 else "MD5"
+        given = "data.eurosat.sha256" if config.sha256 else "the published one"
+        if "hash" not in str(error):
+            raise DataError(f"cannot download {ARCHIVE}: {error}", "check data.eurosat.base_url") from None
+        raise DataError(
+            f"{config.base_url}/{ARCHIVE}: its {kind} does not match {given}; the download was dropped",
+            "run again, use another mirror (data.eurosat.base_url), or set data.eurosat.sha256 to the mirror's",
+        ) from None
+
+
+def _unpack(archive: Path, root: Path) -> Path:
+    """Unpack whole or not at all into torchvision's layout."""
+    target = root / _UNPACKED
+    partial = root / f".eurosat.{os.getpid()}.partial"
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = [m for m in file.infolist() if not m.is_dir()]
+            for member in members:
+                _refuse_outside(member, archive)
+            with progress_bar("Unpacking EuroSAT", len(members)) as advance:
+                for member in members:
+                    file.extract(member, partial)
+                    advance(1)
+        if not (partial / _TOP).is_dir():
+            raise DataError(f"{archive} holds no folder {_TOP}", "is it the original EuroSAT archive?")
+        receipt = {"archive": _checksums(archive), "listing": _listing(partial / _TOP)}
+        (partial / _TOP / _RECEIPT).write_text(json.dumps(receipt) + "\n", encoding="utf-8")
+        target.parent.mkdir(exist_ok=True)
+        (partial / _TOP).rename(target)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+        raise DataError(f"{archive} is no zip file that can be unpacked: {error}", "delete it and run again") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _refuse_outside(member: zipfile.ZipInfo, archive: Path) -> None:
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or is_link:
+        raise DataError(
+            f"{archive} was not unpacked: its member {member.filename!r} points outside", "use the original archive"
+        )
+
+
+def _checksums(file: Path) -> list[str]:
+    with file.open("rb") as stream:
+        md5 = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        stream.seek(0)
+        return [f"md5:{md5}", f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"]
+
+
+def _listing(folder: Path) -> str:
+    """Digest of the names, sizes and times of the files below `folder`."""
+    return digest(sorted(_entries(folder)))
+
+
+def _entries(folder: Path) -> Iterator[list[Any]]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name != _RECEIPT:
+                file = Path(parent, name)
+                status = file.stat()
+                yield [file.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns]
+
+
+@contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    """Let one process at a time download and unpack; the others wait and find its result."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

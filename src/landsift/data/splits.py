@@ -1,0 +1,240 @@
+"""Who is in train, val and test, and which training labels a budget buys.
+
+Three kinds: `stratified` by class, `column` (the table says), and `group` (rows of one group stay together).
+Patches with equal pixels never stand on two sides of a split: they move together, or, where the table
+decides, the copies in train give way to those in val and test, and those in val to those in test.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.config import SplitConfig
+from landsift.data.folder import SPLIT_NAMES
+from landsift.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from landsift.data.store import PatchStore
+
+Rows = NDArray[np.int64]
+
+PARTS = ("train", "val", "test")
+_TRIES = 50  # random orders in which groups are dealt before a split by group is given up
+_log = logging.getLogger("landsift")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Row numbers of a store, sorted; no row is in two parts."""
+
+    train: Rows
+    val: Rows
+    test: Rows
+
+
+def make_split(store: PatchStore, split: SplitConfig, budget: int | None = None) -> Split:
+    """Divide a store's patches; the same arguments give the same rows.
+
+    Args:
+        store: The patches.
+        split: Kind, fractions and seed.
+        budget: How many training labels may be used: a stratified subsample of train, every class in it at least
+            once. With the same seed the rows of a smaller budget are among those of a larger one. None: all.
+
+    Raises:
+        DataError: a class is too small for three parts, a part is missing or empty, the `split` or `group` column
+            is missing or incomplete, or the budget is larger than train or smaller than the number of classes.
+    """
+    rng = np.random.default_rng([split.seed, 0])
+    if split.kind == "column":
+        part = _by_column(store)
+    elif split.kind == "group":
+        part = _deal(store, _groups(store), "groups", split.fractions, rng)
+    else:
+        part = _deal(store, _codes(store.index["sha256"]), "distinct patches", split.fractions, rng)
+    train, val, test = (np.flatnonzero(part == p) for p in range(len(PARTS)))
+    if budget is not None:
+        train = _within_budget(train, store.labels, budget, split.seed)
+    return Split(train, val, test)
+
+
+def largest_remainder(total: int, weights: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
+    """Divide `total` into whole shares proportional to `weights` (Hamilton's method; the first of equals gains)."""
+    quotas = np.round(total * np.asarray(weights, dtype=np.float64) / np.sum(weights), 9)
+    shares = np.floor(quotas).astype(np.int64)
+    order = np.argsort(-np.round(quotas - shares, 9), kind="stable")
+    shares[order[: total - shares.sum()]] += 1
+    return shares
+
+
+def part_sizes(count: int, fractions: Sequence[float]) -> NDArray[np.int64]:
+    """Sizes of train, val and test for a class of `count` >= 3 patches: largest remainder, none of them empty."""
+    sizes = largest_remainder(count, fractions)
+    while (sizes == 0).any():
+        sizes[np.argmax(sizes)] -= 1
+        sizes[np.argmin(sizes)] += 1
+    return sizes
+
+
+def nested_order(labels: Rows, seed: int) -> Rows:
+    """An order of rows whose every beginning is stratified, so that budgets nest.
+
+    Each class is shuffled, and its k-th row (from 0) comes at (k + 1/2) / class size: Webster's divisor method,
+    which unlike largest remainders never takes a seat away when the total grows. The first row of every class
+    comes before all second rows.
+
+    Args:
+        labels: int64 [N].
+        seed: Of the shuffles.
+
+    Returns:
+        Positions in `labels`, int64 [N].
+    """
+    rng = np.random.default_rng([seed, 1])
+    keys = np.empty(len(labels))
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        keys[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+        keys[rows[0]] = 0.0
+    return np.lexsort((labels, keys)).astype(np.int64)
+
+
+def _within_budget(train: Rows, labels: Rows, budget: int, seed: int) -> Rows:
+    classes = len(np.unique(labels[train]))
+    if budget > len(train):
+        raise DataError(f"data.budget={budget} is more than the {len(train)} patches in train", "lower it or set null")
+    if budget < classes:
+        raise DataError(f"data.budget={budget} is below one label for each of the {classes} classes", "raise it")
+    return np.sort(train[nested_order(labels[train], seed)[:budget]])
+
+
+def _deal(
+    store: PatchStore, units: Rows, kind: str, fractions: Sequence[float], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The part (0, 1, 2) of each row, such that rows of one unit stay together: int64 [N]."""
+    labels, K = store.labels, len(store.classes)
+    seats = np.zeros((K, len(PARTS)), dtype=np.int64)
+    for c, name in enumerate(store.classes):
+        members = labels == c
+        distinct = len(np.unique(units[members]))
+        if distinct < len(PARTS):
+            raise DataError(
+                f"class '{name}' is too small to split: {distinct} {kind} ({members.sum()} patches), 3 are needed",
+                "add labels to the class, or remove it",
+            )
+        seats[c] = part_sizes(int(members.sum()), fractions)
+    for _ in range(_TRIES):
+        part = _deal_once(labels, units, seats, rng)
+        present = np.bincount(labels * len(PARTS) + part, minlength=seats.size).reshape(seats.shape) > 0
+        if present.all():
+            return part
+    c, p = np.argwhere(~present)[0]
+    raise DataError(
+        f"no split found that keeps {kind} together and has class '{store.classes[c]}' in {PARTS[p]}",
+        "make the groups smaller, add labels to the class, or try another data.split.seed",
+    )
+
+
+def _deal_once(labels: Rows, units: Rows, seats: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Deal units to parts: first those of several rows, largest first, then single rows into the seats left.
+
+    A unit goes where it leaves the smallest sum, over classes and parts, of (filled - seats)² / seats.
+    Without units of several rows, every class gets exactly its seats.
+    """
+    part = np.empty(len(labels), dtype=np.int64)
+    left = seats.astype(np.float64)
+    sizes = np.bincount(units)
+    shuffled = rng.permutation(len(sizes))
+    largest_first = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
+    by_unit = np.argsort(units, kind="stable")
+    start = np.cumsum(sizes) - sizes
+    for unit in largest_first[sizes[largest_first] > 1]:
+        rows = by_unit[start[unit] : start[unit] + sizes[unit]]
+        counts = np.bincount(labels[rows], minlength=len(seats))[:, None]
+        part[rows] = chosen = int(np.argmin((counts * (counts - 2.0 * left) / seats).sum(axis=0)))
+        left[:, chosen] -= counts[:, 0]
+    single = sizes[units] == 1
+    for c in range(len(seats)):
+        rows = rng.permutation(np.flatnonzero(single & (labels == c)))
+        open_seats = np.maximum(left[c], 0.0)
+        if len(rows):
+            part[rows] = np.repeat(np.arange(len(PARTS)), largest_remainder(len(rows), open_seats))
+    return part
+
+
+def _groups(store: PatchStore) -> Rows:
+    """A number per row, equal for rows of one group and for rows with equal pixels, and so on along such chains."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    groups = store.index["group"]
+    if groups.isna().all():
+        raise DataError(
+            "data.split.kind=group needs a table with a column 'group'", "or set data.split.kind=stratified"
+        )
+    if groups.isna().any():
+        first = store.index["path"][groups.isna()].iloc[0]
+        raise DataError(f"{groups.isna().sum()} patches have no group; the first: {first}", "fill the column 'group'")
+    group, content = _codes(groups), _codes(store.index["sha256"])
+    nodes = group.max() + 1 + content.max() + 1
+    links = coo_array((np.ones(len(group)), (group, group.max() + 1 + content)), shape=(nodes, nodes))
+    component: Rows = connected_components(links, directed=False)[1].astype(np.int64)
+    return _codes(component[group])
+
+
+def _by_column(store: PatchStore) -> NDArray[np.int64]:
+    """The part (0, 1, 2) that the table names for each row, -1 for copies that give way: int64 [N]."""
+    values = store.index["split"]
+    if values.isna().all():
+        raise DataError(
+            "data.split.kind=column needs a table with a column 'split'", "or set data.split.kind=stratified"
+        )
+    if values.isna().any():
+        first = store.index["path"][values.isna()].iloc[0]
+        raise DataError(f"{values.isna().sum()} patches have no split; the first: {first}", "fill the column 'split'")
+    number = {}
+    for value in values.unique():
+        name = SPLIT_NAMES.get(value.lower())
+        if name is None:
+            hint = nearest(value.lower(), SPLIT_NAMES) or "use train, val and test"
+            raise DataError(f"the column 'split' has an unknown value '{value}'", hint)
+        number[value] = PARTS.index(name)
+    part = values.map(number).to_numpy(dtype=np.int64)
+    for p, name in enumerate(PARTS):
+        if not (part == p).any():
+            raise DataError(f"the column 'split' has no {name} rows", "train, val and test are all needed")
+
+    content = _codes(store.index["sha256"])
+    last = np.zeros(content.max() + 1, dtype=np.int64)
+    np.maximum.at(last, content, part)
+    gives_way = part < last[content]
+    if gives_way.any():
+        _log.warning(
+            "%d patches are left out: their pixels stand in val or test as well (from train: %d, from val: %d)",
+            gives_way.sum(),
+            (gives_way & (part == 0)).sum(),
+            (gives_way & (part == 1)).sum(),
+        )
+        part[gives_way] = -1
+    for c, class_name in enumerate(store.classes):
+        if not ((part == 0) & (store.labels == c)).any():
+            raise DataError(f"class '{class_name}' has no patches in train", "the column 'split' must give it some")
+    for p, name in enumerate(PARTS):
+        if not (part == p).any():
+            raise DataError(f"no {name} patches remain: all repeat patches of other parts", "change the column 'split'")
+    return part
+
+
+def _codes(values: pd.Series | Rows) -> Rows:
+    """Number distinct values in order of appearance: int64 [N]."""
+    import pandas as pd
+
+    return pd.factorize(values)[0].astype(np.int64)

@@ -1,0 +1,282 @@
+"""The patch store: labelled patches decoded once into a memory-mapped array.
+
+    STORE/
+      images.npy      uint8 [N, H, W, C], sorted by class and path
+      index.parquet   one row per patch: path, label, sha256 (of the decoded pixels), group, split
+      store.json      fingerprint, classes, per-band statistics, what was left out and why
+
+A store is built whole or not at all, in constant memory, and read by every later stage in place of the files.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.config import DataConfig
+from landsift.data.sources import (
+    STORE_FORMAT,
+    Scan,
+    Source,
+    content_fingerprint,
+    fingerprint_of,
+    open_source,
+    scan,
+)
+from landsift.data.writing import Unreadable, write_images
+from landsift.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IMAGES, INDEX, META = "images.npy", "index.parquet", "store.json"
+
+_log = logging.getLogger("landsift")
+
+
+class PatchStore:
+    """Decoded patches on disk; opened with `PatchStore.open`, made with `build_store`.
+
+    Attributes:
+        folder: Where the store lies.
+        images: The patches, uint8 [N, H, W, C], memory-mapped and read-only.
+        classes: Names of the classes; a label is a position in it.
+        mean: Per-band mean of all pixels scaled to [0, 1], C numbers.
+        std: Per-band standard deviation of the same.
+        fingerprint: Of the content and settings the store was built from.
+        skipped: Files that could not be decoded: `{"path", "reason"}` each.
+        info: `source` (its kind), `root` (folder of the files, or None), `resized` (how many patches were), and
+            `duplicates` (how many patches repeat the pixels of an earlier one).
+    """
+
+    def __init__(self, folder: Path, images: NDArray[np.uint8], meta: dict[str, Any]) -> None:
+        self.folder = folder
+        self.images = images
+        self.classes: tuple[str, ...] = tuple(meta["classes"])
+        self.mean: tuple[float, ...] = tuple(meta["mean"])
+        self.std: tuple[float, ...] = tuple(meta["std"])
+        self.fingerprint: str = meta["fingerprint"]
+        self.info: dict[str, Any] = dict(meta["info"])
+        self.skipped: list[dict[str, str]] = [
+            {"path": self._absolute(s["path"]), "reason": s["reason"]} for s in meta["skipped"]
+        ]
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Self:
+        """Open a store in milliseconds.
+
+        Raises:
+            DataError: there is no store at `folder`, or it is damaged or incomplete.
+        """
+        folder = Path(os.path.abspath(Path(folder).expanduser()))
+        if not (folder / META).is_file():
+            kind = "has no " + META if folder.is_dir() else "does not exist"
+            raise DataError(f"no patch store at {folder}: it {kind}", "build it with `landsift data build`")
+        try:
+            meta = json.loads((folder / META).read_text(encoding="utf-8"))
+            if meta["format"] != STORE_FORMAT:
+                raise _damaged(folder, f"format {meta['format']}, this landsift reads {STORE_FORMAT}")
+            images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
+            if list(images.shape) != meta["shape"] or images.dtype != np.uint8:
+                raise _damaged(folder, f"{IMAGES} is not uint8 {meta['shape']}")
+            if (folder / INDEX).stat().st_size != meta["index_bytes"]:
+                raise _damaged(folder, f"{INDEX} has not the size it was written with")
+            return cls(folder, images, meta)
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise _damaged(folder, " ".join(str(error).split()) or type(error).__name__) from None
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """One row per patch: path str, label int64, sha256 str, group str or None, split str or None."""
+        import pandas as pd
+
+        try:
+            frame = pd.read_parquet(self.folder / INDEX)
+        except (OSError, ValueError) as error:
+            raise _damaged(self.folder, " ".join(str(error).split())) from None
+        if len(frame) != len(self):
+            raise _damaged(self.folder, f"{INDEX} has {len(frame)} rows for {len(self)} patches")
+        frame["path"] = [self._absolute(path) for path in frame["path"]]
+        for column in ("group", "split"):
+            values = frame[column].astype(object)
+            frame[column] = values.where(values.notna(), None)
+        return frame
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Position of each patch's class in `classes`: int64 [N]."""
+        return self.index["label"].to_numpy(dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        return f"PatchStore({str(self.folder)!r}: {self.images.shape}, {len(self.classes)} classes)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PatchStore.open, (self.folder,)  # a worker process maps the file, it is not sent the pixels
+
+    def _absolute(self, path: str) -> str:
+        root = self.info["root"]
+        return path if root is None else os.path.join(root, path)
+
+
+def build_store(data: DataConfig, folder: Path) -> PatchStore:
+    """Decode a source into `folder`, or open the store of it that is there already.
+
+    Downloads if need be. Two processes may build the same folder at once: both end with the store that was
+    finished first.
+
+    Args:
+        data: The source and how its patches are decoded.
+        folder: A new or empty folder, or a store built from the same content.
+
+    Raises:
+        DataError: the source cannot be used (its message says why), more than `data.max_unreadable` of its files
+            cannot be decoded, or `folder` cannot be written or holds something else.
+    """
+    folder = Path(os.path.abspath(folder.expanduser()))
+    if (folder / META).exists():
+        return _reopen(data, folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "is not empty and holds no patch store" if folder.is_dir() else "is a file"
+        raise DataError(f"{folder} {what}", "give a new or empty folder for the store")
+
+    source = open_source(data)
+    _check_classes(source)
+    scans = scan(source)
+    unreadable = Unreadable(source, data.max_unreadable)
+    for row, result in enumerate(scans):
+        if result.size is None:
+            unreadable.add(row, result.reason)
+    size = _patch_size(data, scans)
+
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
+        classes = _classes(source, rows)
+        _write_index(partial / INDEX, source, rows, hashes, classes)
+        info = {
+            "source": source.name,
+            "root": str(source.root) if source.root else None,
+            "resized": sum(scans[row].size != size for row in rows),
+            "duplicates": len(hashes) - len(set(hashes)),
+        }
+        meta = {
+            "format": STORE_FORMAT,
+            "fingerprint": fingerprint_of(data, source.name, source.content(scans)),
+            "classes": classes,
+            "shape": written.shape,
+            "mean": written.mean,
+            "std": written.std,
+            "index_bytes": (partial / INDEX).stat().st_size,
+            "skipped": unreadable.files,
+            "info": info,
+        }
+        (partial / META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+        _move(partial, folder)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(
+            f"cannot write the patch store {folder}: {reason}", "check the folder's rights and the disk's free space"
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    store = PatchStore.open(folder)
+    _tell(store, data)
+    return store
+
+
+def _reopen(data: DataConfig, folder: Path) -> PatchStore:
+    store = PatchStore.open(folder)
+    if store.fingerprint != content_fingerprint(data):
+        raise DataError(
+            f"{folder} holds a store of other patches or settings than data.source={data.source} has now",
+            "give a new folder, or delete this one",
+        )
+    return store
+
+
+def _check_classes(source: Source) -> None:
+    classes = sorted({record.label for record in source.records})
+    if len(classes) < 2:
+        where = source.root or source.name
+        raise DataError(f"{where} holds one class only: '{classes[0]}'", "a classifier needs at least two classes")
+
+
+def _patch_size(data: DataConfig, scans: Sequence[Scan]) -> tuple[int, int]:
+    """Height and width to store: the configured one, else the most common, of equally common ones the largest."""
+    if data.patch_size is not None:
+        return data.patch_size, data.patch_size
+    sizes = Counter(result.size for result in scans if result.size is not None)
+    return max(sizes, key=lambda size: (sizes[size], size))
+
+
+def _classes(source: Source, rows: Sequence[int]) -> list[str]:
+    """Names of the classes, sorted; raises DataError if one lost all its files."""
+    found = {source.records[row].label for row in rows}
+    counts = Counter(record.label for record in source.records)
+    for name, count in counts.items():
+        if name not in found:
+            raise DataError(
+                f"class '{name}' is empty: none of its {count} files can be decoded", "repair or remove the class"
+            )
+    return sorted(found)
+
+
+def _write_index(path: Path, source: Source, rows: Sequence[int], hashes: list[str], classes: list[str]) -> None:
+    import pandas as pd
+
+    records = [source.records[row] for row in rows]
+    number = {name: i for i, name in enumerate(classes)}
+    pd.DataFrame(
+        {
+            "path": [r.path for r in records],
+            "label": np.array([number[r.label] for r in records], dtype=np.int64),
+            "sha256": hashes,
+            "group": pd.Series([r.group for r in records], dtype=object),
+            "split": pd.Series([r.split for r in records], dtype=object),
+        }
+    ).to_parquet(path, index=False)
+
+
+def _move(partial: Path, folder: Path) -> None:
+    """Rename into place; whoever comes second leaves the first one's store as it is."""
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not (folder / META).is_file():
+            raise
+
+
+def _tell(store: PatchStore, data: DataConfig) -> None:
+    height, width = store.images.shape[1:3]
+    if store.info["resized"]:
+        _log.info("%d of %d patches were resized to %d × %d pixels", store.info["resized"], len(store), height, width)
+    if store.skipped:
+        first = store.skipped[0]
+        _log.warning(
+            "%d files cannot be decoded and are left out; the first: %s: %s",
+            len(store.skipped),
+            first["path"],
+            first["reason"],
+        )
+    contradictory = store.index.groupby("sha256")["label"].nunique().gt(1).sum()
+    if contradictory:
+        _log.warning("%d images stand in more than one class, pixel for pixel", contradictory)
+
+
+def _damaged(folder: Path, reason: str) -> DataError:
+    return DataError(f"the patch store {folder} is damaged: {reason}", "delete the folder; it is built again")

@@ -1,0 +1,160 @@
+"""Decoding all patches of a source into one .npy file, with exact statistics and the list of what cannot be read."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.data.decode import UnreadableError, quiet_pillow
+from landsift.data.parallel import CHUNK, map_rows
+from landsift.data.progress import progress_bar
+from landsift.data.sources import Scan, Source
+from landsift.errors import DataError
+
+BANDS = 3
+_CHUNK_BYTES = 2**20  # of decoded pixels that a task makes
+
+
+class Decoded(NamedTuple):
+    """A decoded patch with what is worked out in the decoding thread."""
+
+    pixels: NDArray[np.uint8]
+    """[H, W, C]"""
+    sha256: str
+    """Of the pixels: equal for patches that look the same, whatever their files' bytes."""
+    histogram: NDArray[np.int64]
+    """How often each value occurs in each band, [C, 256]."""
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.uint8]) -> Self:
+        """Hash and count a patch [H, W, C]."""
+        pixels = np.ascontiguousarray(pixels)
+        histogram = [np.bincount(pixels[..., band].ravel(), minlength=256) for band in range(pixels.shape[-1])]
+        return cls(pixels, hashlib.sha256(pixels.data).hexdigest(), np.stack(histogram))
+
+
+class PatchWriter:
+    """Writes patches of one shape to a .npy file whose length need not be known beforehand.
+
+    Plain sequential writes need the memory of one patch, where a memory map of the whole array would fill it.
+    Mean and std come from a histogram of whole numbers, so that they are exact for any number of patches.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
+        self._shape = shape
+        self._count = 0
+        self._histogram = np.zeros((shape[-1], 256), dtype=np.int64)
+        self._file = path.open("wb")
+        self._write_header()
+
+    def append(self, patch: Decoded) -> None:
+        """Write the next patch."""
+        self._file.write(patch.pixels.data)
+        self._count += 1
+        self._histogram += patch.histogram
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """[N, H, W, C] so far."""
+        return (self._count, *self._shape)
+
+    @property
+    def mean(self) -> list[float]:
+        """Per-band mean of the pixels scaled to [0, 1]."""
+        return [total / (255 * n) for n, total, _ in self._moments()]
+
+    @property
+    def std(self) -> list[float]:
+        """Per-band standard deviation of the pixels scaled to [0, 1]."""
+        return [math.sqrt(n * squares - total * total) / (255 * n) for n, total, squares in self._moments()]
+
+    def _moments(self) -> Iterator[tuple[int, int, int]]:
+        """Per band: number, sum and sum of squares of the values, as Python's unbounded integers."""
+        for band in self._histogram.tolist():
+            yield sum(band), sum(v * c for v, c in enumerate(band)), sum(v * v * c for v, c in enumerate(band))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is None:
+                end = self._file.tell()
+                self._file.seek(0)
+                self._write_header()  # numpy pads headers so that the first axis may grow in place
+                assert end - self._file.tell() == self._count * math.prod(self._shape)
+
+    def _write_header(self) -> None:
+        header = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+class Unreadable:
+    """Files that are left out; raises DataError as soon as they are more than the limit."""
+
+    def __init__(self, source: Source, limit: float) -> None:
+        self.files: list[dict[str, str]] = []
+        self._source = source
+        self._limit = limit
+
+    def add(self, row: int, reason: str) -> None:
+        """Leave a record out."""
+        total = len(self._source.records)
+        self.files.append({"path": self._source.records[row].path, "reason": reason})
+        if len(self.files) > self._limit * total:
+            first = self.files[0]
+            raise DataError(
+                f"{len(self.files)} of {total} files cannot be decoded, more than data.max_unreadable={self._limit:g} "
+                f"allows; the first: {first['path']}: {first['reason']}",
+                "repair or remove such files, or raise data.max_unreadable",
+            )
+
+
+def write_images(
+    path: Path, source: Source, scans: Sequence[Scan], size: tuple[int, int], unreadable: Unreadable
+) -> tuple[list[int], list[str], PatchWriter]:
+    """Decode in parallel, write in order.
+
+    Args:
+        path: The .npy file to write.
+        source: The patches.
+        scans: Of all records of the source; those without a size are passed over.
+        size: Height and width of the patches written.
+        unreadable: Takes what cannot be decoded.
+
+    Returns:
+        The rows of `source.records` written, the SHA-256 of each one's pixels, and the closed writer.
+    """
+
+    def decode(row: int) -> Decoded | str:
+        try:
+            return Decoded.of(source.pixels(row, size))
+        except UnreadableError as error:
+            return str(error)
+
+    rows, hashes = [], []
+    wanted = [row for row, result in enumerate(scans) if result.size is not None]
+    chunk = min(CHUNK, max(1, _CHUNK_BYTES // (size[0] * size[1] * BANDS)))
+    with (
+        PatchWriter(path, (*size, BANDS)) as writer,
+        quiet_pillow(),
+        progress_bar("Decoding patches", len(wanted)) as advance,
+    ):
+        for row, patch in zip(wanted, map_rows(decode, wanted, chunk), strict=True):
+            if isinstance(patch, str):
+                unreadable.add(row, patch)
+            else:
+                writer.append(patch)
+                rows.append(row)
+                hashes.append(patch.sha256)
+            advance(1)
+    return rows, hashes, writer

@@ -1,0 +1,129 @@
+"""Class probabilities for image files, from a trained model alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.data.decode import IMAGE_SUFFIXES, UnreadableError, decode, image_size, read_bytes
+from landsift.data.progress import progress_bar
+from landsift.errors import DataError, RunError
+from landsift.models.predictor import Predictor, load_model
+from landsift.runs import write_parquet, write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger("landsift")
+
+CHUNK = 256
+"""Files decoded at a time: memory stays that of 256 patches, however many there are."""
+
+Skipped = list[dict[str, str]]
+
+
+def predict_files(model: Path, paths: Iterable[Path]) -> tuple[pd.DataFrame, Skipped]:
+    """Classify image files and the images in folders.
+
+    Args:
+        model: a run directory, or its `model/` folder.
+        paths: JPEG, PNG or TIFF files of any size, and folders that hold some.
+
+    Returns:
+        One row per patch: path, predicted, p_<class> for each class; and the files left out with their reason.
+
+    Raises:
+        DataError: a path does not exist, or no image among them can be read.
+        ModelError: there is no model, or it is damaged.
+    """
+    import pandas as pd
+
+    files = image_files(paths)
+    predictor = load_model(model)
+    tables: list[NDArray[np.float32]] = []
+    kept: list[str] = []
+    skipped: Skipped = []
+    with progress_bar("Classifying", len(files)) as advance, ThreadPoolExecutor() as pool:
+        for start in range(0, len(files), CHUNK):
+            chunk = files[start : start + CHUNK]
+            images: list[NDArray[np.uint8]] = []
+            for file, image in zip(chunk, pool.map(_decoded, chunk), strict=True):
+                if isinstance(image, str):
+                    skipped.append({"path": str(file), "reason": image})
+                else:
+                    images.append(image)
+                    kept.append(str(file))
+            tables.append(_probabilities(predictor, images))
+            advance(len(chunk))
+    for entry in skipped:
+        logger.warning("left out %s: %s", entry["path"], entry["reason"])
+    if not kept:
+        raise DataError(f"none of the {len(files)} images can be read; the first: {skipped[0]['reason']}")
+    probabilities = np.concatenate(tables)
+    table = pd.DataFrame({"path": kept, "predicted": np.asarray(predictor.classes)[probabilities.argmax(axis=1)]})
+    for k, name in enumerate(predictor.classes):
+        table[f"p_{name}"] = probabilities[:, k]
+    return table, skipped
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """The given files, and the images below the given folders in order of their names.
+
+    Raises:
+        DataError: a path does not exist, or a folder holds no image.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            below = [
+                Path(folder) / name
+                for folder, _, names in sorted(os.walk(path))
+                for name in sorted(names)
+                if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+            ]
+            if not below:
+                raise DataError(f"no images in {path}", f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}")
+            files += below
+        elif path.exists():
+            files.append(path)
+        else:
+            raise DataError(f"no such file or folder: {path}")
+    return files
+
+
+def table_writer(out: Path) -> Callable[[pd.DataFrame], None]:
+    """A writer for `out` by its ending, .csv or .parquet; raises RunError at once where it could not be written."""
+    if out.suffix not in {".csv", ".parquet"}:
+        raise RunError(f"--out {out}: the ending must be .csv or .parquet")
+    if not out.absolute().parent.is_dir():
+        raise RunError(f"--out {out}: there is no folder {out.absolute().parent}")
+    if out.suffix == ".parquet":
+        return lambda table: write_parquet(out, table)
+    return lambda table: write_whole(out, lambda partial: table.to_csv(partial, index=False))
+
+
+def _decoded(file: Path) -> NDArray[np.uint8] | str:
+    """uint8 [H, W, 3], or the reason why not."""
+    try:
+        raw = read_bytes(file)
+        return decode(raw, image_size(raw))
+    except UnreadableError as error:
+        return str(error)
+
+
+def _probabilities(predictor: Predictor, images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """float32 [B, K], in the order given; images of one size go through the network together."""
+    out = np.empty((len(images), len(predictor.classes)), dtype=np.float32)
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for i, image in enumerate(images):
+        by_shape.setdefault(image.shape, []).append(i)
+    for members in by_shape.values():
+        out[members] = predictor(np.stack([images[i] for i in members]))
+    return out

@@ -1,0 +1,211 @@
+"""Backbones from timm: made by name, filled with weights, divided into blocks.
+
+A backbone maps images, float [B, C, S, S], to pooled features, float [B, D].
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landsift.config import ModelConfig, Normalization
+from landsift.errors import ModelError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+logger = logging.getLogger("landsift")
+
+OTHER_WEIGHTS = "give model.weights a .safetensors file in timm's layout, a run directory, or 'none' for random weights"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A timm network without its classifier, and the statistics its weights expect.
+
+    Attributes:
+        network: maps float [B, C, S, S] to pooled features float [B, D].
+        normalization: per-band mean and std for inputs in [0, 1], or None where the weights say nothing.
+    """
+
+    network: nn.Module
+    normalization: Normalization | None
+
+    @property
+    def features(self) -> int:
+        """D, the width of the pooled features."""
+        return int(self.network.num_features)  # type: ignore[arg-type]
+
+
+def create_backbone(config: ModelConfig, image_size: int) -> Backbone:
+    """Make the configured backbone and fill it with its weights.
+
+    Args:
+        config: names the backbone, its arguments and its weights.
+        image_size: height and width of the input in pixels, for the networks that must know it (ViT).
+
+    Raises:
+        ModelError: the name is unknown, the arguments do not fit, or the weights cannot be had or do not fit.
+            Random weights are never used in their place.
+    """
+    source = weights_source(config.weights)
+    network = _create(config, image_size, pretrained=source == "imagenet")
+    trained_with = _trained_with(network)
+    if source == "none":
+        return Backbone(network, None)
+    if isinstance(source, Path):
+        file, stored = _weights_file(source)
+        _load_file(network, file, config.backbone)
+        trained_with = stored or trained_with
+    return Backbone(network, trained_with)
+
+
+def weights_source(weights: str) -> str | Path:
+    """What `model.weights` means: "imagenet", "none", or the existing file or folder of that name.
+
+    Raises:
+        ModelError: it is none of these.
+    """
+    if weights in {"imagenet", "none"}:
+        return weights
+    path = Path(weights).expanduser()
+    if path.is_dir() or (path.suffix == ".safetensors" and path.is_file()):
+        return path
+    if path.is_file():
+        raise ModelError(f"model.weights: {path} is not a .safetensors file", OTHER_WEIGHTS)
+    hint = nearest(weights, ["imagenet", "none"]) or OTHER_WEIGHTS
+    raise ModelError(f"model.weights: no such file, folder or name: {weights}", hint)
+
+
+def check_backbone(config: ModelConfig) -> None:
+    """Check the backbone's name and that its weights can be looked for, without making it; raises ModelError."""
+    import timm
+
+    name = config.backbone.split(".")[0]
+    if not timm.is_model(name):
+        known = timm.list_models()
+        hint = nearest(name, known, count=3) or "`timm.list_models()` names the known ones"
+        raise ModelError(f"unknown backbone '{config.backbone}'", hint)
+    if weights_source(config.weights) == "imagenet" and not timm.is_model_pretrained(config.backbone):
+        raise ModelError(f"timm has no pretrained weights for '{config.backbone}'", OTHER_WEIGHTS)
+
+
+def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Module:
+    import timm
+
+    check_backbone(config)
+    arguments = dict(config.backbone_args)
+    if "img_size" not in arguments and _has_fixed_input(config.backbone):
+        arguments["img_size"] = image_size
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its retries are one error here, not ten lines
+    if pretrained:
+        logger.info("loading timm's pretrained weights of %s (downloaded once)", config.backbone)
+    try:
+        network: nn.Module = timm.create_model(config.backbone, pretrained=pretrained, num_classes=0, **arguments)
+    except (TypeError, AssertionError) as error:
+        raise ModelError(f"{config.backbone} does not take backbone_args {config.backbone_args}: {error}") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        if not pretrained:
+            raise ModelError(f"cannot make backbone {config.backbone}: {_one_line(error)}") from None
+        message = f"the pretrained weights of {config.backbone} cannot be fetched: {_one_line(error)}"
+        raise ModelError(message, OTHER_WEIGHTS) from None
+    return network
+
+
+def _has_fixed_input(name: str) -> bool:
+    """Whether timm marks the network's input size as fixed, so that it must be told ours (ViT, Swin)."""
+    import timm
+
+    cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return bool(cfg is not None and cfg.fixed_input_size)
+
+
+def _trained_with(network: nn.Module) -> Normalization | None:
+    cfg: dict[str, Any] = getattr(network, "pretrained_cfg", {})
+    if "mean" not in cfg or "std" not in cfg:
+        return None
+    return Normalization(mean=tuple(cfg["mean"]), std=tuple(cfg["std"]))
+
+
+def _weights_file(source: Path) -> tuple[Path, Normalization | None]:
+    """The file with the weights, and the statistics that its folder's model.json names."""
+    from landsift.runs import MODEL, read_json
+
+    if source.is_file():
+        return source, None
+    for folder in (source, source / MODEL):
+        file, description = folder / "model.safetensors", folder / "model.json"
+        if file.is_file() and description.is_file():
+            stored = read_json(description)
+            return file, Normalization(mean=stored["mean"], std=stored["std"])
+    raise ModelError(f"model.weights: {source} holds no model/model.safetensors with its model.json", OTHER_WEIGHTS)
+
+
+def _load_file(network: nn.Module, file: Path, name: str) -> None:
+    """Load weights in timm's layout, or the backbone of a landsift model; the classifier is left out."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"cannot read weights {file}: {_one_line(error)}", OTHER_WEIGHTS) from None
+    if any(key.startswith("backbone.") for key in tensors):
+        tensors = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
+    wanted = network.state_dict()
+    _interpolate_positions(network, tensors)
+    missing = [k for k in wanted if k not in tensors and not k.endswith("num_batches_tracked")]
+    wrong = [k for k, v in tensors.items() if k in wanted and v.shape != wanted[k].shape]
+    classifier = tuple(_classifier_names(network))
+    foreign = [k for k in tensors if k not in wanted and not k.startswith(classifier)]
+    if missing or wrong or foreign:
+        what = ", ".join(
+            f"{len(keys)} {kind} (such as {keys[0]})"
+            for kind, keys in (("missing", missing), ("of another shape", wrong), ("unknown", foreign))
+            if keys
+        )
+        hint = "are they another network's, or does it need model.backbone_args (such as pad_type: same)?"
+        raise ModelError(f"weights {file} do not fit {name}: tensors {what}", hint)
+    network.load_state_dict({k: v for k, v in tensors.items() if k in wanted}, strict=False)
+
+
+def _classifier_names(network: nn.Module) -> list[str]:
+    cfg: dict[str, Any] = getattr(network, "pretrained_cfg", {})
+    names = cfg.get("classifier") or "classifier"
+    return [f"{n}." for n in ([names] if isinstance(names, str) else names)]
+
+
+def _interpolate_positions(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Resample a ViT's position embedding to the input size at hand (Dosovitskiy et al. 2021), as timm does."""
+    from timm.layers import resample_abs_pos_embed
+
+    embedding = getattr(network, "pos_embed", None)
+    stored = tensors.get("pos_embed")
+    if embedding is None or stored is None or stored.shape == embedding.shape or stored.ndim != embedding.ndim:
+        return
+    grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
+    if grid is None or stored.ndim != 3:
+        return
+    prefix = getattr(network, "num_prefix_tokens", 1)
+    tensors["pos_embed"] = resample_abs_pos_embed(stored, new_size=grid, num_prefix_tokens=prefix)
+
+
+def backbone_blocks(network: Any) -> list[list[str]]:
+    """Names of the backbone's parameters, block by block from stem to last, by timm's `group_matcher`.
+
+    "Coarse" groups are the stages of a CNN and the transformer blocks of a ViT, so that "the last block" means the
+    same for EfficientNet, ResNet, ConvNeXt, MobileNet and ViT. A network without a matcher is one block.
+    """
+    from timm.models import group_parameters
+
+    if not hasattr(network, "group_matcher"):
+        return [[name for name, _ in network.named_parameters()]]
+    groups = group_parameters(network, network.group_matcher(coarse=True))
+    return [groups[key] for key in sorted(groups)]
+
+
+def _one_line(error: BaseException) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()[:200] or type(error).__name__

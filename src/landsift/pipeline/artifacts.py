@@ -1,0 +1,133 @@
+"""The results of stages, kept in the cache folder: written whole, checked before they are used again.
+
+    CACHE/stores/KEY/     a patch store
+    CACHE/trained/KEY/    the files of a run directory, without its report
+
+Each folder holds a `stage.json` beside the result: how long the work took, which run did it, and every file with its
+size, by which a deleted or shortened file is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+from landsift.config import cache_folder
+from landsift.errors import RunError
+
+STAGE = "stage.json"
+STORES = "stores"
+TRAINED = "trained"
+
+
+def place(kind: str, key: str, *, local: bool) -> Path:
+    """Where a stage's result goes: durable on one machine, a scratch folder on a cluster, which keeps it itself."""
+    root = cache_folder() if local else Path(tempfile.mkdtemp(prefix="landsift-"))
+    return root / kind / key
+
+
+@contextmanager
+def building(folder: Path, run: str) -> Iterator[Path]:
+    """Yield a path beside `folder` to build at; on success what is there becomes `folder`, else it is deleted.
+
+    An older `folder` is replaced. The path does not exist yet.
+
+    Args:
+        folder: where the finished result goes.
+        run: name of the Flyte run that does the work.
+
+    Raises:
+        RunError: the cache folder cannot be written.
+    """
+    start = time.monotonic()
+    partial = partial_path(folder)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_left_behind(folder)
+    try:
+        yield partial
+        files = {str(f.relative_to(partial)): f.stat().st_size for f in sorted(partial.rglob("*")) if f.is_file()}
+        stage = {"seconds": round(time.monotonic() - start, 3), "run": run, "files": files}
+        with writing(folder):
+            (partial / STAGE).write_text(json.dumps(stage), encoding="utf-8")
+            _replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with a kept result, such as "it was deleted"; "" if it is whole."""
+    if not folder.is_dir():
+        return "it was deleted"
+    try:
+        files = stage_record(folder)["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"its {STAGE} was deleted or changed"
+    for name, size in files.items():
+        file = folder / name
+        if not file.is_file():
+            return f"its file {name} was deleted"
+        if file.stat().st_size != size:
+            return f"its file {name} was changed"
+    return ""
+
+
+def stage_record(folder: Path) -> dict[str, Any]:
+    """What `building` noted: `seconds` of the work, the `run` that did it, `files` and their sizes in bytes."""
+    return dict(json.loads((folder / STAGE).read_text(encoding="utf-8")))
+
+
+def partial_path(path: Path) -> Path:
+    """A hidden name beside `path`, on the same disk, that says which process writes there."""
+    return path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.partial")
+
+
+def remove_left_behind(path: Path) -> None:
+    """Delete partial folders of `path` that killed processes of this machine left; others may share the disk."""
+    for partial in path.parent.glob(f".{escape(path.name)}.{_machine()}.*.partial"):
+        pid = partial.name.split(".")[-2]
+        if pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's errors while `path` is written into a RunError."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}", "check the disk's free space and the folder's rights"
+        ) from None
+
+
+def _replace(partial: Path, folder: Path) -> None:
+    """Rename `partial` to `folder`; a process that reads the older one keeps its open files."""
+    if folder.exists():
+        old = partial_path(folder.with_name(f"{folder.name}.old"))
+        os.replace(folder, old)
+        shutil.rmtree(old, ignore_errors=True)
+    os.replace(partial, folder)
+
+
+def _machine() -> str:
+    return platform.node().replace(".", "-") or "localhost"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,53 @@
+"""From the stages' results to the run directory: the training's files, this run's manifest, and the report."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from landsift import runs
+from landsift.config import RunConfig
+from landsift.data.store import PatchStore
+from landsift.pipeline.artifacts import STAGE, stage_record, writing
+from landsift.reports.pages import report_html
+
+
+def assemble(folder: Path, store: Path, trained: Path, config: RunConfig, command: list[str] | None, run: str) -> Path:
+    """Fill `folder` with a complete run directory and return it.
+
+    The files are copies: who edits or deletes one of them does not touch the cache.
+
+    Args:
+        folder: where the run directory goes; must not exist.
+        store: the patch store.
+        trained: the training's result.
+        config: this run's configuration; the cached one may differ in what does not touch training.
+        command: the command line, or None.
+        run: name of the Flyte run; a stage whose result another run made was cached.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
+    start = time.monotonic()
+    with writing(folder):
+        shutil.copytree(trained, folder, ignore=shutil.ignore_patterns(STAGE))
+    runs.write_text(folder / runs.CONFIG, config.to_yaml())
+    manifest = runs.read_json(folder / runs.MANIFEST)
+    manifest["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    manifest["command"] = command
+    manifest["data"]["store"] = str(store)
+    manifest["stages"] = {"load_dataset": _stage(store, run), "train_model": _stage(trained, run)}
+    runs.write_json(folder / runs.MANIFEST, manifest)
+    page = report_html(runs.Run.open(folder), PatchStore.open(store))
+    runs.write_text(folder / runs.REPORT, page)
+    manifest["stages"]["create_report"] = {"seconds": round(time.monotonic() - start, 3), "cached": False}
+    runs.write_json(folder / runs.MANIFEST, manifest)
+    return folder
+
+
+def _stage(result: Path, run: str) -> dict[str, Any]:
+    record = stage_record(result)
+    return {"seconds": record["seconds"], "cached": record["run"] != run}

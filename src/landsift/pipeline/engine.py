@@ -1,0 +1,102 @@
+"""Flyte as an engine in this process: its event loop, its database, and its silence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+
+def in_loop(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end in this thread, so that an interrupt reaches the training at once.
+
+    Flyte's own synchronous interface runs tasks in a background thread, which Ctrl+C leaves running. Inside a
+    notebook, whose loop already runs in this thread, another thread it must be.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, work).result()
+    with _plain_interrupts():
+        return asyncio.run(work)
+
+
+@contextlib.contextmanager
+def _plain_interrupts() -> Iterator[None]:
+    """Let Ctrl+C raise KeyboardInterrupt where the code is; asyncio would wait for the task to yield."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:
+        yield
+        return
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def quiet_flyte() -> Any:
+    """Import Flyte without its telemetry and without its hook that prints tracebacks to standard output."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    hook = sys.excepthook
+    import flyte
+
+    sys.excepthook = hook
+    return flyte
+
+
+async def initialise(start: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    """Call one of Flyte's `init` functions, and keep its logging to itself.
+
+    Errors reach people as exceptions, so that Flyte's own lines about them, tracebacks among them, would be noise.
+    """
+    handlers = logging.getLogger().handlers
+    formatters = [handler.formatter for handler in handlers]
+    # Of the root folder, the default, the working folder, would end up in sys.path.
+    await start(*arguments, root_dir=root(), log_level=logging.CRITICAL)
+    for handler, formatter in zip(handlers, formatters, strict=False):
+        handler.setFormatter(formatter)  # Flyte puts run and action before every line of everyone
+    framework = logging.getLogger("flyte")
+    framework.handlers[:] = [logging.NullHandler()]
+    framework.propagate = False
+
+
+def root() -> Path:
+    """The folder that holds the landsift package."""
+    return Path(__file__).parents[2]
+
+
+def keep_database(folder: Path) -> None:
+    """Keep Flyte's cache beside the results it points to.
+
+    Flyte offers no setting for it. Its own choice is a folder beside the next `config.yaml`, be it anyone's, in the
+    working folder, or else `~/.flyte`; there it would outlive the results, and differ from folder to folder.
+    """
+    from flyte._persistence._db import LocalDB
+
+    LocalDB._get_cache_dir = staticmethod(lambda: folder)
+
+
+def close_database() -> None:
+    """Close Flyte's database, so that the next run of this process opens the one of its own cache folder."""
+    from flyte._persistence._db import LocalDB
+
+    LocalDB.close_sync()

@@ -1,0 +1,107 @@
+"""What each stage gets on a cluster: its machine and its image. On one machine none of it is used.
+
+The image holds the libraries of `requirements.lock`, each checked against its hashes; landsift itself travels as a
+code bundle, so that a changed line needs no new image. An installed wheel has no lock beside it: then the image holds
+the versions installed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+import flyte
+
+from landsift.config import ClusterConfig, RunConfig, cache_folder
+from landsift.errors import ConfigError
+
+PACKAGE = Path(__file__).parents[1]
+LOCK = PACKAGE.parents[1] / "requirements.lock"
+
+
+def image() -> flyte.Image:
+    """The image of all stages: the same libraries as here, so that a result does not depend on where it was made."""
+    base = flyte.Image.from_debian_base(name="landsift")
+    if LOCK.is_file():
+        return base.with_requirements(requirements_file(), extra_args="--require-hashes")
+    return base.with_pip_packages(*installed())
+
+
+def requirements_file() -> Path:
+    """Where the image's builder reads the lock: Flyte takes only files that end in .txt, so a copy is named so."""
+    name = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16] if LOCK.is_file() else "none"
+    return cache_folder() / "images" / f"requirements-{name}.txt"
+
+
+def write_requirements() -> None:
+    """Put the copy of the lock in its place; only a submission needs it."""
+    from landsift.runs import write_text
+
+    if LOCK.is_file() and not requirements_file().is_file():
+        write_text(requirements_file(), LOCK.read_text(encoding="utf-8"))
+
+
+def installed() -> list[str]:
+    """Landsift's dependencies, pinned to the versions installed here, such as "numpy==2.3.4"."""
+    from packaging.requirements import Requirement
+
+    try:
+        wanted = [Requirement(line) for line in requires("landsift") or []]
+    except PackageNotFoundError:  # inside a cluster's container, where no image is built
+        return []
+    names = [w.name for w in wanted if w.marker is None or w.marker.evaluate({"extra": ""})]
+    return sorted(f"{name}=={version(name)}" for name in names)
+
+
+def training_resources(cluster: ClusterConfig) -> flyte.Resources:
+    """The training task's machine: `cluster.gpu` and 32 GiB.
+
+    Raises:
+        ConfigError: Flyte knows no such GPU.
+    """
+    if cluster.gpu.strip().lower() == "none":
+        return flyte.Resources(cpu=4, memory="32Gi")
+    try:
+        resources = flyte.Resources(cpu=4, memory="32Gi", gpu=cluster.gpu)  # type: ignore[arg-type,unused-ignore]
+        resources.get_device()
+    except (ValueError, TypeError):
+        raise ConfigError(
+            f"configuration key 'cluster.gpu': Flyte knows no GPU '{cluster.gpu}'",
+            "write type and number such as T4:1, L4:1 or A100:1, or none",
+        ) from None
+    return resources
+
+
+def on_cluster(training: Any, config: RunConfig) -> Any:
+    """The training task with the configured GPU and, where W&B is online, the cluster's secret WANDB_API_KEY."""
+    secrets = [flyte.Secret(key="WANDB_API_KEY", as_env_var="WANDB_API_KEY")]
+    online = config.tracking.wandb == "online"
+    return training.override(resources=training_resources(config.cluster), secrets=secrets if online else None)
+
+
+def bundled_files() -> tuple[str, ...]:
+    """Every file of the landsift package, for the code bundle: lazy imports must find theirs on the cluster."""
+    files = (f for f in sorted(PACKAGE.rglob("*")) if f.is_file() and "__pycache__" not in f.parts)
+    return tuple(os.fspath(f) for f in files)
+
+
+def bundle_version() -> str:
+    """The version that the tasks are submitted under: the content of the bundle."""
+    hashed = hashlib.sha256()
+    for name in bundled_files():
+        hashed.update(os.path.relpath(name, PACKAGE).encode() + b"\0" + Path(name).read_bytes())
+    return hashed.hexdigest()[:16]
+
+
+_IMAGE = image()
+_SMALL = flyte.Resources(cpu=2, memory="4Gi")
+
+DATA = flyte.TaskEnvironment(name="landsift-data", image=_IMAGE, resources=flyte.Resources(cpu=2, memory="2Gi"))
+TRAINING = flyte.TaskEnvironment(name="landsift-training", image=_IMAGE, resources=training_resources(ClusterConfig()))
+REPORT = flyte.TaskEnvironment(name="landsift-report", image=_IMAGE, resources=_SMALL)
+PIPELINE = flyte.TaskEnvironment(
+    name="landsift-pipeline", image=_IMAGE, resources=_SMALL, depends_on=[DATA, TRAINING, REPORT]
+)

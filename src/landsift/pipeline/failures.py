@@ -1,0 +1,57 @@
+"""How errors cross Flyte, which carries a code and a text and loses the exception."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from landsift.errors import DownloadError, RunError, TrackingError
+
+_last: list[Exception] = []
+"""The exception that ended a stage in this process."""
+
+
+@contextmanager
+def carried() -> Iterator[None]:
+    """Around the body of a task: remember the exception, and tell Flyte that trying again will not help.
+
+    A failed download alone may go better the second time, so it is left for Flyte to retry.
+    """
+    import flyte.errors
+
+    try:
+        yield
+    except flyte.errors.BaseRuntimeError:  # a stage's error on its way through the orchestrator
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            error = RunError(f"the disk is full ({error.filename or 'while writing'})", "free some space and run again")
+        _last[:] = [error]
+        if isinstance(error, DownloadError):
+            raise
+        raise flyte.errors.NonRecoverableError(str(error), type(error).__name__) from error
+
+
+def forget() -> None:
+    """Drop what an earlier run left."""
+    _last.clear()
+
+
+def original(error: Exception) -> Exception:
+    """The exception behind one that came out of Flyte: the stage's own, else `error` itself."""
+    if _last:
+        return _last[-1]
+    if code := getattr(error, "code", ""):
+        return _from_wandb(code, error)
+    return error
+
+
+def _from_wandb(code: str, error: Exception) -> Exception:
+    """W&B starts before a task's body runs, so its errors come with their name alone."""
+    import wandb.errors
+
+    if hasattr(wandb.errors, code):
+        reason = " ".join(str(error).split())
+        return TrackingError(f"W&B cannot start: {reason}", "set tracking.wandb=disabled to run without it")
+    return error

@@ -1,0 +1,175 @@
+"""What decides whether a stage runs again: the key of its result.
+
+A key is the SHA-256 of everything a stage's result depends on: the content of the patches, the settings the stage
+reads, the code it runs, the libraries that decide its numbers, and the keys of the stages before it. The key is an
+input of the stage's Flyte task, so that Flyte's cache looks results up by it, and it names the folder that holds the
+result. `docs/decisions/0001-caching.md` says why Flyte's own keys do not suffice.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from landsift.config import DataConfig, RunConfig, digest
+
+STORE_LIBRARIES = ("numpy", "pillow")
+"""Libraries whose version may change a decoded pixel."""
+TRAINING_LIBRARIES = (*STORE_LIBRARIES, "torch", "torchvision", "timm", "lightning", "scikit-learn")
+"""Libraries whose version may change a trained weight, a figure or a t-SNE frame."""
+BUILT_IN_SOURCES = ("synthetic", "eurosat")
+"""Sources that need no file of the user's."""
+
+_TASKS = Path(__file__).with_name("tasks.py")
+
+
+def store_key(data: DataConfig, fingerprint: str) -> str:
+    """Key of the patch store.
+
+    Args:
+        data: the data section; its split and budget divide the store later and are left out.
+        fingerprint: `landsift.data.sources.content_fingerprint(data)`.
+    """
+    return digest(
+        {
+            "stage": "load_dataset",
+            "content": fingerprint,
+            "settings": store_settings(data).model_dump(mode="json"),
+            "code": code_version("load_dataset"),
+            "libraries": _versions(STORE_LIBRARIES),
+        }
+    )
+
+
+def store_settings(data: DataConfig) -> DataConfig:
+    """The settings that shape a store: no split and no budget, a file's or folder's path absolute."""
+    defaults = DataConfig()
+    path = data.source if data.source in BUILT_IN_SOURCES else os.path.abspath(Path(data.source).expanduser())
+    return data.model_copy(update={"split": defaults.split, "budget": defaults.budget, "source": path})
+
+
+def training_key(config: RunConfig, store: str) -> str:
+    """Key of the trained run.
+
+    Where the run is tracked and what it asks of a cluster are left out: they change no weight. The t-SNE settings
+    stay in, because the run directory holds the frames.
+
+    Args:
+        config: the complete configuration.
+        store: the store's key, which stands for the data, and for the code and the libraries that read them.
+
+    Raises:
+        ModelError: `model.weights` names a file or folder that does not exist or cannot be read.
+    """
+    settings = config.to_dict()
+    data = settings.pop("data")
+    settings.pop("cluster")
+    for name in ("wandb", "project", "entity"):
+        settings["tracking"].pop(name)
+    return digest(
+        {
+            "stage": "train_model",
+            "store": store,
+            "settings": settings | {"split": data["split"], "budget": data["budget"]},
+            "weights": weights_fingerprint(config.model.weights),
+            "code": code_version("train_model"),
+            "libraries": _versions(TRAINING_LIBRARIES),
+        }
+    )
+
+
+def weights_fingerprint(weights: str) -> str:
+    """SHA-256 (hex) of a weights file or folder; a name such as `imagenet` stands for itself.
+
+    Raises:
+        ModelError: it is neither a name nor a readable file or folder.
+    """
+    path = Path(weights).expanduser()
+    if weights in {"imagenet", "none"}:
+        return weights
+    if path.is_file():
+        return _file_digest(path)
+    if path.is_dir():
+        # A run directory may serve as weights: of it, the model is read and the rest is not.
+        root = path / "model" if (path / "model").is_dir() else path
+        return digest({str(f.relative_to(root)): _file_digest(f) for f in sorted(root.rglob("*")) if f.is_file()})
+    from landsift.models.backbone import weights_source
+
+    return str(weights_source(weights))  # raises the error that names the alternatives
+
+
+def code_version(task: str) -> str:
+    """SHA-256 (hex) of the code that one task of `tasks.py` runs: its own lines and every module in reach.
+
+    In reach are the landsift modules that the task's function imports in its body, those that they import anywhere,
+    and so on. A task therefore imports all of landsift that it runs inside its body. Not followed: imports for type
+    checkers alone, and `landsift/__init__.py`, which only names what users may import.
+    """
+    text = _TASKS.read_text(encoding="utf-8")
+    functions = {n.name: n for n in ast.parse(text).body if isinstance(n, ast.AsyncFunctionDef)}
+    found: dict[str, str] = {"task": ast.get_source_segment(text, functions[task]) or ""}
+    ahead = _imports(functions[task], "landsift.pipeline.tasks")
+    while ahead:
+        name = ahead.pop()
+        file = _module_file(name)
+        if name in found or file is None:
+            continue
+        code = file.read_bytes()
+        found[name] = hashlib.sha256(code).hexdigest()
+        ahead |= _imports(ast.parse(code), name, is_package=file.name == "__init__.py")
+    return digest(found)
+
+
+def _imports(tree: ast.AST, module: str, *, is_package: bool = False) -> set[str]:
+    """Names of landsift modules, and of their packages, that the code imports anywhere in it."""
+    names: set[str] = set()
+    ahead: list[ast.AST] = [tree]
+    while ahead:
+        node = ahead.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}:
+            ahead.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parts = module.split(".")
+            package = parts[: len(parts) - node.level + is_package] if node.level else []
+            base = ".".join([*package, *filter(None, [node.module])])
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+        ahead.extend(ast.iter_child_nodes(node))
+    inside = {name for name in names if name.startswith("landsift.")}
+    return {".".join(name.split(".")[:n]) for name in inside for n in range(2, name.count(".") + 2)}
+
+
+@cache
+def _module_file(name: str) -> Path | None:
+    """The source of a landsift module; None where the name is a function or class of its module."""
+    package = Path(__file__).parents[1].joinpath(*name.split(".")[1:])
+    for file in (package / "__init__.py", package.with_suffix(".py")):
+        if file.is_file():
+            return file
+    return None
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # installed without metadata, as some distributions do
+            found[name] = None
+    return found
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        from landsift.errors import ModelError
+
+        raise ModelError(f"cannot read weights {path}: {error.strerror}", "check the file and its rights") from None

@@ -1,0 +1,104 @@
+"""Run the pipeline on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from landsift.config import RunConfig, cache_folder
+from landsift.errors import LandsiftError, RunError
+from landsift.pipeline import artifacts, engine, failures, tracking
+from landsift.pipeline.submit import submit as submit
+from landsift.runs import MANIFEST, Run, check_output
+
+
+def run(config: RunConfig, out: Path, *, cache: bool = True, command: Sequence[str] | None = None) -> Run:
+    """Run load_dataset, train_model and create_report on this machine; what did not change comes from the cache.
+
+    Args:
+        config: the complete configuration.
+        out: the run directory to make; absent or empty. It appears when all is done.
+        cache: False runs every stage again.
+        command: the command line, for the manifest.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        LandsiftError: the output, the data, the model or the tracking cannot be used.
+    """
+    out = check_output(Path(out))
+    tracking.check_key(config.tracking)
+    with artifacts.writing(cache_folder()):
+        tracking.prepare()
+    with _output(out) as partial:
+        engine.in_loop(_run_local(config, out.name, partial, cache, command))
+        _put_in_place(partial / "run", out)
+    return Run.open(out)
+
+
+async def _run_local(config: RunConfig, name: str, partial: Path, cache: bool, command: Sequence[str] | None) -> None:
+    """Run the tasks in Flyte's local mode; the run directory comes to be at `partial`/run."""
+    flyte = engine.quiet_flyte()
+    from landsift.pipeline.tasks import landsift_pipeline
+
+    engine.keep_database(cache_folder() / "flyte")
+    await engine.initialise(flyte.init.aio)
+    runner = flyte.with_runcontext(
+        mode="local",
+        custom_context=tracking.context(config, name=name),
+        disable_run_cache=not cache,
+        raw_data_path=str(partial),
+    )
+    # Without this Flyte writes to /tmp/flyte, which belongs to the first user of the machine who ran it.
+    runner._metadata_path = str(partial / "flyte")
+    failures.forget()
+    try:
+        await runner.run.aio(
+            landsift_pipeline, config_json=config.model_dump_json(), command_json=json.dumps(command and [*command])
+        )
+    except Exception as error:  # noqa: BLE001 (whatever it is, its original is raised)
+        original = failures.original(error)
+        if isinstance(original, sqlite3.Error):
+            message = f"cannot use the cache's database {cache_folder() / 'flyte'}: {original}"
+            raise RunError(message, "delete that folder and run again") from None
+        raise original from (None if isinstance(original, LandsiftError) else original.__cause__)
+    finally:
+        failures.forget()
+        engine.close_database()
+
+
+@contextlib.contextmanager
+def _output(out: Path) -> Iterator[Path]:
+    """A folder to work in, on the disk of `out`, which is deleted in the end, as are parents made for nothing."""
+    missing = [p for p in out.parents if not p.exists()]
+    # Where `out` is there already, its parent may be another disk or not be the user's.
+    partial = out / ".partial" if out.is_dir() else artifacts.partial_path(out)
+    try:
+        with artifacts.writing(out):
+            partial.mkdir(parents=True)
+            artifacts.remove_left_behind(out)
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not out.is_dir():
+            for parent in missing:
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
+
+
+def _put_in_place(finished: Path, out: Path) -> None:
+    """Make `finished` the run directory `out`: by one rename, or, into an existing folder, the manifest last."""
+    with artifacts.writing(out):
+        if not out.exists():
+            finished.rename(out)
+            return
+        others = [p for p in out.iterdir() if p != finished.parent]
+        if others:
+            raise RunError(f"output folder {out} is no longer empty: {others[0].name}", "give --out a new folder")
+        for path in sorted(finished.iterdir(), key=lambda p: p.name == MANIFEST):
+            path.rename(out / path.name)

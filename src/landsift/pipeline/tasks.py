@@ -1,0 +1,165 @@
+"""The stages as Flyte tasks, and the task that calls them one after the other.
+
+The same tasks run on one machine and on a cluster. On one machine a result is a folder of the cache folder, and the
+`Dir` that names it is a path; on a cluster Flyte uploads and downloads it.
+
+A task imports all of landsift that it runs inside its body: `keys.code_version` reads those imports.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+import flyte
+from flyte.io import Dir
+from flyteplugins.wandb import wandb_init
+
+from landsift.pipeline import environments
+
+if TYPE_CHECKING:
+    from landsift.config import RunConfig
+
+logger = logging.getLogger("landsift")
+
+
+@environments.DATA.task(cache=flyte.Cache("auto", ignored_inputs=("data_json", "run")), retries=2)
+async def load_dataset(key: str, again: str, data_json: str, run: str) -> Dir:
+    """Decode the patches into a store.
+
+    Args:
+        key: `keys.store_key`: stands for all that decides the result, so Flyte's cache looks at nothing else.
+        again: another value runs the stage although its result is in the cache.
+        data_json: the data section.
+        run: name of the run, which the result notes.
+
+    Returns:
+        The store's folder.
+    """
+    from landsift.config import DataConfig
+    from landsift.data.store import build_store
+    from landsift.pipeline import artifacts, failures, transfer
+
+    with failures.carried():
+        folder = artifacts.place(artifacts.STORES, key, local=transfer.is_local())
+        with artifacts.building(folder, run) as partial:
+            build_store(DataConfig.model_validate_json(data_json), partial)
+        return await Dir.from_local(str(folder))
+
+
+@wandb_init
+@environments.TRAINING.task(cache=flyte.Cache("auto", ignored_inputs=("store", "config_json", "run")))
+async def train_model(key: str, again: str, store: Dir, config_json: str, run: str) -> Dir:
+    """Train, evaluate, and keep everything: the model leaves the task with its checkpoints and figures.
+
+    Args:
+        key: `keys.training_key`.
+        again: as in `load_dataset`.
+        store: what `load_dataset` returned.
+        config_json: the complete configuration.
+        run: name of the run.
+
+    Returns:
+        A folder with all files of a run directory but the report.
+    """
+    from landsift.config import RunConfig
+    from landsift.data.store import PatchStore
+    from landsift.pipeline import artifacts, failures, tracking, transfer
+    from landsift.training.fit import train
+
+    with failures.carried():
+        config = RunConfig.model_validate_json(config_json)
+        patches = PatchStore.open(await transfer.fetch(store))
+        folder = artifacts.place(artifacts.TRAINED, key, local=transfer.is_local())
+        experiment = tracking.current_run(config.tracking)
+        with artifacts.building(folder, run) as partial:
+            train(config, patches, partial, experiment)
+        tracking.say_where(experiment, config.tracking)
+        return await Dir.from_local(str(folder))
+
+
+@environments.REPORT.task(report=True, cache="disable")
+async def create_report(store: Dir, trained: Dir, config_json: str, command_json: str, run: str) -> Dir:
+    """Put the run directory together and write its report; never cached, because both tell of this very run.
+
+    Args:
+        store: what `load_dataset` returned.
+        trained: what `train_model` returned.
+        config_json: the complete configuration.
+        command_json: the command line as a list, or null.
+        run: name of the run.
+
+    Returns:
+        The complete run directory.
+    """
+    import html
+    import json
+
+    from landsift.config import RunConfig
+    from landsift.pipeline import assembly, failures, transfer
+
+    with failures.carried():
+        folder = assembly.assemble(
+            transfer.output_folder(),
+            await transfer.fetch(store),
+            await transfer.fetch(trained),
+            RunConfig.model_validate_json(config_json),
+            json.loads(command_json),
+            run,
+        )
+        page = html.escape((folder / "report.html").read_text(encoding="utf-8"))
+        # Flyte puts what it is given into a <div>; a frame keeps the page's styles and scripts to itself.
+        frame = f'<iframe srcdoc="{page}" style="width:100%;height:95vh;border:0"></iframe>'
+        await flyte.report.replace.aio(frame, do_flush=True)
+        return await Dir.from_local(str(folder))
+
+
+@environments.PIPELINE.task
+async def landsift_pipeline(config_json: str, command_json: str) -> Dir:
+    """Call the stages one after the other; returns the complete run directory."""
+    from landsift.config import RunConfig
+    from landsift.data.sources import content_fingerprint
+    from landsift.pipeline import artifacts, failures, keys, transfer
+
+    with failures.carried():
+        config = RunConfig.model_validate_json(config_json)
+        run = flyte.ctx().action.run_name or ""
+        local = transfer.is_local()
+        store_key = keys.store_key(config.data, content_fingerprint(config.data))
+        training_key = keys.training_key(config, store_key)
+        if local and not artifacts.place(artifacts.TRAINED, training_key, local=True).is_dir():
+            _check_training(config)
+        data_json = keys.store_settings(config.data).model_dump_json()
+        store = await _stage(load_dataset, "the patch store", key=store_key, data_json=data_json)
+        training = train_model if local else environments.on_cluster(train_model, config)
+        trained = await _stage(training, "the trained model", key=training_key, store=store, config_json=config_json)
+        return await create_report(
+            store=store, trained=trained, config_json=config_json, command_json=command_json, run=run
+        )
+
+
+def _check_training(config: RunConfig) -> None:
+    """Refuse a training that cannot start before any data is decoded for it; imports timm and torch."""
+    from landsift.models.backbone import check_backbone
+    from landsift.training.phases import resolve_strategy
+
+    resolve_strategy(config.strategy)
+    check_backbone(config.model)
+
+
+async def _stage(task: Any, what: str, **inputs: object) -> Dir:
+    """Call a stage; on one machine, say what came from the cache, and run it again where that is damaged."""
+    from landsift.pipeline import artifacts, transfer
+
+    run = flyte.ctx().action.run_name or ""
+    result: Dir = await task(again="", run=run, **inputs)
+    if not transfer.is_local():
+        return result
+    folder = transfer.path_of(result)
+    if damage := artifacts.damage(folder):
+        logger.warning("the cache knows %s of this configuration, but %s; making it again", what, damage)
+        return cast(Dir, await task(again=run, run=run, **inputs))
+    record = artifacts.stage_record(folder)
+    if record["run"] != run:
+        logger.info("%s comes from the cache, where it took %.1f s", what, record["seconds"])
+    return result

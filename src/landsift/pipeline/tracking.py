@@ -1,0 +1,102 @@
+"""Weights & Biases: what is asked of it at submission, and where its files go."""
+
+from __future__ import annotations
+
+import json
+import logging
+import netrc
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from landsift.config import RunConfig, TrackingConfig, cache_folder
+from landsift.errors import TrackingError
+
+logger = logging.getLogger("landsift")
+
+CLOUD = "https://api.wandb.ai"
+
+
+def check_key(tracking: TrackingConfig) -> None:
+    """Check that W&B online has a key to sign in with: `$WANDB_API_KEY`, or what `wandb login` wrote.
+
+    Raises:
+        TrackingError: it has none.
+    """
+    if tracking.wandb != "online" or os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", CLOUD)).netloc
+    if not _netrc_password(host):
+        raise TrackingError(
+            f"tracking.wandb is online, but there is no W&B key for {host}",
+            "run `wandb login`, set WANDB_API_KEY, or use tracking.wandb=offline",
+        )
+
+
+def context(config: RunConfig, *, name: str | None = None, local: bool = True) -> dict[str, str]:
+    """What `@wandb_init` reads from Flyte's context: project, entity, mode, the configuration, the folder.
+
+    On one machine W&B writes to `CACHE/wandb`, not to the folder one happens to stand in.
+    """
+    from flyteplugins.wandb import wandb_config
+
+    tracking = config.tracking
+    extra: dict[str, Any] = {"settings": {"silent": True, "console": "off", "save_code": False}}
+    if local:
+        extra["dir"] = str(folder())
+    wanted = wandb_config(
+        project=_text(tracking.project),
+        entity=_text(tracking.entity),
+        name=_text(name),
+        mode=tracking.wandb,
+        config=config.to_dict(),
+        **extra,
+    )
+    return {str(key): str(value) for key, value in wanted.to_dict().items()}
+
+
+def prepare() -> None:
+    """Make W&B's folder and keep W&B quiet; an environment variable of the user's wins."""
+    folder().mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+
+
+def folder() -> Path:
+    """Where W&B writes on one machine; it adds a folder `wandb` of its own."""
+    return cache_folder() / "tracking"
+
+
+def current_run(tracking: TrackingConfig) -> Any | None:
+    """The W&B run of the running task, or None where tracking is off."""
+    from flyteplugins.wandb import get_wandb_run
+
+    return None if tracking.wandb == "disabled" else get_wandb_run()
+
+
+def say_where(run: Any | None, tracking: TrackingConfig) -> None:
+    """Tell how an offline run gets to W&B."""
+    if run is not None and tracking.wandb == "offline":
+        logger.info("W&B run kept offline; upload it with: wandb sync %s", Path(run.dir).parent)
+
+
+def _text(value: str | None) -> str | None:
+    """A name that comes out of Flyte's context as it went in: what reads as JSON there would turn into a number."""
+    try:
+        json.loads(value or "")
+    except ValueError:
+        return value
+    return json.dumps(value)
+
+
+def _netrc_password(host: str) -> str | None:
+    places = [Path(p) for p in (os.environ.get("NETRC"),) if p] or [Path.home() / ".netrc", Path.home() / "_netrc"]
+    for place in places:
+        try:
+            found = netrc.netrc(place).authenticators(host)
+        except (OSError, netrc.NetrcParseError):
+            continue
+        if found and found[2]:
+            return found[2]
+    return None

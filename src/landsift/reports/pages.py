@@ -1,0 +1,145 @@
+"""The page of a run: one HTML file that works offline, with the answer at the top and everything behind it below.
+
+Plotly's Python package carries one bundle of plotly.js, the full one (4.8 MB minified); it stands in the page once, so
+a page is about 5 MB. A content security policy forbids the page every request. All names and paths are escaped:
+Jinja2 escapes the page's text, and figures are JSON in which `<`, `>` and `&` cannot occur.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from landsift.evaluation.palette import class_colours
+from landsift.reports import facts, figures
+from landsift.reports.thumbnails import confident_mistakes, thumbnails
+from landsift.runs import EMBEDDINGS, Run
+
+if TYPE_CHECKING:
+    import jinja2
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from landsift.data.store import PatchStore
+
+MISTAKES = 24
+"""Thumbnails of wrong predictions at most."""
+PLOT_CONFIG = {
+    "responsive": True,
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
+    "toImageButtonOptions": {"format": "svg"},
+}
+
+
+def report_html(run: Run, store: PatchStore | None = None) -> str:
+    """The report of a run as one self-contained HTML page.
+
+    Args:
+        run: A run directory with at least its manifest, metrics, evaluation and predictions.
+        store: Where thumbnails are read from; None reads the files at the patches' paths where they exist, else
+            the store the run was trained from, else shows a placeholder.
+
+    Returns:
+        HTML of about 5 MB, most of it plotly.js.
+
+    Raises:
+        RunError: a file of the run directory is missing or cannot be parsed.
+    """
+    from plotly.offline import get_plotlyjs
+
+    classes = list(run.evaluation["classes"])
+    embeddings = _embeddings(run)
+    plots = _plots(run, classes, embeddings)
+    mistakes = confident_mistakes(run.predictions, MISTAKES)
+    images = thumbnails(mistakes["path"].tolist(), run, store)
+    test = run.evaluation["test"]
+    return _template().render(
+        **facts.page(run),
+        css=(files(__package__) / "templates" / "style.css").read_text(encoding="utf-8"),
+        plotly_js=get_plotlyjs(),
+        plot_config=json.dumps(PLOT_CONFIG),
+        colours=class_colours(classes),
+        plots={name: _plot(name, *plot) for name, plot in plots.items()},
+        frame_count=0 if embeddings is None else embeddings["epoch"].nunique(),
+        mistakes_total=f"{test['n'] - sum(row[i] for i, row in enumerate(test['confusion'])):,}",
+        mistakes=[
+            {
+                "image": image,
+                "path": row["path"],
+                "name": figures.short_path(row["path"]),
+                "label": row["label"],
+                "predicted": row["predicted"],
+                "probability": facts.percent(row["probability"], 1),
+            }
+            for row, image in zip(mistakes.to_dict("records"), images, strict=True)
+        ],
+    )
+
+
+def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dict[str, tuple[go.Figure, str]]:
+    """The page's figures with what they show in words, by the name of their place in the template."""
+    test = run.evaluation["test"]
+    plots = {
+        "accuracy": (
+            figures.accuracy_figure(run.metrics, run.evaluation.get("epoch")),
+            "Line chart of validation accuracy over epochs",
+        ),
+        "loss": (figures.loss_figure(run.metrics), "Line chart of training and validation loss over epochs"),
+        "learning_rate": (figures.learning_rate_figure(run.metrics), "Line chart of the learning rates, log scale"),
+        "confusion": (figures.confusion_figure(test["confusion"], classes), "Confusion matrix of the test patches"),
+        "classes": (figures.class_figure(test), "Bars of precision, recall and F1 for each class"),
+        "reliability": (
+            figures.reliability_figure(run.predictions),
+            "Reliability curve: probability of the predicted class against the share that is right",
+        ),
+    }
+    if embeddings is not None:
+        plots["embeddings"] = (
+            figures.embedding_figure(embeddings, classes),
+            "t-SNE scatter plots of validation patches, one frame per epoch",
+        )
+    return plots
+
+
+def _embeddings(run: Run) -> pd.DataFrame | None:
+    """The t-SNE frames; None where the run made none."""
+    if not (run.path / EMBEDDINGS).is_file() or run.embeddings.empty:
+        return None
+    return run.embeddings
+
+
+def _plot(name: str, figure: go.Figure, description: str) -> str:
+    """A place for a figure, of the figure's height, and its data as JSON that is safe inside a script."""
+    data = _script_safe(figure.to_plotly_json())
+    return (
+        f'<div class="plot" id="plot-{name}" role="img" aria-label="{description}" '
+        f'style="height:{figure.layout.height}px"></div>\n'
+        f'<script type="application/json" data-figure="plot-{name}">{data}</script>'
+    )
+
+
+def _script_safe(value: Mapping[str, Any]) -> str:
+    from plotly.io.json import to_json_plotly
+
+    text: str = to_json_plotly(value, engine="json")
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+@cache
+def _template() -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("landsift.reports"),
+            lambda name: (files(__package__) / "templates" / name).read_text(encoding="utf-8")
+        ),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("run.html")

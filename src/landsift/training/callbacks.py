@@ -1,0 +1,219 @@
+"""Lightning callbacks: entering phases, the history of epochs, t-SNE frames, early stopping, checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from numpy.typing import NDArray
+
+from landsift.runs import METRICS, write_json
+from landsift.training.module import PatchModule
+from landsift.training.phases import first_epoch, phase_of, total_epochs
+
+logger = logging.getLogger("landsift")
+
+
+class PhaseChange(Callback):
+    """Enters the phase of each epoch: at a change, what trains is set and a fresh optimizer and schedule are built."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Compare the epoch's phase with the present one."""
+        assert isinstance(module, PatchModule)
+        index = phase_of(module.strategy, trainer.current_epoch)
+        if index != module.phase_index:
+            module.enter_phase(index)
+            trainer.strategy.setup_optimizers(trainer)
+        if trainer.current_epoch == first_epoch(module.strategy, index):
+            logger.info(
+                "phase %d of %d, %s: %d epochs, %s parameters train",
+                index + 1,
+                len(module.strategy),
+                module.phase.name,
+                module.phase.epochs,
+                f"{module.trainable_parameters():,}",
+            )
+
+
+class History(Callback):
+    """One row per epoch, with the training loss of that very epoch, in `metrics.json` and in the logger.
+
+    Attributes:
+        rows: epoch, phase, phase_name, train_loss, val_loss, val_acc, lr_head, lr_backbone (the rates that the epoch
+            ended with), seconds.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[dict[str, Any]] = []
+        self._started = 0.0
+        self._rates = (0.0, 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far, for the checkpoint."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The rows of the checkpoint."""
+        self.rows = list(state_dict["rows"])
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._started = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Remember the rates that this step trains with."""
+        assert isinstance(module, PatchModule)
+        self._rates = module.learning_rates()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Log the step's loss and rates, as often as the trainer logs."""
+        if trainer.logger is None or (trainer.global_step - 1) % trainer.log_every_n_steps:
+            return
+        values = {"train_loss_step": float(outputs["loss"]), "lr_head": self._rates[0], "lr_backbone": self._rates[1]}
+        trainer.logger.log_metrics(values | {"epoch": float(trainer.current_epoch)}, step=trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Write the epoch's row; validation has run by now."""
+        assert isinstance(module, PatchModule)
+        metrics = trainer.callback_metrics
+        row = {
+            "epoch": trainer.current_epoch,
+            "phase": module.phase_index + 1,
+            "phase_name": module.phase.name,
+            "train_loss": module.epoch_loss(),
+            "val_loss": float(metrics["val_loss"]),
+            "val_acc": float(metrics["val_acc"]),
+            "lr_head": self._rates[0],
+            "lr_backbone": self._rates[1],
+            "seconds": round(time.perf_counter() - self._started, 3),
+        }
+        self.rows.append(row)
+        write_json(self.folder / METRICS, self.rows)
+        logger.info(
+            "epoch %2d/%d  %s  train loss %.3f  val loss %.3f  val accuracy %.2f %%  %.1f s",
+            row["epoch"] + 1,
+            total_epochs(module.strategy),
+            row["phase_name"],
+            row["train_loss"],
+            row["val_loss"],
+            100 * row["val_acc"],
+            row["seconds"],
+        )
+        if trainer.logger is not None:
+            kept = ("train_loss", "val_loss", "val_acc", "epoch", "phase")
+            trainer.logger.log_metrics({k: float(row[k]) for k in kept}, step=trainer.global_step)
+
+
+class TSNEFrames(Callback):
+    """A t-SNE frame of the validation embeddings every few epochs and after the last, each begun from the one before.
+
+    Args:
+        rows: store rows in the frames, int64 [M], ascending.
+        labels: class indices, int64 [M].
+        classes: names.
+        every: epochs between frames.
+        seed: of t-SNE.
+    """
+
+    def __init__(
+        self, rows: NDArray[np.int64], labels: NDArray[np.int64], classes: tuple[str, ...], every: int, seed: int
+    ) -> None:
+        self.rows = rows
+        self.labels = labels
+        self.classes = classes
+        self.every = every
+        self.seed = seed
+        self.frames: list[tuple[int, NDArray[np.float32]]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The frames so far, for the checkpoint."""
+        return {"frames": [(epoch, torch.from_numpy(frame)) for epoch, frame in self.frames]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The frames of the checkpoint."""
+        self.frames = [(epoch, frame.numpy()) for epoch, frame in state_dict["frames"]]
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Make the frame of this epoch if one is due."""
+        assert isinstance(module, PatchModule)
+        epoch = trainer.current_epoch
+        last = epoch + 1 == trainer.max_epochs or trainer.should_stop
+        if not module.kept_rows or (epoch % self.every and not last):
+            return
+        from landsift.evaluation.embeddings import tsne_frame
+
+        order = torch.argsort(torch.cat(module.kept_rows))
+        features = torch.cat(module.kept_embeddings)[order].numpy()
+        previous = self.frames[-1][1] if self.frames else None
+        frame = tsne_frame(features, seed=self.seed, previous=previous)
+        self.frames.append((epoch, frame))
+        experiment = getattr(trainer.logger, "experiment", None)
+        if experiment is not None:
+            import wandb
+
+            experiment.log({"tsne": wandb.Plotly(self._figure(frame, epoch)), "epoch": epoch})
+
+    def _figure(self, frame: NDArray[np.float32], epoch: int) -> Any:
+        """A Plotly figure of one frame, float [M, 2], coloured by true class."""
+        import plotly.graph_objects as go
+
+        figure = go.Figure()
+        for k, name in enumerate(self.classes):
+            x, y = frame[self.labels == k].T
+            figure.add_scatter(x=x, y=y, mode="markers", name=name)
+        figure.update_layout(title=f"t-SNE of validation embeddings, epoch {epoch + 1}")
+        return figure
+
+
+class LastPhaseEarlyStopping(EarlyStopping):
+    """Stops on validation loss, in the last phase alone: a head that has settled must not keep the backbone frozen."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Look at the epoch if it belongs to the last phase."""
+        if self._in_last_phase(module):
+            super().on_train_epoch_end(trainer, module)
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Look at the validation if it belongs to the last phase."""
+        if self._in_last_phase(module):
+            super().on_validation_end(trainer, module)
+
+    @staticmethod
+    def _in_last_phase(module: L.LightningModule) -> bool:
+        assert isinstance(module, PatchModule)
+        return module.phase_index == len(module.strategy) - 1
+
+
+def best_checkpoints(folder: Path) -> ModelCheckpoint:
+    """Keep the three best epochs by validation accuracy; the number in the name is the accuracy."""
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename="best-{epoch:03d}-{val_acc:.3f}",
+        auto_insert_metric_name=False,
+        monitor="val_acc",
+        mode="max",
+        save_top_k=3,
+        save_on_train_epoch_end=True,
+    )
+
+
+def last_checkpoint(folder: Path) -> ModelCheckpoint:
+    """Keep `last.ckpt`, the state after the epoch that ended last."""
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename="last",
+        save_top_k=1,
+        monitor=None,
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )

@@ -1,0 +1,356 @@
+"""One training: from a store and a configuration to the files of a run directory."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift import runs
+from landsift.config import Normalization, RunConfig
+from landsift.errors import ConfigError, ModelError
+from landsift.training.phases import Strategy, first_epoch, phase_of, resolve_strategy, total_epochs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from landsift.data.splits import Split
+    from landsift.data.store import PatchStore
+    from landsift.models.classifier import PatchClassifier
+    from landsift.training.callbacks import TSNEFrames
+    from landsift.training.module import PatchModule
+
+
+def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None = None) -> runs.Run:
+    """Train, evaluate the best checkpoint, and write every file of a run directory but the report.
+
+    Args:
+        config: the complete configuration.
+        store: the decoded patches.
+        folder: where the files go; made if need be.
+        experiment: a Weights & Biases run to log into, or None.
+
+    Returns:
+        The run in `folder`.
+
+    Raises:
+        ConfigError: the strategy or a setting does not fit.
+        DataError: the patches cannot be divided as asked.
+        ModelError: the backbone or its weights cannot be used.
+    """
+    import lightning as L
+
+    from landsift.data.splits import make_split
+
+    strategy = resolve_strategy(config.strategy)
+    split = make_split(store, config.data.split, config.data.budget)
+    _quiet_lightning()
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    classifier, normalization = build_classifier(config, store)
+    module, frames = _module(config, strategy, classifier, normalization, store, split)
+    trainable = _trainable_per_phase(module)
+    folder.mkdir(parents=True, exist_ok=True)
+    runs.write_text(folder / runs.CONFIG, config.to_yaml())
+
+    best, precision = _fit(config, module, frames, store, split, folder, experiment)
+    _finish(config, module, store, split, folder, best, normalization)
+    runs.write_parquet(folder / runs.EMBEDDINGS, _embeddings(frames, store))
+    manifest = _manifest(config, store, split, module, strategy, trainable, normalization, best, precision)
+    runs.write_json(folder / runs.MANIFEST, manifest)
+    return runs.Run.open(folder)
+
+
+def build_classifier(config: RunConfig, store: PatchStore) -> tuple[PatchClassifier, Normalization]:
+    """The classifier with its weights, and the statistics its inputs are normalised with.
+
+    `model.normalization: auto` takes what the weights were trained with, and for random weights the patches' own
+    statistics.
+    """
+    from landsift.models.backbone import create_backbone
+    from landsift.models.classifier import PatchClassifier
+
+    backbone = create_backbone(config.model, config.training.image_size)
+    classifier = PatchClassifier(
+        backbone.network,
+        int(backbone.network.num_features),
+        len(store.classes),
+        config.model.head,  # type: ignore[arg-type]
+    )
+    bands = store.images.shape[-1]
+    chosen = config.model.normalization
+    if isinstance(chosen, Normalization):
+        if len(chosen.mean) != bands or len(chosen.std) != bands:
+            raise ConfigError(f"model.normalization: {bands} means and {bands} stds are needed, one per band")
+        return classifier, chosen
+    own = Normalization(mean=tuple(map(float, store.mean)), std=tuple(max(float(s), 1e-3) for s in store.std))
+    return classifier, backbone.normalization or own
+
+
+def _module(
+    config: RunConfig,
+    strategy: Strategy,
+    classifier: PatchClassifier,
+    normalization: Normalization,
+    store: PatchStore,
+    split: Split,
+) -> tuple[PatchModule, TSNEFrames]:
+    import torch
+
+    from landsift.evaluation.embeddings import balanced_rows
+    from landsift.training.callbacks import TSNEFrames
+    from landsift.training.module import PatchModule
+
+    tracking = config.tracking
+    rows = np.empty(0, dtype=np.int64)
+    if tracking.tsne_every:
+        rows = np.sort(split.val[balanced_rows(store.labels[split.val], tracking.tsne_per_class, config.seed)])
+    module = PatchModule(
+        classifier,
+        strategy,
+        config.training,
+        classes=len(store.classes),
+        normalization=normalization,
+        seed=config.seed,
+        keep_rows=torch.from_numpy(rows),
+    )
+    frames = TSNEFrames(rows, store.labels[rows], store.classes, max(tracking.tsne_every, 1), config.seed)
+    return module, frames
+
+
+def _fit(
+    config: RunConfig,
+    module: PatchModule,
+    frames: TSNEFrames,
+    store: PatchStore,
+    split: Split,
+    folder: Path,
+    experiment: Any | None,
+) -> tuple[dict[str, Any], str]:
+    """Run Lightning's trainer; returns what is known of the best epoch, and the precision used."""
+    import lightning as L
+    import torch
+    from lightning.pytorch.callbacks import Callback
+
+    from landsift.data.batches import PatchBatches
+    from landsift.training import callbacks as own
+
+    settings = config.training
+    if settings.accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("training.accelerator is gpu, but torch sees no GPU here", "use auto or cpu")
+    checkpoint = own.best_checkpoints(folder / runs.CHECKPOINTS)
+    history = own.History(folder)
+    watchers: list[Callback] = [own.PhaseChange(), history, frames, *_progress_bar()]
+    if settings.early_stopping:
+        stopping = settings.early_stopping
+        watchers.append(own.LastPhaseEarlyStopping("val_loss", stopping.min_delta, stopping.patience))
+    precision = _precision(config)
+    trainer = L.Trainer(
+        max_epochs=total_epochs(module.strategy),
+        accelerator=settings.accelerator,
+        devices=1,
+        precision=precision,  # type: ignore[arg-type]
+        gradient_clip_val=settings.gradient_clip,
+        callbacks=[*watchers, checkpoint, own.last_checkpoint(folder / runs.CHECKPOINTS)],
+        logger=_wandb_logger(experiment, config),
+        enable_progress_bar=len(_progress_bar()) > 0,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        default_root_dir=folder,
+    )
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    labels = store.labels
+    train_batches = PatchBatches(
+        store.images, labels, split.train, batch_size=settings.batch_size, shuffle=True, seed=config.seed
+    )
+    val_batches = PatchBatches(store.images, labels, split.val, batch_size=settings.batch_size)
+    trainer.fit(module, train_dataloaders=train_batches, val_dataloaders=val_batches)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    path = Path(checkpoint.best_model_path)
+    if not path.is_file():
+        raise ModelError("training left no checkpoint: the validation accuracy was never a number")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    epoch = int(state["epoch"])
+    return {"epoch": epoch, "val_acc": history.rows[epoch]["val_acc"], "checkpoint": path.name}, precision
+
+
+def _finish(
+    config: RunConfig,
+    module: PatchModule,
+    store: PatchStore,
+    split: Split,
+    folder: Path,
+    best: dict[str, Any],
+    normalization: Normalization,
+) -> None:
+    """With the best checkpoint's weights in `module`: write the model, its predictions and their evaluation."""
+    import landsift
+    from landsift.evaluation.metrics import evaluate
+    from landsift.models.predictor import ModelDescription, load_model, save_model
+
+    phase = module.strategy[phase_of(module.strategy, best["epoch"])]
+    description = ModelDescription(
+        backbone=config.model.backbone,
+        backbone_args=dict(config.model.backbone_args),
+        head=config.model.head.model_dump(),
+        classes=store.classes,
+        image_size=phase.image_size or config.training.image_size,
+        mean=normalization.mean,
+        std=normalization.std,
+        landsift=landsift.__version__,
+    )
+    save_model(module.classifier, description, folder / runs.MODEL)
+    predictor = load_model(folder / runs.MODEL)  # what users will load is what is tested
+    figures: dict[str, Any] = {"checkpoint": best["checkpoint"], "epoch": best["epoch"], "classes": list(store.classes)}
+    tables = []
+    for name, rows in (("val", split.val), ("test", split.test)):
+        probabilities = np.concatenate([predictor(store.images[rows[i : i + 1024]]) for i in range(0, len(rows), 1024)])
+        figures[name] = evaluate(store.labels[rows], probabilities, store.classes, seed=config.seed)
+        tables.append(_predictions(store, rows, name, probabilities))
+    import pandas as pd
+
+    runs.write_parquet(folder / runs.PREDICTIONS, pd.concat(tables, ignore_index=True))
+    runs.write_json(folder / runs.EVALUATION, figures)
+
+
+def _predictions(
+    store: PatchStore, rows: NDArray[np.int64], name: str, probabilities: NDArray[np.float32]
+) -> pd.DataFrame:
+    import pandas as pd
+
+    classes = np.asarray(store.classes, dtype=object)
+    frame = pd.DataFrame(
+        {
+            "path": store.index["path"].to_numpy()[rows],
+            "split": name,
+            "label": classes[store.labels[rows]],
+            "predicted": classes[probabilities.argmax(axis=1)],
+        }
+    )
+    for k, class_name in enumerate(store.classes):
+        frame[f"p_{class_name}"] = probabilities[:, k]
+    return frame
+
+
+def _embeddings(frames: TSNEFrames, store: PatchStore) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = ["epoch", "path", "label", "x", "y"]
+    classes = np.asarray(store.classes, dtype=object)
+    tables = [
+        pd.DataFrame(
+            {
+                "epoch": epoch,
+                "path": store.index["path"].to_numpy()[frames.rows],
+                "label": classes[frames.labels],
+                "x": frame[:, 0],
+                "y": frame[:, 1],
+            }
+        )
+        for epoch, frame in frames.frames
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def _trainable_per_phase(module: PatchModule) -> list[int]:
+    counts = []
+    for i in range(len(module.strategy)):
+        module.enter_phase(i)
+        counts.append(module.trainable_parameters())
+    module.enter_phase(0)
+    return counts
+
+
+def _manifest(
+    config: RunConfig,
+    store: PatchStore,
+    split: Split,
+    module: PatchModule,
+    strategy: Strategy,
+    trainable: list[int],
+    normalization: Normalization,
+    best: dict[str, Any],
+    precision: str,
+) -> dict[str, Any]:
+    import datetime
+
+    import landsift
+    from landsift.training.environment import hardware, versions
+
+    counts = np.bincount(store.labels, minlength=len(store.classes))
+    return {
+        "landsift": landsift.__version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": None,
+        "seed": config.seed,
+        "data": {
+            "source": config.data.source,
+            "fingerprint": store.fingerprint,
+            "patches": len(store),
+            "patch_shape": list(store.images.shape[1:]),
+            "classes": {name: int(n) for name, n in zip(store.classes, counts, strict=True)},
+            "split": {"train": len(split.train), "val": len(split.val), "test": len(split.test)},
+            "budget": config.data.budget,
+            "skipped": list(store.skipped),
+            "store": str(store.folder),
+        },
+        "model": {
+            "backbone": config.model.backbone,
+            "weights": config.model.weights,
+            "parameters": sum(p.numel() for p in module.classifier.parameters()),
+            "image_size": config.training.image_size,
+            "normalization": normalization.model_dump(mode="json"),
+        },
+        "phases": [
+            asdict(phase) | {"first_epoch": first_epoch(strategy, i), "trainable": trainable[i]}
+            for i, phase in enumerate(strategy)
+        ],
+        "best": best,
+        "versions": versions(),
+        "hardware": hardware() | {"precision": precision},
+        "stages": {},
+    }
+
+
+def _precision(config: RunConfig) -> str:
+    import torch
+
+    if config.training.precision == "32":
+        return "32-true"
+    if config.training.precision == "bf16":
+        return "bf16-mixed"
+    gpu = config.training.accelerator != "cpu" and torch.cuda.is_available()
+    return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def _progress_bar() -> list[Any]:
+    """A bar on standard error for a person who watches; nothing for a log file."""
+    import sys
+
+    from lightning.pytorch.callbacks import RichProgressBar
+
+    return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if sys.stderr.isatty() else []
+
+
+def _wandb_logger(experiment: Any | None, config: RunConfig) -> Any:
+    if experiment is None:
+        return False
+    from lightning.pytorch.loggers import WandbLogger
+
+    experiment.config.update(config.to_dict(), allow_val_change=True)
+    return WandbLogger(experiment=experiment, log_model=False)
+
+
+def _quiet_lightning() -> None:
+    """Lightning's hints are for developers of training loops; errors still come through."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for about in (".*in eval mode at the start.*", ".*log_every_n_steps.*", ".*exists and is not empty.*", ".*LeafSpec.*"):
+        warnings.filterwarnings("ignore", about)

@@ -1,0 +1,199 @@
+"""The Lightning module that trains a classifier through its phases.
+
+A phase is entered from its number alone: `enter_phase` sets what trains and which layers are in train mode, and
+`configure_optimizers` builds a fresh optimizer and schedule for exactly those parameters. So a checkpoint of any
+epoch resumes, at phase boundaries too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from landsift.config import Normalization, TrainingConfig
+from landsift.data.augment import augment, batch_generator, mix
+from landsift.data.batches import Batch
+from landsift.models.backbone import backbone_blocks
+from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
+from landsift.training.phases import Phase, Strategy, phase_of
+
+
+class PatchModule(L.LightningModule):
+    """Trains backbone and head through the phases of a strategy.
+
+    Args:
+        classifier: backbone and head.
+        strategy: the phases.
+        config: batch, augmentation and regularisation settings.
+        classes: K.
+        normalization: per-band mean and std of inputs in [0, 1].
+        seed: of augmentation.
+        keep_rows: store rows whose embeddings each validation keeps, int64 [M], ascending; for t-SNE.
+    """
+
+    def __init__(
+        self,
+        classifier: PatchClassifier,
+        strategy: Strategy,
+        config: TrainingConfig,
+        *,
+        classes: int,
+        normalization: Normalization,
+        seed: int,
+        keep_rows: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.strategy = strategy
+        self.settings = config
+        self.classes = classes
+        self.seed = seed
+        self.normalize = Normalize(normalization.mean, normalization.std)
+        self.keep_rows = keep_rows if keep_rows is not None else torch.empty(0, dtype=torch.int64)
+        self.kept_rows: list[Tensor] = []
+        self.kept_embeddings: list[Tensor] = []
+        self._blocks = backbone_blocks(classifier.backbone)
+        self._losses: list[Tensor] = []
+        self._loss_weights: list[int] = []
+        self.phase_index = -1
+        self.enter_phase(0)
+
+    # Phases
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that trains now."""
+        return self.strategy[self.phase_index]
+
+    def enter_phase(self, index: int) -> None:
+        """Set what trains, and put everything frozen into eval mode so that its batch norms stand still."""
+        self.phase_index = index
+        blocks = self.phase.blocks
+        trained = (
+            self._blocks if blocks == "all" else self._blocks[len(self._blocks) - min(blocks, len(self._blocks)) :]
+        )
+        names = {name for block in trained for name in block}
+        for name, parameter in self.classifier.backbone.named_parameters():
+            parameter.requires_grad_(name in names)
+        for parameter in self.classifier.head.parameters():
+            parameter.requires_grad_(True)
+        self.set_modes()
+
+    def set_modes(self) -> None:
+        """Train mode for what trains, eval mode for what is frozen."""
+        _set_mode(self.classifier, inherited=True)
+
+    def trainable_parameters(self) -> int:
+        """How many parameters train in this phase."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimizer: head, then the blocks that train; weight decay on matrices and kernels only."""
+        phase = self.phase
+        groups = _decay_groups(
+            "head", list(self.classifier.head.parameters()), phase.lr_head, self.settings.weight_decay
+        )
+        parameters = dict(self.classifier.backbone.named_parameters())
+        by_rate: dict[float, list[nn.Parameter]] = {}
+        for depth, block in enumerate(reversed(self._blocks)):
+            rate = phase.lr_backbone * phase.layer_decay**depth
+            by_rate.setdefault(rate, []).extend(parameters[name] for name in block)
+        for rate, members in by_rate.items():
+            groups += _decay_groups("backbone", members, rate, self.settings.weight_decay)
+        return groups
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """A fresh AdamW and schedule for exactly the parameters of the current phase."""
+        groups = self.parameter_groups()
+        optimizer = torch.optim.AdamW(groups)
+        steps = self.trainer.estimated_stepping_batches // self.trainer.max_epochs * self.phase.epochs
+        phase = self.phase
+
+        def schedule(peak: float) -> Any:
+            return lambda step: phase.factor(step, int(steps), peak)
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [schedule(group["lr"]) for group in groups])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def learning_rates(self) -> tuple[float, float]:
+        """The present learning rates of the head and of the backbone's last block (0 while it is frozen)."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        rates: dict[str, float] = {"head": 0.0, "backbone": 0.0}
+        for group in optimizer.param_groups:
+            rates[group["part"]] = max(rates[group["part"]], float(group["lr"]))
+        return rates["head"], rates["backbone"]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Enter the phase of the checkpoint's epoch, before the optimizer is built, so that its state fits."""
+        self.enter_phase(phase_of(self.strategy, int(checkpoint["epoch"])))
+
+    # Steps
+
+    def prepare(self, batch: Batch) -> Tensor:
+        """Images as the network takes them in this phase, without augmentation: float [B, C, S, S]."""
+        size = self.phase.image_size or self.settings.image_size
+        images: Tensor = self.normalize(resize(to_float(batch.images), size))
+        return images
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Augment, resize, normalise, mix; the loss of the batch."""
+        generator = batch_generator(self.seed, self.current_epoch, batch_idx)
+        size = self.phase.image_size or self.settings.image_size
+        augmented = augment(to_float(batch.images), self.settings.augment, size, generator)
+        images = self.normalize(resize(augmented, size))
+        images, labels = mix(images, batch.labels, self.classes, self.settings.augment, generator)
+        logits = self.classifier(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        self._losses.append(loss.detach())
+        self._loss_weights.append(len(batch))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and accuracy, and the embeddings of the rows kept for t-SNE: one pass over the backbone."""
+        features = self.classifier.backbone(self.prepare(batch))
+        logits = self.classifier.head(features)
+        loss = F.cross_entropy(logits, batch.labels)
+        right = (logits.argmax(dim=1) == batch.labels).float().mean()
+        self.log("val_loss", loss, on_epoch=True, batch_size=len(batch), sync_dist=True)
+        self.log("val_acc", right, on_epoch=True, batch_size=len(batch), prog_bar=True, sync_dist=True)
+        rows = batch.rows.cpu()
+        kept = torch.isin(rows, self.keep_rows)
+        if kept.any():
+            self.kept_rows.append(rows[kept])
+            self.kept_embeddings.append(features[kept.to(features.device)].float().cpu())
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the embeddings of the last validation."""
+        self.kept_rows.clear()
+        self.kept_embeddings.clear()
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's own mean of the training loss, in the modes of the phase."""
+        self.set_modes()
+        self._losses.clear()
+        self._loss_weights.clear()
+
+    def epoch_loss(self) -> float:
+        """Mean training loss per patch of the epoch that is ending; one synchronisation with the device."""
+        losses = torch.stack(self._losses).double().cpu()
+        weights = torch.tensor(self._loss_weights, dtype=torch.float64)
+        return float((losses * weights).sum() / weights.sum())
+
+
+def _decay_groups(part: str, parameters: list[nn.Parameter], rate: float, decay: float) -> list[dict[str, Any]]:
+    trained = [p for p in parameters if p.requires_grad]
+    kinds = ((decay, [p for p in trained if p.ndim >= 2]), (0.0, [p for p in trained if p.ndim < 2]))
+    return [{"params": ps, "lr": rate, "weight_decay": d, "part": part} for d, ps in kinds if ps]
+
+
+def _set_mode(module: nn.Module, *, inherited: bool) -> None:
+    """A layer with parameters trains if any of them does; one without (dropout) does as what it stands in."""
+    parameters = list(module.parameters())
+    module.training = any(p.requires_grad for p in parameters) if parameters else inherited
+    for child in module.children():
+        _set_mode(child, inherited=module.training)

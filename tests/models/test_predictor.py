@@ -1,0 +1,81 @@
+"""The predictor needs `model/` alone, and says what is wrong with it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from landsift.config import HeadConfig, ModelConfig
+from landsift.errors import ModelError
+from landsift.models.backbone import create_backbone
+from landsift.models.classifier import PatchClassifier
+from landsift.models.predictor import ModelDescription, load_model, save_model
+
+CLASSES = ("forest", "water", "urban")
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(0)
+    backbone = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
+    classifier = PatchClassifier(backbone.network, backbone.features, 3, HeadConfig())
+    description = ModelDescription(
+        backbone="test_efficientnet",
+        backbone_args={},
+        head={"hidden": 256, "dropout": 0.3},
+        classes=CLASSES,
+        image_size=32,
+        mean=(0.4, 0.4, 0.4),
+        std=(0.2, 0.2, 0.2),
+        landsift="0.1.0",
+    )
+    save_model(classifier, description, tmp_path / "run" / "model")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def patches():
+    return np.random.default_rng(0).integers(0, 256, (10, 20, 24, 3), dtype=np.uint8)
+
+
+def test_rows_are_probabilities_in_the_order_of_the_classes(model, patches):
+    predictor = load_model(model)
+    probabilities = predictor(patches)
+    assert predictor.classes == CLASSES
+    assert probabilities.shape == (10, 3)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-6)
+
+
+def test_the_run_and_its_model_folder_load_the_same_and_batches_do_not_matter(model, patches):
+    whole = load_model(model)(patches)
+    np.testing.assert_allclose(load_model(model / "model")(patches, batch_size=3), whole, atol=1e-6)
+    assert load_model(model)(patches[:0]).shape == (0, 3)
+
+
+def test_other_arrays_are_refused(model, patches):
+    predictor = load_model(model)
+    for wrong in (patches.astype(np.float32), patches[..., :1], patches[0]):
+        with pytest.raises(ModelError, match=r"takes uint8 \[B, H, W, 3\]"):
+            predictor(wrong)
+
+
+def test_a_missing_or_damaged_model_is_named(model, tmp_path):
+    with pytest.raises(ModelError, match="no model at"):
+        load_model(tmp_path)
+    description = model / "model" / "model.json"
+    stored = json.loads(description.read_text())
+    description.write_text(json.dumps(stored | {"format": 99}))
+    with pytest.raises(ModelError, match="format 99"):
+        load_model(model)
+    description.write_text(json.dumps({k: v for k, v in stored.items() if k != "classes"}))
+    with pytest.raises(ModelError, match="damaged"):
+        load_model(model)
+    description.write_text(json.dumps(stored | {"classes": ["a", "b"]}))
+    with pytest.raises(ModelError, match="does not fit"):
+        load_model(model)
+    description.write_text(json.dumps(stored))
+    (model / "model" / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{broken}")
+    with pytest.raises(ModelError, match="does not fit"):
+        load_model(model)

@@ -1,0 +1,145 @@
+"""Same data, configuration and code: nothing runs again. Anything that differs: that stage and those after it do."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PACKAGE, Outcome, Processes
+from PIL import Image
+from wandb_offline import read_offline_run, read_offline_settings
+
+from landsift.runs import Run
+
+ALL, STORE_ONLY, NOTHING = (True, True), (True, False), (False, False)
+OFFLINE = ["tracking.wandb=offline", "tracking.project=fields"]
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory) -> Processes:
+    return Processes(tmp_path_factory.mktemp("caching"))
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory) -> Path:
+    """A folder with one folder per class: two classes of twelve patches."""
+    root = tmp_path_factory.mktemp("patches")
+    rng = np.random.default_rng(0)
+    for label, level in (("field", 60), ("water", 180)):
+        (root / label).mkdir()
+        for i in range(12):
+            pixels = rng.normal(level, 20, (16, 16, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / label / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def first(processes, patches) -> Outcome:
+    """One process that trains on the generated patches, then on the folder's."""
+    folder = {"out": f"{processes.folder}/folder-1", "set": [f"data.source={patches}"]}
+    return processes.run({"out": f"{processes.folder}/first", "set": OFFLINE}, folder)
+
+
+def test_a_first_run_trains_and_leaves_a_complete_run_directory(first, processes):
+    assert first.cached == [NOTHING, NOTHING]
+    run = Run.open(processes.folder / "first")
+    assert sorted(p.name for p in run.path.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "embeddings.parquet",
+        "evaluation.json",
+        "manifest.json",
+        "metrics.json",
+        "model",
+        "predictions.parquet",
+        "report.html",
+    ]
+    assert (run.model_dir / "model.safetensors").stat().st_size > 10_000
+    assert run.manifest["command"] == ["landsift", "run"]
+    assert set(run.manifest["stages"]) == {"load_dataset", "train_model", "create_report"}
+    assert Path(run.manifest["data"]["store"]).is_dir()
+    assert "</html>" in (run.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_first_run_is_tracked_offline_in_the_cache_folder(first, processes):
+    (tracked,) = (processes.home / "tracking" / "wandb").glob("offline-run-*")
+    settings = read_offline_settings(tracked)
+    assert settings["project"] == "fields"
+    assert settings["name"] == "first"
+    assert settings["config"]["training"]["image_size"] == 32
+    assert any("val_acc" in row for row in read_offline_run(tracked))
+    assert f"W&B run kept offline; upload it with: wandb sync {tracked}" in first.steps[0]["notices"]
+    assert not (processes.folder / "wandb").exists()
+
+
+def test_a_second_process_trains_nothing_and_is_quick(first, processes, tmp_path):
+    here = tmp_path / "here"
+    here.mkdir()
+    # A file of this name is Flyte's own configuration where Flyte finds it.
+    (here / "config.yaml").write_text("admin: {endpoint: 'dns:///flyte.invalid'}\nlocal: {persistence: true}\n")
+    (tmp_path / "empty").mkdir()
+    again = processes.run(
+        {"out": f"{tmp_path}/again", "set": OFFLINE},
+        {"out": f"{tmp_path}/empty", "set": ["tracking.project=woods", "cluster.gpu=L4:1"]},
+        cwd=here,
+    )
+    assert again.cached == [ALL, ALL]
+    assert not again.steps[-1]["torch"]
+    assert again.seconds < 15
+    assert [p.name for p in here.iterdir()] == ["config.yaml"]
+    assert not any((processes.folder / "person").iterdir())
+    one, two = Run.open(processes.folder / "first"), Run.open(tmp_path / "again")
+    weights = [(r.model_dir / "model.safetensors").read_bytes() for r in (one, two)]
+    assert weights[0] == weights[1]
+    assert one.evaluation == two.evaluation
+    seconds = [r.manifest["stages"]["train_model"]["seconds"] for r in (one, two)]
+    assert seconds[0] == seconds[1] > 0
+    assert Run.open(tmp_path / "empty").config.tracking.project == "woods"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again", "empty", "here"]
+    assert not any("wandb" in line.lower() or "flyte" in line.lower() for line in again.errors.splitlines())
+
+
+def test_a_changed_setting_runs_its_stage_and_those_after_it(first, processes, tmp_path):
+    (store,) = [s for s in (processes.home / "stores").iterdir() if len(np.load(s / "images.npy", mmap_mode="r")) == 60]
+    mine = Run.open(processes.folder / "first").manifest["best"]
+    (trained,) = [
+        t
+        for t in (processes.home / "trained").iterdir()
+        if Run.open(t).manifest["best"] == mine and len(Run.open(t).manifest["data"]["classes"]) == 6
+    ]
+    outcome = processes.run(
+        {"out": f"{tmp_path}/budget", "set": ["data.budget=12"]},
+        {"out": f"{tmp_path}/size", "set": ["data.patch_size=8"]},
+        {"out": f"{tmp_path}/no-model", "delete": str(trained / "model" / "model.safetensors")},
+        {"out": f"{tmp_path}/no-store", "delete": str(store)},
+        {"out": f"{tmp_path}/no-cache", "cache": False},
+        {"out": f"{tmp_path}/healed"},
+    )
+    budget, size, no_model, no_store, no_cache, healed = outcome.cached
+    assert budget == STORE_ONLY
+    assert size == NOTHING
+    assert no_model == STORE_ONLY
+    assert no_store == (False, True)
+    assert no_cache == NOTHING
+    assert healed == ALL
+    notices = [step["notices"] for step in outcome.steps]
+    assert any("trained model" in n and "model.safetensors was deleted" in n for n in notices[2])
+    assert any("patch store" in n and "it was deleted" in n for n in notices[3])
+
+
+def test_a_changed_file_runs_every_stage(first, processes, patches, tmp_path):
+    image = patches / "water" / "3.png"
+    pixels = np.asarray(Image.open(image)).copy()
+    pixels[0, 0] = 255 - pixels[0, 0]
+    Image.fromarray(pixels).save(image)
+    assert processes.run({"out": f"{tmp_path}/out", "set": [f"data.source={patches}"]}).cached == [NOTHING]
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"), [("reports/pages.py", ALL), ("training/fit.py", STORE_ONLY), ("data/store.py", NOTHING)]
+)
+def test_a_changed_line_of_code_runs_the_stages_that_run_it(first, processes, tmp_path, module, expected):
+    shutil.copytree(PACKAGE, tmp_path / "landsift", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "landsift" / module).open("a") as code:
+        code.write("\n_CHANGED = True\n")
+    assert processes.run({"out": f"{tmp_path}/out"}, source=tmp_path).cached == [expected]

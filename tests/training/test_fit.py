@@ -1,0 +1,195 @@
+"""A training leaves a complete run directory, twice the same, and resumes its phases."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from landsift.config import RunConfig
+from landsift.data.store import build_store
+from landsift.errors import ConfigError
+from landsift.models.predictor import load_model
+from landsift.runs import Run
+from landsift.training.fit import train
+
+TWO_PHASES = (
+    "strategy=[{name: head, epochs: 2, lr_head: 5.0e-3}, "
+    "{name: all, epochs: 2, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all, lr_min: 1.0e-6}]"
+)
+TINY = (
+    "data.synthetic.patches=120",
+    "data.synthetic.size=16",
+    "data.synthetic.difficulty=0.2",
+    "model.backbone=test_efficientnet",
+    "model.weights=none",
+    "training.image_size=32",
+    "training.batch_size=16",
+    "tracking.tsne_every=2",
+    "tracking.tsne_per_class=5",
+    TWO_PHASES,
+)
+
+
+def configured(*changes: str) -> RunConfig:
+    return RunConfig.load(None, (*TINY, *changes))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return build_store(configured().data, tmp_path_factory.mktemp("store") / "s")
+
+
+@pytest.fixture(scope="module")
+def run(store, tmp_path_factory) -> Run:
+    return train(configured(), store, tmp_path_factory.mktemp("run") / "r")
+
+
+def test_the_directory_holds_every_file_of_the_contract(run):
+    names = {p.name for p in run.path.iterdir()}
+    assert names == {
+        "config.yaml", "manifest.json", "metrics.json", "evaluation.json", "predictions.parquet", "embeddings.parquet",
+        "checkpoints", "model",
+    }  # fmt: skip
+    assert {p.name for p in run.model_dir.iterdir()} == {"model.safetensors", "model.json"}
+    assert run.config == configured()
+
+
+def test_there_is_one_row_per_epoch_with_its_phase_and_rates(run):
+    assert [row["epoch"] for row in run.metrics] == [0, 1, 2, 3]
+    assert [row["phase"] for row in run.metrics] == [1, 1, 2, 2]
+    assert [row["phase_name"] for row in run.metrics] == ["head", "head", "all", "all"]
+    assert [row["lr_backbone"] > 0 for row in run.metrics] == [False, False, True, True]
+    assert set(run.metrics[0]) == {
+        "epoch", "phase", "phase_name", "train_loss", "val_loss", "val_acc", "lr_head", "lr_backbone", "seconds",
+    }  # fmt: skip
+
+
+def test_the_training_loss_is_that_of_the_very_epoch(store, tmp_path):
+    """With rates of almost nothing, no augmentation and no dropout, epoch e's loss is that of the untrained network."""
+    frozen = [
+        "strategy=[{epochs: 3, lr_head: 1.0e-12}]",
+        "training.augment={flips: false, color_jitter: [0, 0, 0, 0]}",
+        "model.head={hidden: null, dropout: 0.0}",
+        "training.label_smoothing=0.0",
+        "tracking.tsne_every=0",
+    ]
+    rows = train(configured(*frozen), store, tmp_path / "r").metrics
+    assert [row["train_loss"] for row in rows] == pytest.approx([rows[0]["train_loss"]] * 3, abs=1e-5)
+    assert rows[0]["train_loss"] == pytest.approx(rows[0]["val_loss"], abs=0.2)
+
+
+def test_the_number_in_a_checkpoints_name_is_its_validation_accuracy(run):
+    files = sorted((run.path / "checkpoints").glob("best-*.ckpt"))
+    assert len(files) == 3
+    for file in files:
+        _, epoch, accuracy = file.stem.split("-")
+        assert float(accuracy) == pytest.approx(run.metrics[int(epoch)]["val_acc"], abs=5e-4)
+    kept = sorted((float(f.stem.split("-")[2]) for f in files), reverse=True)
+    best = sorted((row["val_acc"] for row in run.metrics), reverse=True)[:3]
+    assert kept == pytest.approx(best, abs=5e-4)
+
+
+def test_the_last_checkpoint_is_that_of_the_last_epoch_and_needs_no_code_to_load(run):
+    last = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 3
+    assert "optimizer_states" in last
+
+
+def test_the_best_checkpoint_is_evaluated_not_the_last(run):
+    best = max(run.metrics, key=lambda row: row["val_acc"])["val_acc"]
+    assert run.evaluation["val"]["accuracy"] == pytest.approx(best, abs=1e-6)
+    assert run.metrics[run.evaluation["epoch"]]["val_acc"] == pytest.approx(best)
+    state = torch.load(run.path / "checkpoints" / run.evaluation["checkpoint"], weights_only=True)["state_dict"]
+    from safetensors.torch import load_file
+
+    saved = load_file(run.model_dir / "model.safetensors")
+    assert all(torch.equal(value, state[f"classifier.{name}"]) for name, value in saved.items())
+
+
+def test_predictions_are_those_of_the_saved_model_and_agree_with_the_figures(run, store):
+    table = run.predictions
+    columns = ["path", "split", "label", "predicted", *(f"p_{c}" for c in store.classes)]
+    assert list(table.columns) == columns
+    assert table["split"].value_counts().to_dict() == {"val": 24, "test": 24}
+    test = table[table["split"] == "test"]
+    assert (test["label"] == test["predicted"]).mean() == pytest.approx(run.evaluation["test"]["accuracy"])
+    np.testing.assert_allclose(table[columns[4:]].sum(axis=1), 1.0, atol=1e-5)
+    rows = pd.Index(store.index["path"]).get_indexer(test["path"])
+    np.testing.assert_array_equal(load_model(run.path)(store.images[rows]), test[columns[4:]].to_numpy())
+
+
+def test_frames_are_balanced_and_made_every_few_epochs_and_after_the_last(run):
+    frames = run.embeddings
+    assert sorted(frames["epoch"].unique()) == [0, 2, 3]
+    assert (frames.groupby(["epoch", "label"]).size() == 4).all()  # 24 validation patches: 4 of each class
+    assert np.isfinite(frames[["x", "y"]].to_numpy()).all()
+
+
+def test_the_manifest_tells_what_was_trained_on_what(run, store):
+    manifest = run.manifest
+    assert manifest["data"]["fingerprint"] == store.fingerprint
+    assert manifest["data"]["split"] == {"train": 72, "val": 24, "test": 24}
+    assert [p["trainable"] for p in manifest["phases"]] == [67_846, 167_042]
+    assert [p["first_epoch"] for p in manifest["phases"]] == [0, 2]
+    assert manifest["versions"]["torch"] == torch.__version__.split("+")[0] or torch.__version__
+    assert manifest["model"]["normalization"]["mean"] == pytest.approx(list(store.mean))
+
+
+def without_seconds(run: Run) -> str:
+    return json.dumps([{k: v for k, v in row.items() if k != "seconds"} for row in run.metrics])
+
+
+def test_one_seed_makes_two_runs_agree_to_the_last_bit_and_another_does_not(run, store, tmp_path):
+    again = train(configured(), store, tmp_path / "again")
+    assert without_seconds(again) == without_seconds(run)
+    assert (again.model_dir / "model.safetensors").read_bytes() == (run.model_dir / "model.safetensors").read_bytes()
+    assert again.predictions.equals(run.predictions)
+    assert again.embeddings.equals(run.embeddings)
+    other = train(configured("seed=1", "tracking.tsne_every=0"), store, tmp_path / "other")
+    assert without_seconds(other) != without_seconds(run)
+    assert other.embeddings.empty
+
+
+def test_early_stopping_waits_for_the_last_phase(store, tmp_path):
+    phases = "strategy=[{epochs: 3, lr_head: 1.0e-12}, {epochs: 6, lr_head: 1.0e-12}]"
+    changes = (phases, "training.early_stopping={patience: 1, min_delta: 0.5}", "tracking.tsne_every=0")
+    rows = train(configured(*changes), store, tmp_path / "r").metrics
+    assert [row["phase"] for row in rows] == [1, 1, 1, 2, 2]
+
+
+def test_a_phase_may_have_its_own_image_size(store, tmp_path):
+    phases = "strategy=[{epochs: 1, lr_head: 1.0e-3, image_size: 16}, {epochs: 1, lr_head: 1.0e-3, image_size: 48}]"
+    run = train(configured(phases, "tracking.tsne_every=0"), store, tmp_path / "r")
+    trained_at = [16, 48][run.evaluation["epoch"]]
+    assert json.loads((run.model_dir / "model.json").read_text())["image_size"] == trained_at
+
+
+def test_mixup_cutmix_crops_and_clipping_train(store, tmp_path):
+    changes = ("training.augment={crop: 0.5, mixup: 0.2, cutmix: 1.0}", "training.gradient_clip=1.0")
+    one = ("strategy=[{epochs: 1, lr_head: 1.0e-3, blocks: 1, lr_backbone: 1.0e-4}]", "tracking.tsne_every=0")
+    run = train(configured(*changes, *one), store, tmp_path / "r")
+    assert np.isfinite(run.metrics[0]["train_loss"])
+
+
+def test_normalization_with_another_number_of_bands_is_refused(store, tmp_path):
+    with pytest.raises(ConfigError, match="3 means and 3 stds"):
+        train(configured("model.normalization={mean: [0.5], std: [0.5]}"), store, tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_it_trains_from_real_pretrained_weights_in_their_own_normalization(shared, store, tmp_path):
+    file: Path = shared / "weights" / "mobilenetv2_100.imagenet.safetensors"
+    changes = (
+        "model.backbone=mobilenetv2_100",
+        f"model.weights={file}",
+        "model.backbone_args={pad_type: same}",
+        "model.normalization={mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}",
+        "strategy=[{epochs: 3, lr_head: 2.0e-3}]",
+        "tracking.tsne_every=0",
+    )
+    run = train(configured(*changes), store, tmp_path / "r")
+    assert run.evaluation["val"]["accuracy"] > 0.5  # chance is one in six
+    assert json.loads((run.model_dir / "model.json").read_text())["mean"] == [0.5, 0.5, 0.5]
