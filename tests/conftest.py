@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, and no deadline: a busy machine is no bug.
+settings.register_profile("landsift", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("landsift")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -11,13 +11,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from landsift.errors import ConfigError, nearest
+from landsift.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -279,32 +280,34 @@ def _apply(values: dict[str, Any], override: str) -> None:
 def _known_keys(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
     for name, field in section.model_fields.items():
         yield prefix + name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _known_keys(field.annotation, f"{prefix}{name}.")
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from _known_keys(part, f"{prefix}{name}.")
 
 
 def _as_config_error(error: ValidationError) -> ConfigError:
-    first = error.errors()[0]
-    names = {"EarlyStopping", "Normalization"}
-    parts = [str(p) for p in first["loc"] if p not in names and not str(p).startswith(("literal[", "tuple["))]
-    key = ".".join(p for p in parts if p not in {"str", "float", "int"})
-    if first["type"] == "extra_forbidden":
-        siblings = list(_known_keys(RunConfig))
-        hint = nearest(key, siblings) or _same_leaf(key, siblings) or f"known here: {_siblings(key, siblings)}"
-        return ConfigError(f"unknown configuration key '{key}'", hint)
-    reason = first["msg"].removeprefix("Value error, ")
-    if key:
-        return ConfigError(f"configuration key '{key}': {reason[0].lower()}{reason[1:]} (got {first['input']!r})")
-    return ConfigError(reason)
-
-
-def _same_leaf(key: str, known: list[str]) -> str:
-    leaf = key.rsplit(".", 1)[-1]
-    return nearest(leaf, {k.rsplit(".", 1)[-1]: k for k in known}) and next(
-        (f"did you mean '{k}'?" for k in known if nearest(leaf, [k.rsplit(".", 1)[-1]])), ""
+    # Of the errors of a union's members, the one that got furthest says most.
+    worst = max(error.errors(), key=lambda e: (e["type"] == "extra_forbidden", len(e["loc"])))
+    known = list(_known_keys(RunConfig))
+    # Positions in a list and pydantic's names of a union's members are no keys.
+    parts = [
+        part for part in map(str, worst["loc"]) if not part[0].isupper() and "[" not in part and not part.isdigit()
+    ]
+    if worst["type"] == "extra_forbidden":
+        return ConfigError(f"unknown configuration key '{'.'.join(parts)}'", _nearest_key(".".join(parts), known))
+    reason = worst["msg"].removeprefix("Value error, ")
+    if not parts:
+        return ConfigError(reason)
+    return ConfigError(
+        f"configuration key '{'.'.join(parts)}': {reason[0].lower()}{reason[1:]} (got {worst['input']!r})"
     )
 
 
-def _siblings(key: str, known: list[str]) -> str:
-    parent = key.rsplit(".", 1)[0] + "." if "." in key else ""
-    return ", ".join(k for k in known if k.startswith(parent) and "." not in k[len(parent) :])
+def _nearest_key(key: str, known: list[str]) -> str:
+    """The nearest key beside `key`, else one of the same name elsewhere, else all that stand beside it."""
+    parent, _, leaf = key.rpartition(".")
+    for names in ([k for k in known if k.rpartition(".")[0] == parent], known):
+        by_leaf = {k.rpartition(".")[2]: k for k in names}
+        if close := get_close_matches(leaf, by_leaf, n=1):
+            return f"did you mean '{by_leaf[close[0]]}'?"
+    return f"known here: {', '.join(k for k in known if k.rpartition('.')[0] == parent)}"

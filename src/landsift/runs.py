@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -176,8 +177,11 @@ def check_output(path: Path) -> Path:
     if path.is_dir() and any(path.iterdir()):
         raise RunError(f"output folder {path} is not empty", "give --out a new or empty folder")
     ancestor = next(p for p in (path, *path.parents) if p.exists())
-    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+    try:
+        Path(tempfile.mkdtemp(prefix=".landsift-", dir=ancestor)).rmdir()  # rights alone do not tell of read-only disks
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
         raise RunError(
-            f"output folder {path} cannot be written: no right to write in {ancestor}", "give --out a folder of yours"
-        )
+            f"output folder {path} cannot be written: {ancestor}: {reason}", "give --out another folder"
+        ) from None
     return path

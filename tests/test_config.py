@@ -1,0 +1,103 @@
+"""The configuration: complete, frozen, and unknown keys refused with the nearest known one."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from landsift.config import RunConfig, digest
+from landsift.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_defaults_are_the_contract():
+    config = RunConfig().to_dict()
+    assert config["data"]["split"] == {"kind": "stratified", "fractions": [0.6, 0.2, 0.2], "seed": 0}
+    assert config["model"]["backbone"] == "efficientnet_b0"
+    assert config["model"]["head"] == {"hidden": 256, "dropout": 0.3}
+    assert config["strategy"] == "two_phase"
+    assert (config["training"]["image_size"], config["training"]["batch_size"]) == (224, 64)
+    assert (config["training"]["label_smoothing"], config["training"]["weight_decay"]) == (0.1, 1e-4)
+    assert config["tracking"]["wandb"] == "offline"
+    assert config["cluster"]["gpu"] == "T4:1"
+
+
+def test_yaml_holds_every_key_and_reads_back_equal(tmp_path):
+    config = RunConfig.load(
+        None, ["seed=7", "data.budget=500", "training.augment.crop=0.5", "training.early_stopping={}"]
+    )
+    (tmp_path / "c.yaml").write_text(config.to_yaml())
+    assert RunConfig.load(tmp_path / "c.yaml") == config
+    assert yaml.safe_load(config.to_yaml()) == config.to_dict()
+
+
+def test_overrides_lie_over_the_file(tmp_path):
+    (tmp_path / "c.yaml").write_text("training: {image_size: 96, batch_size: 32}\n")
+    config = RunConfig.load(tmp_path / "c.yaml", ["training.image_size=64"])
+    assert (config.training.image_size, config.training.batch_size) == (64, 32)
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        RunConfig().seed = 1
+    assert RunConfig().replace("seed=3").seed == 3
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers() | st.text(max_size=5)))
+def test_the_digest_does_not_depend_on_the_order_of_keys(values):
+    assert digest(values) == digest(dict(reversed(list(values.items()))))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.imag_size=3", "unknown configuration key 'training.imag_size'\ndid you mean 'training.image_size'?"),
+        ("trainig.image_size=2", "unknown configuration key 'trainig'\ndid you mean 'training'?"),
+        ("image_size=3", "did you mean 'training.image_size'?"),
+        ("training.zzz=1", "known here: training.image_size, training.batch_size"),
+        ("zzz=1", "known here: data, model, strategy, training, tracking, cluster, seed"),
+        ("training.image_size=3", "'training.image_size': input should be greater than or equal to 16 (got 3)"),
+        ("training.image_size=big", "'training.image_size'"),
+        ("training.precision=16", "'training.precision': input should be 'auto', '32' or 'bf16' (got 16)"),
+        ("data.split.fractions=[0.5, 0.2, 0.2]", "add up to 1"),
+        ("data.split.fractions=[0.5, 0.5]", "data.split.fractions"),
+        ("data.split.kind=randomly", "'stratified', 'column' or 'group'"),
+        ("model.normalization={mean: [0.5], std: [0]}", "model.normalization.std"),
+        ("training.augment.color_jitter=[2, 0, 0, 0]", "training.augment.color_jitter"),
+        ("tracking.wandb=on", "'tracking.wandb': input should be 'offline', 'online' or 'disabled'"),
+        ("seed=-1", "'seed'"),
+        ("strategy=[]", "at least one phase"),
+        ("training", "not of the form key=value"),
+        ("seed=[1", "not valid YAML"),
+        ("training=3", "'training': "),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_in_two_lines_at_most(override, said):
+    with pytest.raises(ConfigError) as error:
+        RunConfig.load(None, [override])
+    assert said in str(error.value)
+    assert len(str(error.value).splitlines()) <= 2
+    assert "pydantic" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path):
+    for text, said in [("a: [1", "not valid YAML (line"), ("- 1", "holds no keys")]:
+        (tmp_path / "c.yaml").write_text(text)
+        with pytest.raises(ConfigError) as error:
+            RunConfig.load(tmp_path / "c.yaml")
+        assert said in str(error.value)
+        assert "c.yaml" in str(error.value)
+    with pytest.raises(ConfigError, match="not found"):
+        RunConfig.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda f: f.name)
+def test_shipped_configurations_load_and_their_strategies_resolve(file):
+    from landsift.training.phases import resolve_strategy
+
+    assert resolve_strategy(RunConfig.load(file).strategy)
+    assert file.read_text().startswith("#")
