@@ -1,3 +1,51 @@
-"""landsift: from labelled satellite patches to a tested, calibrated land-use classifier."""
+"""landsift: from labelled satellite patches to a tested, calibrated land-use classifier.
+
+import landsift
+
+run = landsift.run(landsift.RunConfig.load(None, ["data.source=eurosat"]), "runs/first")
+predictor = landsift.load_model("runs/first")
+probabilities = predictor(patches)  # uint8 [B, H, W, C] -> float32 [B, classes]
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from landsift.config import RunConfig
+    from landsift.data.store import PatchStore
+    from landsift.errors import LandsiftError
+    from landsift.models.predictor import Predictor, load_model
+    from landsift.pipeline.run import run
+    from landsift.runs import Run
+    from landsift.training.phases import Phase
+
+_HOMES = {
+    "LandsiftError": "landsift.errors",
+    "PatchStore": "landsift.data.store",
+    "Phase": "landsift.training.phases",
+    "Predictor": "landsift.models.predictor",
+    "Run": "landsift.runs",
+    "RunConfig": "landsift.config",
+    "load_model": "landsift.models.predictor",
+    "run": "landsift.pipeline.run",
+}
+
+__all__ = [
+    "LandsiftError",
+    "PatchStore",
+    "Phase",
+    "Predictor",
+    "Run",
+    "RunConfig",
+    "load_model",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that `import landsift` stays quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'landsift' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

@@ -32,16 +32,21 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 
 
-@app.callback()
-def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
-) -> None:
-    """From labelled satellite patches to a tested land-use classifier, its report and its predictions."""
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         import landsift
 
         print(landsift.__version__)
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """From labelled satellite patches to a tested land-use classifier, its report and its predictions."""
 
 
 @app.command(no_args_is_help=True)
@@ -95,7 +100,7 @@ def run(
         print(json.dumps({"url": url}) if as_json else url)
         return
     assert out is not None
-    finished = pipeline.run(chosen, out, cache=not no_cache)
+    finished = pipeline.run(chosen, out, cache=not no_cache, command=["landsift", *sys.argv[1:]])
     print_run(finished, as_json=as_json)
 
 
