@@ -9,7 +9,7 @@ import landsift
 
 
 def test_every_public_name_can_be_had():
-    for name in landsift.__all__:
+    for name in set(landsift.__all__) - {"__version__"}:
         assert getattr(landsift, name).__module__.startswith("landsift.")
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = landsift.trian

@@ -10,7 +10,7 @@ probabilities = predictor(patches)  # uint8 [B, H, W, C] -> float32 [B, classes]
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from landsift.version import __version__
 
 if TYPE_CHECKING:
     from landsift.config import RunConfig
@@ -39,6 +39,7 @@ __all__ = [
     "Predictor",
     "Run",
     "RunConfig",
+    "__version__",
     "load_model",
     "run",
 ]

@@ -19,7 +19,7 @@ BACKOFF = 0.5
 """Seconds before the second try; doubled before each further one."""
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as cut."""
-_CHUNK = 1 << 18
+_CHUNK = 1 << 14  # bytes; as much is lost when a connection is cut
 
 _log = logging.getLogger("landsift")
 
@@ -69,6 +69,11 @@ class ResumingDownloader:
         try:
             with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
                 self._receive(response, have)
+        except requests.exceptions.SSLError as error:
+            raise DataError(
+                f"cannot download {url}: the server's certificate is not accepted ({error})",
+                "check data.eurosat.base_url and the system's certificates",
+            ) from None
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             raise _Retry(_reason(error)) from None
         except requests.RequestException as error:

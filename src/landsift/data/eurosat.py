@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -113,7 +114,7 @@ def _download(config: EuroSATConfig, root: Path) -> Path:
         if "hash" not in str(error):
             raise DataError(f"cannot download {ARCHIVE}: {error}", "check data.eurosat.base_url") from None
         raise DataError(
-            f"{config.base_url}/{ARCHIVE}: its {kind} does not match {given}; the download was dropped",
+            f"{archives.get_url(ARCHIVE)}: its {kind} does not match {given}; the download was dropped",
             "run again, use another mirror (data.eurosat.base_url), or set data.eurosat.sha256 to the mirror's",
         ) from None
 
@@ -137,7 +138,7 @@ def _unpack(archive: Path, root: Path) -> Path:
         (partial / _TOP / _RECEIPT).write_text(json.dumps(receipt) + "\n", encoding="utf-8")
         target.parent.mkdir(exist_ok=True)
         (partial / _TOP).rename(target)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error) as error:
         raise DataError(f"{archive} is no zip file that can be unpacked: {error}", "delete it and run again") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -26,6 +26,7 @@ from landsift.data.table import TABLE_SUFFIXES, Record, read_table
 from landsift.errors import DataError, nearest
 
 NAMES = ("synthetic", "eurosat")
+_KNOWN = "known sources: synthetic, eurosat, a folder with one folder per class, or a CSV or Parquet table"
 STORE_FORMAT = 1
 """Version of what a store holds; part of every fingerprint."""
 
@@ -137,12 +138,22 @@ def open_source(data: DataConfig) -> Source:
     if data.source == "eurosat":
         folder = eurosat.ensure(data.eurosat)
         return FileSource("eurosat", folder, read_folder(folder), eurosat.known_content(data.eurosat, folder))
-    path = Path(os.path.abspath(Path(data.source).expanduser()))
+    if not data.source.strip():
+        raise DataError("data.source is empty", _KNOWN)
+    path = _path(data.source)
     if path.is_dir():
         return FileSource("folder", path, read_folder(path))
     if path.suffix.lower() in TABLE_SUFFIXES and path.exists():
         return FileSource("table", path.parent, read_table(path))
     raise _unknown(data.source, path)
+
+
+def root_of(data: DataConfig) -> Path | None:
+    """The folder that the paths of `data.source` are relative to, as far as it is there; None where there is none."""
+    if data.source in NAMES:
+        return eurosat.find(data.eurosat) if data.source == "eurosat" else None
+    path = _path(data.source)
+    return path if path.is_dir() else path.parent
 
 
 def content_fingerprint(data: DataConfig) -> str:
@@ -173,12 +184,15 @@ def scan(source: Source) -> list[Scan]:
         return [advance(1) or result for result in map_rows(source.scan, rows)]
 
 
+def _path(source: str) -> Path:
+    return Path(os.path.abspath(Path(source).expanduser()))
+
+
 def _unknown(name: str, path: Path) -> DataError:
-    known = "known sources: synthetic, eurosat, a folder with one folder per class, or a CSV or Parquet table"
     if path.exists():
-        return DataError(f"{path} is neither a folder nor a CSV or Parquet table", known)
+        return DataError(f"{path} is neither a folder nor a CSV or Parquet table", _KNOWN)
     if os.sep in name or path.suffix:
-        return DataError(f"data source {path} does not exist", "check the path; " + known)
+        return DataError(f"data source {path} does not exist", "check the path; " + _KNOWN)
     return DataError(
-        f"unknown data source '{name}': no source and no folder of that name", nearest(name, NAMES) or known
+        f"unknown data source '{name}': no source and no folder of that name", nearest(name.lower(), NAMES) or _KNOWN
     )

@@ -53,16 +53,25 @@ def make_split(store: PatchStore, split: SplitConfig, budget: int | None = None)
         DataError: a class is too small for three parts, a part is missing or empty, the `split` or `group` column
             is missing or incomplete, or the budget is larger than train or smaller than the number of classes.
     """
+    return split_index(store.index, store.classes, split, budget)
+
+
+def split_index(index: pd.DataFrame, classes: Sequence[str], split: SplitConfig, budget: int | None = None) -> Split:
+    """The same as `make_split`, from a store's index and class names."""
     rng = np.random.default_rng([split.seed, 0])
+    labels = index["label"].to_numpy(dtype=np.int64)
+    for kind, column in (("column", "split"), ("group", "group")):
+        if split.kind == "stratified" and index[column].notna().any():
+            _log.info("the table's column '%s' is not used; data.split.kind=%s would", column, kind)
     if split.kind == "column":
-        part = _by_column(store)
+        part = _by_column(index, labels, classes)
     elif split.kind == "group":
-        part = _deal(store, _groups(store), "groups", split.fractions, rng)
+        part = _deal(labels, classes, _groups(index), "groups", split.fractions, rng)
     else:
-        part = _deal(store, _codes(store.index["sha256"]), "distinct patches", split.fractions, rng)
+        part = _deal(labels, classes, _codes(index["sha256"]), "distinct patches", split.fractions, rng)
     train, val, test = (np.flatnonzero(part == p) for p in range(len(PARTS)))
     if budget is not None:
-        train = _within_budget(train, store.labels, budget, split.seed)
+        train = _within_budget(train, labels, budget, split.seed)
     return Split(train, val, test)
 
 
@@ -117,12 +126,11 @@ def _within_budget(train: Rows, labels: Rows, budget: int, seed: int) -> Rows:
 
 
 def _deal(
-    store: PatchStore, units: Rows, kind: str, fractions: Sequence[float], rng: np.random.Generator
+    labels: Rows, classes: Sequence[str], units: Rows, kind: str, fractions: Sequence[float], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """The part (0, 1, 2) of each row, such that rows of one unit stay together: int64 [N]."""
-    labels, K = store.labels, len(store.classes)
-    seats = np.zeros((K, len(PARTS)), dtype=np.int64)
-    for c, name in enumerate(store.classes):
+    seats = np.zeros((len(classes), len(PARTS)), dtype=np.int64)
+    for c, name in enumerate(classes):
         members = labels == c
         distinct = len(np.unique(units[members]))
         if distinct < len(PARTS):
@@ -138,7 +146,7 @@ def _deal(
             return part
     c, p = np.argwhere(~present)[0]
     raise DataError(
-        f"no split found that keeps {kind} together and has class '{store.classes[c]}' in {PARTS[p]}",
+        f"no split found that keeps {kind} together and has class '{classes[c]}' in {PARTS[p]}",
         "make the groups smaller, add labels to the class, or try another data.split.seed",
     )
 
@@ -170,35 +178,35 @@ def _deal_once(labels: Rows, units: Rows, seats: NDArray[np.int64], rng: np.rand
     return part
 
 
-def _groups(store: PatchStore) -> Rows:
+def _groups(index: pd.DataFrame) -> Rows:
     """A number per row, equal for rows of one group and for rows with equal pixels, and so on along such chains."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    groups = store.index["group"]
+    groups = index["group"]
     if groups.isna().all():
         raise DataError(
             "data.split.kind=group needs a table with a column 'group'", "or set data.split.kind=stratified"
         )
     if groups.isna().any():
-        first = store.index["path"][groups.isna()].iloc[0]
+        first = index["path"][groups.isna()].iloc[0]
         raise DataError(f"{groups.isna().sum()} patches have no group; the first: {first}", "fill the column 'group'")
-    group, content = _codes(groups), _codes(store.index["sha256"])
+    group, content = _codes(groups), _codes(index["sha256"])
     nodes = group.max() + 1 + content.max() + 1
     links = coo_array((np.ones(len(group)), (group, group.max() + 1 + content)), shape=(nodes, nodes))
     component: Rows = connected_components(links, directed=False)[1].astype(np.int64)
     return _codes(component[group])
 
 
-def _by_column(store: PatchStore) -> NDArray[np.int64]:
+def _by_column(index: pd.DataFrame, labels: Rows, classes: Sequence[str]) -> NDArray[np.int64]:
     """The part (0, 1, 2) that the table names for each row, -1 for copies that give way: int64 [N]."""
-    values = store.index["split"]
+    values = index["split"]
     if values.isna().all():
         raise DataError(
             "data.split.kind=column needs a table with a column 'split'", "or set data.split.kind=stratified"
         )
     if values.isna().any():
-        first = store.index["path"][values.isna()].iloc[0]
+        first = index["path"][values.isna()].iloc[0]
         raise DataError(f"{values.isna().sum()} patches have no split; the first: {first}", "fill the column 'split'")
     number = {}
     for value in values.unique():
@@ -207,12 +215,12 @@ def _by_column(store: PatchStore) -> NDArray[np.int64]:
             hint = nearest(value.lower(), SPLIT_NAMES) or "use train, val and test"
             raise DataError(f"the column 'split' has an unknown value '{value}'", hint)
         number[value] = PARTS.index(name)
-    part = values.map(number).to_numpy(dtype=np.int64)
+    part = np.array([number[value] for value in values], dtype=np.int64)
     for p, name in enumerate(PARTS):
         if not (part == p).any():
             raise DataError(f"the column 'split' has no {name} rows", "train, val and test are all needed")
 
-    content = _codes(store.index["sha256"])
+    content = _codes(index["sha256"])
     last = np.zeros(content.max() + 1, dtype=np.int64)
     np.maximum.at(last, content, part)
     gives_way = part < last[content]
@@ -224,8 +232,8 @@ def _by_column(store: PatchStore) -> NDArray[np.int64]:
             (gives_way & (part == 1)).sum(),
         )
         part[gives_way] = -1
-    for c, class_name in enumerate(store.classes):
-        if not ((part == 0) & (store.labels == c)).any():
+    for c, class_name in enumerate(classes):
+        if not ((part == 0) & (labels == c)).any():
             raise DataError(f"class '{class_name}' has no patches in train", "the column 'split' must give it some")
     for p, name in enumerate(PARTS):
         if not (part == p).any():

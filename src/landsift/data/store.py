@@ -14,9 +14,10 @@ import json
 import logging
 import os
 import shutil
-import threading
+import uuid
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -32,16 +33,19 @@ from landsift.data.sources import (
     content_fingerprint,
     fingerprint_of,
     open_source,
+    root_of,
     scan,
 )
 from landsift.data.writing import Unreadable, write_images
-from landsift.errors import DataError
+from landsift.errors import DataError, RunError
+from landsift.runs import write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 IMAGES, INDEX, META = "images.npy", "index.parquet", "store.json"
 
+_WRITABLE = "give a folder of yours on a disk with free space"
 _log = logging.getLogger("landsift")
 
 
@@ -116,7 +120,7 @@ class PatchStore:
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """Position of each patch's class in `classes`: int64 [N]."""
-        return self.index["label"].to_numpy(dtype=np.int64)
+        return np.array(self.index["label"], dtype=np.int64)  # a copy: pandas lends its own read-only
 
     def __len__(self) -> int:
         return len(self.images)
@@ -153,6 +157,10 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
         what = "is not empty and holds no patch store" if folder.is_dir() else "is a file"
         raise DataError(f"{folder} {what}", "give a new or empty folder for the store")
 
+    ancestor = next(p for p in folder.parents if p.exists())
+    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):  # before a download, not after it
+        raise DataError(f"cannot write the patch store {folder}: no right to write in {ancestor}", _WRITABLE)
+
     source = open_source(data)
     _check_classes(source)
     scans = scan(source)
@@ -160,9 +168,10 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     for row, result in enumerate(scans):
         if result.size is None:
             unreadable.add(row, result.reason)
+    unreadable.check()
     size = _patch_size(data, scans)
 
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}.partial")
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
     try:
         partial.mkdir(parents=True)
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
@@ -185,13 +194,11 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
             "skipped": unreadable.files,
             "info": info,
         }
-        (partial / META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+        write_json(partial / META, meta)
         _move(partial, folder)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(
-            f"cannot write the patch store {folder}: {reason}", "check the folder's rights and the disk's free space"
-        ) from None
+    except (OSError, RunError) as error:
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        raise DataError(f"cannot write the patch store {folder}: {reason}", _WRITABLE) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     store = PatchStore.open(folder)
@@ -206,7 +213,15 @@ def _reopen(data: DataConfig, folder: Path) -> PatchStore:
             f"{folder} holds a store of other patches or settings than data.source={data.source} has now",
             "give a new folder, or delete this one",
         )
-    return store
+    root = root_of(data)
+    if root is None or str(root) == store.info["root"]:
+        return store
+    # the same content has moved: the index must name files that are there
+    meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    meta["info"]["root"] = str(root)
+    with suppress(RunError):  # a shared store may be read-only; this process knows the new place all the same
+        write_json(folder / META, meta)
+    return PatchStore(folder, store.images, meta)
 
 
 def _check_classes(source: Source) -> None:
@@ -217,10 +232,12 @@ def _check_classes(source: Source) -> None:
 
 
 def _patch_size(data: DataConfig, scans: Sequence[Scan]) -> tuple[int, int]:
-    """Height and width to store: the configured one, else the most common, of equally common ones the largest."""
+    """Height and width to store: the configured ones, else the most common, of equally common ones the largest."""
     if data.patch_size is not None:
         return data.patch_size, data.patch_size
     sizes = Counter(result.size for result in scans if result.size is not None)
+    if not sizes:
+        raise DataError(f"none of the {len(scans)} files can be decoded; the first: {scans[0].reason}", "repair them")
     return max(sizes, key=lambda size: (sizes[size], size))
 
 
@@ -275,7 +292,7 @@ def _tell(store: PatchStore, data: DataConfig) -> None:
         )
     contradictory = store.index.groupby("sha256")["label"].nunique().gt(1).sum()
     if contradictory:
-        _log.warning("%d images stand in more than one class, pixel for pixel", contradictory)
+        _log.warning("the same pixels stand in more than one class: %d images", contradictory)
 
 
 def _damaged(folder: Path, reason: str) -> DataError:

@@ -99,7 +99,7 @@ class PatchWriter:
 
 
 class Unreadable:
-    """Files that are left out; raises DataError as soon as they are more than the limit."""
+    """Files that are left out, and the share of all files that they may be."""
 
     def __init__(self, source: Source, limit: float) -> None:
         self.files: list[dict[str, str]] = []
@@ -108,13 +108,17 @@ class Unreadable:
 
     def add(self, row: int, reason: str) -> None:
         """Leave a record out."""
-        total = len(self._source.records)
         self.files.append({"path": self._source.records[row].path, "reason": reason})
+
+    def check(self) -> None:
+        """Raise DataError if the files left out are more than the limit."""
+        total = len(self._source.records)
         if len(self.files) > self._limit * total:
             first = self.files[0]
+            name = (self._source.root or Path()) / first["path"]
             raise DataError(
                 f"{len(self.files)} of {total} files cannot be decoded, more than data.max_unreadable={self._limit:g} "
-                f"allows; the first: {first['path']}: {first['reason']}",
+                f"allows; the first: {name}: {first['reason']}",
                 "repair or remove such files, or raise data.max_unreadable",
             )
 
@@ -152,6 +156,7 @@ def write_images(
         for row, patch in zip(wanted, map_rows(decode, wanted, chunk), strict=True):
             if isinstance(patch, str):
                 unreadable.add(row, patch)
+                unreadable.check()
             else:
                 writer.append(patch)
                 rows.append(row)

@@ -15,6 +15,7 @@ from landsift import runs
 from landsift.config import Normalization, RunConfig
 from landsift.errors import ConfigError, ModelError
 from landsift.training.phases import Strategy, first_epoch, phase_of, resolve_strategy, total_epochs
+from landsift.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,12 +76,7 @@ def build_classifier(config: RunConfig, store: PatchStore) -> tuple[PatchClassif
     from landsift.models.classifier import PatchClassifier
 
     backbone = create_backbone(config.model, config.training.image_size)
-    classifier = PatchClassifier(
-        backbone.network,
-        int(backbone.network.num_features),
-        len(store.classes),
-        config.model.head,  # type: ignore[arg-type]
-    )
+    classifier = PatchClassifier(backbone.network, backbone.features, len(store.classes), config.model.head)
     bands = store.images.shape[-1]
     chosen = config.model.normalization
     if isinstance(chosen, Normalization):
@@ -153,7 +149,7 @@ def _fit(
         max_epochs=total_epochs(module.strategy),
         accelerator=settings.accelerator,
         devices=1,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         gradient_clip_val=settings.gradient_clip,
         callbacks=[*watchers, checkpoint, own.last_checkpoint(folder / runs.CHECKPOINTS)],
         logger=_wandb_logger(experiment, config),
@@ -163,7 +159,7 @@ def _fit(
         log_every_n_steps=10,
         default_root_dir=folder,
     )
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(memory_format=torch.channels_last)
     labels = store.labels
     train_batches = PatchBatches(
         store.images, labels, split.train, batch_size=settings.batch_size, shuffle=True, seed=config.seed
@@ -191,7 +187,6 @@ def _finish(
     normalization: Normalization,
 ) -> None:
     """With the best checkpoint's weights in `module`: write the model, its predictions and their evaluation."""
-    import landsift
     from landsift.evaluation.metrics import evaluate
     from landsift.models.predictor import ModelDescription, load_model, save_model
 
@@ -204,7 +199,7 @@ def _finish(
         image_size=phase.image_size or config.training.image_size,
         mean=normalization.mean,
         std=normalization.std,
-        landsift=landsift.__version__,
+        landsift=__version__,
     )
     save_model(module.classifier, description, folder / runs.MODEL)
     predictor = load_model(folder / runs.MODEL)  # what users will load is what is tested
@@ -281,12 +276,11 @@ def _manifest(
 ) -> dict[str, Any]:
     import datetime
 
-    import landsift
     from landsift.training.environment import hardware, versions
 
     counts = np.bincount(store.labels, minlength=len(store.classes))
     return {
-        "landsift": landsift.__version__,
+        "landsift": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": None,
         "seed": config.seed,
@@ -352,5 +346,10 @@ def _quiet_lightning() -> None:
     """Lightning's hints are for developers of training loops; errors still come through."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for about in (".*in eval mode at the start.*", ".*log_every_n_steps.*", ".*exists and is not empty.*", ".*LeafSpec.*"):
+    for about in (
+        ".*in eval mode at the start.*",
+        ".*log_every_n_steps.*",
+        ".*exists and is not empty.*",
+        ".*LeafSpec.*",
+    ):
         warnings.filterwarnings("ignore", about)

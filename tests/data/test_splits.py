@@ -1,0 +1,232 @@
+"""Splits: exact sizes, nobody on two sides, copies together, budgets nested."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from small_sources import refused
+
+from landsift.config import SplitConfig
+from landsift.data.splits import largest_remainder, part_sizes, split_index
+from landsift.errors import DataError
+
+
+def index_of(labels, contents=None, groups=None, splits=None) -> pd.DataFrame:
+    N = len(labels)
+    return pd.DataFrame(
+        {
+            "path": [f"{i}.png" for i in range(N)],
+            "label": np.asarray(labels, dtype=np.int64),
+            "sha256": [str(c) for c in (range(N) if contents is None else contents)],
+            "group": pd.Series([None] * N if groups is None else groups, dtype=object),
+            "split": pd.Series([None] * N if splits is None else splits, dtype=object),
+        }
+    )
+
+
+def classes_of(index) -> tuple[str, ...]:
+    return tuple(f"class{c}" for c in range(index["label"].max() + 1))
+
+
+def split(index, budget=None, **settings):
+    return split_index(index, classes_of(index), SplitConfig(**settings), budget)
+
+
+def sizes(index, parts) -> list[list[int]]:
+    """Rows per class (first axis) and part."""
+    labels = index["label"].to_numpy()
+    return [[int((labels[p] == c).sum()) for p in (parts.train, parts.val, parts.test)] for c in np.unique(labels)]
+
+
+class_sizes = st.lists(st.integers(3, 40), min_size=2, max_size=5)
+fractions = st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(1, 8)).map(
+    lambda w: (w[0] / sum(w), w[1] / sum(w), 1 - w[0] / sum(w) - w[1] / sum(w))
+)
+seeds = st.integers(0, 2**31)
+
+
+class TestStratified:
+    @pytest.mark.parametrize(
+        ("count", "expected"),
+        [
+            (3, [1, 1, 1]),
+            (4, [2, 1, 1]),
+            (5, [3, 1, 1]),
+            (7, [4, 2, 1]),
+            (8, [5, 2, 1]),
+            (9, [5, 2, 2]),
+            (10, [6, 2, 2]),
+            (200, [120, 40, 40]),
+            (1234, [740, 247, 247]),
+            (2700, [1620, 540, 540]),
+        ],
+    )
+    def test_sizes_of_a_class_are_pinned(self, count, expected):
+        assert part_sizes(count, (0.6, 0.2, 0.2)).tolist() == expected
+        index = index_of([0] * count + [1] * 10)
+        assert sizes(index, split(index)) == [expected, [6, 2, 2]]
+
+    def test_the_rows_of_a_seed_are_pinned(self):
+        index = index_of([0] * 5 + [1] * 5)
+        parts = split(index)
+        assert [p.tolist() for p in (parts.train, parts.val, parts.test)] == [[0, 2, 3, 5, 7, 8], [4, 6], [1, 9]]
+        assert split(index, 4).train.tolist() == [0, 3, 7, 8]
+        assert any(split(index, seed=s).test.tolist() != [1, 9] for s in range(1, 5))
+
+    @given(class_sizes, fractions, seeds)
+    def test_every_row_is_in_one_part_and_sizes_are_exact(self, counts, shares, seed):
+        index = index_of(np.repeat(np.arange(len(counts)), counts))
+        parts = split(index, fractions=shares, seed=seed)
+        rows = np.concatenate([parts.train, parts.val, parts.test])
+        assert sorted(rows.tolist()) == list(range(len(index)))
+        assert all((np.diff(p) > 0).all() and p.dtype == np.int64 for p in (parts.train, parts.val, parts.test))
+        assert sizes(index, parts) == [part_sizes(n, shares).tolist() for n in counts]
+
+    @given(st.integers(3, 2000), fractions)
+    def test_shares_are_within_one_of_the_quota(self, count, shares):
+        given_out = largest_remainder(count, shares)
+        assert given_out.sum() == count
+        assert (np.abs(given_out - count * np.array(shares)) < 1).all()
+        assert (part_sizes(count, shares) >= 1).all()
+
+    @given(class_sizes, st.data(), seeds)
+    def test_copies_stay_on_one_side(self, counts, data, seed):
+        labels = np.repeat(np.arange(len(counts)), counts)
+        contents = data.draw(st.lists(st.integers(0, 60), min_size=len(labels), max_size=len(labels)))
+        index = index_of(labels, contents)
+        assume(index.groupby("label")["sha256"].nunique().min() >= 3)
+        try:
+            parts = split(index, seed=seed)
+        except DataError:
+            assume(False)  # copies of one another can make it impossible to serve all classes
+        side = np.full(len(index), -1)
+        for p, rows in enumerate((parts.train, parts.val, parts.test)):
+            side[rows] = p
+        assert (side >= 0).all()
+        assert index.assign(side=side).groupby("sha256")["side"].nunique().max() == 1
+        assert np.array(sizes(index, parts)).min() >= 1
+
+    def test_a_few_copies_leave_the_sizes_as_they_are(self):
+        contents = [*range(95), 0, 1, 2, 3, 4, *range(200, 300)]
+        index = index_of([0] * 100 + [1] * 100, contents)
+        for seed in range(10):
+            assert sizes(index, split(index, seed=seed)) == [[60, 20, 20], [60, 20, 20]]
+
+    def test_a_class_too_small_is_named(self):
+        refused(lambda: split(index_of([0] * 9 + [1] * 2)), "class 'class1' is too small to split: 2 distinct patches")
+        copies = index_of([0] * 9 + [1] * 5, [*range(9), 50, 50, 50, 51, 51])
+        refused(lambda: split(copies), "class 'class1'", "2 distinct patches (5 patches)")
+
+    def test_columns_that_are_not_used_are_pointed_out(self, caplog):
+        index = index_of([0] * 5 + [1] * 5, groups=["g"] * 10)
+        with caplog.at_level(logging.INFO, "landsift"):
+            split(index)
+        assert "column 'group' is not used" in caplog.text
+
+
+class TestBudget:
+    @given(class_sizes, st.data(), seeds)
+    def test_budgets_are_exact_nested_and_have_every_class(self, counts, data, seed):
+        index = index_of(np.repeat(np.arange(len(counts)), counts))
+        full = split(index, seed=seed)
+        small = data.draw(st.integers(len(counts), len(full.train)))
+        large = data.draw(st.integers(small, len(full.train)))
+        less, more = split(index, small, seed=seed), split(index, large, seed=seed)
+        assert len(less.train) == small
+        assert len(more.train) == large
+        assert set(less.train) <= set(more.train) <= set(full.train)
+        assert set(index["label"][less.train]) == set(index["label"])
+        assert less.val.tolist() == full.val.tolist()
+        assert less.test.tolist() == full.test.tolist()
+
+    def test_budgets_are_stratified(self):
+        index = index_of([0] * 1000 + [1] * 500 + [2] * 500)
+        for budget, expected in {100: [50, 25, 25], 500: [250, 125, 125], 1000: [500, 250, 250]}.items():
+            assert [s[0] for s in sizes(index, split(index, budget))] == expected
+
+    def test_a_rare_class_keeps_a_label(self):
+        index = index_of([0] * 5000 + [1] * 5)
+        assert [s[0] for s in sizes(index, split(index, 10))] == [9, 1]
+
+    def test_the_whole_of_train_is_a_budget(self):
+        index = index_of([0] * 10 + [1] * 10)
+        assert split(index, 12).train.tolist() == split(index).train.tolist()
+
+    def test_impossible_budgets_are_refused(self):
+        index = index_of([0] * 10 + [1] * 10 + [2] * 10)
+        refused(lambda: split(index, 19), "data.budget=19 is more than the 18 patches in train")
+        refused(lambda: split(index, 2), "data.budget=2", "3 classes")
+
+
+class TestGroup:
+    @given(st.integers(0, 1000))
+    def test_groups_and_copies_stay_together_and_parts_are_near_their_sizes(self, seed):
+        rng = np.random.default_rng(seed)
+        labels = np.arange(600) % 3
+        groups = rng.integers(0, 60, 600)
+        contents = np.where(rng.random(600) < 0.01, 0, np.arange(1, 601))
+        index = index_of(labels, contents, groups=[f"g{g}" for g in groups])
+        parts = split(index, kind="group", seed=seed)
+        side = np.empty(600, dtype=int)
+        for p, rows in enumerate((parts.train, parts.val, parts.test)):
+            side[rows] = p
+        sides = index.assign(side=side)
+        assert sides.groupby("group")["side"].nunique().max() == 1
+        assert sides.groupby("sha256")["side"].nunique().max() == 1
+        np.testing.assert_allclose([len(parts.train), len(parts.val), len(parts.test)], [360, 120, 120], atol=60)
+        assert np.array(sizes(index, parts)).min() >= 1
+
+    def test_groups_of_one_are_a_stratified_split(self):
+        index = index_of([0] * 10 + [1] * 20, groups=[str(i) for i in range(30)])
+        assert sizes(index, split(index, kind="group")) == [[6, 2, 2], [12, 4, 4]]
+
+    def test_a_table_without_groups_is_refused(self):
+        refused(lambda: split(index_of([0, 1] * 5), kind="group"), "column 'group'", "data.split.kind=stratified")
+        index = index_of([0, 1] * 5, groups=["g", None] * 5)
+        refused(lambda: split(index, kind="group"), "5 patches have no group", "1.png")
+
+    def test_a_class_in_too_few_groups_is_named(self):
+        index = index_of([0] * 9 + [1] * 9, groups=[f"a{i}" for i in range(9)] + ["b0", "b1", "b1"] * 3)
+        refused(lambda: split(index, kind="group"), "class 'class1'", "2 groups (9 patches)")
+
+
+class TestColumn:
+    def test_the_table_decides(self):
+        index = index_of([0, 1, 0, 1, 0, 1], splits=["train", "Training", "val", "validation", "TEST", "testing"])
+        parts = split(index, kind="column")
+        assert [p.tolist() for p in (parts.train, parts.val, parts.test)] == [[0, 1], [2, 3], [4, 5]]
+
+    def test_copies_give_way_to_test_then_val(self, caplog):
+        index = index_of(
+            [0, 1, 0, 1, 0, 1, 0],
+            contents=["x", "y", "x", "z", "v", "z", "w"],
+            splits=["train", "train", "val", "val", "train", "test", "val"],
+        )
+        parts = split(index, kind="column")
+        assert [p.tolist() for p in (parts.train, parts.val, parts.test)] == [[1, 4], [2, 6], [5]]
+        assert "2 patches are left out" in caplog.text
+        assert "(from train: 1, from val: 1)" in caplog.text
+
+    @pytest.mark.parametrize("missing", ["train", "val", "test"])
+    def test_a_missing_part_is_named(self, missing):
+        names = [n for n in ("train", "val", "test") if n != missing]
+        index = index_of([0, 1] * 4, splits=[n for n in names for _ in range(4)])
+        refused(lambda: split(index, kind="column"), f"no {missing} rows")
+
+    def test_unknown_and_missing_values_are_named(self):
+        index = index_of([0, 1, 0, 1], splits=["train", "trian", "val", "test"])
+        refused(lambda: split(index, kind="column"), "unknown value 'trian'", "did you mean 'train'?")
+        index = index_of([0, 1, 0, 1], splits=["train", None, "val", "test"])
+        refused(lambda: split(index, kind="column"), "1 patches have no split", "1.png")
+        refused(lambda: split(index_of([0, 1]), kind="column"), "column 'split'", "data.split.kind=stratified")
+
+    def test_a_class_without_training_patches_is_named(self):
+        index = index_of([0, 1, 0, 1], splits=["train", "val", "val", "test"])
+        refused(lambda: split(index, kind="column"), "class 'class1' has no patches in train")
+
+    def test_a_budget_holds_here_as_well(self):
+        index = index_of([0, 1] * 30, splits=["train"] * 40 + ["val"] * 10 + ["test"] * 10)
+        assert sizes(index, split(index, 10, kind="column")) == [[5, 5, 5], [5, 5, 5]]
