@@ -43,7 +43,7 @@ def write_run(
     stages: bool = True,
     images: bool = True,
 ) -> runs.Run:
-    """Write a run directory: `patches` val and as many test patches, phases of so many epochs, `frames` t-SNE frames."""
+    """Write a run directory with `patches` val and as many test patches, phases of so many epochs, t-SNE `frames`."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
     tables, evaluation = [], {"checkpoint": "best-003-0.900.ckpt", "epoch": 3, "classes": list(classes)}
@@ -53,7 +53,7 @@ def write_run(
         labels = np.asarray([list(classes).index(name) for name in table["label"]])
         evaluation[split] = evaluate(labels, table.filter(regex="^p_").to_numpy(), classes, resamples=20)
         tables.append(table)
-        if images:
+        if images and split == "test":
             Path(paths[0]).parent.mkdir(parents=True, exist_ok=True)
             for path in paths:
                 Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)

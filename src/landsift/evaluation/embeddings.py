@@ -57,7 +57,7 @@ def tsne_frame(features: NDArray[Any], *, seed: int, previous: NDArray[Any] | No
         ModelError: a feature is not a finite number.
     """
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     features = np.asarray(features, dtype=np.float32)
     if not np.isfinite(features).all():

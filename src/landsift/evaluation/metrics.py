@@ -1,10 +1,10 @@
 """Figures of a classifier on one split, each with a 95 % bootstrap interval over patches.
 
 scikit-learn and torchmetrics compute every figure; only the drawing of resamples is ours. `scipy.stats.bootstrap`
-would call scikit-learn on whole label vectors (4 ms for 5,000 patches, a thousand times, for each figure alone),
-whereas a resample's accuracy, precision, recall and F1 depend on its confusion matrix only: we count the resample's
-patches per cell and hand scikit-learn the K² cells with their counts as weights. The result is the same to the last
-digit, and 1,000 resamples of 5,000 patches in 10 classes take about a second.
+would hand them whole label vectors (2 ms for 5,000 patches, a thousand times, for each figure alone), whereas a
+resample's precision, recall and F1 depend on its confusion matrix only: we count the resample's patches per cell and
+hand scikit-learn the K² cells with the counts as weights, and sum the calibration error's bins in the same way. The
+result is the same, and 1,000 resamples of 5,000 patches in 10 classes take about a second.
 """
 
 from __future__ import annotations
@@ -149,13 +149,16 @@ def _bootstrap(
     rng = np.random.default_rng(seed)
     N = len(cells)
     draws = {key: np.empty(resamples) for key in ("accuracy", "macro_f1", "ece")}
+    # A patch adds its (correct - confidence) to its bin; a bin's error is the size of that sum, over N.
+    bins = np.digitize(confidence, np.linspace(0, 1, CALIBRATION_BINS + 1))
+    gaps = correct - confidence
     per_class = np.empty((resamples, 3, K))
     for r in range(resamples):
         rows = rng.integers(N, size=N)
         per_class[r] = _per_class(np.bincount(cells[rows], minlength=K * K), K)
         draws["accuracy"][r] = correct[rows].mean()
         draws["macro_f1"][r] = np.nanmean(per_class[r, 2])
-        draws["ece"][r] = _calibration_error(confidence[rows], correct[rows])
+        draws["ece"][r] = np.abs(np.bincount(bins[rows], weights=gaps[rows])).sum() / N
     return draws | {"per_class": per_class}
 
 

@@ -50,6 +50,11 @@ NATURAL = {
     "residential": "#882255",
     "river": "#88ccee",
     "sealake": "#332288",
+    "barren": "#997700",
+    "cropland": "#ddaa33",
+    "urban": "#882255",
+    "water": "#332288",
+    "wetland": "#44aa99",
 }
 """Colours of land-use classes that a map reader expects, by the name in lower case without spaces."""
 

@@ -49,8 +49,8 @@ def page(run: Run) -> dict[str, Any]:
 
 
 def percent(share: float, digits: int = 2) -> str:
-    """A share as a percentage: 0.9731 is "97.31 %"."""
-    return f"{100 * share:.{digits}f} %"
+    """A share as a percentage: 0.9731 is "97.31 %", with a space that does not break."""
+    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def duration(seconds: float | None) -> str:

@@ -53,7 +53,7 @@ def loss_figure(metrics: Sequence[Mapping[str, Any]]) -> go.Figure:
 def learning_rate_figure(metrics: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Learning rates of head and backbone on a log axis; a rate of 0 (frozen) is left out."""
     figure = _figure(metrics, {"lr_head": ("head", WARM), "lr_backbone": ("backbone", ACCENT)}, "%{y:.2e}", 320)
-    return figure.update_yaxes(type="log", exponentformat="power", dtick=1)
+    return figure.update_yaxes(type="log", tickformat=".0e", dtick=1)
 
 
 def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> go.Figure:
@@ -95,8 +95,8 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     ticks = {"tickvals": list(range(K)), "ticktext": names, "showgrid": False, "zeroline": False}
     figure = go.Figure(heatmap)
     _style(figure, height=max(380, 34 * K + 200), hovermode="closest")
-    figure.update_xaxes(title="predicted", tickangle=-45, **ticks)
-    return figure.update_yaxes(title="true", autorange="reversed", **ticks)
+    figure.update_xaxes(title_text="predicted", tickangle=-45, **ticks)
+    return figure.update_yaxes(title_text="true", autorange="reversed", **ticks)
 
 
 def class_figure(evaluation: Mapping[str, Any]) -> go.Figure:
@@ -174,9 +174,9 @@ def reliability_figure(predictions: pd.DataFrame) -> go.Figure:
             )  # fmt: skip
     _style(figure, height=420, hovermode="closest", bargap=0.08)
     figure.update_xaxes(range=[0, 1.01], tickformat=".0%")
-    figure.update_xaxes(title="probability of the predicted class", row=2)
-    figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title="share right", row=1)
-    return figure.update_yaxes(title="patches", nticks=3, row=2)
+    figure.update_xaxes(title_text="probability of the predicted class", row=2)
+    figure.update_yaxes(range=[-0.02, 1.03], tickformat=".0%", title_text="share right", row=1)
+    return figure.update_yaxes(title_text="patches", nticks=3, row=2)
 
 
 def embedding_figure(embeddings: pd.DataFrame, classes: Sequence[str]) -> go.Figure:
@@ -201,11 +201,9 @@ def embedding_figure(embeddings: pd.DataFrame, classes: Sequence[str]) -> go.Fig
             trace["hovertemplate"] = "%{text}<extra>%{fullData.name}</extra>"
         frames.append(go.Frame(data=[go.Scatter(t) for t in traces], name=str(int(rows["epoch"].iloc[0]) + 1)))
     figure = go.Figure(data=frames[-1].data, frames=frames)
-    _style(figure, height=620, hovermode="closest")
-    reach = 1.06 * float(np.abs(embeddings[["x", "y"]].to_numpy(dtype=np.float64)).max()) or 1.0
-    axis = {"range": [-reach, reach], "visible": False, "fixedrange": False}
-    figure.update_xaxes(constrain="domain", **axis)
-    figure.update_yaxes(scaleanchor="x", constrain="domain", **axis)
+    _style(figure, height=560 + 10 * len(classes), hovermode="closest")  # the legend takes rows
+    figure.update_xaxes(range=_reach(embeddings["x"]), visible=False)
+    figure.update_yaxes(range=_reach(embeddings["y"]), visible=False, scaleanchor="x")
     if len(frames) > 1:
         figure.update_layout(sliders=[_slider(frames)], updatemenus=[_play_button()], margin_b=70)
     return figure
@@ -221,15 +219,20 @@ def short_path(path: object) -> str:
     return "/".join(str(path).replace("\\", "/").split("/")[-2:])
 
 
+def _reach(values: pd.Series[float]) -> list[float]:
+    """Range of an axis that holds all values, with a margin."""
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low) or 1.0
+    return [low - margin, high + margin]
+
+
 def _slider(frames: Iterable[go.Frame]) -> dict[str, Any]:
     frames = list(frames)
     move = {"mode": "immediate", "frame": {"duration": 500, "redraw": False}, "transition": {"duration": 400}}
     return {
         "active": len(frames) - 1,
-        "x": 0.12,
-        "len": 0.88,
         "y": 0,
-        "pad": {"t": 24, "b": 0},
+        "pad": {"t": 24, "b": 0, "l": 92},  # pixels: the play button stands to the left
         "currentvalue": {"prefix": "after epoch ", "font": {"size": 14, "color": INK}, "xanchor": "left"},
         "font": {"size": 11, "color": QUIET},
         "bgcolor": GRID,
@@ -277,13 +280,17 @@ def _figure(
             y=values,
             name=name,
             mode="lines+markers",
-            line={"color": colour, "width": 2.25},
+            line={
+                "color": colour,
+                "width": 2.25,
+                "dash": "dot" if key == "lr_backbone" else "solid",
+            },  # where rates coincide
             marker={"size": 5},
             hovertemplate=f"{name}: {hover}<extra></extra>",
         )
     _style(figure, height=height, hovermode="x unified")
     last = max(epochs, default=1)
-    figure.update_xaxes(title="epoch", range=[0.5, last + 0.5], dtick=1 if last <= 12 else None, tickformat="d")
+    figure.update_xaxes(title_text="epoch", range=[0.5, last + 0.5], dtick=1 if last <= 12 else None, tickformat="d")
     starts = phase_starts(metrics)
     for epoch, number, name in starts:
         figure.add_vline(x=epoch + 0.5, line={"dash": "dash", "color": QUIET, "width": 1.25})
@@ -311,16 +318,18 @@ def _spread(metrics: Sequence[Mapping[str, Any]], key: str) -> float:
     return max(values) - min(values) if values else 0.0
 
 
-def _style(figure: go.Figure, **layout: Any) -> None:
+def _style(figure: go.Figure, *, height: int, **layout: Any) -> None:
+    axis = {"automargin": True, "gridcolor": GRID, "zeroline": False, "title_font": {"size": 13, "color": QUIET}}
     figure.update_layout(
         template="plotly_white",
         font={"family": FONT, "size": 13, "color": INK},
         margin={"l": 8, "r": 12, "t": 8, "b": 8},
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.08, "yanchor": "bottom", "title": None},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1 + 24 / height, "yanchor": "bottom"},
+        height=height,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         hoverlabel={"font": {"family": FONT, "size": 13}},
         **layout,
     )
-    figure.update_xaxes(automargin=True, gridcolor=GRID, linecolor=GRID, showline=False, zeroline=False)
-    figure.update_yaxes(automargin=True, gridcolor=GRID, zeroline=False)
+    figure.update_xaxes(axis)
+    figure.update_yaxes(axis)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from landsift.evaluation.palette import class_colours
 from landsift.reports import facts, figures
-from landsift.reports.thumbnails import confident_mistakes, thumbnails
+from landsift.reports.thumbnails import common_folder, confident_mistakes, thumbnails
 from landsift.runs import EMBEDDINGS, Run
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def report_html(run: Run, store: PatchStore | None = None) -> str:
     embeddings = _embeddings(run)
     plots = _plots(run, classes, embeddings)
     mistakes = confident_mistakes(run.predictions, MISTAKES)
-    images = thumbnails(mistakes["path"].tolist(), run, store)
+    paths = mistakes["path"].tolist()
+    root = common_folder(paths)
+    images = thumbnails(paths, run, store)
     test = run.evaluation["test"]
     return _template().render(
         **facts.page(run),
@@ -66,11 +68,12 @@ def report_html(run: Run, store: PatchStore | None = None) -> str:
         plots={name: _plot(name, *plot) for name, plot in plots.items()},
         frame_count=0 if embeddings is None else embeddings["epoch"].nunique(),
         mistakes_total=f"{test['n'] - sum(row[i] for i, row in enumerate(test['confusion'])):,}",
+        mistakes_root=root,
         mistakes=[
             {
                 "image": image,
                 "path": row["path"],
-                "name": figures.short_path(row["path"]),
+                "name": row["path"].removeprefix(root),
                 "label": row["label"],
                 "predicted": row["predicted"],
                 "probability": facts.percent(row["probability"], 1),
@@ -135,8 +138,6 @@ def _template() -> jinja2.Template:
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("landsift.reports"),
-            lambda name: (files(__package__) / "templates" / name).read_text(encoding="utf-8")
-        ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

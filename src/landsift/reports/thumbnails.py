@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,15 @@ def confident_mistakes(predictions: pd.DataFrame, limit: int = 24) -> pd.DataFra
     probability = wrong.filter(regex="^p_").max(axis=1)
     table = wrong[["path", "label", "predicted"]].assign(probability=probability)
     return table.sort_values(["probability", "path"], ascending=[False, True]).head(limit).reset_index(drop=True)
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """The folder above all class folders that paths share, with its closing slash; empty where there is none."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(os.path.dirname(path)) for path in paths])  # noqa: PTH120
+    except ValueError:  # no paths, or absolute and relative ones together
+        return ""
+    return folder.rstrip(os.sep) + os.sep if folder else ""
 
 
 def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None) -> list[str | None]:

@@ -149,7 +149,7 @@ class TSNEFrames(Callback):
         last = epoch + 1 == trainer.max_epochs or trainer.should_stop
         if not module.kept_rows or (epoch % self.every and not last):
             return
-        from landsift.evaluation.embeddings import tsne_frame
+        from landsift.evaluation.embeddings import tsne_figure, tsne_frame
 
         order = torch.argsort(torch.cat(module.kept_rows))
         features = torch.cat(module.kept_embeddings)[order].numpy()
@@ -160,18 +160,8 @@ class TSNEFrames(Callback):
         if experiment is not None:
             import wandb
 
-            experiment.log({"tsne": wandb.Plotly(self._figure(frame, epoch)), "epoch": epoch})
-
-    def _figure(self, frame: NDArray[np.float32], epoch: int) -> Any:
-        """A Plotly figure of one frame, float [M, 2], coloured by true class."""
-        import plotly.graph_objects as go
-
-        figure = go.Figure()
-        for k, name in enumerate(self.classes):
-            x, y = frame[self.labels == k].T
-            figure.add_scatter(x=x, y=y, mode="markers", name=name)
-        figure.update_layout(title=f"t-SNE of validation embeddings, epoch {epoch + 1}")
-        return figure
+            figure = tsne_figure(frame, self.labels, self.classes, title=f"epoch {epoch + 1}")
+            experiment.log({"tsne": wandb.Plotly(figure), "epoch": epoch})
 
 
 class LastPhaseEarlyStopping(EarlyStopping):

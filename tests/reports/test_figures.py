@@ -1,0 +1,112 @@
+"""Each figure shows its data, and names as they are written."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from landsift.reports import figures
+
+
+def rows(phases=(2, 3), **values):
+    """Rows of metrics.json."""
+    numbers = [n for n, epochs in enumerate(phases, start=1) for _ in range(epochs)]
+    return [
+        {"epoch": e, "phase": n, "phase_name": f"<p{n}>", "train_loss": 1.0, "val_loss": 0.9, "val_acc": 0.5 + 0.1 * e,
+         "lr_head": 1e-3, "lr_backbone": 0.0 if n == 1 else 1e-5} | values
+        for e, n in enumerate(numbers)
+    ]  # fmt: skip
+
+
+def test_a_dashed_line_stands_where_phase_2_starts():
+    for figure in (
+        figures.accuracy_figure(rows(), 4),
+        figures.loss_figure(rows()),
+        figures.learning_rate_figure(rows()),
+    ):
+        (line,) = figure.layout.shapes
+        assert line.line.dash == "dash"
+        assert line.x0 == 2.5  # between the second epoch and the third, counted from 1
+        assert [a.text for a in figure.layout.annotations] == ["phase 2: &lt;p2&gt;"]
+
+
+def test_one_phase_has_no_line_and_each_later_one_has_its_own():
+    assert not figures.loss_figure(rows((4,))).layout.shapes
+    assert [line.x0 for line in figures.loss_figure(rows((1, 2, 1))).layout.shapes] == [1.5, 3.5]
+
+
+def test_the_best_epoch_is_marked():
+    best = figures.accuracy_figure(rows(), 3).data[-1]
+    assert (best.x, best.y) == ((4,), (pytest.approx(0.8),))
+
+
+def test_rates_of_a_frozen_backbone_are_left_out_of_the_log_axis():
+    figure = figures.learning_rate_figure(rows())
+    assert figure.layout.yaxis.type == "log"
+    assert figure.data[1].y == (None, None, 1e-5, 1e-5, 1e-5)
+    assert len(figures.learning_rate_figure(rows((3,))).data) == 1
+
+
+def test_confusion_shows_counts_and_shares_of_the_row():
+    heatmap = figures.confusion_figure([[6, 2], [0, 0]], ["<b>a</b>", "b"]).data[0]
+    assert list(heatmap.text[0]) == ["6", "2"]
+    assert "2 patches, 25.0% of the row" in heatmap.customdata[0][1]
+    assert "&lt;b&gt;a&lt;/b&gt;" in heatmap.customdata[0][1]
+    assert not np.isnan(heatmap.z).any()
+
+
+def test_bars_carry_their_intervals_and_the_hardest_class_is_on_top():
+    evaluation = {
+        "per_class": {
+            "easy": {"precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 10},
+            "none": {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0},
+        },
+        "intervals": {
+            "per_class": {
+                "easy": {"precision": [0.8, 0.95], "recall": [0.8, 0.95], "f1": [0.8, 0.95]},
+                "none": {"precision": None, "recall": None, "f1": None},
+            }
+        },
+    }
+    figure = figures.class_figure(evaluation)
+    assert figure.layout.yaxis.ticktext == ("easy", "none (no patches)")  # drawn from the bottom
+    bars = figure.data[0]
+    assert bars.error_x.array == pytest.approx((0.05, 0.0))
+    assert bars.error_x.arrayminus == pytest.approx((0.1, 0.0))
+
+
+def test_reliability_of_a_model_that_is_right_half_the_time():
+    table = pd.DataFrame(
+        {"split": "test", "label": ["a", "b"] * 10, "predicted": "a", "p_a": np.float32(0.9), "p_b": np.float32(0.1)}
+    )
+    curve = next(trace for trace in figures.reliability_figure(table).data if trace.name == "test")
+    assert curve.x == pytest.approx([0.9])
+    assert curve.y == pytest.approx([0.5])
+
+
+def embeddings(epochs=(0, 3, 4)):
+    """t-SNE frames of four patches, in another order in each frame."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"path": ["d", "c", "b", "a"], "label": ["x", "y", "x", "y"]})
+    parts = [frame.sample(frac=1, random_state=e).assign(epoch=e, x=rng.normal(size=4), y=e) for e in epochs]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_frames_have_a_step_of_the_slider_each_and_axes_that_do_not_move():
+    figure = figures.embedding_figure(embeddings(), ["x", "y", "unseen"])
+    assert [frame.name for frame in figure.frames] == ["1", "4", "5"]
+    assert [step.label for step in figure.layout.sliders[0].steps] == ["1", "4", "5"]
+    assert figure.layout.updatemenus[0].buttons[0].label.endswith("Play")
+    for frame in figure.frames:
+        assert [trace.name for trace in frame.data] == ["x", "y", "unseen"]
+        assert frame.layout.xaxis.range is None
+        for trace in frame.data:
+            assert all(figure.layout.xaxis.range[0] < x < figure.layout.xaxis.range[1] for x in trace.x)
+
+
+def test_a_point_keeps_its_place_in_its_trace_over_the_frames():
+    figure = figures.embedding_figure(embeddings(), ["x", "y"])
+    assert {frame.data[0].text for frame in figure.frames} == {("b", "d")}
+
+
+def test_a_single_frame_needs_no_slider():
+    assert not figures.embedding_figure(embeddings((2,)), ["x", "y"]).layout.sliders

@@ -1,0 +1,198 @@
+"""The report tells the truth, whatever the run lacks and whatever its classes are called."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+
+from landsift import runs
+from landsift.errors import RunError
+from landsift.reports.facts import duration
+from landsift.reports.pages import report_html
+
+
+class Page(HTMLParser):
+    """Text, tags and attributes of a page; scripts and styles left out of the text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.parts, self._inside = [], [], ""
+        self.feed(html)
+        self.text = " ".join(" ".join(self.parts).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag):
+        self._inside = ""
+
+    def handle_data(self, data):
+        if self._inside not in {"script", "style"}:
+            self.parts.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture
+def run(make_run):
+    return make_run()
+
+
+def test_the_answer_stands_at_the_top(run):
+    test = run.evaluation["test"]
+    low, high = test["intervals"]["accuracy"]
+    text = Page(report_html(run)).text
+    top = text[: text.index("Learning rate")]
+    assert f"{100 * test['accuracy']:.2f} %" in top
+    assert f"95 % interval {100 * low:.2f} to {100 * high:.2f} %" in top
+    assert f"Macro F1 {test['macro_f1']:.3f}" in top
+    assert f"Calibration error (ECE) {test['ece']:.3f}" in top
+    assert "Best epoch 4 of 5" in top
+    assert "On 200 test patches" in top
+
+
+def test_the_facts_of_the_run_are_told(run):
+    text = Page(report_html(run)).text
+    for fact in (
+        "patches 1,000",
+        "8 × 8 × 3",
+        "600 train / 200 val / 200 test",
+        "f1d2d2f924e986ac86fdf7b36c94bcdf32beec15",
+        "seed 7",
+        "1 head 2 331,000",
+        "2 fine-tune 3 4,340,000",
+        "load_dataset 1 min 11 s yes",
+        "The cache saved 1 min 11 s.",
+        "torch 2.11.0",
+        "A processor",
+        "patches/broken <script>.png cannot identify image file",
+        """landsift run --data 'odd '"'"'n'"'"' quoted' --out""",
+        "backbone: efficientnet_b0",
+        "Dashed line: where phase 2 (fine-tune) starts.",
+    ):
+        assert fact in text, fact
+
+
+def test_names_and_paths_are_shown_as_written_and_run_nothing(run):
+    html = report_html(run)
+    page = Page(html)
+    assert "<b>Über & Co</b>" in page.text
+    assert 'Say "hi"' in page.text
+    assert not page.all("b") or all("Über" not in part for part in re.findall(r"<b>(.*?)</b>", html))
+    titles = [attrs["title"] for attrs in page.all("span") if "title" in attrs]
+    assert any("odd 'n' \"quoted\"" in title and title.endswith("<i>.png") for title in titles)
+    assert len(page.all("script")) == html.count("<script")
+
+
+def test_the_page_is_one_file_with_plotly_once_and_asks_for_nothing(run):
+    html = report_html(run)
+    page = Page(html)
+    assert html.count("* plotly.js v") == 1
+    assert len(html) < 8e6
+    assert not page.all("link")
+    for tag, attrs in page.tags:
+        assert attrs.get("src", "data:").startswith("data:"), tag
+        assert attrs.get("href", "#").startswith("#"), tag
+    assert "default-src 'none'" in html
+
+
+def test_the_page_has_a_title_headings_and_alternative_texts(run):
+    page = Page(report_html(run))
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("h1") == 1
+    assert tags.count("title") == 1
+    assert tags.count("h2") == 7
+    images = page.all("img")
+    assert len(images) == 24
+    assert all("true class" in image["alt"] and "predicted" in image["alt"] for image in images)
+
+
+def test_validation_stands_beside_test(run):
+    text = Page(report_html(run)).text
+    assert f"validation {100 * run.evaluation['val']['accuracy']:.2f} %" in text
+    assert "F1 on validation" in text
+
+
+def test_without_frames_there_is_no_embedding_section(make_run):
+    assert "What the backbone has learned" not in report_html(make_run(frames=0))
+    run = make_run("no-file")
+    (run.path / runs.EMBEDDINGS).unlink()
+    assert "What the backbone has learned" not in report_html(run)
+
+
+def test_without_stages_the_cache_is_not_mentioned(make_run):
+    assert "The cache saved" not in report_html(make_run(stages=False))
+
+
+def test_without_mistakes_the_page_says_so(make_run):
+    run = make_run()
+    table = run.predictions
+    runs.write_parquet(run.path / runs.PREDICTIONS, table.assign(predicted=table["label"]))
+    assert "no test patch is classified wrongly" in report_html(runs.Run.open(run.path))
+
+
+def test_without_images_there_are_placeholders(make_run):
+    page = Page(report_html(make_run(images=False)))
+    assert not page.all("img")
+    assert page.text.count("no image") == 24
+
+
+def test_a_run_of_one_phase_has_no_dashed_line(make_run):
+    text = Page(report_html(make_run(phases=(5,)))).text
+    assert "Dashed" not in text
+
+
+def test_a_run_that_stopped_early_says_so(make_run):
+    text = Page(report_html(make_run(phases=(2, 6), epochs=5))).text
+    assert "Stopped early after 5 of 8 epochs" in text
+    assert "3 of 6" in text
+
+
+def test_many_classes_and_a_class_without_patches(make_run):
+    run = make_run(classes=[f"class {k}" for k in range(25)], patches=24, frames=1)
+    assert "class 24" in Page(report_html(run)).text
+
+
+def test_a_missing_file_is_named(run):
+    (run.path / runs.EVALUATION).unlink()
+    with pytest.raises(RunError, match=runs.EVALUATION):
+        report_html(runs.Run.open(run.path))
+
+
+def test_the_same_run_gives_the_same_page(run):
+    assert report_html(run) == report_html(runs.Run.open(run.path))
+
+
+def test_thumbnails_come_from_the_store_of_the_run(make_run, tmp_path):
+    pytest.importorskip("landsift.data.store")
+    from landsift.config import DataConfig
+    from landsift.data.store import build_store
+
+    run = make_run(patches=40, classes=("a", "b"))
+    for label in ("a", "b"):  # a folder of class folders with the same images
+        (tmp_path / "data" / label).mkdir(parents=True)
+    table = run.predictions.query("split == 'test'").copy()
+    for i, row in table.iterrows():
+        target = tmp_path / "data" / row["label"] / f"{i}.png"
+        shutil.copy(row["path"], target)
+        table.loc[i, "path"] = str(target)
+    store = build_store(DataConfig(source=str(tmp_path / "data")), tmp_path / "store")
+    runs.write_parquet(run.path / runs.PREDICTIONS, table)
+    with_store = report_html(runs.Run.open(run.path), store)
+    for file in (tmp_path / "data").rglob("*.png"):
+        file.unlink()
+    runs.write_json(
+        run.path / runs.MANIFEST, run.manifest | {"data": run.manifest["data"] | {"store": str(store.folder)}}
+    )
+    assert len(Page(with_store).all("img")) > 0
+    assert Page(report_html(runs.Run.open(run.path))).all("img") == Page(with_store).all("img")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.42, "0.4 s"), (38.2, "38 s"), (252, "4 min 12 s"), (7500, "2 h 5 min"), (None, "–")]
+)
+def test_durations_are_said_as_people_say_them(seconds, text):
+    assert duration(seconds) == text
