@@ -100,19 +100,38 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
     arguments = dict(config.backbone_args)
     if "img_size" not in arguments and _has_fixed_input(config.backbone):
         arguments["img_size"] = image_size
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its retries are one error here, not ten lines
+    overlay = {}
     if pretrained:
         logger.info("loading timm's pretrained weights of %s (downloaded once)", config.backbone)
+        overlay = _fetch_pretrained(config.backbone)
     try:
-        network: nn.Module = timm.create_model(config.backbone, pretrained=pretrained, num_classes=0, **arguments)
+        network: nn.Module = timm.create_model(
+            config.backbone, pretrained=pretrained, num_classes=0, pretrained_cfg_overlay=overlay, **arguments
+        )
     except (TypeError, AssertionError) as error:
         raise ModelError(f"{config.backbone} does not take backbone_args {config.backbone_args}: {error}") from None
     except (OSError, RuntimeError, ValueError) as error:
-        if not pretrained:
-            raise ModelError(f"cannot make backbone {config.backbone}: {_one_line(error)}") from None
-        message = f"the pretrained weights of {config.backbone} cannot be fetched: {_one_line(error)}"
-        raise ModelError(message, OTHER_WEIGHTS) from None
+        raise ModelError(f"cannot make backbone {config.backbone}: {_one_line(error)}", OTHER_WEIGHTS) from None
     return network
+
+
+def _fetch_pretrained(name: str) -> dict[str, str]:
+    """Where timm finds the weights: in the hub's cache, downloaded if need be; empty for weights not on the hub.
+
+    timm would do this itself, but asks an unreachable hub twice, half a minute each, and only then gives up.
+    """
+    import timm
+    from huggingface_hub import hf_hub_download
+
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is None or not cfg.hf_hub_id:
+        return {}
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its retries are one error here, not ten lines
+    try:
+        return {"file": hf_hub_download(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors")}
+    except (OSError, ValueError) as error:
+        message = f"the pretrained weights of {name} cannot be fetched: {_one_line(error)}"
+        raise ModelError(message, OTHER_WEIGHTS) from None
 
 
 def _has_fixed_input(name: str) -> bool:

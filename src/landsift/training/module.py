@@ -158,9 +158,10 @@ class PatchModule(L.LightningModule):
         features = self.classifier.backbone(self.prepare(batch))
         logits = self.classifier.head(features)
         loss = F.cross_entropy(logits, batch.labels)
+        # logger=False: the History callback writes each epoch's figures once.
         right = (logits.argmax(dim=1) == batch.labels).float().mean()
-        self.log("val_loss", loss, on_epoch=True, batch_size=len(batch), sync_dist=True)
-        self.log("val_acc", right, on_epoch=True, batch_size=len(batch), prog_bar=True, sync_dist=True)
+        self.log("val_loss", loss, on_epoch=True, batch_size=len(batch), sync_dist=True, logger=False)
+        self.log("val_acc", right, on_epoch=True, batch_size=len(batch), sync_dist=True, logger=False, prog_bar=True)
         rows = batch.rows.cpu()
         kept = torch.isin(rows, self.keep_rows)
         if kept.any():
