@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PACKAGE, Outcome, Processes
 from PIL import Image
+from pipeline_helpers import PACKAGE, Outcome, Processes
 from wandb_offline import read_offline_run, read_offline_settings
 
 from landsift.runs import Run
@@ -37,7 +37,7 @@ def patches(tmp_path_factory) -> Path:
 def first(processes, patches) -> Outcome:
     """One process that trains on the generated patches, then on the folder's."""
     folder = {"out": f"{processes.folder}/folder-1", "set": [f"data.source={patches}"]}
-    return processes.run({"out": f"{processes.folder}/first", "set": OFFLINE}, folder)
+    return processes.fork({"out": f"{processes.folder}/first", "set": OFFLINE}, folder)
 
 
 def test_a_first_run_trains_and_leaves_a_complete_run_directory(first, processes):
@@ -87,7 +87,7 @@ def test_a_second_process_trains_nothing_and_is_quick(first, processes, tmp_path
     assert not again.steps[-1]["torch"]
     assert again.seconds < 15
     assert [p.name for p in here.iterdir()] == ["config.yaml"]
-    assert not any((processes.folder / "person").iterdir())
+    assert not (processes.person / ".flyte").exists()
     one, two = Run.open(processes.folder / "first"), Run.open(tmp_path / "again")
     weights = [(r.model_dir / "model.safetensors").read_bytes() for r in (one, two)]
     assert weights[0] == weights[1]
@@ -99,32 +99,27 @@ def test_a_second_process_trains_nothing_and_is_quick(first, processes, tmp_path
     assert not any("wandb" in line.lower() or "flyte" in line.lower() for line in again.errors.splitlines())
 
 
-def test_a_changed_setting_runs_its_stage_and_those_after_it(first, processes, tmp_path):
-    (store,) = [s for s in (processes.home / "stores").iterdir() if len(np.load(s / "images.npy", mmap_mode="r")) == 60]
-    mine = Run.open(processes.folder / "first").manifest["best"]
-    (trained,) = [
-        t
-        for t in (processes.home / "trained").iterdir()
-        if Run.open(t).manifest["best"] == mine and len(Run.open(t).manifest["data"]["classes"]) == 6
-    ]
-    outcome = processes.run(
+def test_a_changed_setting_or_a_deleted_result_runs_its_stage_and_those_after_it(first, processes, tmp_path):
+    run = Run.open(processes.folder / "first")
+    store = Path(run.manifest["data"]["store"])
+    weights = (run.model_dir / "model.safetensors").read_bytes()
+    kept = processes.home.glob("trained/*/model/model.safetensors")
+    (model,) = (file for file in kept if file.read_bytes() == weights)
+    outcome = processes.fork(
         {"out": f"{tmp_path}/budget", "set": ["data.budget=12"]},
         {"out": f"{tmp_path}/size", "set": ["data.patch_size=8"]},
-        {"out": f"{tmp_path}/no-model", "delete": str(trained / "model" / "model.safetensors")},
         {"out": f"{tmp_path}/no-store", "delete": str(store)},
+        {"out": f"{tmp_path}/no-model", "delete": str(model)},
         {"out": f"{tmp_path}/no-cache", "cache": False},
         {"out": f"{tmp_path}/healed"},
     )
-    budget, size, no_model, no_store, no_cache, healed = outcome.cached
-    assert budget == STORE_ONLY
-    assert size == NOTHING
-    assert no_model == STORE_ONLY
-    assert no_store == (False, True)
-    assert no_cache == NOTHING
-    assert healed == ALL
-    notices = [step["notices"] for step in outcome.steps]
-    assert any("trained model" in n and "model.safetensors was deleted" in n for n in notices[2])
-    assert any("patch store" in n and "it was deleted" in n for n in notices[3])
+    assert outcome.cached == [STORE_ONLY, NOTHING, (False, True), STORE_ONLY, NOTHING, ALL]
+    no_store, no_model, healed = (" ".join(outcome.steps[i]["notices"]) for i in (2, 3, 5))
+    known = "the cache knows the {} of this configuration, but {} was deleted; making it again"
+    assert known.format("patch store", "it") in no_store
+    assert known.format("trained model", "its file model/model.safetensors") in no_model
+    assert "again" not in healed
+    assert model.is_file()
 
 
 def test_a_changed_file_runs_every_stage(first, processes, patches, tmp_path):
@@ -132,7 +127,7 @@ def test_a_changed_file_runs_every_stage(first, processes, patches, tmp_path):
     pixels = np.asarray(Image.open(image)).copy()
     pixels[0, 0] = 255 - pixels[0, 0]
     Image.fromarray(pixels).save(image)
-    assert processes.run({"out": f"{tmp_path}/out", "set": [f"data.source={patches}"]}).cached == [NOTHING]
+    assert processes.fork({"out": f"{tmp_path}/out", "set": [f"data.source={patches}"]}).cached == [NOTHING]
 
 
 @pytest.mark.parametrize(
@@ -142,4 +137,4 @@ def test_a_changed_line_of_code_runs_the_stages_that_run_it(first, processes, tm
     shutil.copytree(PACKAGE, tmp_path / "landsift", ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "landsift" / module).open("a") as code:
         code.write("\n_CHANGED = True\n")
-    assert processes.run({"out": f"{tmp_path}/out"}, source=tmp_path).cached == [expected]
+    assert processes.fork({"out": f"{tmp_path}/out"}, source=tmp_path).cached == [expected]

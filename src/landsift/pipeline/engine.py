@@ -18,8 +18,7 @@ from typing import Any
 def in_loop(work: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end in this thread, so that an interrupt reaches the training at once.
 
-    Flyte's own synchronous interface runs tasks in a background thread, which Ctrl+C leaves running. Inside a
-    notebook, whose loop already runs in this thread, another thread it must be.
+    Inside a notebook, whose loop already runs in this thread, another thread it must be.
     """
     try:
         asyncio.get_running_loop()

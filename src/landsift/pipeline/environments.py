@@ -20,28 +20,24 @@ from landsift.errors import ConfigError
 
 PACKAGE = Path(__file__).parents[1]
 LOCK = PACKAGE.parents[1] / "requirements.lock"
+REQUIREMENTS = cache_folder() / "images" / "requirements.txt"
+"""A copy of the lock for the image's builder, which takes only files that end in .txt."""
 
 
 def image() -> flyte.Image:
     """The image of all stages: the same libraries as here, so that a result does not depend on where it was made."""
     base = flyte.Image.from_debian_base(name="landsift")
     if LOCK.is_file():
-        return base.with_requirements(requirements_file(), extra_args="--require-hashes")
+        return base.with_requirements(REQUIREMENTS, extra_args="--require-hashes")
     return base.with_pip_packages(*installed())
-
-
-def requirements_file() -> Path:
-    """Where the image's builder reads the lock: Flyte takes only files that end in .txt, so a copy is named so."""
-    name = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16] if LOCK.is_file() else "none"
-    return cache_folder() / "images" / f"requirements-{name}.txt"
 
 
 def write_requirements() -> None:
     """Put the copy of the lock in its place; only a submission needs it."""
     from landsift.runs import write_text
 
-    if LOCK.is_file() and not requirements_file().is_file():
-        write_text(requirements_file(), LOCK.read_text(encoding="utf-8"))
+    if LOCK.is_file():
+        write_text(REQUIREMENTS, LOCK.read_text(encoding="utf-8"))
 
 
 def installed() -> list[str]:

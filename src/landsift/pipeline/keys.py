@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,7 +23,7 @@ TRAINING_LIBRARIES = (*STORE_LIBRARIES, "torch", "torchvision", "timm", "lightni
 BUILT_IN_SOURCES = ("synthetic", "eurosat")
 """Sources that need no file of the user's."""
 
-_TASKS = Path(__file__).with_name("tasks.py")
+_PACKAGE = Path(__file__).parents[1]
 
 
 def store_key(data: DataConfig, fingerprint: str) -> str:
@@ -102,20 +101,24 @@ def weights_fingerprint(weights: str) -> str:
     return str(weights_source(weights))  # raises the error that names the alternatives
 
 
-def code_version(task: str) -> str:
+def code_version(task: str, package: Path = _PACKAGE) -> str:
     """SHA-256 (hex) of the code that one task of `tasks.py` runs: its own lines and every module in reach.
 
     In reach are the landsift modules that the task's function imports in its body, those that they import anywhere,
     and so on. A task therefore imports all of landsift that it runs inside its body. Not followed: imports for type
     checkers alone, and `landsift/__init__.py`, which only names what users may import.
+
+    Args:
+        task: the name of the function.
+        package: the folder of the landsift package.
     """
-    text = _TASKS.read_text(encoding="utf-8")
+    text = (package / "pipeline" / "tasks.py").read_text(encoding="utf-8")
     functions = {n.name: n for n in ast.parse(text).body if isinstance(n, ast.AsyncFunctionDef)}
     found: dict[str, str] = {"task": ast.get_source_segment(text, functions[task]) or ""}
     ahead = _imports(functions[task], "landsift.pipeline.tasks")
     while ahead:
         name = ahead.pop()
-        file = _module_file(name)
+        file = _module_file(name, package)
         if name in found or file is None:
             continue
         code = file.read_bytes()
@@ -145,14 +148,10 @@ def _imports(tree: ast.AST, module: str, *, is_package: bool = False) -> set[str
     return {".".join(name.split(".")[:n]) for name in inside for n in range(2, name.count(".") + 2)}
 
 
-@cache
-def _module_file(name: str) -> Path | None:
+def _module_file(name: str, package: Path) -> Path | None:
     """The source of a landsift module; None where the name is a function or class of its module."""
-    package = Path(__file__).parents[1].joinpath(*name.split(".")[1:])
-    for file in (package / "__init__.py", package.with_suffix(".py")):
-        if file.is_file():
-            return file
-    return None
+    place = package.joinpath(*name.split(".")[1:])
+    return next((f for f in (place / "__init__.py", place.with_suffix(".py")) if f.is_file()), None)
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str | None]:

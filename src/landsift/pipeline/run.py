@@ -58,8 +58,12 @@ async def _run_local(config: RunConfig, name: str, partial: Path, cache: bool, c
     runner._metadata_path = str(partial / "flyte")
     failures.forget()
     try:
-        await runner.run.aio(
-            landsift_pipeline, config_json=config.model_dump_json(), command_json=json.dumps(command and [*command])
+        # The coroutine itself: `runner.run` and `runner.run.aio` would move the training to a background thread.
+        await runner.run.__wrapped__(
+            runner,
+            landsift_pipeline,
+            config_json=config.model_dump_json(),
+            command_json=json.dumps(command and [*command]),
         )
     except Exception as error:  # noqa: BLE001 (whatever it is, its original is raised)
         original = failures.original(error)

@@ -8,6 +8,8 @@ A task imports all of landsift that it runs inside its body: `keys.code_version`
 
 from __future__ import annotations
 
+import html
+import json
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,11 +38,13 @@ async def load_dataset(key: str, again: str, data_json: str, run: str) -> Dir:
     Returns:
         The store's folder.
     """
-    from landsift.config import DataConfig
-    from landsift.data.store import build_store
-    from landsift.pipeline import artifacts, failures, transfer
+    from landsift.pipeline import failures
 
     with failures.carried():
+        from landsift.config import DataConfig
+        from landsift.data.store import build_store
+        from landsift.pipeline import artifacts, transfer
+
         folder = artifacts.place(artifacts.STORES, key, local=transfer.is_local())
         with artifacts.building(folder, run) as partial:
             build_store(DataConfig.model_validate_json(data_json), partial)
@@ -62,12 +66,14 @@ async def train_model(key: str, again: str, store: Dir, config_json: str, run: s
     Returns:
         A folder with all files of a run directory but the report.
     """
-    from landsift.config import RunConfig
-    from landsift.data.store import PatchStore
-    from landsift.pipeline import artifacts, failures, tracking, transfer
-    from landsift.training.fit import train
+    from landsift.pipeline import failures
 
     with failures.carried():
+        from landsift.config import RunConfig
+        from landsift.data.store import PatchStore
+        from landsift.pipeline import artifacts, tracking, transfer
+        from landsift.training.fit import train
+
         config = RunConfig.model_validate_json(config_json)
         patches = PatchStore.open(await transfer.fetch(store))
         folder = artifacts.place(artifacts.TRAINED, key, local=transfer.is_local())
@@ -92,13 +98,12 @@ async def create_report(store: Dir, trained: Dir, config_json: str, command_json
     Returns:
         The complete run directory.
     """
-    import html
-    import json
-
-    from landsift.config import RunConfig
-    from landsift.pipeline import assembly, failures, transfer
+    from landsift.pipeline import failures
 
     with failures.carried():
+        from landsift.config import RunConfig
+        from landsift.pipeline import assembly, transfer
+
         folder = assembly.assemble(
             transfer.output_folder(),
             await transfer.fetch(store),
@@ -117,11 +122,13 @@ async def create_report(store: Dir, trained: Dir, config_json: str, command_json
 @environments.PIPELINE.task
 async def landsift_pipeline(config_json: str, command_json: str) -> Dir:
     """Call the stages one after the other; returns the complete run directory."""
-    from landsift.config import RunConfig
-    from landsift.data.sources import content_fingerprint
-    from landsift.pipeline import artifacts, failures, keys, transfer
+    from landsift.pipeline import failures
 
     with failures.carried():
+        from landsift.config import RunConfig
+        from landsift.data.sources import content_fingerprint
+        from landsift.pipeline import artifacts, keys, transfer
+
         config = RunConfig.model_validate_json(config_json)
         run = flyte.ctx().action.run_name or ""
         local = transfer.is_local()
@@ -132,7 +139,10 @@ async def landsift_pipeline(config_json: str, command_json: str) -> Dir:
         data_json = keys.store_settings(config.data).model_dump_json()
         store = await _stage(load_dataset, "the patch store", key=store_key, data_json=data_json)
         training = train_model if local else environments.on_cluster(train_model, config)
-        trained = await _stage(training, "the trained model", key=training_key, store=store, config_json=config_json)
+        note = "; W&B gets no new run" if config.tracking.wandb == "online" else ""
+        trained = await _stage(
+            training, "the trained model", note, key=training_key, store=store, config_json=config_json
+        )
         return await create_report(
             store=store, trained=trained, config_json=config_json, command_json=command_json, run=run
         )
@@ -147,7 +157,7 @@ def _check_training(config: RunConfig) -> None:
     check_backbone(config.model)
 
 
-async def _stage(task: Any, what: str, **inputs: object) -> Dir:
+async def _stage(task: Any, what: str, note: str = "", /, **inputs: object) -> Dir:
     """Call a stage; on one machine, say what came from the cache, and run it again where that is damaged."""
     from landsift.pipeline import artifacts, transfer
 
@@ -161,5 +171,5 @@ async def _stage(task: Any, what: str, **inputs: object) -> Dir:
         return cast(Dir, await task(again=run, run=run, **inputs))
     record = artifacts.stage_record(folder)
     if record["run"] != run:
-        logger.info("%s comes from the cache, where it took %.1f s", what, record["seconds"])
+        logger.info("%s comes from the cache, where it took %.1f s%s", what, record["seconds"], note)
     return result

@@ -1,0 +1,203 @@
+"""What a run does to its output folder, to errors and to an interrupt."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from pipeline_helpers import Processes
+
+from landsift.config import RunConfig, cache_folder
+from landsift.errors import ConfigError, DataError, DownloadError, ModelError, RunError, TrackingError
+from landsift.pipeline import artifacts, failures, tracking
+from landsift.pipeline.run import run
+
+
+@pytest.fixture
+def broken(tmp_path) -> Path:
+    """A folder of two classes in which no image can be decoded."""
+    for label in ("field", "water"):
+        (tmp_path / "patches" / label).mkdir(parents=True)
+        for i in range(3):
+            (tmp_path / "patches" / label / f"{i}.png").write_bytes(b"no image")
+    return tmp_path / "patches"
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind", "message"),
+    [
+        ("data.source=nowhere/at/all", DataError, "does not exist"),
+        ("model.backbone=no_such_net", ModelError, "no_such_net"),
+        ("strategy=no_such_strategy", ConfigError, "no_such_strategy"),
+        ("model.weights=nowhere.safetensors", ModelError, r"nowhere\.safetensors"),
+    ],
+)
+def test_an_error_comes_out_as_it_was_raised_and_leaves_nothing(tiny, tmp_path, capfd, setting, kind, message):
+    with pytest.raises(kind, match=message) as caught:
+        run(tiny.replace(setting), tmp_path / "new" / "out")
+    assert type(caught.value) is kind
+    assert caught.value.message
+    assert listing(tmp_path) == []
+    assert not (cache_folder() / "stores").exists()
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+def test_an_error_of_a_stage_comes_out_at_once_with_its_hint(tiny, tmp_path, broken, capfd):
+    (tmp_path / "out").mkdir()
+    start = time.monotonic()
+    with pytest.raises(DataError) as caught:
+        run(tiny.replace(f"data.source={broken}"), tmp_path / "out")
+    assert caught.value.hint
+    assert time.monotonic() - start < 60
+    assert listing(tmp_path / "out") == []
+    assert listing(cache_folder() / "stores") == []
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+def test_an_output_that_holds_something_is_refused(tiny, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(RunError, match="not empty"):
+        run(tiny, tmp_path)
+    assert listing(tmp_path) == ["mine.txt"]
+
+
+def test_a_database_that_cannot_be_read_is_an_error_that_names_it(tiny, tmp_path):
+    (cache_folder() / "flyte").mkdir(parents=True)
+    (cache_folder() / "flyte" / "cache.db").write_text("this is no database, however long one reads in it")
+    with pytest.raises(RunError, match="flyte"):
+        run(tiny, tmp_path / "out")
+
+
+def test_a_failed_download_alone_is_tried_again(tmp_path):
+    import asyncio
+
+    import flyte
+
+    from landsift.pipeline import engine
+
+    environment = flyte.TaskEnvironment("failing")
+    attempts: list[str] = []
+
+    @environment.task(retries=1)
+    async def failing(kind: str) -> None:
+        with failures.carried():
+            attempts.append(kind)
+            raise {"data": DataError, "download": DownloadError}[kind]("the reason", "the hint")
+
+    async def call(kind: str) -> None:
+        await engine.initialise(flyte.init.aio)
+        await flyte.with_runcontext(mode="local", raw_data_path=str(tmp_path)).run.aio(failing, kind=kind)
+
+    for kind in ("data", "download"):
+        failures.forget()
+        with pytest.raises(flyte.errors.RuntimeUserError) as caught:
+            asyncio.run(call(kind))
+        assert failures.original(caught.value).hint == "the hint"
+    assert attempts == ["data", "download", "download"]
+
+
+def test_online_tracking_without_a_key_is_refused_before_anything_runs(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    online = tiny.replace("tracking.wandb=online")
+    with pytest.raises(TrackingError, match=r"api\.wandb\.ai") as caught:
+        run(online, tmp_path / "out")
+    assert "tracking.wandb=offline" in caught.value.hint
+    assert listing(tmp_path) == []
+    assert not any(cache_folder().iterdir())
+
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai\n  login user\n  password secret\n")
+    tracking.check_key(online.tracking)
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.university.example")
+    with pytest.raises(TrackingError, match=r"wandb\.university\.example"):
+        tracking.check_key(online.tracking)
+    monkeypatch.setenv("WANDB_API_KEY", "secret")
+    tracking.check_key(online.tracking)
+
+
+def test_wandb_failing_to_start_is_a_tracking_error():
+    import flyte.errors
+
+    failures.forget()
+    error = failures.original(flyte.errors.RuntimeUserError("CommError", "no answer\nfrom the server"))
+    assert isinstance(error, TrackingError)
+    assert error.message == "W&B cannot start: no answer from the server"
+    unknown = flyte.errors.RuntimeUserError("ValueError", "something else")
+    assert failures.original(unknown) is unknown
+
+
+def test_names_reach_wandb_as_they_are_written(tiny):
+    from flyteplugins.wandb import wandb_config
+
+    named = tiny.replace("tracking.project='2024'", "tracking.entity='true'")
+    read = type(wandb_config()).from_dict(tracking.context(named, name="007"))
+    assert (read.project, read.entity, read.name, read.mode) == ("2024", "true", "007", "disabled")
+    assert RunConfig.from_dict(read.config) == named
+
+
+def test_an_interrupt_ends_the_run_and_leaves_no_output(processes: Processes, tmp_path):
+    long = "strategy=[{name: head, epochs: 100000, lr_head: 0.002}]"
+    process = processes.start([{"out": f"{tmp_path}/out", "set": [long, "tracking.wandb=offline"]}])
+    trained = processes.home / "trained"
+    deadline = time.monotonic() + 60
+    while not list(trained.glob(".*/checkpoints/*")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert not (tmp_path / "out").exists()
+    assert listing(trained) == []
+    assert [name for name in listing(tmp_path) if name.endswith(".partial")] == []
+
+
+def test_a_result_is_whole_or_absent(tmp_path):
+    folder = tmp_path / "kept"
+
+    def cut_short() -> None:
+        with artifacts.building(folder, "run") as partial:
+            partial.mkdir()
+            (partial / "half").write_text("half")
+            raise ValueError("cut short")
+
+    with pytest.raises(ValueError, match="cut short"):
+        cut_short()
+    assert listing(tmp_path) == []
+    assert artifacts.damage(folder) == "it was deleted"
+
+    for content in ("first", "second"):
+        with artifacts.building(folder, content) as partial:
+            (partial / "deep").mkdir(parents=True)
+            (partial / "deep" / "file").write_text(content)
+        assert artifacts.damage(folder) == ""
+        assert artifacts.stage_record(folder)["run"] == content
+        assert listing(tmp_path) == ["kept"]
+
+    (folder / "deep" / "file").write_text("edited by hand")
+    assert "deep/file was changed" in artifacts.damage(folder)
+    (folder / "deep" / "file").unlink()
+    assert "deep/file was deleted" in artifacts.damage(folder)
+    (folder / artifacts.STAGE).unlink()
+    assert artifacts.STAGE in artifacts.damage(folder)
+
+
+def test_what_killed_processes_left_is_cleared_away(tmp_path):
+    folder = tmp_path / "kept"
+    own = artifacts.partial_path(folder)
+    host, pid = own.name.split(".")[-3:-1]
+    dead = tmp_path / own.name.replace(pid, "999999999")
+    elsewhere = tmp_path / dead.name.replace(host, "another-machine")
+    for path in (own, dead, elsewhere):
+        path.mkdir()
+    artifacts.remove_left_behind(folder)
+    assert sorted(tmp_path.iterdir()) == sorted([own, elsewhere])

@@ -1,0 +1,130 @@
+"""What a cluster is sent: the same tasks, the same code, the same libraries."""
+
+import asyncio
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from pipeline_helpers import PACKAGE
+
+from landsift.config import ClusterConfig, RunConfig
+from landsift.data.store import PatchStore
+from landsift.errors import ConfigError, RunError
+from landsift.pipeline.submit import submit
+
+CLUSTER = "admin:\n  endpoint: dns:///127.0.0.1:9\n  insecure: true\ntask:\n  project: fields\n  domain: development\n"
+
+
+@pytest.fixture
+def remote(tmp_path) -> Path:
+    """Flyte's configuration of a cluster that does not answer."""
+    file = tmp_path / "flyte.yaml"
+    file.write_text(CLUSTER)
+    return file
+
+
+def test_a_task_runs_from_the_bundle_alone_as_a_container_runs_it(remote, tiny, tmp_path, capfd):
+    (tmp_path / "bundle").mkdir()
+    bundle = submit(RunConfig(), remote, bundle_to=tmp_path / "bundle")
+    assert capfd.readouterr().out == ""
+    with tarfile.open(bundle) as archive:
+        archive.extractall(tmp_path / "code", filter="data")
+    sent = {p.relative_to(tmp_path / "code"): p.read_bytes() for p in (tmp_path / "code").rglob("*") if p.is_file()}
+    here = {p.relative_to(PACKAGE.parent): p.read_bytes() for p in PACKAGE.rglob("*.*") if p.suffix != ".pyc"}
+    assert sent == here
+
+    # What follows is what a container does; its landsift is the bundle's, because nothing else is on its path.
+    from flyte._internal.runtime.convert import convert_from_native_to_inputs
+    from flyteidl2.task import common_pb2
+
+    from landsift.pipeline.tasks import load_dataset
+
+    inputs = asyncio.run(
+        convert_from_native_to_inputs(
+            load_dataset.native_interface, key="key", again="", data_json=tiny.data.model_dump_json(), run="cluster-run"
+        )
+    )
+    (tmp_path / "inputs.pb").write_bytes(inputs.proto_inputs.SerializeToString())
+    names = "--run-name cluster-run --name a1 --project fields --domain development --org university --version 1"
+    where = (
+        f"--inputs {tmp_path}/inputs.pb --outputs-path {tmp_path} --raw-data-path {tmp_path} --run-base-dir {tmp_path}"
+    )
+    task = "--resolver flyte._internal.resolvers.default.DefaultTaskResolver mod landsift.pipeline.tasks"
+    command = f"{sys.executable} -m flyte._bin.runtime a0 {names} {where} {task} instance load_dataset"
+    env = {"PYTHONPATH": str(tmp_path / "code"), "HOME": str(tmp_path), "DO_NOT_TRACK": "1", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command.split(), env=env, capture_output=True, text=True, timeout=60, cwd=tmp_path / "code")
+    assert (tmp_path / "outputs.pb").is_file(), done.stderr + done.stdout
+    outputs = common_pb2.Outputs.FromString((tmp_path / "outputs.pb").read_bytes())
+    store = PatchStore.open(outputs.literals[0].value.scalar.blob.uri)
+    assert len(store) == 60
+    assert not (tmp_path / ".cache" / "landsift").exists()
+
+
+def test_a_cluster_that_does_not_answer_is_an_error(remote):
+    with pytest.raises(RunError, match=str(remote)):
+        submit(RunConfig(), remote)
+
+
+@pytest.mark.parametrize("text", [None, "{", "local: {}", "- 1", "admin: none", b"\xff\xfe\x00"])
+def test_a_configuration_that_names_no_cluster_is_an_error(tmp_path, text):
+    file = tmp_path / "flyte.yaml"
+    if text is not None:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError, match=str(file)):
+        submit(RunConfig(), file)
+
+
+def test_what_only_this_machine_can_read_is_refused(remote, tmp_path):
+    (tmp_path / "patches").mkdir()
+    with pytest.raises(ConfigError, match=r"data\.source"):
+        submit(RunConfig().replace(f"data.source={tmp_path}/patches"), remote)
+    with pytest.raises(ConfigError, match=r"model\.weights"):
+        submit(RunConfig().replace(f"model.weights={tmp_path}/some.safetensors"), remote)
+
+
+def test_each_stage_asks_for_its_own_machine():
+    from landsift.pipeline import environments as env
+    from landsift.pipeline import tasks
+
+    asked = {
+        task.parent_env_name: (task.resources.cpu, task.resources.memory, task.resources.gpu)
+        for task in (tasks.load_dataset, tasks.train_model, tasks.create_report, tasks.landsift_pipeline)
+    }
+    assert asked == {
+        "landsift-data": (2, "2Gi", None),
+        "landsift-training": (4, "32Gi", "T4:1"),
+        "landsift-report": (2, "4Gi", None),
+        "landsift-pipeline": (2, "4Gi", None),
+    }
+    assert env.PIPELINE.depends_on == [env.DATA, env.TRAINING, env.REPORT]
+    assert tasks.load_dataset.retries.count == 2
+    assert tasks.create_report.report
+    assert not tasks.create_report.cache.is_enabled()
+    assert tasks.load_dataset.cache.behavior == tasks.train_model.cache.behavior == "auto"
+
+
+def test_the_gpu_is_a_setting():
+    from landsift.pipeline import environments, tasks
+
+    assert environments.training_resources(ClusterConfig(gpu="A100:2")).gpu == "A100:2"
+    assert environments.training_resources(ClusterConfig(gpu="none")).gpu is None
+    with pytest.raises(ConfigError, match=r"cluster\.gpu"):
+        environments.training_resources(ClusterConfig(gpu="abacus"))
+    online = RunConfig().replace("cluster.gpu=L4:1", "tracking.wandb=online")
+    training = environments.on_cluster(tasks.train_model, online)
+    assert training.resources.gpu == "L4:1"
+    assert [secret.key for secret in training.secrets] == ["WANDB_API_KEY"]
+
+
+def test_the_image_holds_the_locked_libraries():
+    from landsift.pipeline import environments
+
+    environments.write_requirements()
+    if environments.LOCK.is_file():
+        assert environments.REQUIREMENTS.read_text() == environments.LOCK.read_text()
+        assert environments.image().uri
+    pinned = environments.installed()
+    assert {name.split("==")[0] for name in pinned} >= {"torch", "timm", "lightning", "flyte"}
+    assert all(name.count("==") == 1 for name in pinned)
