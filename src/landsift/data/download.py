@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift.data.progress import progress_bar
-from landsift.errors import DataError
+from landsift.errors import DataError, DownloadError
 
 if TYPE_CHECKING:
     import requests
@@ -38,7 +38,12 @@ class ResumingDownloader:
         self.part = part
 
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:
-        """Fetch `url` into `output_file`; raises DataError when the server refuses or the tries are used up."""
+        """Fetch `url` into `output_file`.
+
+        Raises:
+            DataError: the server refuses.
+            DownloadError: the tries are used up.
+        """
         best, failures = self._have(), 0
         while True:
             try:
@@ -49,7 +54,7 @@ class ResumingDownloader:
                     best, failures = self._have(), 0
                 failures += 1
                 if failures >= ATTEMPTS:
-                    raise DataError(
+                    raise DownloadError(
                         f"cannot download {url}: {error}",
                         "check the network and run again: it resumes, or use a mirror",
                     ) from None

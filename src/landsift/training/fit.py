@@ -165,9 +165,10 @@ def _fit(
         store.images, labels, split.train, batch_size=settings.batch_size, shuffle=True, seed=config.seed
     )
     val_batches = PatchBatches(store.images, labels, split.val, batch_size=settings.batch_size)
-    trainer.fit(module, train_dataloaders=train_batches, val_dataloaders=val_batches)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(module, train_dataloaders=train_batches, val_dataloaders=val_batches)
+    except SystemExit:  # what Lightning turns Ctrl+C into
+        raise KeyboardInterrupt from None
     path = Path(checkpoint.best_model_path)
     if not path.is_file():
         raise ModelError("training left no checkpoint: the validation accuracy was never a number")
