@@ -89,6 +89,6 @@ def test_weights_are_downloaded_once_and_loaded(tmp_path, hub):
 
 def test_a_hub_that_cannot_be_reached_is_an_error_that_names_the_alternatives(tmp_path):
     done = create(tmp_path, HF_HUB_OFFLINE="1")
-    assert f"refused: the pretrained weights of {NAME} cannot be fetched" in done.stdout
+    assert f"refused: the pretrained weights of {NAME} cannot be fetched: the hub cannot be reached" in done.stdout
     assert "model.weights" in done.stdout
     assert not (tmp_path / "got.safetensors").exists()

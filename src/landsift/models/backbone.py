@@ -122,6 +122,7 @@ def _fetch_pretrained(name: str) -> dict[str, str]:
     """
     import timm
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     cfg = timm.get_pretrained_cfg(name)
     if cfg is None or not cfg.hf_hub_id:
@@ -130,8 +131,9 @@ def _fetch_pretrained(name: str) -> dict[str, str]:
     try:
         return {"file": hf_hub_download(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors")}
     except (OSError, ValueError) as error:
-        message = f"the pretrained weights of {name} cannot be fetched: {_one_line(error)}"
-        raise ModelError(message, OTHER_WEIGHTS) from None
+        unreachable = isinstance(error, LocalEntryNotFoundError)
+        reason = "the hub cannot be reached, and they were not downloaded before" if unreachable else _one_line(error)
+        raise ModelError(f"the pretrained weights of {name} cannot be fetched: {reason}", OTHER_WEIGHTS) from None
 
 
 def _has_fixed_input(name: str) -> bool:

@@ -164,7 +164,8 @@ def reliability_figure(predictions: pd.DataFrame) -> go.Figure:
         correct = (rows["label"] == rows["predicted"]).to_numpy()
         # Mean per bin by pandas: importing sklearn.calibration would cost a cached run more than all its other work.
         bins = pd.cut(confidence, edges.tolist(), include_lowest=True)
-        points = pd.DataFrame({"mean": confidence, "right": correct}).groupby(bins, observed=True).mean()
+        table = pd.DataFrame({"mean": confidence, "right": correct, "bin": bins})
+        points = table.groupby("bin", observed=True).mean()
         figure.add_scatter(
             x=points["mean"], y=points["right"], mode="lines+markers", name=name, line={"color": colour, "width": 2},
             marker={"size": 7}, hovertemplate="at %{x:.1%}: right in %{y:.1%}", row=1, col=1,
