@@ -73,9 +73,9 @@ def test_what_is_no_run_directory_or_lacks_a_file_is_named(tmp_path):
         _ = Run.open(tmp_path).metrics
 
 
-def test_checkpoints_come_best_first(tmp_path):
+def test_checkpoints_come_best_first_and_of_equals_the_earlier(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     for name in ("best-003-0.912.ckpt", "best-001-0.931.ckpt", "best-004-0.931.ckpt", "last.ckpt"):
         (tmp_path / "checkpoints" / name).touch()
     names = [f.name for f in Run(tmp_path).checkpoints]
-    assert names == ["best-004-0.931.ckpt", "best-001-0.931.ckpt", "best-003-0.912.ckpt"]
+    assert names == ["best-001-0.931.ckpt", "best-004-0.931.ckpt", "best-003-0.912.ckpt"]

@@ -132,7 +132,7 @@ class EarlyStopping(_Section):
     """Stop a run whose validation loss no longer falls."""
 
     patience: int = Field(3, ge=1)
-    """Epochs without improvement, counted within a phase."""
+    """Epochs without improvement, in the last phase."""
     min_delta: Annotated[float, Field(ge=0.0)] = 0.0
 
 
@@ -285,14 +285,16 @@ def _known_keys(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
                 yield from _known_keys(part, f"{prefix}{name}.")
 
 
+UNION_MEMBERS = {"Normalization", "literal['auto']", "str", "tuple[dict[str,any],...]", "tuple[dict[str,any], ...]"}
+"""What pydantic calls the members of our unions."""
+
+
 def _as_config_error(error: ValidationError) -> ConfigError:
     # Of the errors of a union's members, the one that got furthest says most.
     worst = max(error.errors(), key=lambda e: (e["type"] == "extra_forbidden", len(e["loc"])))
     known = list(_known_keys(RunConfig))
     # Positions in a list and pydantic's names of a union's members are no keys.
-    parts = [
-        part for part in map(str, worst["loc"]) if not part[0].isupper() and "[" not in part and not part.isdigit()
-    ]
+    parts = [part for part in worst["loc"] if isinstance(part, str) and part not in UNION_MEMBERS]
     if worst["type"] == "extra_forbidden":
         return ConfigError(f"unknown configuration key '{'.'.join(parts)}'", _nearest_key(".".join(parts), known))
     reason = worst["msg"].removeprefix("Value error, ")

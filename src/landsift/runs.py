@@ -95,9 +95,9 @@ class Run:
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The best checkpoints, best first (by the accuracy in their names), without last.ckpt."""
-        files = (self.path / CHECKPOINTS).glob("best-*.ckpt")
-        return sorted(files, key=lambda f: (f.stem.rsplit("-", 1)[-1], f.name), reverse=True)
+        """The best checkpoints by the accuracy in their names, best first and of equals the earlier; no last.ckpt."""
+        files = sorted((self.path / CHECKPOINTS).glob("best-*.ckpt"))
+        return sorted(files, key=lambda f: float(f.stem.rsplit("-", 1)[-1]), reverse=True)
 
     def _file(self, name: str) -> Path:
         file = self.path / name
@@ -172,12 +172,13 @@ def check_output(path: Path) -> Path:
         RunError: it is a file, is not empty, or cannot be written.
     """
     path = Path(os.path.abspath(path.expanduser()))
-    if path.exists() and not path.is_dir():
-        raise RunError(f"output {path} is a file", "give --out a new folder")
-    if path.is_dir() and any(path.iterdir()):
-        raise RunError(f"output folder {path} is not empty", "give --out a new or empty folder")
-    ancestor = next(p for p in (path, *path.parents) if p.exists())
+    ancestor = path
     try:
+        if path.exists() and not path.is_dir():
+            raise RunError(f"output {path} is a file", "give --out a new folder")
+        if path.is_dir() and any(path.iterdir()):
+            raise RunError(f"output folder {path} is not empty", "give --out a new or empty folder")
+        ancestor = next(p for p in (path, *path.parents) if p.exists())
         Path(tempfile.mkdtemp(prefix=".landsift-", dir=ancestor)).rmdir()  # rights alone do not tell of read-only disks
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

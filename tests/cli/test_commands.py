@@ -1,14 +1,18 @@
 """The commands, as a person types them."""
 
 import json
+import signal
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from landsift.config import RunConfig
 from landsift.data.store import build_store
+from landsift.evaluation.predict import predict_files
 from landsift.training.fit import train
 
 
@@ -41,6 +45,45 @@ def test_the_version_is_that_of_the_package():
     import landsift as package
 
     assert landsift("--version").stdout.strip() == package.__version__
+
+
+def test_ctrl_c_says_interrupted_and_leaves_no_output(tmp_path):
+    tiny = ["model.backbone=test_efficientnet", "model.weights=none", "training.image_size=32", "tracking.tsne_every=0"]
+    long = "strategy=[{epochs: 100000, lr_head: 1.0e-3}]"
+    settings = [part for setting in (*tiny, long, "data.synthetic.patches=60") for part in ("--set", setting)]
+    command = [sys.executable, "-m", "landsift", "run", "--out", str(tmp_path / "out"), *settings]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("epoch"):
+                break
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.strip().splitlines()[-1] == "interrupted"
+    assert "Traceback" not in stderr
+    assert stdout == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_predictions_of_files_of_another_size_are_those_of_the_run(tmp_path):
+    """Patches of mixed sizes are stored at one; files are brought to that size before they are classified."""
+    folder = tmp_path / "p"
+    for k, name in enumerate(("dark", "light")):
+        (folder / name).mkdir(parents=True)
+        for i in range(10):
+            size = 48 if i < 3 else 24
+            pixels = np.random.default_rng(i).integers(0, 128, (size, size, 3), dtype=np.uint8) + np.uint8(100 * k)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    tiny = ["model.backbone=test_efficientnet", "model.weights=none", "training.image_size=32", "tracking.tsne_every=0"]
+    config = RunConfig.load(None, [*tiny, f"data.source={folder}", "strategy=[{epochs: 1, lr_head: 1.0e-3}]"])
+    run = train(config, build_store(config.data, tmp_path / "s"), tmp_path / "run")
+    table, skipped = predict_files(run.path, [folder])
+    assert (len(table), skipped) == (20, [])
+    columns = ["p_dark", "p_light"]
+    expected = run.predictions.set_index("path")[columns]
+    got = table.set_index("path").loc[expected.index, columns]
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert (tmp_path / "p" / "dark" / "0.png").as_posix() in set(table["path"])
 
 
 def test_synthesize_build_and_predict_with_nothing_but_the_model_folder(tmp_path):

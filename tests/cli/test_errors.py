@@ -154,7 +154,7 @@ def test_an_archive_whose_checksum_does_not_match(refused, tmp_path, monkeypatch
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        refused("--data", "eurosat", "--set", f"data.eurosat.base_url={url}", said=["EuroSAT.zip"])
+        refused("--data", "eurosat", "--set", f"data.eurosat.base_url={url}", said=["EuroSAT.zip", "does not match"])
         server.shutdown()
 
 

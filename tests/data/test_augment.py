@@ -59,7 +59,7 @@ def test_another_epoch_draws_anew():
 def test_values_stay_between_zero_and_one(seed):
     config = AugmentConfig(color_jitter=(1.0, 1.0, 1.0, 0.5), crop=0.1)
     out = augment(images(), config, 9, torch.Generator().manual_seed(seed))
-    assert out.shape == (8, 3, 9, 9)
+    assert out.shape == (8, 3, 12, 12)
     assert out.min() >= 0.0
     assert out.max() <= 1.0
 
@@ -90,11 +90,28 @@ def test_contrast_keeps_the_mean_luma():
 
 
 def test_a_crop_of_the_whole_area_is_the_patch():
-    ramp = torch.linspace(0, 1, 16).view(1, 1, 1, 16).expand(4, 3, 16, 16)
-    out = random_crop(ramp, 1.0, 16, torch.Generator().manual_seed(0))
-    assert out.amax() - out.amin() > 0.8  # sides in ratio 3:4 to 4:3 are cut to the patch, never stretched past it
-    small = random_crop(ramp, 0.1, 16, torch.Generator().manual_seed(0))
-    assert (small.amax((1, 2, 3)) - small.amin((1, 2, 3))).max() < 0.95
+    patches = images(8, 16)
+    torch.testing.assert_close(
+        random_crop(patches, 1.0, 16, torch.Generator().manual_seed(0)), patches, atol=1e-5, rtol=0
+    )
+
+
+@given(st.floats(0.1, 1.0), st.integers(0, 2**31))
+def test_a_crop_keeps_at_least_the_share_asked_for(smallest, seed):
+    """On an image whose red grows to the right and whose green grows downwards, a crop's area can be read off."""
+    ramp = (torch.arange(64) + 0.5) / 64
+    image = torch.stack([ramp.expand(64, 64), ramp.view(-1, 1).expand(64, 64), torch.zeros(64, 64)])
+    crops = random_crop(image.expand(16, -1, -1, -1), smallest, 64, torch.Generator().manual_seed(seed))
+    width = (crops[:, 0, 32, 40] - crops[:, 0, 32, 24]) * 64 / 16
+    height = (crops[:, 1, 40, 32] - crops[:, 1, 24, 32]) * 64 / 16
+    assert (width * height).min() >= smallest - 1e-3
+    assert (width * height).max() <= 1 + 1e-3
+
+
+def test_a_crop_that_would_shrink_is_left_to_the_antialiased_resize():
+    config = AugmentConfig(flips=False, color_jitter=(0, 0, 0, 0), crop=0.5)
+    assert augment(images(2, 64), config, 16, torch.Generator()).shape == (2, 3, 64, 64)
+    assert augment(images(2, 64), config, 96, torch.Generator()).shape == (2, 3, 96, 96)
 
 
 def test_mixing_is_off_by_default_and_makes_soft_labels_when_on():

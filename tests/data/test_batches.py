@@ -42,3 +42,4 @@ def test_the_order_changes_with_epoch_and_seed_and_repeats_for_both():
 def test_without_shuffling_the_order_is_that_of_the_rows_and_none_is_left_out():
     loader = batches(20, 3, shuffle=False, rows=np.array([4, 2, 9, 11]))
     assert [b.rows.tolist() for b in loader] == [[4, 2, 9], [11]]
+    assert [b.images[:, 0, 0, 0].tolist() for b in loader] == [[4, 2, 9], [11]]

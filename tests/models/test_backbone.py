@@ -25,7 +25,9 @@ def weights(tmp_path):
     return file
 
 
-@pytest.mark.parametrize("name", [TINY, "test_resnet", "test_convnext", "test_vit", "mobilenetv2_050"])
+@pytest.mark.parametrize(
+    "name", [TINY, "test_resnet", "test_convnext", "test_vit", "mobilenetv2_050", "mobilenetv3_small_050"]
+)
 def test_any_family_gives_pooled_features_and_blocks_that_hold_every_parameter_once(name):
     backbone = create_backbone(config(backbone=name), 64)
     network = backbone.network.eval()
@@ -39,6 +41,30 @@ def test_the_blocks_run_from_stem_to_last():
     blocks = backbone_blocks(create_backbone(config(backbone="resnet18"), 64).network)
     assert "conv1.weight" in blocks[0]
     assert all(n.startswith("layer4") for n in blocks[-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "last"),
+    [
+        ("resnet18", 5, ("layer4.",)),
+        ("convnext_atto", 5, ("stages.3.", "head.norm.")),
+        ("efficientnet_b0", 8, ("blocks.6.", "conv_head.", "bn2.")),
+        ("mobilenetv3_small_050", 7, ("blocks.5.", "conv_head.")),
+        ("vit_tiny_patch16_224", 13, ("blocks.11.", "norm.")),
+        ("swin_tiny_patch4_window7_224", 5, ("layers.3.", "norm.")),
+    ],
+)
+def test_the_last_block_is_the_last_stage_with_what_follows_it(name, count, last):
+    with torch.device("meta"):
+        blocks = backbone_blocks(timm.create_model(name, num_classes=0))
+    assert len(blocks) == count
+    assert {n[: len(p)] for n in blocks[-1] for p in last if n.startswith(p)} == set(last)
+    assert all(n.startswith(last) for n in blocks[-1])
+
+
+def test_an_unknown_tag_is_refused_with_the_known_ones():
+    with pytest.raises(ModelError, match=r"unknown weights tag in 'resnet18\.nope'\nknown: resnet18\.a1_in1k"):
+        check_backbone(config(backbone="resnet18.nope"))
 
 
 def test_weights_from_a_file_are_loaded_and_the_classifier_left_out(weights):

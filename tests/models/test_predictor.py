@@ -25,6 +25,7 @@ def model(tmp_path):
         backbone_args={},
         head={"hidden": 256, "dropout": 0.3},
         classes=CLASSES,
+        patch_size=(20, 24),
         image_size=32,
         mean=(0.4, 0.4, 0.4),
         std=(0.2, 0.2, 0.2),

@@ -64,12 +64,17 @@ def test_a_changed_line_of_a_task_changes_that_task_alone(copy):
 def test_the_stages_import_all_they_run_inside_their_bodies():
     """What `code_version` cannot see would be a stale hit: a name of landsift's imported outside the task."""
     tree = ast.parse((PACKAGE / "pipeline" / "tasks.py").read_text())
-    outside = {
-        alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("landsift")
-        for alias in node.names
-    } | {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    outside = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            ours = (getattr(node, "module", None) or node.names[0].name).startswith("landsift")
+            outside |= {(alias.asname or alias.name).split(".")[0] for alias in node.names if ours}
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            outside.add(node.name)
+        else:
+            outside |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    outside.discard("logger")
+    assert {"_stage", "environments"} <= outside
     stages = [n for n in tree.body if isinstance(n, ast.AsyncFunctionDef) and n.name in {"load_dataset", "train_model"}]
     used = {n.id for stage in stages for line in stage.body for n in ast.walk(line) if isinstance(n, ast.Name)}
     assert len(stages) == 2

@@ -10,6 +10,7 @@ import pytest
 from pipeline_helpers import PACKAGE
 
 from landsift.config import ClusterConfig, RunConfig
+from landsift.data.sources import content_fingerprint
 from landsift.data.store import PatchStore
 from landsift.errors import ConfigError, RunError
 from landsift.pipeline.submit import submit
@@ -43,7 +44,12 @@ def test_a_task_runs_from_the_bundle_alone_as_a_container_runs_it(remote, tiny, 
 
     inputs = asyncio.run(
         convert_from_native_to_inputs(
-            load_dataset.native_interface, key="key", again="", data_json=tiny.data.model_dump_json(), run="cluster-run"
+            load_dataset.native_interface,
+            key="key",
+            again="",
+            data_json=tiny.data.model_dump_json(),
+            fingerprint=content_fingerprint(tiny.data),
+            run="cluster-run",
         )
     )
     (tmp_path / "inputs.pb").write_bytes(inputs.proto_inputs.SerializeToString())
@@ -60,6 +66,25 @@ def test_a_task_runs_from_the_bundle_alone_as_a_container_runs_it(remote, tiny, 
     store = PatchStore.open(outputs.literals[0].value.scalar.blob.uri)
     assert len(store) == 60
     assert not (tmp_path / ".cache" / "landsift").exists()
+
+
+def test_the_images_registry_is_that_of_the_given_file_not_of_one_lying_around(remote, tmp_path, monkeypatch):
+    from landsift.pipeline import environments
+
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "config.yaml").write_text("image:\n  registry: ambient.example/x\n")
+    monkeypatch.chdir(tmp_path / "here")
+    environments.use_image(environments.image())  # as if the module were imported here
+    assert environments.PIPELINE.image.registry == "ambient.example/x"
+    remote.write_text(CLUSTER + "image:\n  registry: wanted.example/y\n")
+    submit(RunConfig(), remote, bundle_to=tmp_path)
+    for environment in (environments.DATA, environments.TRAINING, environments.REPORT, environments.PIPELINE):
+        assert environment.image.registry == "wanted.example/y"
+
+
+def test_what_cannot_train_is_refused_before_it_is_sent(remote, tmp_path):
+    with pytest.raises(ConfigError, match="no_such_strategy"):
+        submit(RunConfig().replace("strategy=no_such_strategy"), remote, bundle_to=tmp_path)
 
 
 def test_a_cluster_that_does_not_answer_is_an_error(remote):

@@ -1,5 +1,6 @@
-"""A training leaves a complete run directory, twice the same, and resumes its phases."""
+"""A training leaves a complete run directory, twice the same, with figures that are what they say."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 import torch
 
 from landsift.config import RunConfig
+from landsift.data.splits import make_split
 from landsift.data.store import build_store
-from landsift.errors import ConfigError
+from landsift.errors import ConfigError, ModelError
+from landsift.models.classifier import Normalize, resize, to_float
 from landsift.models.predictor import load_model
 from landsift.runs import Run
-from landsift.training.fit import train
+from landsift.training.fit import build_classifier, train
 
 TWO_PHASES = (
     "strategy=[{name: head, epochs: 2, lr_head: 5.0e-3}, "
@@ -27,6 +30,7 @@ TINY = (
     "model.weights=none",
     "training.image_size=32",
     "training.batch_size=16",
+    "training.accelerator=cpu",
     "tracking.tsne_every=2",
     "tracking.tsne_per_class=5",
     TWO_PHASES,
@@ -67,18 +71,44 @@ def test_there_is_one_row_per_epoch_with_its_phase_and_rates(run):
     }  # fmt: skip
 
 
+def test_the_rates_are_those_of_each_phases_own_schedule(run):
+    """Of 5 steps an epoch and 10 a phase, the last of each epoch: cosine to 0 in the head's phase, then a fresh one."""
+    head = [row["lr_head"] for row in run.metrics]
+    backbone = [row["lr_backbone"] for row in run.metrics]
+    cosine = [0.5 * (1 + np.cos(np.pi * step / 10)) for step in (4, 9)]
+    assert head[:2] == pytest.approx([5e-3 * c for c in cosine])
+    assert head[2:] == backbone[2:] == pytest.approx([1e-6 + (2e-3 - 1e-6) * c for c in cosine])
+
+
 def test_the_training_loss_is_that_of_the_very_epoch(store, tmp_path):
-    """With rates of almost nothing, no augmentation and no dropout, epoch e's loss is that of the untrained network."""
-    frozen = [
-        "strategy=[{epochs: 3, lr_head: 1.0e-12}]",
+    """With one batch an epoch, an epoch's loss is that of the weights that the epoch before it left."""
+    plain = [
+        "strategy=[{epochs: 3, lr_head: 1.0, schedule: constant}]",
+        "training.batch_size=128",
         "training.augment={flips: false, color_jitter: [0, 0, 0, 0]}",
         "model.head={hidden: null, dropout: 0.0}",
         "training.label_smoothing=0.0",
         "tracking.tsne_every=0",
     ]
-    rows = train(configured(*frozen), store, tmp_path / "r").metrics
-    assert [row["train_loss"] for row in rows] == pytest.approx([rows[0]["train_loss"]] * 3, abs=1e-5)
-    assert rows[0]["train_loss"] == pytest.approx(rows[0]["val_loss"], abs=0.2)
+    config = configured(*plain)
+    run = train(config, store, tmp_path / "r")
+    classifier, normalization = build_classifier(config, store)
+    split = make_split(store, config.data.split)
+    images = Normalize(normalization.mean, normalization.std)(
+        resize(to_float(torch.from_numpy(store.images[split.train])), 32)
+    )
+    for file in run.checkpoints:
+        epoch = int(file.stem.split("-")[1])
+        state = torch.load(file, weights_only=True)["state_dict"]
+        classifier.load_state_dict({k.removeprefix("classifier."): v for k, v in state.items()})
+        with torch.inference_mode():
+            logits = classifier.eval()(images)
+        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(store.labels[split.train]))
+        if epoch + 1 < len(run.metrics):
+            assert run.metrics[epoch + 1]["train_loss"] == pytest.approx(loss.item(), abs=1e-4)
+    losses = [row["train_loss"] for row in run.metrics]
+    assert len(run.checkpoints) == 3
+    assert min(abs(a - b) for a, b in itertools.pairwise(losses)) > 0.01
 
 
 def test_the_number_in_a_checkpoints_name_is_its_validation_accuracy(run):
@@ -98,7 +128,12 @@ def test_the_last_checkpoint_is_that_of_the_last_epoch_and_needs_no_code_to_load
     assert "optimizer_states" in last
 
 
-def test_the_best_checkpoint_is_evaluated_not_the_last(run):
+def test_the_best_checkpoint_is_evaluated_not_the_last(store, tmp_path):
+    """The last phase ruins what the first has learned."""
+    ruin = "strategy=[{epochs: 6, lr_head: 5.0e-3, blocks: all, lr_backbone: 5.0e-3}, {epochs: 1, lr_head: 50.0}]"
+    run = train(configured(ruin, "tracking.tsne_every=0"), store, tmp_path / "r")
+    assert run.evaluation["epoch"] < 6
+    assert run.metrics[6]["val_acc"] < run.evaluation["val"]["accuracy"] - 0.1
     best = max(run.metrics, key=lambda row: row["val_acc"])["val_acc"]
     assert run.evaluation["val"]["accuracy"] == pytest.approx(best, abs=1e-6)
     assert run.metrics[run.evaluation["epoch"]]["val_acc"] == pytest.approx(best)
@@ -134,7 +169,7 @@ def test_the_manifest_tells_what_was_trained_on_what(run, store):
     assert manifest["data"]["split"] == {"train": 72, "val": 24, "test": 24}
     assert [p["trainable"] for p in manifest["phases"]] == [67_846, 167_042]
     assert [p["first_epoch"] for p in manifest["phases"]] == [0, 2]
-    assert manifest["versions"]["torch"] == torch.__version__.split("+")[0] or torch.__version__
+    assert manifest["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert manifest["model"]["normalization"]["mean"] == pytest.approx(list(store.mean))
 
 
@@ -155,9 +190,21 @@ def test_one_seed_makes_two_runs_agree_to_the_last_bit_and_another_does_not(run,
 
 def test_early_stopping_waits_for_the_last_phase(store, tmp_path):
     phases = "strategy=[{epochs: 3, lr_head: 1.0e-12}, {epochs: 6, lr_head: 1.0e-12}]"
-    changes = (phases, "training.early_stopping={patience: 1, min_delta: 0.5}", "tracking.tsne_every=0")
-    rows = train(configured(*changes), store, tmp_path / "r").metrics
-    assert [row["phase"] for row in rows] == [1, 1, 1, 2, 2]
+    changes = (phases, "training.early_stopping={patience: 1, min_delta: 0.5}", "tracking.tsne_every=9")
+    run = train(configured(*changes), store, tmp_path / "r")
+    assert [row["phase"] for row in run.metrics] == [1, 1, 1, 2, 2]
+    assert sorted(run.embeddings["epoch"].unique()) == [0, 4]  # and after the last epoch, though that came early
+
+
+def test_weights_that_diverge_are_an_error_that_names_epoch_and_rates(store, tmp_path):
+    with pytest.raises(ModelError, match=r"epoch 1 \(phase 1\): the loss is no longer a number.* 1e\+30 \(head\)"):
+        train(configured("strategy=[{epochs: 2, lr_head: 1.0e+30, schedule: constant}]"), store, tmp_path / "r")
+
+
+def test_a_network_of_fixed_input_size_refuses_phases_of_another(store, tmp_path):
+    phases = "strategy=[{epochs: 1, lr_head: 1.0e-3, image_size: 16}]"
+    with pytest.raises(ConfigError, match="images of one size only, 32 pixels"):
+        train(configured("model.backbone=test_vit", phases), store, tmp_path / "r")
 
 
 def test_a_phase_may_have_its_own_image_size(store, tmp_path):

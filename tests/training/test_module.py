@@ -83,6 +83,13 @@ def test_a_phase_puts_frozen_layers_into_eval_mode_and_later_ones_back():
     assert not any(m.training for m in trained.classifier.backbone.modules())
 
 
+def test_a_vits_embeddings_are_not_decayed():
+    trained = module(ALL, backbone="test_vit")
+    decayed = {id(p) for g in trained.parameter_groups() if g["weight_decay"] > 0 for p in g["params"]}
+    assert id(trained.classifier.backbone.pos_embed) not in decayed
+    assert id(trained.classifier.backbone.patch_embed.proj.weight) in decayed
+
+
 def test_the_head_of_the_tutorial_and_the_plain_one():
     tutorial = module(HEAD).classifier.head
     kinds = [type(layer).__name__ for layer in tutorial]

@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 app.add_typer(data_commands.app, name="data")
 
+INTERRUPTED = 130
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 
@@ -95,12 +97,13 @@ def run(
         chosen = chosen.replace(f"data.source={json.dumps(data)}")
     from landsift.pipeline import run as pipeline
 
+    command = ["landsift", *sys.argv[1:]]
     if remote is not None:
-        url = pipeline.submit(chosen, remote, cache=not no_cache)
+        url = pipeline.submit(chosen, remote, cache=not no_cache, command=command)
         print(json.dumps({"url": url}) if as_json else url)
         return
     assert out is not None
-    finished = pipeline.run(chosen, out, cache=not no_cache, command=["landsift", *sys.argv[1:]])
+    finished = pipeline.run(chosen, out, cache=not no_cache, command=command)
     print_run(finished, as_json=as_json)
 
 
@@ -159,12 +162,10 @@ def main() -> None:
     except LandsiftError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:  # typer turns Ctrl+C into this status and says nothing
+            print("interrupted", file=sys.stderr)
+        raise
 
 
 def _log_to_stderr() -> None:

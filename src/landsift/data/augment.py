@@ -32,18 +32,19 @@ def augment(images: Tensor, config: AugmentConfig, size: int, generator: torch.G
     Args:
         images: float [B, C, H, W] in [0, 1].
         config: what to do, and how strongly.
-        size: height and width of crops in pixels; without crops the size stays.
+        size: height and width in pixels that the network will take; crops are sampled at it, unless that would
+            shrink them: then at the patch's own size, and shrinking is left to an antialiased resize.
         generator: on the CPU, where all parameters are drawn from.
 
     Returns:
-        float [B, C, H, W] in [0, 1], or [B, C, size, size] with crops.
+        float [B, C, H, W] in [0, 1], square with crops.
     """
     if config.flips:
         images = flips_and_turns(images, torch.randint(0, 8, (len(images),), generator=generator))
     if any(config.color_jitter) and images.shape[1] == 3:
         images = color_jitter(images, *config.color_jitter, generator=generator)
     if config.crop is not None:
-        images = random_crop(images, config.crop, size, generator)
+        images = random_crop(images, config.crop, max(size, *images.shape[-2:]), generator)
     return images
 
 
@@ -102,7 +103,7 @@ def color_jitter(
 
 
 def random_crop(images: Tensor, smallest: float, size: int, generator: torch.Generator) -> Tensor:
-    """Random resized crops: a share of the area in [smallest, 1], sides in ratio 3:4 to 4:3, resampled bilinearly.
+    """Random resized crops: a share of the area in [smallest, 1], sides in ratio 3:4 to 4:3 where the share allows.
 
     Args:
         images: float [B, C, H, W].
@@ -113,7 +114,8 @@ def random_crop(images: Tensor, smallest: float, size: int, generator: torch.Gen
     count = len(images)
     area = smallest + (1.0 - smallest) * torch.rand(count, generator=generator)
     ratio = torch.exp(math.log(4 / 3) * (2.0 * torch.rand(count, generator=generator) - 1.0))
-    width, height = (area * ratio).sqrt().clamp(max=1.0), (area / ratio).sqrt().clamp(max=1.0)
+    ratio = torch.minimum(torch.maximum(ratio, area), 1.0 / area)  # a longer side would not fit into the patch
+    width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = width, height
     theta[:, 0, 2] = (1.0 - width) * (2.0 * torch.rand(count, generator=generator) - 1.0)

@@ -96,7 +96,7 @@ class PatchBatches:
         order = self.sampler()
         for i in range(len(self)):
             rows = order[i * self.batch_size : (i + 1) * self.batch_size]
-            ascending = np.sort(rows) if self.sampler.shuffle else rows  # one pass over the memory map
+            ascending = np.sort(rows)  # one pass over the memory map
             back = np.searchsorted(ascending, rows)
             images = self.images[ascending][back]
             yield Batch(torch.from_numpy(images), torch.from_numpy(self.labels[rows]), torch.from_numpy(rows))

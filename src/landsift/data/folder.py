@@ -35,10 +35,11 @@ def read_folder(root: Path) -> list[Record]:
     """
     try:
         classes = sorted(e.name for e in os.scandir(root) if e.is_dir() and not _hidden(e.name))
+        "".join(classes).encode()
         seen = {_identity(root)} | {_identity(root / name) for name in classes}
         images = {name: sorted(_images_below(root / name, seen)) for name in classes}
     except UnicodeEncodeError as error:
-        raise DataError(f"a file name in {root} is not valid UTF-8: {error.object!r}", "rename the file") from None
+        raise DataError(f"a name in {root} is not valid UTF-8: {error.object!r}", "rename it") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"cannot read {error.filename or root}: {reason}", "check its rights") from None
@@ -75,7 +76,7 @@ def _images_below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[str]:
                         seen.add(identity)
                         waiting.append(f"{below}{entry.name}/")
                 elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122 (fast, on strings)
-                    entry.name.encode()  # the index is UTF-8
+                    f"{below}{entry.name}".encode()  # the index is UTF-8
                     yield below + entry.name
 
 

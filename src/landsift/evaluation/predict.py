@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.decode import IMAGE_SUFFIXES, UnreadableError, decode, image_size, read_bytes
+from landsift.data.decode import IMAGE_SUFFIXES, UnreadableError, decode, read_bytes
 from landsift.data.progress import progress_bar
 from landsift.errors import DataError, RunError
-from landsift.models.predictor import Predictor, load_model
+from landsift.models.predictor import load_model
 from landsift.runs import write_parquet, write_whole
 
 if TYPE_CHECKING:
@@ -51,16 +52,18 @@ def predict_files(model: Path, paths: Iterable[Path]) -> tuple[pd.DataFrame, Ski
     kept: list[str] = []
     skipped: Skipped = []
     with progress_bar("Classifying", len(files)) as advance, ThreadPoolExecutor() as pool:
+        decoded = functools.partial(_decoded, size=predictor.description.patch_size)
         for start in range(0, len(files), CHUNK):
             chunk = files[start : start + CHUNK]
             images: list[NDArray[np.uint8]] = []
-            for file, image in zip(chunk, pool.map(_decoded, chunk), strict=True):
+            for file, image in zip(chunk, pool.map(decoded, chunk), strict=True):
                 if isinstance(image, str):
                     skipped.append({"path": str(file), "reason": image})
                 else:
                     images.append(image)
                     kept.append(str(file))
-            tables.append(_probabilities(predictor, images))
+            if images:
+                tables.append(predictor(np.stack(images)))
             advance(len(chunk))
     for entry in skipped:
         logger.warning("left out %s: %s", entry["path"], entry["reason"])
@@ -109,21 +112,9 @@ def table_writer(out: Path) -> Callable[[pd.DataFrame], None]:
     return lambda table: write_whole(out, lambda partial: table.to_csv(partial, index=False))
 
 
-def _decoded(file: Path) -> NDArray[np.uint8] | str:
-    """uint8 [H, W, 3], or the reason why not."""
+def _decoded(file: Path, size: tuple[int, int]) -> NDArray[np.uint8] | str:
+    """uint8 [H, W, 3] at the size of the patches that the model was trained on, or the reason why not."""
     try:
-        raw = read_bytes(file)
-        return decode(raw, image_size(raw))
+        return decode(read_bytes(file), size)
     except UnreadableError as error:
         return str(error)
-
-
-def _probabilities(predictor: Predictor, images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """float32 [B, K], in the order given; images of one size go through the network together."""
-    out = np.empty((len(images), len(predictor.classes)), dtype=np.float32)
-    by_shape: dict[tuple[int, ...], list[int]] = {}
-    for i, image in enumerate(images):
-        by_shape.setdefault(image.shape, []).append(i)
-    for members in by_shape.values():
-        out[members] = predictor(np.stack([images[i] for i in members]))
-    return out

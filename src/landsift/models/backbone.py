@@ -28,16 +28,13 @@ class Backbone:
 
     Attributes:
         network: maps float [B, C, S, S] to pooled features float [B, D].
+        features: D. timm's `num_features` is another number for networks with a layer after the pooling.
         normalization: per-band mean and std for inputs in [0, 1], or None where the weights say nothing.
     """
 
     network: nn.Module
+    features: int
     normalization: Normalization | None
-
-    @property
-    def features(self) -> int:
-        """D, the width of the pooled features."""
-        return int(self.network.num_features)  # type: ignore[arg-type]
 
 
 def create_backbone(config: ModelConfig, image_size: int) -> Backbone:
@@ -53,14 +50,15 @@ def create_backbone(config: ModelConfig, image_size: int) -> Backbone:
     """
     source = weights_source(config.weights)
     network = _create(config, image_size, pretrained=source == "imagenet")
+    features = _features(network, image_size)
     trained_with = _trained_with(network)
     if source == "none":
-        return Backbone(network, None)
+        return Backbone(network, features, None)
     if isinstance(source, Path):
         file, stored = _weights_file(source)
         _load_file(network, file, config.backbone)
         trained_with = stored or trained_with
-    return Backbone(network, trained_with)
+    return Backbone(network, features, trained_with)
 
 
 def weights_source(weights: str) -> str | Path:
@@ -89,6 +87,11 @@ def check_backbone(config: ModelConfig) -> None:
         known = timm.list_models()
         hint = nearest(name, known, count=3) or "`timm.list_models()` names the known ones"
         raise ModelError(f"unknown backbone '{config.backbone}'", hint)
+    try:
+        timm.get_pretrained_cfg(config.backbone, allow_unregistered=False)
+    except (RuntimeError, KeyError):
+        tags = timm.list_models(f"{name}.*", pretrained=True)
+        raise ModelError(f"unknown weights tag in '{config.backbone}'", f"known: {', '.join(tags)}") from None
     if weights_source(config.weights) == "imagenet" and not timm.is_model_pretrained(config.backbone):
         raise ModelError(f"timm has no pretrained weights for '{config.backbone}'", OTHER_WEIGHTS)
 
@@ -98,9 +101,9 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
 
     check_backbone(config)
     arguments = dict(config.backbone_args)
-    if "img_size" not in arguments and _has_fixed_input(config.backbone):
+    if "img_size" not in arguments and has_fixed_input(config.backbone):
         arguments["img_size"] = image_size
-    overlay = {}
+    overlay: dict[str, Any] = {}
     if pretrained:
         logger.info("loading timm's pretrained weights of %s (downloaded once)", config.backbone)
         overlay = _fetch_pretrained(config.backbone)
@@ -115,7 +118,7 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
     return network
 
 
-def _fetch_pretrained(name: str) -> dict[str, str]:
+def _fetch_pretrained(name: str) -> dict[str, Any]:
     """Where timm finds the weights: in the hub's cache, downloaded if need be; empty for weights not on the hub.
 
     timm would do this itself, but asks an unreachable hub twice, half a minute each, and only then gives up.
@@ -129,14 +132,27 @@ def _fetch_pretrained(name: str) -> dict[str, str]:
         return {}
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its retries are one error here, not ten lines
     try:
-        return {"file": hf_hub_download(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors")}
+        file = hf_hub_download(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors")
     except (OSError, ValueError) as error:
         unreachable = isinstance(error, LocalEntryNotFoundError)
         reason = "the hub cannot be reached, and they were not downloaded before" if unreachable else _one_line(error)
         raise ModelError(f"the pretrained weights of {name} cannot be fetched: {reason}", OTHER_WEIGHTS) from None
+    # custom_load is for the .npz files that some weights came in before they were on the hub
+    return {"file": file, "custom_load": file.endswith(".npz")}
 
 
-def _has_fixed_input(name: str) -> bool:
+def _features(network: nn.Module, image_size: int) -> int:
+    """D, measured on one blank image in eval mode, which leaves batch norms as they are."""
+    import torch
+
+    bands = int(getattr(network, "in_chans", 3))
+    with torch.inference_mode():
+        features: int = network.eval()(torch.zeros(1, bands, image_size, image_size)).shape[-1]
+    network.train()
+    return features
+
+
+def has_fixed_input(name: str) -> bool:
     """Whether timm marks the network's input size as fixed, so that it must be told ours (ViT, Swin)."""
     import timm
 
@@ -218,13 +234,17 @@ def backbone_blocks(network: Any) -> list[list[str]]:
     """Names of the backbone's parameters, block by block from stem to last, by timm's `group_matcher`.
 
     "Coarse" groups are the stages of a CNN and the transformer blocks of a ViT, so that "the last block" means the
-    same for EfficientNet, ResNet, ConvNeXt, MobileNet and ViT. A network without a matcher is one block.
+    same for EfficientNet, ResNet, ConvNeXt, MobileNet and ViT. Parameters that the matcher does not name (a norm after
+    the last stage) belong to the last block. A network without a matcher is one block.
     """
     from timm.models import group_parameters
 
     if not hasattr(network, "group_matcher"):
         return [[name for name, _ in network.named_parameters()]]
-    groups = group_parameters(network, network.group_matcher(coarse=True))
+    matcher = network.group_matcher(coarse=True)
+    if isinstance(matcher, dict):
+        matcher = matcher | {"rest": [(r"", (99999,))]}  # timm's number for "with the group before"
+    groups = group_parameters(network, matcher)
     return [groups[key] for key in sorted(groups)]
 
 

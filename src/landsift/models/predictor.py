@@ -35,6 +35,7 @@ class ModelDescription:
         backbone_args: arguments of `timm.create_model`.
         head: hidden width (None: linear) and dropout.
         classes: names, in the order of the logits.
+        patch_size: height and width in pixels that patches were stored at; files are resized to it first.
         image_size: height and width of the network's input in pixels.
         mean: per band, of inputs in [0, 1].
         std: per band, of inputs in [0, 1].
@@ -46,6 +47,7 @@ class ModelDescription:
     backbone_args: dict[str, Any]
     head: dict[str, Any]
     classes: tuple[str, ...]
+    patch_size: tuple[int, int]
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -141,7 +143,7 @@ def _rebuild(folder: Path) -> tuple[PatchClassifier, ModelDescription]:
         raise ModelError(f"{folder / DESCRIPTION_FILE}: format {stored.get('format')} is not known", "update landsift")
     try:
         description = ModelDescription(
-            **stored | {key: tuple(stored[key]) for key in ("classes", "mean", "std")},
+            **stored | {key: tuple(stored[key]) for key in ("classes", "patch_size", "mean", "std")},
         )
         config = ModelConfig(
             backbone=description.backbone,

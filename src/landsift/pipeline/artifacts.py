@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def building(folder: Path, run: str) -> Iterator[Path]:
     Raises:
         RunError: the cache folder cannot be written.
     """
-    start = time.monotonic()
+    start, began = time.monotonic(), time.time()
     partial = partial_path(folder)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def building(folder: Path, run: str) -> Iterator[Path]:
         stage = {"seconds": round(time.monotonic() - start, 3), "run": run, "files": files}
         with writing(folder):
             (partial / STAGE).write_text(json.dumps(stage), encoding="utf-8")
-            _replace(partial, folder)
+            _replace(partial, folder, began)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -92,11 +92,17 @@ def partial_path(path: Path) -> Path:
 
 
 def remove_left_behind(path: Path) -> None:
-    """Delete partial folders of `path` that killed processes of this machine left; others may share the disk."""
-    for partial in path.parent.glob(f".{escape(path.name)}.{_machine()}.*.partial"):
-        pid = partial.name.split(".")[-2]
-        if pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
-            shutil.rmtree(partial, ignore_errors=True)
+    """Delete what killed processes of this machine left of `path`; others may share the disk.
+
+    That is what `partial_path` names, and what writers of their own put beside it under a name that begins with it.
+    """
+    if not path.parent.is_dir():
+        return
+    left = re.compile(rf"\.+{re.escape(path.name)}\.{re.escape(_machine())}\.(\d+)\.")
+    for beside in path.parent.iterdir():
+        found = left.match(beside.name)
+        if found and int(found[1]) != os.getpid() and not _alive(int(found[1])):
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 @contextmanager
@@ -110,13 +116,25 @@ def writing(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _replace(partial: Path, folder: Path) -> None:
-    """Rename `partial` to `folder`; a process that reads the older one keeps its open files."""
-    if folder.exists():
-        old = partial_path(folder.with_name(f"{folder.name}.old"))
+def _replace(partial: Path, folder: Path, began: float) -> None:
+    """Rename `partial` to `folder`, over an older result, but not over one that another process made meanwhile.
+
+    Args:
+        partial: the finished result.
+        folder: its place.
+        began: when the work on it began, in seconds since the epoch.
+    """
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        if folder.stat().st_mtime > began and not damage(folder):
+            return  # of two equal results the first stays: somebody may be reading it
+        old = partial_path(folder).with_suffix(".old")
         os.replace(folder, old)
-        shutil.rmtree(old, ignore_errors=True)
-    os.replace(partial, folder)
+        os.replace(partial, folder)
+        shutil.rmtree(old, ignore_errors=True)  # a process that reads it keeps its open files
 
 
 def _machine() -> str:

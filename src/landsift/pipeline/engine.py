@@ -94,8 +94,8 @@ def keep_database(folder: Path) -> None:
     LocalDB._get_cache_dir = staticmethod(lambda: folder)
 
 
-def close_database() -> None:
+async def close_database() -> None:
     """Close Flyte's database, so that the next run of this process opens the one of its own cache folder."""
     from flyte._persistence._db import LocalDB
 
-    LocalDB.close_sync()
+    await LocalDB.close()

@@ -43,13 +43,15 @@ def write_requirements() -> None:
 def installed() -> list[str]:
     """Landsift's dependencies, pinned to the versions installed here, such as "numpy==2.3.4"."""
     from packaging.requirements import Requirement
+    from packaging.version import Version
 
     try:
         wanted = [Requirement(line) for line in requires("landsift") or []]
     except PackageNotFoundError:  # inside a cluster's container, where no image is built
         return []
     names = [w.name for w in wanted if w.marker is None or w.marker.evaluate({"extra": ""})]
-    return sorted(f"{name}=={version(name)}" for name in names)
+    # Without the local part of a version, such as torch's +cu128, which an index may not have.
+    return sorted(f"{name}=={Version(version(name)).public}" for name in names)
 
 
 def training_resources(cluster: ClusterConfig) -> flyte.Resources:
@@ -101,3 +103,9 @@ REPORT = flyte.TaskEnvironment(name="landsift-report", image=_IMAGE, resources=_
 PIPELINE = flyte.TaskEnvironment(
     name="landsift-pipeline", image=_IMAGE, resources=_SMALL, depends_on=[DATA, TRAINING, REPORT]
 )
+
+
+def use_image(chosen: flyte.Image) -> None:
+    """Give all stages this image."""
+    for environment in (DATA, TRAINING, REPORT, PIPELINE):
+        environment.image = chosen

@@ -22,6 +22,7 @@ def carried() -> Iterator[None]:
 
     try:
         yield
+        _last.clear()  # a download that went well the second time
     except flyte.errors.BaseRuntimeError:  # a stage's error on its way through the orchestrator
         raise
     except Exception as error:

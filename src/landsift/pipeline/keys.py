@@ -18,7 +18,9 @@ from landsift.config import DataConfig, RunConfig, digest
 
 STORE_LIBRARIES = ("numpy", "pillow")
 """Libraries whose version may change a decoded pixel."""
-TRAINING_LIBRARIES = (*STORE_LIBRARIES, "torch", "torchvision", "timm", "lightning", "scikit-learn")
+TRAINING_LIBRARIES = (
+    *STORE_LIBRARIES, "torch", "torchvision", "timm", "lightning", "scikit-learn", "scipy", "torchmetrics",
+)  # fmt: skip
 """Libraries whose version may change a trained weight, a figure or a t-SNE frame."""
 BUILT_IN_SOURCES = ("synthetic", "eurosat")
 """Sources that need no file of the user's."""
@@ -33,11 +35,18 @@ def store_key(data: DataConfig, fingerprint: str) -> str:
         data: the data section; its split and budget divide the store later and are left out.
         fingerprint: `landsift.data.sources.content_fingerprint(data)`.
     """
+    settings = store_settings(data)
     return digest(
         {
             "stage": "load_dataset",
             "content": fingerprint,
-            "settings": store_settings(data).model_dump(mode="json"),
+            # The content stands for the rest: how patches were generated, from where an archive came.
+            "settings": {
+                "source": settings.source,
+                "root": str(settings.eurosat.root) if data.source == "eurosat" else None,
+                "patch_size": settings.patch_size,
+                "max_unreadable": settings.max_unreadable,
+            },
             "code": code_version("load_dataset"),
             "libraries": _versions(STORE_LIBRARIES),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,9 @@ def run(config: RunConfig, out: Path, *, cache: bool = True, command: Sequence[s
     Raises:
         LandsiftError: the output, the data, the model or the tracking cannot be used.
     """
-    out = check_output(Path(out))
+    out = Path(os.path.abspath(Path(out).expanduser()))
+    artifacts.remove_left_behind(out / out.name)
+    check_output(out)
     tracking.check_key(config.tracking)
     with artifacts.writing(cache_folder()):
         tracking.prepare()
@@ -69,11 +72,13 @@ async def _run_local(config: RunConfig, name: str, partial: Path, cache: bool, c
         original = failures.original(error)
         if isinstance(original, sqlite3.Error):
             message = f"cannot use the cache's database {cache_folder() / 'flyte'}: {original}"
-            raise RunError(message, "delete that folder and run again") from None
+            sound = isinstance(original, sqlite3.OperationalError)  # locked, read-only, or the disk is full
+            hint = "is another run using it? check also the folder's rights and the disk's free space"
+            raise RunError(message, hint if sound else "delete that folder and run again") from None
         raise original from (None if isinstance(original, LandsiftError) else original.__cause__)
     finally:
         failures.forget()
-        engine.close_database()
+        await engine.close_database()
 
 
 @contextlib.contextmanager
@@ -81,11 +86,12 @@ def _output(out: Path) -> Iterator[Path]:
     """A folder to work in, on the disk of `out`, which is deleted in the end, as are parents made for nothing."""
     missing = [p for p in out.parents if not p.exists()]
     # Where `out` is there already, its parent may be another disk or not be the user's.
-    partial = out / ".partial" if out.is_dir() else artifacts.partial_path(out)
+    inside = out / out.name
+    partial = artifacts.partial_path(inside if out.is_dir() else out)
+    with artifacts.writing(out):
+        artifacts.remove_left_behind(out)
+        partial.mkdir(parents=True)
     try:
-        with artifacts.writing(out):
-            partial.mkdir(parents=True)
-            artifacts.remove_left_behind(out)
         yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -14,6 +14,7 @@ import yaml
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import ConfigError, LandsiftError, RunError
 from landsift.pipeline import artifacts, engine, tracking
+from landsift.pipeline.checks import check_training
 from landsift.pipeline.keys import BUILT_IN_SOURCES
 
 logger = logging.getLogger("landsift")
@@ -47,6 +48,7 @@ def submit(
     from landsift.pipeline import environments
     from landsift.pipeline.tasks import landsift_pipeline
 
+    check_training(config)
     environments.training_resources(config.cluster)
     with artifacts.writing(cache_folder()):
         environments.write_requirements()
@@ -57,6 +59,7 @@ def submit(
 
     async def send() -> Any:
         await engine.initialise(flyte.init_from_config.aio, remote)
+        environments.use_image(environments.image())  # now that the registry is that of `remote`, no ambient file's
         runner = flyte.with_runcontext(
             mode="remote",
             # Only the files of `include`, in a bundle that is known by its content.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 import json
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import flyte
 from flyte.io import Dir
@@ -19,20 +19,18 @@ from flyteplugins.wandb import wandb_init
 
 from landsift.pipeline import environments
 
-if TYPE_CHECKING:
-    from landsift.config import RunConfig
-
 logger = logging.getLogger("landsift")
 
 
-@environments.DATA.task(cache=flyte.Cache("auto", ignored_inputs=("data_json", "run")), retries=2)
-async def load_dataset(key: str, again: str, data_json: str, run: str) -> Dir:
+@environments.DATA.task(cache=flyte.Cache("auto", ignored_inputs=("data_json", "fingerprint", "run")), retries=2)
+async def load_dataset(key: str, again: str, data_json: str, fingerprint: str, run: str) -> Dir:
     """Decode the patches into a store.
 
     Args:
         key: `keys.store_key`: stands for all that decides the result, so Flyte's cache looks at nothing else.
         again: another value runs the stage although its result is in the cache.
         data_json: the data section.
+        fingerprint: of the content that `key` was made from; patches that change while they are read are refused.
         run: name of the run, which the result notes.
 
     Returns:
@@ -43,11 +41,14 @@ async def load_dataset(key: str, again: str, data_json: str, run: str) -> Dir:
     with failures.carried():
         from landsift.config import DataConfig
         from landsift.data.store import build_store
+        from landsift.errors import DataError
         from landsift.pipeline import artifacts, transfer
 
         folder = artifacts.place(artifacts.STORES, key, local=transfer.is_local())
         with artifacts.building(folder, run) as partial:
-            build_store(DataConfig.model_validate_json(data_json), partial)
+            store = build_store(DataConfig.model_validate_json(data_json), partial)
+            if store.fingerprint != fingerprint:
+                raise DataError("the patches changed while they were read", "run again when they are complete")
         return await Dir.from_local(str(folder))
 
 
@@ -127,17 +128,20 @@ async def landsift_pipeline(config_json: str, command_json: str) -> Dir:
     with failures.carried():
         from landsift.config import RunConfig
         from landsift.data.sources import content_fingerprint
-        from landsift.pipeline import artifacts, keys, transfer
+        from landsift.pipeline import artifacts, checks, keys, transfer
 
         config = RunConfig.model_validate_json(config_json)
         run = flyte.ctx().action.run_name or ""
         local = transfer.is_local()
-        store_key = keys.store_key(config.data, content_fingerprint(config.data))
+        fingerprint = content_fingerprint(config.data)
+        store_key = keys.store_key(config.data, fingerprint)
         training_key = keys.training_key(config, store_key)
         if local and not artifacts.place(artifacts.TRAINED, training_key, local=True).is_dir():
-            _check_training(config)
+            checks.check_training(config)
         data_json = keys.store_settings(config.data).model_dump_json()
-        store = await _stage(load_dataset, "the patch store", key=store_key, data_json=data_json)
+        store = await _stage(
+            load_dataset, "the patch store", key=store_key, data_json=data_json, fingerprint=fingerprint
+        )
         training = train_model if local else environments.on_cluster(train_model, config)
         note = "; W&B gets no new run" if config.tracking.wandb == "online" else ""
         trained = await _stage(
@@ -146,15 +150,6 @@ async def landsift_pipeline(config_json: str, command_json: str) -> Dir:
         return await create_report(
             store=store, trained=trained, config_json=config_json, command_json=command_json, run=run
         )
-
-
-def _check_training(config: RunConfig) -> None:
-    """Refuse a training that cannot start before any data is decoded for it; imports timm and torch."""
-    from landsift.models.backbone import check_backbone
-    from landsift.training.phases import resolve_strategy
-
-    resolve_strategy(config.strategy)
-    check_backbone(config.model)
 
 
 async def _stage(task: Any, what: str, note: str = "", /, **inputs: object) -> Dir:

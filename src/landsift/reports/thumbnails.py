@@ -51,7 +51,7 @@ def common_folder(paths: Sequence[str]) -> str:
 
 
 def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None) -> list[str | None]:
-    """Data URIs of patches: from the store, else the files themselves, else the store the run was trained from.
+    """Data URIs of patches: from the store given or the one the run was trained from, else from the files.
 
     Args:
         paths: As in predictions.parquet.
@@ -61,13 +61,12 @@ def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None) -> list
     Returns:
         One `data:image/png` URI per path, or None where no image can be had.
     """
+    store = store or _store_of(run)
     found: dict[str, str] = _from_store(paths, store) if store is not None else {}
     for path in paths:
-        if path not in found and (uri := _from_file(Path(path))):
+        # A relative path names a generated patch; a file of that name would be another.
+        if path not in found and Path(path).is_absolute() and (uri := _from_file(Path(path))):
             found[path] = uri
-    missing = [path for path in paths if path not in found]
-    if missing and store is None and (trained_from := _store_of(run)) is not None:
-        found |= _from_store(missing, trained_from)
     return [found.get(path) for path in paths]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from numpy.typing import NDArray
 
+from landsift.errors import ModelError
 from landsift.runs import METRICS, write_json
 from landsift.training.module import PatchModule
 from landsift.training.phases import first_epoch, phase_of, total_epochs
@@ -96,6 +98,12 @@ class History(Callback):
             "lr_backbone": self._rates[1],
             "seconds": round(time.perf_counter() - self._started, 3),
         }
+        if not math.isfinite(row["train_loss"]) or not math.isfinite(row["val_loss"]):
+            raise ModelError(
+                f"epoch {row['epoch'] + 1} ({row['phase_name']}): the loss is no longer a number: diverged, "
+                f"at learning rates {row['lr_head']:.2g} (head) and {row['lr_backbone']:.2g} (backbone)",
+                "lower the phase's learning rates, or set training.gradient_clip=1.0",
+            )
         self.rows.append(row)
         write_json(self.folder / METRICS, self.rows)
         logger.info(
@@ -133,6 +141,7 @@ class TSNEFrames(Callback):
         self.every = every
         self.seed = seed
         self.frames: list[tuple[int, NDArray[np.float32]]] = []
+        self._epoch = -1
 
     def state_dict(self) -> dict[str, Any]:
         """The frames so far, for the checkpoint."""
@@ -144,11 +153,20 @@ class TSNEFrames(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Make the frame of this epoch if one is due."""
+        self._epoch = trainer.current_epoch
+        if self._epoch % self.every == 0:
+            self._make(trainer, module)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Make the frame of the last epoch, wherever the training stopped, unless it is there."""
+        if not self.frames or self.frames[-1][0] != self._epoch:
+            self._make(trainer, module)
+
+    def _make(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         assert isinstance(module, PatchModule)
-        epoch = trainer.current_epoch
-        last = epoch + 1 == trainer.max_epochs or trainer.should_stop
-        if not module.kept_rows or (epoch % self.every and not last):
+        if not module.kept_rows:
             return
+        epoch = self._epoch
         from landsift.evaluation.embeddings import tsne_figure, tsne_frame
 
         order = torch.argsort(torch.cat(module.kept_rows))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from landsift import runs
 from landsift.config import Normalization, RunConfig
-from landsift.errors import ConfigError, ModelError
+from landsift.errors import ConfigError
 from landsift.training.phases import Strategy, first_epoch, phase_of, resolve_strategy, total_epochs
 from landsift.version import __version__
 
@@ -49,6 +49,7 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     from landsift.data.splits import make_split
 
     strategy = resolve_strategy(config.strategy)
+    check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget)
     _quiet_lightning()
     L.seed_everything(config.seed, workers=True, verbose=False)
@@ -64,6 +65,19 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     manifest = _manifest(config, store, split, module, strategy, trainable, normalization, best, precision)
     runs.write_json(folder / runs.MANIFEST, manifest)
     return runs.Run.open(folder)
+
+
+def check_image_sizes(config: RunConfig, strategy: Strategy) -> None:
+    """Refuse a phase with another input size than a network takes that is built for one size (ViT, Swin)."""
+    from landsift.models.backbone import has_fixed_input
+
+    size = config.training.image_size
+    other = next((p for p in strategy if p.image_size not in {None, size}), None)
+    if other and has_fixed_input(config.model.backbone):
+        raise ConfigError(
+            f"strategy, phase '{other.name}': {config.model.backbone} takes images of one size only, {size} pixels",
+            "leave image_size out of the phases, or choose a backbone without position embeddings",
+        )
 
 
 def build_classifier(config: RunConfig, store: PatchStore) -> tuple[PatchClassifier, Normalization]:
@@ -170,8 +184,6 @@ def _fit(
     except SystemExit:  # what Lightning turns Ctrl+C into
         raise KeyboardInterrupt from None
     path = Path(checkpoint.best_model_path)
-    if not path.is_file():
-        raise ModelError("training left no checkpoint: the validation accuracy was never a number")
     state = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
     epoch = int(state["epoch"])
@@ -197,6 +209,7 @@ def _finish(
         backbone_args=dict(config.model.backbone_args),
         head=config.model.head.model_dump(),
         classes=store.classes,
+        patch_size=(int(store.images.shape[1]), int(store.images.shape[2])),
         image_size=phase.image_size or config.training.image_size,
         mean=normalization.mean,
         std=normalization.std,
@@ -300,7 +313,7 @@ def _manifest(
             "backbone": config.model.backbone,
             "weights": config.model.weights,
             "parameters": sum(p.numel() for p in module.classifier.parameters()),
-            "image_size": config.training.image_size,
+            "image_size": strategy[phase_of(strategy, best["epoch"])].image_size or config.training.image_size,
             "normalization": normalization.model_dump(mode="json"),
         },
         "phases": [
@@ -322,7 +335,7 @@ def _precision(config: RunConfig) -> str:
     if config.training.precision == "bf16":
         return "bf16-mixed"
     gpu = config.training.accelerator != "cpu" and torch.cuda.is_available()
-    return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
 
 
 def _progress_bar() -> list[Any]:

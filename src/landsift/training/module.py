@@ -7,6 +7,7 @@ epoch resumes, at phase boundaries too.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import lightning as L
@@ -94,16 +95,16 @@ class PatchModule(L.LightningModule):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimizer: head, then the blocks that train; weight decay on matrices and kernels only."""
         phase = self.phase
-        groups = _decay_groups(
-            "head", list(self.classifier.head.parameters()), phase.lr_head, self.settings.weight_decay
-        )
+        decay = self.settings.weight_decay
+        groups = _decay_groups("head", list(self.classifier.head.parameters()), phase.lr_head, decay)
         parameters = dict(self.classifier.backbone.named_parameters())
+        spared = {id(parameters[name]) for name in _never_decayed(self.classifier.backbone) if name in parameters}
         by_rate: dict[float, list[nn.Parameter]] = {}
         for depth, block in enumerate(reversed(self._blocks)):
             rate = phase.lr_backbone * phase.layer_decay**depth
             by_rate.setdefault(rate, []).extend(parameters[name] for name in block)
         for rate, members in by_rate.items():
-            groups += _decay_groups("backbone", members, rate, self.settings.weight_decay)
+            groups += _decay_groups("backbone", members, rate, decay, spared)
         return groups
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -144,8 +145,9 @@ class PatchModule(L.LightningModule):
         """Augment, resize, normalise, mix; the loss of the batch."""
         generator = batch_generator(self.seed, self.current_epoch, batch_idx)
         size = self.phase.image_size or self.settings.image_size
-        augmented = augment(to_float(batch.images), self.settings.augment, size, generator)
-        images = self.normalize(resize(augmented, size))
+        with torch.autocast(self.device.type, enabled=False):  # pixels keep the precision that validation sees
+            augmented = augment(to_float(batch.images), self.settings.augment, size, generator)
+            images = self.normalize(resize(augmented, size))
         images, labels = mix(images, batch.labels, self.classes, self.settings.augment, generator)
         logits = self.classifier(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
@@ -181,15 +183,25 @@ class PatchModule(L.LightningModule):
 
     def epoch_loss(self) -> float:
         """Mean training loss per patch of the epoch that is ending; one synchronisation with the device."""
-        losses = torch.stack(self._losses).double().cpu()
+        losses = torch.stack(self._losses).cpu().double()  # in this order: MPS has no float64
         weights = torch.tensor(self._loss_weights, dtype=torch.float64)
         return float((losses * weights).sum() / weights.sum())
 
 
-def _decay_groups(part: str, parameters: list[nn.Parameter], rate: float, decay: float) -> list[dict[str, Any]]:
+def _decay_groups(
+    part: str, parameters: list[nn.Parameter], rate: float, decay: float, spared: Set[int] = frozenset()
+) -> list[dict[str, Any]]:
+    """Groups with and without weight decay; `spared` holds the ids of matrices that are not decayed either."""
     trained = [p for p in parameters if p.requires_grad]
-    kinds = ((decay, [p for p in trained if p.ndim >= 2]), (0.0, [p for p in trained if p.ndim < 2]))
+    decayed = [p for p in trained if p.ndim >= 2 and id(p) not in spared]
+    others = [p for p in trained if p.ndim < 2 or id(p) in spared]
+    kinds = ((decay, decayed), (0.0, others))
     return [{"params": ps, "lr": rate, "weight_decay": d, "part": part} for d, ps in kinds if ps]
+
+
+def _never_decayed(backbone: Any) -> Set[str]:
+    """Names of embeddings (position, class token) that timm says are not to be decayed."""
+    return set(backbone.no_weight_decay()) if hasattr(backbone, "no_weight_decay") else set()
 
 
 def _set_mode(module: nn.Module, *, inherited: bool) -> None:

@@ -1,0 +1,21 @@
+"""What can be refused before any stage runs."""
+
+from __future__ import annotations
+
+from landsift.config import RunConfig
+
+
+def check_training(config: RunConfig) -> None:
+    """Refuse a training that cannot start before any data is decoded for it; imports timm and torch.
+
+    Raises:
+        ConfigError: the strategy is unknown or does not fit the backbone.
+        ModelError: the backbone is unknown, or its weights cannot be looked for.
+    """
+    from landsift.models.backbone import check_backbone
+    from landsift.training.fit import check_image_sizes
+    from landsift.training.phases import resolve_strategy
+
+    strategy = resolve_strategy(config.strategy)
+    check_backbone(config.model)
+    check_image_sizes(config, strategy)
