@@ -68,14 +68,13 @@ def test_a_task_runs_from_the_bundle_alone_as_a_container_runs_it(remote, tiny, 
     assert not (tmp_path / ".cache" / "landsift").exists()
 
 
-def test_the_images_registry_is_that_of_the_given_file_not_of_one_lying_around(remote, tmp_path, monkeypatch):
+def test_the_images_registry_is_that_of_the_given_file_not_of_one_lying_around(remote, tmp_path):
+    import flyte
+
     from landsift.pipeline import environments
 
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "config.yaml").write_text("image:\n  registry: ambient.example/x\n")
-    monkeypatch.chdir(tmp_path / "here")
-    environments.use_image(environments.image())  # as if the module were imported here
-    assert environments.PIPELINE.image.registry == "ambient.example/x"
+    # What the module would have made at its import beside a configuration with a registry of its own.
+    environments.use_image(flyte.Image.from_debian_base(name="landsift", registry="ambient.example/x"))
     remote.write_text(CLUSTER + "image:\n  registry: wanted.example/y\n")
     submit(RunConfig(), remote, bundle_to=tmp_path)
     for environment in (environments.DATA, environments.TRAINING, environments.REPORT, environments.PIPELINE):

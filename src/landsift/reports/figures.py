@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import pairwise
@@ -51,9 +52,14 @@ def loss_figure(metrics: Sequence[Mapping[str, Any]]) -> go.Figure:
 
 
 def learning_rate_figure(metrics: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Learning rates of head and backbone on a log axis; a rate of 0 (frozen) is left out."""
+    """Learning rates of head and backbone on a log axis over four decades; a rate of 0 (frozen) is left out.
+
+    The last step of a cosine to 0 lies decades below; an axis that shows it shows nothing else.
+    """
     figure = _figure(metrics, {"lr_head": ("head", WARM), "lr_backbone": ("backbone", ACCENT)}, "%{y:.2e}", 320)
-    return figure.update_yaxes(type="log", tickformat=".0e", dtick=1)
+    highest = max((max(row["lr_head"], row["lr_backbone"]) for row in metrics), default=1.0)
+    top = math.log10(highest) + 0.2
+    return figure.update_yaxes(type="log", tickformat=".0e", dtick=1, range=[top - 4.2, top])
 
 
 def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> go.Figure:
