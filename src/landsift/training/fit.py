@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landsift import runs
 from landsift.config import Normalization, RunConfig
 from landsift.errors import ConfigError
-from landsift.training.phases import Strategy, first_epoch, phase_of, resolve_strategy, total_epochs
-from landsift.version import __version__
+from landsift.training.phases import Strategy, resolve_strategy, total_epochs
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from landsift.data.splits import Split
     from landsift.data.store import PatchStore
     from landsift.models.classifier import PatchClassifier
@@ -47,6 +42,7 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     import lightning as L
 
     from landsift.data.splits import make_split
+    from landsift.training.results import embeddings_table, manifest_of, write_model_and_figures
 
     strategy = resolve_strategy(config.strategy)
     check_image_sizes(config, strategy)
@@ -60,9 +56,9 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     runs.write_text(folder / runs.CONFIG, config.to_yaml())
 
     best, precision = _fit(config, module, frames, store, split, folder, experiment)
-    _finish(config, module, store, split, folder, best, normalization)
-    runs.write_parquet(folder / runs.EMBEDDINGS, _embeddings(frames, store))
-    manifest = _manifest(config, store, split, module, strategy, trainable, normalization, best, precision)
+    write_model_and_figures(config, module, store, split, folder, best, normalization)
+    runs.write_parquet(folder / runs.EMBEDDINGS, embeddings_table(frames, store))
+    manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, precision)
     runs.write_json(folder / runs.MANIFEST, manifest)
     return runs.Run.open(folder)
 
@@ -190,84 +186,6 @@ def _fit(
     return {"epoch": epoch, "val_acc": history.rows[epoch]["val_acc"], "checkpoint": path.name}, precision
 
 
-def _finish(
-    config: RunConfig,
-    module: PatchModule,
-    store: PatchStore,
-    split: Split,
-    folder: Path,
-    best: dict[str, Any],
-    normalization: Normalization,
-) -> None:
-    """With the best checkpoint's weights in `module`: write the model, its predictions and their evaluation."""
-    from landsift.evaluation.metrics import evaluate
-    from landsift.models.predictor import ModelDescription, load_model, save_model
-
-    phase = module.strategy[phase_of(module.strategy, best["epoch"])]
-    description = ModelDescription(
-        backbone=config.model.backbone,
-        backbone_args=dict(config.model.backbone_args),
-        head=config.model.head.model_dump(),
-        classes=store.classes,
-        patch_size=(int(store.images.shape[1]), int(store.images.shape[2])),
-        image_size=phase.image_size or config.training.image_size,
-        mean=normalization.mean,
-        std=normalization.std,
-        landsift=__version__,
-    )
-    save_model(module.classifier, description, folder / runs.MODEL)
-    predictor = load_model(folder / runs.MODEL)  # what users will load is what is tested
-    figures: dict[str, Any] = {"checkpoint": best["checkpoint"], "epoch": best["epoch"], "classes": list(store.classes)}
-    tables = []
-    for name, rows in (("val", split.val), ("test", split.test)):
-        probabilities = np.concatenate([predictor(store.images[rows[i : i + 1024]]) for i in range(0, len(rows), 1024)])
-        figures[name] = evaluate(store.labels[rows], probabilities, store.classes, seed=config.seed)
-        tables.append(_predictions(store, rows, name, probabilities))
-    import pandas as pd
-
-    runs.write_parquet(folder / runs.PREDICTIONS, pd.concat(tables, ignore_index=True))
-    runs.write_json(folder / runs.EVALUATION, figures)
-
-
-def _predictions(
-    store: PatchStore, rows: NDArray[np.int64], name: str, probabilities: NDArray[np.float32]
-) -> pd.DataFrame:
-    import pandas as pd
-
-    classes = np.asarray(store.classes, dtype=object)
-    frame = pd.DataFrame(
-        {
-            "path": store.index["path"].to_numpy()[rows],
-            "split": name,
-            "label": classes[store.labels[rows]],
-            "predicted": classes[probabilities.argmax(axis=1)],
-        }
-    )
-    for k, class_name in enumerate(store.classes):
-        frame[f"p_{class_name}"] = probabilities[:, k]
-    return frame
-
-
-def _embeddings(frames: TSNEFrames, store: PatchStore) -> pd.DataFrame:
-    import pandas as pd
-
-    columns = ["epoch", "path", "label", "x", "y"]
-    classes = np.asarray(store.classes, dtype=object)
-    tables = [
-        pd.DataFrame(
-            {
-                "epoch": epoch,
-                "path": store.index["path"].to_numpy()[frames.rows],
-                "label": classes[frames.labels],
-                "x": frame[:, 0],
-                "y": frame[:, 1],
-            }
-        )
-        for epoch, frame in frames.frames
-    ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-
-
 def _trainable_per_phase(module: PatchModule) -> list[int]:
     counts = []
     for i in range(len(module.strategy)):
@@ -275,56 +193,6 @@ def _trainable_per_phase(module: PatchModule) -> list[int]:
         counts.append(module.trainable_parameters())
     module.enter_phase(0)
     return counts
-
-
-def _manifest(
-    config: RunConfig,
-    store: PatchStore,
-    split: Split,
-    module: PatchModule,
-    strategy: Strategy,
-    trainable: list[int],
-    normalization: Normalization,
-    best: dict[str, Any],
-    precision: str,
-) -> dict[str, Any]:
-    import datetime
-
-    from landsift.training.environment import hardware, versions
-
-    counts = np.bincount(store.labels, minlength=len(store.classes))
-    return {
-        "landsift": __version__,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": None,
-        "seed": config.seed,
-        "data": {
-            "source": config.data.source,
-            "fingerprint": store.fingerprint,
-            "patches": len(store),
-            "patch_shape": list(store.images.shape[1:]),
-            "classes": {name: int(n) for name, n in zip(store.classes, counts, strict=True)},
-            "split": {"train": len(split.train), "val": len(split.val), "test": len(split.test)},
-            "budget": config.data.budget,
-            "skipped": list(store.skipped),
-            "store": str(store.folder),
-        },
-        "model": {
-            "backbone": config.model.backbone,
-            "weights": config.model.weights,
-            "parameters": sum(p.numel() for p in module.classifier.parameters()),
-            "image_size": strategy[phase_of(strategy, best["epoch"])].image_size or config.training.image_size,
-            "normalization": normalization.model_dump(mode="json"),
-        },
-        "phases": [
-            asdict(phase) | {"first_epoch": first_epoch(strategy, i), "trainable": trainable[i]}
-            for i, phase in enumerate(strategy)
-        ],
-        "best": best,
-        "versions": versions(),
-        "hardware": hardware() | {"precision": precision},
-        "stages": {},
-    }
 
 
 def _precision(config: RunConfig) -> str:

@@ -1,0 +1,164 @@
+"""What a training leaves behind: the model, its predictions, their evaluation, the frames and the manifest."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift import runs
+from landsift.config import Normalization, RunConfig
+from landsift.training.environment import hardware, versions
+from landsift.training.phases import Strategy, first_epoch, phase_of
+from landsift.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from landsift.data.splits import Split
+    from landsift.data.store import PatchStore
+    from landsift.training.callbacks import TSNEFrames
+    from landsift.training.module import PatchModule
+
+
+def write_model_and_figures(
+    config: RunConfig,
+    module: PatchModule,
+    store: PatchStore,
+    split: Split,
+    folder: Path,
+    best: dict[str, Any],
+    normalization: Normalization,
+) -> None:
+    """With the best checkpoint's weights in `module`: write the model, its predictions and their evaluation."""
+    from landsift.evaluation.metrics import evaluate
+    from landsift.models.predictor import ModelDescription, load_model, save_model
+
+    phase = module.strategy[phase_of(module.strategy, best["epoch"])]
+    description = ModelDescription(
+        backbone=config.model.backbone,
+        backbone_args=dict(config.model.backbone_args),
+        head=config.model.head.model_dump(),
+        classes=store.classes,
+        patch_size=(int(store.images.shape[1]), int(store.images.shape[2])),
+        image_size=phase.image_size or config.training.image_size,
+        mean=normalization.mean,
+        std=normalization.std,
+        landsift=__version__,
+    )
+    save_model(module.classifier, description, folder / runs.MODEL)
+    device = "cpu" if config.training.accelerator == "cpu" else "auto"
+    predictor = load_model(folder / runs.MODEL, device)  # what users will load is what is tested
+    figures: dict[str, Any] = {"checkpoint": best["checkpoint"], "epoch": best["epoch"], "classes": list(store.classes)}
+    tables = []
+    for name, rows in (("val", split.val), ("test", split.test)):
+        probabilities = np.concatenate([predictor(store.images[rows[i : i + 1024]]) for i in range(0, len(rows), 1024)])
+        figures[name] = evaluate(store.labels[rows], probabilities, store.classes, seed=config.seed)
+        tables.append(_predictions(store, rows, name, probabilities))
+    import pandas as pd
+
+    runs.write_parquet(folder / runs.PREDICTIONS, pd.concat(tables, ignore_index=True))
+    runs.write_json(folder / runs.EVALUATION, figures)
+
+
+def _predictions(
+    store: PatchStore, rows: NDArray[np.int64], name: str, probabilities: NDArray[np.float32]
+) -> pd.DataFrame:
+    import pandas as pd
+
+    classes = np.asarray(store.classes, dtype=object)
+    frame = pd.DataFrame(
+        {
+            "path": store.index["path"].to_numpy()[rows],
+            "split": name,
+            "label": classes[store.labels[rows]],
+            "predicted": classes[probabilities.argmax(axis=1)],
+        }
+    )
+    for k, class_name in enumerate(store.classes):
+        frame[f"p_{class_name}"] = probabilities[:, k]
+    return frame
+
+
+def embeddings_table(frames: TSNEFrames, store: PatchStore) -> pd.DataFrame:
+    """The t-SNE frames as embeddings.parquet holds them: epoch, path, label, x, y."""
+    import pandas as pd
+
+    columns = ["epoch", "path", "label", "x", "y"]
+    classes = np.asarray(store.classes, dtype=object)
+    tables = [
+        pd.DataFrame(
+            {
+                "epoch": epoch,
+                "path": store.index["path"].to_numpy()[frames.rows],
+                "label": classes[frames.labels],
+                "x": frame[:, 0],
+                "y": frame[:, 1],
+            }
+        )
+        for epoch, frame in frames.frames
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def manifest_of(
+    config: RunConfig,
+    store: PatchStore,
+    split: Split,
+    module: PatchModule,
+    strategy: Strategy,
+    trainable: list[int],
+    normalization: Normalization,
+    best: dict[str, Any],
+    precision: str,
+) -> dict[str, Any]:
+    """What manifest.json says of a training; the pipeline adds command and stages.
+
+    Args:
+        config: the complete configuration.
+        store: the patches.
+        split: how they were divided.
+        module: the trained module.
+        strategy: its phases.
+        trainable: how many parameters train, per phase.
+        normalization: of the inputs.
+        best: epoch, val_acc and checkpoint of the best epoch.
+        precision: Lightning's name of the arithmetic used.
+    """
+    counts = np.bincount(store.labels, minlength=len(store.classes))
+    return {
+        "landsift": __version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": None,
+        "seed": config.seed,
+        "data": {
+            "source": config.data.source,
+            "fingerprint": store.fingerprint,
+            "patches": len(store),
+            "patch_shape": list(store.images.shape[1:]),
+            "classes": {name: int(n) for name, n in zip(store.classes, counts, strict=True)},
+            "split": {"train": len(split.train), "val": len(split.val), "test": len(split.test)},
+            "budget": config.data.budget,
+            "skipped": list(store.skipped),
+            "store": str(store.folder),
+        },
+        "model": {
+            "backbone": config.model.backbone,
+            "weights": config.model.weights,
+            "parameters": sum(p.numel() for p in module.classifier.parameters()),
+            "image_size": strategy[phase_of(strategy, best["epoch"])].image_size or config.training.image_size,
+            "normalization": normalization.model_dump(mode="json"),
+        },
+        "phases": [
+            asdict(phase) | {"first_epoch": first_epoch(strategy, i), "trainable": trainable[i]}
+            for i, phase in enumerate(strategy)
+        ],
+        "best": best,
+        "versions": versions(),
+        "hardware": hardware() | {"precision": precision},
+        "stages": {},
+    }
