@@ -168,17 +168,20 @@ def main() -> None:
         raise
 
 
+class _ToStderr(logging.Handler):
+    """Notices without prefix, warnings with one.
+
+    They go to whatever standard error is at the moment, so that a progress bar, which stands in for it while it is
+    drawn, can put them above itself.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        print(text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}", file=sys.stderr)
+
+
 def _log_to_stderr() -> None:
-    """Notices of landsift, without prefix; warnings with one."""
-
-    class Line(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            text = record.getMessage()
-            return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Line())
     logger = logging.getLogger("landsift")
-    logger.addHandler(handler)
+    logger.addHandler(_ToStderr())
     logger.setLevel(logging.INFO)
     logger.propagate = False
