@@ -31,8 +31,11 @@ class _Section(BaseModel):
 class SplitConfig(_Section):
     """Who is in train, val and test."""
 
-    kind: Literal["stratified", "column", "group"] = "stratified"
-    """`stratified` by class; `column` takes the table's `split` column; `group` keeps rows of one `group` together."""
+    kind: Literal["auto", "stratified", "column", "group"] = "auto"
+    """`stratified` by class; `column` takes the table's `split` column; `group` keeps rows of one `group` together.
+
+    `auto`: `column` where there is one, else `group` where there is one, else `stratified`.
+    """
     fractions: tuple[Fraction, Fraction, Fraction] = (0.6, 0.2, 0.2)
     """Shares of train, val and test; they add up to 1 (the case study's 60/20/20). Not used by `column`."""
     seed: int = Field(0, ge=0)

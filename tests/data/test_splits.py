@@ -120,11 +120,30 @@ class TestStratified:
         copies = index_of([0] * 9 + [1] * 5, [*range(9), 50, 50, 50, 51, 51])
         refused(lambda: split(copies), "class 'class1'", "2 distinct patches (5 patches)")
 
-    def test_columns_that_are_not_used_are_pointed_out(self, caplog):
-        index = index_of([0] * 5 + [1] * 5, groups=["g"] * 10)
+
+class TestAuto:
+    """Without a word about the kind of split, the table's columns have it."""
+
+    def test_a_split_column_is_honoured(self, caplog):
+        splits = ["train", "val", "test"] * 4
+        index = index_of([0] * 6 + [1] * 6, splits=splits, groups=[str(i) for i in range(12)])
         with caplog.at_level(logging.INFO, "landsift"):
-            split(index)
-        assert "column 'group' is not used" in caplog.text
+            parts = split(index)
+        assert parts.train.tolist() == [0, 3, 6, 9]
+        assert parts.val.tolist() == [1, 4, 7, 10]
+        assert "split by the table's column 'split'" in caplog.text
+
+    def test_a_group_column_is_honoured(self):
+        index = index_of([0, 1] * 30, groups=[f"g{i // 6}" for i in range(60)])
+        parts = split(index)
+        assert parts.train.tolist() == split(index, kind="group").train.tolist()
+        assert not set(index["group"][parts.train]) & set(index["group"][parts.test])
+
+    def test_without_columns_it_is_stratified_and_columns_can_be_passed_over(self):
+        plain = index_of([0] * 10 + [1] * 20)
+        assert split(plain).train.tolist() == split(plain, kind="stratified").train.tolist()
+        grouped = index_of([0] * 10 + [1] * 20, groups=["g"] * 30)
+        assert split(grouped, kind="stratified").train.tolist() == split(plain).train.tolist()
 
 
 class TestBudget:

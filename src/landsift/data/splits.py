@@ -60,12 +60,10 @@ def split_index(index: pd.DataFrame, classes: Sequence[str], split: SplitConfig,
     """The same as `make_split`, from a store's index and class names."""
     rng = np.random.default_rng([split.seed, 0])
     labels = index["label"].to_numpy(dtype=np.int64)
-    for kind, column in (("column", "split"), ("group", "group")):
-        if split.kind == "stratified" and index[column].notna().any():
-            _log.info("the table's column '%s' is not used; data.split.kind=%s would", column, kind)
-    if split.kind == "column":
+    kind = split.kind if split.kind != "auto" else _kind_of(index)
+    if kind == "column":
         part = _by_column(index, labels, classes)
-    elif split.kind == "group":
+    elif kind == "group":
         part = _deal(labels, classes, _groups(index), "groups", split.fractions, rng)
     else:
         part = _deal(labels, classes, _codes(index["sha256"]), "distinct patches", split.fractions, rng)
@@ -73,6 +71,15 @@ def split_index(index: pd.DataFrame, classes: Sequence[str], split: SplitConfig,
     if budget is not None:
         train = _within_budget(train, labels, budget, split.seed)
     return Split(train, val, test)
+
+
+def _kind_of(index: pd.DataFrame) -> str:
+    """The kind of split that the table's columns ask for."""
+    for kind, column in (("column", "split"), ("group", "group")):
+        if index[column].notna().any():
+            _log.info("split by the table's column '%s'; data.split.kind=stratified would pass it over", column)
+            return kind
+    return "stratified"
 
 
 def largest_remainder(total: int, weights: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
