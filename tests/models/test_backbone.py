@@ -127,6 +127,13 @@ def test_arguments_that_do_not_fit_are_refused():
         create_backbone(config(backbone_args={"no_such_argument": 1}), 32)
 
 
+def test_images_of_a_size_that_the_network_does_not_take_are_refused():
+    with pytest.raises(ModelError) as error:
+        create_backbone(config(backbone="test_vit"), 50)
+    assert "test_vit does not take images of 50 pixels" in str(error.value)
+    assert "change training.image_size" in str(error.value)
+
+
 def test_weights_that_timm_does_not_have_are_refused_before_anything_is_built():
     with pytest.raises(ModelError, match="no pretrained weights"):
         check_backbone(

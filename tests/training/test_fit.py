@@ -201,6 +201,12 @@ def test_weights_that_diverge_are_an_error_that_names_epoch_and_rates(store, tmp
         train(configured("strategy=[{epochs: 2, lr_head: 1.0e+30, schedule: constant}]"), store, tmp_path / "r")
 
 
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_an_error(store, tmp_path):
+    with pytest.raises(ConfigError, match="torch sees no GPU here"):
+        train(configured("training.accelerator=gpu"), store, tmp_path / "r")
+
+
 def test_a_network_of_fixed_input_size_refuses_phases_of_another(store, tmp_path):
     phases = "strategy=[{epochs: 1, lr_head: 1.0e-3, image_size: 16}]"
     with pytest.raises(ConfigError, match="images of one size only, 32 pixels"):

@@ -50,7 +50,7 @@ def create_backbone(config: ModelConfig, image_size: int) -> Backbone:
     """
     source = weights_source(config.weights)
     network = _create(config, image_size, pretrained=source == "imagenet")
-    features = _features(network, image_size)
+    features = _features(network, config.backbone, image_size)
     trained_with = _trained_with(network)
     if source == "none":
         return Backbone(network, features, None)
@@ -141,13 +141,17 @@ def _fetch_pretrained(name: str) -> dict[str, Any]:
     return {"file": file, "custom_load": file.endswith(".npz")}
 
 
-def _features(network: nn.Module, image_size: int) -> int:
+def _features(network: nn.Module, name: str, image_size: int) -> int:
     """D, measured on one blank image in eval mode, which leaves batch norms as they are."""
     import torch
 
     bands = int(getattr(network, "in_chans", 3))
-    with torch.inference_mode():
-        features: int = network.eval()(torch.zeros(1, bands, image_size, image_size)).shape[-1]
+    try:
+        with torch.inference_mode():
+            features: int = network.eval()(torch.zeros(1, bands, image_size, image_size)).shape[-1]
+    except (AssertionError, RuntimeError, ValueError) as error:
+        message = f"{name} does not take images of {image_size} pixels: {_one_line(error)}"
+        raise ModelError(message, "change training.image_size or model.backbone_args") from None
     network.train()
     return features
 

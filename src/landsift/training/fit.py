@@ -146,7 +146,7 @@ def _fit(
     from landsift.training import callbacks as own
 
     settings = config.training
-    if settings.accelerator == "gpu" and not torch.cuda.is_available():
+    if settings.accelerator == "gpu" and not torch.accelerator.is_available():
         raise ConfigError("training.accelerator is gpu, but torch sees no GPU here", "use auto or cpu")
     checkpoint = own.best_checkpoints(folder / runs.CHECKPOINTS)
     history = own.History(folder)
