@@ -15,7 +15,7 @@ export DO_NOT_TRACK = 1
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint format types lock clean
+.PHONY: help install demo test check coverage lint format types lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -41,6 +41,9 @@ test: install
 	@$(BIN)/python -m pytest
 
 check: lint types test
+
+coverage: install
+	@$(BIN)/python -m pytest --cov --cov-report=term
 
 lint: install
 	@$(BIN)/ruff format --check .
