@@ -153,8 +153,8 @@ def report(
 
 def main() -> None:
     """Run the command line; the entry point of the `landsift` command."""
-    # Before torch is loaded: its threads then sleep while they wait for each other. On a machine that also does other
-    # work, spinning ones took five times as long for the same batch; on an idle one there was no difference.
+    # Before torch is loaded: its threads then sleep while they wait for each other, which costs nothing on an idle
+    # machine and gains a third on one that also does other work (benchmarks/thread_waiting.py, docs/results.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _log_to_stderr()
     try:
