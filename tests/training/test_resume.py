@@ -9,7 +9,7 @@ from landsift.config import HeadConfig, ModelConfig, Normalization, TrainingConf
 from landsift.data.batches import PatchBatches
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
-from landsift.training.callbacks import PhaseChange, last_checkpoint
+from landsift.training.callbacks import History, PhaseChange, TSNEFrames, last_checkpoint
 from landsift.training.module import PatchModule
 from landsift.training.phases import Phase, total_epochs
 
@@ -26,18 +26,21 @@ def module():
     # No dropout: its random state is the one thing that a checkpoint does not hold here.
     classifier = PatchClassifier(backbone.network, backbone.features, 3, HeadConfig(dropout=0.0))
     normal = Normalization(mean=(0.5,) * 3, std=(0.25,) * 3)
-    return PatchModule(classifier, STRATEGY, TrainingConfig(image_size=32), classes=3, normalization=normal, seed=0)
+    settings = TrainingConfig(image_size=32)
+    kept = torch.arange(32, 48)
+    return PatchModule(classifier, STRATEGY, settings, classes=3, normalization=normal, seed=0, keep_rows=kept)
 
 
 def fit(folder, epochs, resume=None):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (48, 16, 16, 3), dtype=np.uint8)
     labels = np.arange(48, dtype=np.int64) % 3
-    trained = module()
+    trained, history = module(), History(folder)
+    frames = TSNEFrames(np.arange(32, 48), labels[32:], ("a", "b", "c"), every=2, seed=0)
     trainer = L.Trainer(
         max_epochs=total_epochs(STRATEGY),
         accelerator="cpu",
-        callbacks=[PhaseChange(), last_checkpoint(folder), StopAfter(epochs)],
+        callbacks=[PhaseChange(), history, frames, last_checkpoint(folder), StopAfter(epochs)],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -46,7 +49,8 @@ def fit(folder, epochs, resume=None):
     train = PatchBatches(images, labels, np.arange(32), batch_size=8, shuffle=True)
     val = PatchBatches(images, labels, np.arange(32, 48), batch_size=8)
     trainer.fit(trained, train, val, ckpt_path=resume)
-    return trained
+    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in history.rows]
+    return trained, rows, frames.frames
 
 
 class StopAfter(L.Callback):
@@ -61,13 +65,17 @@ class StopAfter(L.Callback):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    return fit(tmp_path_factory.mktemp("whole"), epochs=5).state_dict()
+    return fit(tmp_path_factory.mktemp("whole"), epochs=5)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4], ids=lambda n: f"after epoch {n}")
-def test_a_resumed_training_ends_with_the_same_weights(uninterrupted, tmp_path, epochs):
+def test_a_resumed_training_ends_with_the_same_weights_and_history(uninterrupted, tmp_path, epochs):
     fit(tmp_path, epochs)
-    resumed = fit(tmp_path, 5, resume=tmp_path / "last.ckpt")
+    resumed, rows, frames = fit(tmp_path, 5, resume=tmp_path / "last.ckpt")
+    whole, all_rows, all_frames = uninterrupted
     assert resumed.phase.name == "all"
     for name, value in resumed.state_dict().items():
-        assert torch.equal(value, uninterrupted[name]), name
+        assert torch.equal(value, whole.state_dict()[name]), name
+    assert rows == all_rows
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
+    assert {epoch for epoch, _ in all_frames} == {0, 2, 4} <= {epoch for epoch, _ in frames}

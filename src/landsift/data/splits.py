@@ -185,20 +185,26 @@ def _deal_once(labels: Rows, units: Rows, seats: NDArray[np.int64], rng: np.rand
     return part
 
 
+def _complete(index: pd.DataFrame, column: str, kind: str) -> pd.Series:
+    """The column that a kind of split goes by; raises DataError where it is missing or a row has no value in it."""
+    values = index[column]
+    empty = values.isna()
+    if empty.all():
+        raise DataError(
+            f"data.split.kind={kind} needs a table with a column '{column}'", "or set data.split.kind=stratified"
+        )
+    if empty.any():
+        first = index["path"][empty].iloc[0]
+        raise DataError(f"{empty.sum()} patches have no {column}; the first: {first}", f"fill the column '{column}'")
+    return values
+
+
 def _groups(index: pd.DataFrame) -> Rows:
     """A number per row, equal for rows of one group and for rows with equal pixels, and so on along such chains."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    groups = index["group"]
-    if groups.isna().all():
-        raise DataError(
-            "data.split.kind=group needs a table with a column 'group'", "or set data.split.kind=stratified"
-        )
-    if groups.isna().any():
-        first = index["path"][groups.isna()].iloc[0]
-        raise DataError(f"{groups.isna().sum()} patches have no group; the first: {first}", "fill the column 'group'")
-    group, content = _codes(groups), _codes(index["sha256"])
+    group, content = _codes(_complete(index, "group", kind="group")), _codes(index["sha256"])
     nodes = group.max() + 1 + content.max() + 1
     links = coo_array((np.ones(len(group)), (group, group.max() + 1 + content)), shape=(nodes, nodes))
     component: Rows = connected_components(links, directed=False)[1].astype(np.int64)
@@ -207,14 +213,7 @@ def _groups(index: pd.DataFrame) -> Rows:
 
 def _by_column(index: pd.DataFrame, labels: Rows, classes: Sequence[str]) -> NDArray[np.int64]:
     """The part (0, 1, 2) that the table names for each row, -1 for copies that give way: int64 [N]."""
-    values = index["split"]
-    if values.isna().all():
-        raise DataError(
-            "data.split.kind=column needs a table with a column 'split'", "or set data.split.kind=stratified"
-        )
-    if values.isna().any():
-        first = index["path"][values.isna()].iloc[0]
-        raise DataError(f"{values.isna().sum()} patches have no split; the first: {first}", "fill the column 'split'")
+    values = _complete(index, "split", kind="column")
     number = {}
     for value in values.unique():
         name = SPLIT_NAMES.get(value.lower())

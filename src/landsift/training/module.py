@@ -73,11 +73,8 @@ class PatchModule(L.LightningModule):
     def enter_phase(self, index: int) -> None:
         """Set what trains, and put everything frozen into eval mode so that its batch norms stand still."""
         self.phase_index = index
-        blocks = self.phase.blocks
-        trained = (
-            self._blocks if blocks == "all" else self._blocks[len(self._blocks) - min(blocks, len(self._blocks)) :]
-        )
-        names = {name for block in trained for name in block}
+        count = len(self._blocks) if self.phase.blocks == "all" else self.phase.blocks
+        names = {name for block in self._blocks[max(0, len(self._blocks) - count) :] for name in block}
         for name, parameter in self.classifier.backbone.named_parameters():
             parameter.requires_grad_(name in names)
         for parameter in self.classifier.head.parameters():
