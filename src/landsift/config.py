@@ -146,7 +146,19 @@ class TrainingConfig(_Section):
     """Height and width of the network's input in pixels."""
     batch_size: int = Field(64, ge=2)
     precision: Literal["auto", "32", "bf16"] = "auto"
-    """`auto`: bfloat16 autocast on a GPU that has it, else float32."""
+    """`auto`: bfloat16 autocast where a few batches run a fifth faster with it than in float32, else float32."""
+    compile: Literal["auto"] | bool = "auto"
+    """`torch.compile` the network; `auto`: in phases long enough to pay its cost back (docs/results.md)."""
+    cache_features: bool = True
+    """In phases that train the head alone, run the backbone once per patch and view instead of in every epoch.
+
+    Not done, with a notice, where colour jitter, crops, mixup or cutmix make every view of a patch another one.
+    """
+    feature_views: int = Field(2, ge=1, le=8)
+    """Of the eight flips and turns of a patch, how many such phases draw from."""
+    ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Decay per step of an exponential moving average of the weights, which is then what is validated, tested and
+    saved, such as 0.998; null: the weights themselves."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """AdamW's decay, on matrices and kernels only."""
@@ -154,7 +166,23 @@ class TrainingConfig(_Section):
     """Largest gradient norm; null: not clipped."""
     early_stopping: EarlyStopping | None = None
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = Field(1, ge=1)
+    """Processes on this machine that train together (DDP), one per GPU; `batch_size` is each one's."""
+    num_nodes: int = Field(1, ge=1)
+    """Machines that train together; each runs the same command, with MASTER_ADDR, MASTER_PORT and NODE_RANK set."""
+    lr_scaling: Literal["none", "linear", "sqrt"] = "none"
+    """How all learning rates grow with the patches per step, `batch_size` × `devices` × `num_nodes`, against 64.
+
+    `linear`: Goyal et al. 2017; `sqrt`: usual for AdamW (Malladi et al. 2022).
+    """
     augment: AugmentConfig = AugmentConfig()
+
+
+class EvaluationConfig(_Section):
+    """How the trained model predicts, in its test and ever after."""
+
+    tta: Literal["none", "flips"] = "none"
+    """`flips`: probabilities are averaged over the eight flips and turns of each patch, at eight times the work."""
 
 
 class TrackingConfig(_Section):
@@ -184,6 +212,7 @@ class RunConfig(_Section):
     strategy: str | tuple[dict[str, Any], ...] = "two_phase"
     """A name from the strategy table, or a list of phases."""
     training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
     cluster: ClusterConfig = ClusterConfig()
     seed: int = Field(0, ge=0, lt=2**32)
@@ -288,7 +317,14 @@ def _known_keys(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
                 yield from _known_keys(part, f"{prefix}{name}.")
 
 
-UNION_MEMBERS = {"Normalization", "literal['auto']", "str", "tuple[dict[str,any],...]", "tuple[dict[str,any], ...]"}
+UNION_MEMBERS = {
+    "Normalization",
+    "literal['auto']",
+    "bool",
+    "str",
+    "tuple[dict[str,any],...]",
+    "tuple[dict[str,any], ...]",
+}
 """What pydantic calls the members of our unions."""
 
 
