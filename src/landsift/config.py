@@ -177,6 +177,11 @@ class TrainingConfig(_Section):
     """
     augment: AugmentConfig = AugmentConfig()
 
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) else value
+
 
 class EvaluationConfig(_Section):
     """How the trained model predicts, in its test and ever after."""

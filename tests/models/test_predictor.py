@@ -80,3 +80,20 @@ def test_a_missing_or_damaged_model_is_named(model, tmp_path):
     (model / "model" / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{broken}")
     with pytest.raises(ModelError, match="does not fit"):
         load_model(model)
+
+
+def test_averaging_over_flips_and_turns_is_the_mean_of_eight_predictions(model, patches):
+    description = model / "model" / "model.json"
+    once = load_model(model)
+    views = [np.rot90(base, k, (1, 2)) for base in (patches, patches[:, :, ::-1]) for k in range(4)]
+    expected = np.mean([once(np.ascontiguousarray(view)) for view in views], axis=0)
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"tta": "flips"}))
+    averaged = load_model(model)(patches)
+    np.testing.assert_allclose(averaged, expected, atol=1e-6)
+    assert np.abs(averaged - once(patches)).max() > 1e-4
+
+
+def test_a_model_without_the_setting_looks_once(model):
+    description = model / "model" / "model.json"
+    description.write_text(json.dumps({k: v for k, v in json.loads(description.read_text()).items() if k != "tta"}))
+    assert load_model(model).description.tta == "none"

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from landsift.config import HeadConfig, ModelConfig, Normalization, TrainingConfig
+from landsift.config import AugmentConfig, HeadConfig, ModelConfig, Normalization, TrainingConfig
 from landsift.data.batches import PatchBatches
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
 from landsift.training.callbacks import History, PhaseChange, TSNEFrames, last_checkpoint
+from landsift.training.features import FrozenFeatures
 from landsift.training.module import PatchModule
 from landsift.training.phases import Phase, total_epochs
 
@@ -20,36 +21,43 @@ STRATEGY = (
 )
 
 
-def module():
+PLAIN = TrainingConfig(image_size=32)
+FAST = TrainingConfig(image_size=32, ema=0.9, augment=AugmentConfig(color_jitter=(0, 0, 0, 0)))
+"""With averaged weights and kept features."""
+
+
+def module(settings):
     torch.manual_seed(0)
     backbone = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
     # No dropout: its random state is the one thing that a checkpoint does not hold here.
     classifier = PatchClassifier(backbone.network, backbone.features, 3, HeadConfig(dropout=0.0))
     normal = Normalization(mean=(0.5,) * 3, std=(0.25,) * 3)
-    settings = TrainingConfig(image_size=32)
     kept = torch.arange(32, 48)
     return PatchModule(classifier, STRATEGY, settings, classes=3, normalization=normal, seed=0, keep_rows=kept)
 
 
-def fit(folder, epochs, resume=None):
+def fit(settings, folder, epochs, resume=None):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (48, 16, 16, 3), dtype=np.uint8)
     labels = np.arange(48, dtype=np.int64) % 3
-    trained, history = module(), History(folder)
+    trained, history = module(settings), History(folder)
     frames = TSNEFrames(np.arange(32, 48), labels[32:], ("a", "b", "c"), every=2, seed=0)
+    train = PatchBatches(images, labels, np.arange(32), batch_size=8, shuffle=True)
+    val = PatchBatches(images, labels, np.arange(32, 48), batch_size=8)
+    features = FrozenFeatures(
+        folder / "features", PatchBatches(images, labels, np.arange(32), batch_size=8), val, settings
+    )
     trainer = L.Trainer(
         max_epochs=total_epochs(STRATEGY),
         accelerator="cpu",
-        callbacks=[PhaseChange(), history, frames, last_checkpoint(folder), StopAfter(epochs)],
+        callbacks=[PhaseChange(), history, features, frames, last_checkpoint(folder), StopAfter(epochs)],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    train = PatchBatches(images, labels, np.arange(32), batch_size=8, shuffle=True)
-    val = PatchBatches(images, labels, np.arange(32, 48), batch_size=8)
     trainer.fit(trained, train, val, ckpt_path=resume)
-    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in history.rows]
+    rows = [{key: value for key, value in row.items() if "seconds" not in key} for row in history.rows]
     return trained, rows, frames.frames
 
 
@@ -63,15 +71,20 @@ class StopAfter(L.Callback):
         trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
 
 
+@pytest.fixture(scope="module", params=[PLAIN, FAST], ids=["plain", "averages and features"])
+def settings(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    return fit(tmp_path_factory.mktemp("whole"), epochs=5)
+def uninterrupted(settings, tmp_path_factory):
+    return fit(settings, tmp_path_factory.mktemp("whole"), epochs=5)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4], ids=lambda n: f"after epoch {n}")
-def test_a_resumed_training_ends_with_the_same_weights_and_history(uninterrupted, tmp_path, epochs):
-    fit(tmp_path, epochs)
-    resumed, rows, frames = fit(tmp_path, 5, resume=tmp_path / "last.ckpt")
+def test_a_resumed_training_ends_with_the_same_weights_and_history(settings, uninterrupted, tmp_path, epochs):
+    fit(settings, tmp_path, epochs)
+    resumed, rows, frames = fit(settings, tmp_path, 5, resume=tmp_path / "last.ckpt")
     whole, all_rows, all_frames = uninterrupted
     assert resumed.phase.name == "all"
     for name, value in resumed.state_dict().items():

@@ -18,6 +18,10 @@ RGB_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.21
 """NTSC's transform: row one is luma, rows two and three span the chroma plane that hue turns in."""
 
 
+SYMMETRIES = 8
+"""Of the square: four turns, each plain or flipped."""
+
+
 def batch_generator(seed: int, epoch: int, batch: int) -> torch.Generator:
     """The random generator of one training batch; it depends on these three numbers alone."""
     import numpy as np
@@ -26,8 +30,13 @@ def batch_generator(seed: int, epoch: int, batch: int) -> torch.Generator:
     return torch.Generator().manual_seed(state & (2**63 - 1))
 
 
+def draw_symmetry(count: int, generator: torch.Generator) -> Tensor:
+    """One of the eight symmetries of the square for each patch of a batch, int64 [B]."""
+    return torch.randint(0, SYMMETRIES, (count,), generator=generator)
+
+
 def augment(images: Tensor, config: AugmentConfig, size: int, generator: torch.Generator) -> Tensor:
-    """Flips and turns, colour jitter and crops, as configured.
+    """Colour jitter and crops, as configured.
 
     Args:
         images: float [B, C, H, W] in [0, 1].
@@ -39,8 +48,6 @@ def augment(images: Tensor, config: AugmentConfig, size: int, generator: torch.G
     Returns:
         float [B, C, H, W] in [0, 1], square with crops.
     """
-    if config.flips:
-        images = flips_and_turns(images, torch.randint(0, 8, (len(images),), generator=generator))
     if any(config.color_jitter) and images.shape[1] == 3:
         images = color_jitter(images, *config.color_jitter, generator=generator)
     if config.crop is not None:
@@ -52,17 +59,18 @@ def flips_and_turns(images: Tensor, symmetry: Tensor) -> Tensor:
     """Apply to each patch one of the eight symmetries of the square; exact, no interpolation.
 
     Args:
-        images: any [B, C, H, W]; where H and W differ the turns by 90 and 270 degrees become 0 and 180.
+        images: of any type, [B, H, W, C]; where H and W differ the turns by 90 and 270 degrees become 0 and 180.
+            As uint8 they are a quarter of the work.
         symmetry: int [B] in 0..7: quarter turns in the lower two bits, a flip in the third.
     """
     out = torch.empty_like(images)
-    square = images.shape[-1] == images.shape[-2]
+    square = images.shape[1] == images.shape[2]
     for k in sorted(set(symmetry.tolist())):
         chosen = (symmetry == k).nonzero().squeeze(1).to(images.device)
         turned = images[chosen]
         turns = k % 4 if square else 2 * (k % 4 // 2)
-        turned = torch.rot90(turned, turns, dims=(-2, -1))
-        out[chosen] = turned.flip(-1) if k >= 4 else turned
+        turned = torch.rot90(turned, turns, dims=(1, 2))
+        out[chosen] = turned.flip(2) if k >= 4 else turned
     return out
 
 

@@ -18,6 +18,7 @@ from landsift.runs import MODEL, read_json, write_json, write_whole
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from landsift.models.classifier import PatchClassifier
 
@@ -40,6 +41,7 @@ class ModelDescription:
         mean: per band, of inputs in [0, 1].
         std: per band, of inputs in [0, 1].
         landsift: version that wrote it.
+        tta: "flips": probabilities are averaged over the eight flips and turns; "none": one look.
         format: version of this layout.
     """
 
@@ -52,6 +54,7 @@ class ModelDescription:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     landsift: str
+    tta: str = "none"
     format: int = FORMAT
 
 
@@ -109,9 +112,19 @@ class Predictor:
         with torch.inference_mode():
             for start in range(0, len(images), batch_size):
                 batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(self.device)
-                logits = self._classifier(self._normalize(resize(to_float(batch), self.description.image_size)))
-                out[start : start + len(batch)] = logits.float().softmax(dim=1).cpu().numpy()
+                prepared = self._normalize(resize(to_float(batch), self.description.image_size))
+                views = symmetries(prepared) if self.description.tta == "flips" else [prepared]
+                total = sum(self._classifier(view).float().softmax(dim=1) for view in views)
+                out[start : start + len(batch)] = (total / len(views)).cpu().numpy()
         return out
+
+
+def symmetries(images: Tensor) -> list[Tensor]:
+    """The eight flips and turns of square images [B, C, S, S], channels last in memory."""
+    import torch
+
+    turned = [torch.rot90(base, turns, dims=(-2, -1)) for base in (images, images.flip(-1)) for turns in range(4)]
+    return [view.contiguous(memory_format=torch.channels_last) for view in turned]
 
 
 def load_model(path: Path | str, device: str = "auto") -> Predictor:

@@ -48,13 +48,14 @@ class History(Callback):
 
     Attributes:
         rows: epoch, phase, phase_name, train_loss, val_loss, val_acc, lr_head, lr_backbone (the rates that the epoch
-            ended with), seconds.
+            ended with), seconds, val_seconds (of them).
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rows: list[dict[str, Any]] = []
         self._started = 0.0
+        self._validated = 0.0
         self._rates = (0.0, 0.0)
 
     def state_dict(self) -> dict[str, Any]:
@@ -68,6 +69,14 @@ class History(Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Start the epoch's clock."""
         self._started = time.perf_counter()
+
+    def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Start the validation's clock."""
+        self._validated = time.perf_counter()
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Stop the validation's clock."""
+        self._validated = time.perf_counter() - self._validated
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         """Remember the rates that this step trains with."""
@@ -97,6 +106,7 @@ class History(Callback):
             "lr_head": self._rates[0],
             "lr_backbone": self._rates[1],
             "seconds": round(time.perf_counter() - self._started, 3),
+            "val_seconds": round(self._validated, 3),
         }
         if not math.isfinite(row["train_loss"]) or not math.isfinite(row["val_loss"]):
             raise ModelError(

@@ -15,6 +15,8 @@ from landsift.errors import ConfigError
 from landsift.training.phases import Strategy, resolve_strategy, total_epochs
 
 if TYPE_CHECKING:
+    import torch
+
     from landsift.data.splits import Split
     from landsift.data.store import PatchStore
     from landsift.models.classifier import PatchClassifier
@@ -42,12 +44,14 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     import lightning as L
 
     from landsift.data.splits import make_split
+    from landsift.models.memory import keep_freed_memory
     from landsift.training.results import embeddings_table, manifest_of, write_model_and_figures
 
     strategy = resolve_strategy(config.strategy)
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget)
     _quiet_lightning()
+    keep_freed_memory()
     L.seed_everything(config.seed, workers=True, verbose=False)
     classifier, normalization = build_classifier(config, store)
     module, frames = _module(config, strategy, classifier, normalization, store, split)
@@ -55,10 +59,10 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     folder.mkdir(parents=True, exist_ok=True)
     runs.write_text(folder / runs.CONFIG, config.to_yaml())
 
-    best, precision = _fit(config, module, frames, store, split, folder, experiment)
+    best, facts = _fit(config, module, frames, store, split, folder, experiment)
     write_model_and_figures(config, module, store, split, folder, best, normalization)
     runs.write_parquet(folder / runs.EMBEDDINGS, embeddings_table(frames, store))
-    manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, precision)
+    manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, facts)
     runs.write_json(folder / runs.MANIFEST, manifest)
     return runs.Run.open(folder)
 
@@ -136,25 +140,34 @@ def _fit(
     split: Split,
     folder: Path,
     experiment: Any | None,
-) -> tuple[dict[str, Any], str]:
-    """Run Lightning's trainer; returns what is known of the best epoch, and the precision used."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run Lightning's trainer; returns what is known of the best epoch, and how it was computed."""
     import lightning as L
     import torch
     from lightning.pytorch.callbacks import Callback
 
     from landsift.data.batches import PatchBatches
     from landsift.training import callbacks as own
+    from landsift.training.arithmetic import CompileWhereItPays, choose_precision
+    from landsift.training.features import FrozenFeatures
 
     settings = config.training
     if settings.accelerator == "gpu" and not torch.accelerator.is_available():
         raise ConfigError("training.accelerator is gpu, but torch sees no GPU here", "use auto or cpu")
+    module.to(memory_format=torch.channels_last)
+    precision, trials = choose_precision(settings, module, _device(config))
+    train_batches = PatchBatches(
+        store.images, store.labels, split.train, batch_size=settings.batch_size, shuffle=True, seed=config.seed
+    )
+    train_in_order = PatchBatches(store.images, store.labels, split.train, batch_size=settings.batch_size)
+    val_batches = PatchBatches(store.images, store.labels, split.val, batch_size=settings.batch_size)
     checkpoint = own.best_checkpoints(folder / runs.CHECKPOINTS)
-    history = own.History(folder)
-    watchers: list[Callback] = [own.PhaseChange(), history, frames, *_progress_bar()]
+    history, compiling = own.History(folder), CompileWhereItPays(settings.compile)
+    features = FrozenFeatures(folder / "features", train_in_order, val_batches, settings)
+    watchers: list[Callback] = [own.PhaseChange(), history, features, compiling, frames, *_progress_bar()]
     if settings.early_stopping:
         stopping = settings.early_stopping
         watchers.append(own.LastPhaseEarlyStopping("val_loss", stopping.min_delta, stopping.patience))
-    precision = _precision(config)
     trainer = L.Trainer(
         max_epochs=total_epochs(module.strategy),
         accelerator=settings.accelerator,
@@ -169,12 +182,6 @@ def _fit(
         log_every_n_steps=10,
         default_root_dir=folder,
     )
-    module.to(memory_format=torch.channels_last)
-    labels = store.labels
-    train_batches = PatchBatches(
-        store.images, labels, split.train, batch_size=settings.batch_size, shuffle=True, seed=config.seed
-    )
-    val_batches = PatchBatches(store.images, labels, split.val, batch_size=settings.batch_size)
     try:
         trainer.fit(module, train_dataloaders=train_batches, val_dataloaders=val_batches)
     except SystemExit:  # what Lightning turns Ctrl+C into
@@ -182,8 +189,16 @@ def _fit(
     path = Path(checkpoint.best_model_path)
     state = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
+    module.adopt_averages()
     epoch = int(state["epoch"])
-    return {"epoch": epoch, "val_acc": history.rows[epoch]["val_acc"], "checkpoint": path.name}, precision
+    best = {"epoch": epoch, "val_acc": history.rows[epoch]["val_acc"], "checkpoint": path.name}
+    facts = {
+        "precision": precision,
+        "precision_trials": trials,
+        "compiled_from_epoch": compiling.compiled_at,
+        "feature_seconds": features.seconds,
+    }
+    return best, facts
 
 
 def _trainable_per_phase(module: PatchModule) -> list[int]:
@@ -195,15 +210,15 @@ def _trainable_per_phase(module: PatchModule) -> list[int]:
     return counts
 
 
-def _precision(config: RunConfig) -> str:
+def _device(config: RunConfig) -> torch.device:
+    """The device that Lightning will train on."""
     import torch
 
-    if config.training.precision == "32":
-        return "32-true"
-    if config.training.precision == "bf16":
-        return "bf16-mixed"
-    gpu = config.training.accelerator != "cpu" and torch.cuda.is_available()
-    return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    wanted = config.training.accelerator
+    if wanted == "cpu" or not torch.accelerator.is_available():
+        return torch.device("cpu")
+    accelerator = torch.accelerator.current_accelerator()
+    return accelerator or torch.device("cpu")
 
 
 def _progress_bar() -> list[Any]:

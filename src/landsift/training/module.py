@@ -7,20 +7,29 @@ epoch resumes, at phase boundaries too.
 
 from __future__ import annotations
 
-from collections.abc import Set
-from typing import Any
+from collections.abc import Callable, Set
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from landsift.config import Normalization, TrainingConfig
-from landsift.data.augment import augment, batch_generator, mix
+from landsift.data.augment import augment, batch_generator, draw_symmetry, flips_and_turns, mix
 from landsift.data.batches import Batch
 from landsift.models.backbone import backbone_blocks
 from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
-from landsift.training.phases import Phase, Strategy, phase_of
+from landsift.training.phases import Phase, Strategy, first_epoch, phase_of
+
+if TYPE_CHECKING:
+    from landsift.training.features import FeatureCache
+
+
+FUSED = ("cpu", "cuda")
+"""Devices on which the optimizer's whole step is one kernel."""
 
 
 class PatchModule(L.LightningModule):
@@ -57,6 +66,10 @@ class PatchModule(L.LightningModule):
         self.keep_rows = keep_rows if keep_rows is not None else torch.empty(0, dtype=torch.int64)
         self.kept_rows: list[Tensor] = []
         self.kept_embeddings: list[Tensor] = []
+        self.train_features: FeatureCache | None = None
+        self.val_features: FeatureCache | None = None
+        self.compiled = False
+        self.averages = _averages(classifier, config.ema) if config.ema else None
         self._blocks = backbone_blocks(classifier.backbone)
         self._losses: list[Tensor] = []
         self._loss_weights: list[int] = []
@@ -107,7 +120,7 @@ class PatchModule(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """A fresh AdamW and schedule for exactly the parameters of the current phase."""
         groups = self.parameter_groups()
-        optimizer = torch.optim.AdamW(groups)
+        optimizer = torch.optim.AdamW(groups, fused=self.device.type in FUSED)
         steps = self.trainer.estimated_stepping_batches // self.trainer.max_epochs * self.phase.epochs
         phase = self.phase
 
@@ -132,21 +145,41 @@ class PatchModule(L.LightningModule):
 
     # Steps
 
-    def prepare(self, batch: Batch) -> Tensor:
-        """Images as the network takes them in this phase, without augmentation: float [B, C, S, S]."""
+    def prepare(self, batch: Batch, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Images as the network takes them in this phase: float [B, C, S, S].
+
+        Args:
+            batch: the patches, as stored.
+            change: applied to the stored uint8 [B, H, W, C].
+        """
         size = self.phase.image_size or self.settings.image_size
-        images: Tensor = self.normalize(resize(to_float(batch.images), size))
-        return images
+        images = batch.images if change is None else change(batch.images)
+        with torch.autocast(self.device.type, enabled=False):
+            prepared: Tensor = self.normalize(resize(to_float(images), size))
+        return prepared
+
+    def augmented(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Images as the network takes them in training: turned, jittered, cropped; float [B, C, S, S]."""
+        config, images = self.settings.augment, batch.images
+        size = self.phase.image_size or self.settings.image_size
+        if config.flips:
+            images = flips_and_turns(images, draw_symmetry(len(images), generator))
+        with torch.autocast(self.device.type, enabled=False):  # pixels keep the precision that validation sees
+            prepared: Tensor = self.normalize(resize(augment(to_float(images), config, size, generator), size))
+        return prepared
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Augment, resize, normalise, mix; the loss of the batch."""
+        """The loss of the augmented batch, or of the features that this phase has kept."""
         generator = batch_generator(self.seed, self.current_epoch, batch_idx)
-        size = self.phase.image_size or self.settings.image_size
-        with torch.autocast(self.device.type, enabled=False):  # pixels keep the precision that validation sees
-            augmented = augment(to_float(batch.images), self.settings.augment, size, generator)
-            images = self.normalize(resize(augmented, size))
-        images, labels = mix(images, batch.labels, self.classes, self.settings.augment, generator)
-        logits = self.classifier(images)
+        if self.train_features is not None:
+            drawn = draw_symmetry(len(batch), generator) if self.settings.augment.flips else torch.zeros(len(batch))
+            features = self.train_features.take_drawn(batch.rows, drawn.long())
+            logits, labels = self.classifier.head(features.to(self.device)), batch.labels
+        else:
+            images = self.augmented(batch, generator)
+            images, labels = mix(images, batch.labels, self.classes, self.settings.augment, generator)
+            with self._as_compiled(batch):
+                logits = self.classifier(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
         self._losses.append(loss.detach())
         self._loss_weights.append(len(batch))
@@ -154,8 +187,13 @@ class PatchModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and accuracy, and the embeddings of the rows kept for t-SNE: one pass over the backbone."""
-        features = self.classifier.backbone(self.prepare(batch))
-        logits = self.classifier.head(features)
+        backbone, head = self.evaluated()
+        if self.val_features is not None:
+            features = self.val_features.take_drawn(batch.rows, torch.zeros_like(batch.rows)).to(self.device)
+        else:
+            with self._as_compiled(batch):
+                features = backbone(self.prepare(batch))
+        logits = head(features)
         loss = F.cross_entropy(logits, batch.labels)
         # logger=False: the History callback writes each epoch's figures once.
         right = (logits.argmax(dim=1) == batch.labels).float().mean()
@@ -166,6 +204,46 @@ class PatchModule(L.LightningModule):
         if kept.any():
             self.kept_rows.append(rows[kept])
             self.kept_embeddings.append(features[kept.to(features.device)].float().cpu())
+
+    def compile_backbone(self) -> None:
+        """Compile the backbone in place, for batches of the configured size."""
+        self.compiled = True
+        for backbone in {self.classifier.backbone, self.evaluated()[0]}:
+            backbone.compile(dynamic=False)
+
+    def _as_compiled(self, batch: Batch) -> AbstractContextManager[object]:
+        """An epoch's last, smaller batch is not worth a compilation of its own."""
+        if not self.compiled or len(batch) == self.settings.batch_size:
+            return nullcontext()
+        eager: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+        return eager
+
+    # Averaged weights
+
+    def evaluated(self) -> tuple[nn.Module, nn.Module]:
+        """Backbone and head as they are validated, tested and saved: averaged where `training.ema` says so."""
+        if self.averages is None:
+            return self.classifier.backbone, self.classifier.head
+        return self.averages["backbone"].module, self.averages["head"].module  # type: ignore[return-value]
+
+    def adopt_averages(self) -> None:
+        """Make the averaged weights, where there are any, those of the classifier."""
+        for part, averaged in zip((self.classifier.backbone, self.classifier.head), self.evaluated(), strict=True):
+            part.load_state_dict(averaged.state_dict())
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Move the averages of what trains a step towards the weights; their decay grows from 0 within a phase."""
+        if self.averages is None:
+            return
+        first = first_epoch(self.strategy, self.phase_index)
+        steps_per_epoch = int(self.trainer.num_training_batches)
+        step = (self.current_epoch - first) * steps_per_epoch + batch_idx + 1
+        trained = {"backbone": self.phase.trains_backbone, "head": True}
+        for name, module in (("backbone", self.classifier.backbone), ("head", self.classifier.head)):
+            if trained[name]:
+                average = self.averages[name]
+                assert isinstance(average, ModelEmaV3)
+                average.update(module, step=step)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the embeddings of the last validation."""
@@ -183,6 +261,12 @@ class PatchModule(L.LightningModule):
         losses = torch.stack(self._losses).cpu().double()  # in this order: MPS has no float64
         weights = torch.tensor(self._loss_weights, dtype=torch.float64)
         return float((losses * weights).sum() / weights.sum())
+
+
+def _averages(classifier: PatchClassifier, decay: float) -> nn.ModuleDict:
+    """Moving averages (timm's) backbone and head apart: what is frozen needs no averaging."""
+    parts = {"backbone": classifier.backbone, "head": classifier.head}
+    return nn.ModuleDict({name: ModelEmaV3(part, decay=decay, use_warmup=True) for name, part in parts.items()})
 
 
 def _decay_groups(

@@ -48,6 +48,7 @@ def write_model_and_figures(
         image_size=phase.image_size or config.training.image_size,
         mean=normalization.mean,
         std=normalization.std,
+        tta=config.evaluation.tta,
         landsift=__version__,
     )
     save_model(module.classifier, description, folder / runs.MODEL)
@@ -114,7 +115,7 @@ def manifest_of(
     trainable: list[int],
     normalization: Normalization,
     best: dict[str, Any],
-    precision: str,
+    facts: dict[str, Any],
 ) -> dict[str, Any]:
     """What manifest.json says of a training; the pipeline adds command and stages.
 
@@ -127,7 +128,7 @@ def manifest_of(
         trainable: how many parameters train, per phase.
         normalization: of the inputs.
         best: epoch, val_acc and checkpoint of the best epoch.
-        precision: Lightning's name of the arithmetic used.
+        facts: precision, precision_trials, compiled_from_epoch; feature_seconds, by index of the phase.
     """
     counts = np.bincount(store.labels, minlength=len(store.classes))
     return {
@@ -154,11 +155,14 @@ def manifest_of(
             "normalization": normalization.model_dump(mode="json"),
         },
         "phases": [
-            asdict(phase) | {"first_epoch": first_epoch(strategy, i), "trainable": trainable[i]}
+            asdict(phase)
+            | {"first_epoch": first_epoch(strategy, i), "trainable": trainable[i]}
+            | {"feature_seconds": facts["feature_seconds"].get(i)}
             for i, phase in enumerate(strategy)
         ],
         "best": best,
         "versions": versions(),
-        "hardware": hardware() | {"precision": precision},
+        "hardware": hardware()
+        | {name: facts[name] for name in ("precision", "precision_trials", "compiled_from_epoch")},
         "stages": {},
     }

@@ -1,0 +1,182 @@
+"""Features of a frozen backbone, computed once for a phase instead of in every epoch.
+
+A phase that trains the head alone sees the same backbone, in eval mode, in every epoch. Flips and right-angle turns
+are exact and few, so their features can be kept; any other augmentation makes every view another one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
+from torch import Tensor
+
+from landsift.config import AugmentConfig, TrainingConfig
+from landsift.data.augment import SYMMETRIES, flips_and_turns
+from landsift.data.batches import PatchBatches
+from landsift.errors import RunError
+from landsift.training.module import PatchModule
+from landsift.training.phases import phase_of
+
+logger = logging.getLogger("landsift")
+
+
+def view_symmetry(rows: Tensor, views: Tensor, count: int) -> Tensor:
+    """Which of the eight flips and turns a view is: spread over the eight, and over patches where there are fewer.
+
+    Args:
+        rows: store rows, int64 [B].
+        views: 0 to `count` - 1, int64 [B].
+        count: how many views each patch has; with all eight, view and symmetry are the same number.
+    """
+    offset = rows if count < SYMMETRIES else torch.zeros_like(rows)
+    return (offset + views * SYMMETRIES // count) % SYMMETRIES
+
+
+def drawn_view(draws: Tensor, count: int) -> Tensor:
+    """The view that a uniform draw from the eight symmetries stands for, int64 [B]."""
+    return draws * count // SYMMETRIES
+
+
+def uncachable(augment: AugmentConfig, bands: int) -> str:
+    """The settings that make every view of a patch another one; empty where there are none."""
+    on = {
+        "color_jitter": any(augment.color_jitter) and bands == 3,
+        "crop": augment.crop is not None,
+        "mixup": augment.mixup > 0,
+        "cutmix": augment.cutmix > 0,
+    }
+    return ", ".join(f"training.augment.{name}" for name, is_on in on.items() if is_on)
+
+
+class FeatureCache:
+    """Features of views of patches, in a memory-mapped file.
+
+    Args:
+        path: the file.
+        rows: store rows, int64 [N], ascending.
+        views: V, how many views each patch has.
+        width: D.
+    """
+
+    def __init__(self, path: Path, rows: NDArray[np.int64], views: int, width: int) -> None:
+        self.rows = rows
+        self.views = views
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(len(rows), views, width))
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and a dead process at a later write
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+    def put(self, rows: Tensor, view: int, features: Tensor) -> None:
+        """Keep the features, float [B, D], of one view of some rows."""
+        self._features[np.searchsorted(self.rows, rows.numpy()), view] = features.float().cpu().numpy()
+
+    def take_drawn(self, rows: Tensor, drawn: Tensor) -> Tensor:
+        """The features of some rows, in the views that stand for the symmetries drawn; float32 [B, D]."""
+        positions = np.searchsorted(self.rows, rows.cpu().numpy())
+        return torch.from_numpy(self._features[positions, drawn_view(drawn.cpu(), self.views).numpy()])
+
+
+class FrozenFeatures(Callback):
+    """Fills the module's feature caches when a phase that trains the head alone begins, and drops them at its end.
+
+    Args:
+        folder: where the memory-mapped files go for the time of the phase.
+        train: batches of the training patches, in order.
+        val: batches of the validation patches.
+        settings: of the training.
+
+    Attributes:
+        seconds: what the features took, by index of the phase.
+    """
+
+    def __init__(self, folder: Path, train: PatchBatches, val: PatchBatches, settings: TrainingConfig) -> None:
+        self.folder = folder
+        self.train = train
+        self.val = val
+        self.settings = settings
+        self.seconds: dict[int, float] = {}
+        self._made_for = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the features took so far, for the checkpoint."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What the features took before the checkpoint."""
+        self.seconds = dict(state_dict["seconds"])
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """At the first epoch of a phase in this process: drop the last phase's features, and make this one's."""
+        assert isinstance(module, PatchModule)
+        index = phase_of(module.strategy, trainer.current_epoch)
+        if index == self._made_for:
+            return
+        self._made_for = index
+        self._drop(module)
+        if module.phase.trains_backbone or not self.settings.cache_features:
+            return
+        if reason := uncachable(self.settings.augment, self.train.images.shape[-1]):
+            logger.info("the frozen backbone runs in every epoch of this phase, because %s changes its input", reason)
+            return
+        started = time.perf_counter()
+        views = self.settings.feature_views if self.settings.augment.flips else 1
+        with trainer.precision_plugin.forward_context():
+            module.train_features = self._make(module, self.train, views, "train")
+            module.val_features = self._make(module, self.val, 1, "val")
+        self.seconds[index] = round(self.seconds.get(index, 0.0) + time.perf_counter() - started, 3)
+        logger.info(
+            "features of %s training patches in %d %s and of %s validation patches, once for this phase  %.1f s",
+            f"{len(self.train.sampler.rows):,}",
+            views,
+            "views" if views > 1 else "view",
+            f"{len(self.val.sampler.rows):,}",
+            time.perf_counter() - started,
+        )
+
+    def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        """Delete the files."""
+        assert isinstance(module, PatchModule)
+        self._drop(module)
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        """Delete the files when the training fails or is interrupted."""
+        assert isinstance(module, PatchModule)
+        self._drop(module)
+
+    def _make(self, module: PatchModule, batches: PatchBatches, views: int, name: str) -> FeatureCache:
+        cache: FeatureCache | None = None
+        augmented = name == "train" and self.settings.augment.flips
+        try:
+            for batch in batches:
+                for view in range(views):
+                    symmetry = view_symmetry(batch.rows, torch.full_like(batch.rows, view), views)
+                    turn = partial(flips_and_turns, symmetry=symmetry) if augmented else None
+                    with torch.inference_mode():
+                        features = module.classifier.backbone(module.prepare(batch.to(module.device), turn))
+                    if cache is None:
+                        rows = batches.sampler.rows
+                        cache = FeatureCache(self.folder / f"{name}.npy", rows, views, features.shape[-1])
+                    cache.put(batch.rows, view, features)
+        except OSError as error:
+            raise RunError(
+                f"cannot keep features in {self.folder}: {error.strerror or error}",
+                "free some disk space, or set training.cache_features=false",
+            ) from None
+        assert cache is not None
+        return cache
+
+    def _drop(self, module: PatchModule) -> None:
+        module.train_features = module.val_features = None
+        shutil.rmtree(self.folder, ignore_errors=True)

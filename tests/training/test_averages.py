@@ -1,0 +1,85 @@
+"""Averaged weights: what they are, and that they are what is validated, tested and saved."""
+
+import pytest
+import torch
+
+from landsift.config import RunConfig
+from landsift.data.store import build_store
+from landsift.models.predictor import load_model
+from landsift.training.fit import train
+
+TINY = (
+    "data.synthetic.patches=120",
+    "data.synthetic.size=16",
+    "model.backbone=test_efficientnet",
+    "model.weights=none",
+    "training.image_size=32",
+    "training.batch_size=16",
+    "training.accelerator=cpu",
+    "training.precision=32",
+    "training.ema=0.9",
+    "tracking.tsne_every=0",
+    "strategy=[{epochs: 2, lr_head: 2.0e-3, blocks: all, lr_backbone: 2.0e-3}]",
+)
+
+
+def configured(*changes):
+    return RunConfig.load(None, (*TINY, *changes))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return build_store(configured().data, tmp_path_factory.mktemp("store") / "s")
+
+
+@pytest.fixture(scope="module")
+def run(store, tmp_path_factory):
+    return train(configured(), store, tmp_path_factory.mktemp("run") / "r")
+
+
+def test_the_saved_model_holds_the_averages_of_the_best_epoch(run):
+    best = run.path / "checkpoints" / run.evaluation["checkpoint"]
+    state = torch.load(best, weights_only=True)["state_dict"]
+    saved = load_model(run.path)._classifier.state_dict()
+    differing = 0
+    for name, value in saved.items():
+        part, _, rest = name.partition(".")
+        assert torch.equal(value, state[f"averages.{part}.module.{rest}"]), name
+        differing += not torch.equal(value, state[f"classifier.{name}"])
+    assert differing > 10
+
+
+def test_the_accuracy_of_an_epoch_is_that_of_the_averages(run):
+    assert run.evaluation["val"]["accuracy"] == pytest.approx(run.metrics[run.evaluation["epoch"]]["val_acc"], abs=1e-6)
+
+
+def test_an_average_lags_behind_the_weights_and_follows_the_recursion(store, tmp_path, monkeypatch):
+    """average <- decay * average + (1 - decay) * weights, the decay of step n being 1 - n ** (-2/3), at most 0.9."""
+    from landsift.training.module import PatchModule
+
+    weights = []
+    original = PatchModule.on_train_batch_end
+
+    def spy(self, *arguments):
+        original(self, *arguments)
+        weights.append(self.classifier.head[1].weight.detach().clone())
+
+    monkeypatch.setattr(PatchModule, "on_train_batch_end", spy)
+    config = configured("strategy=[{epochs: 1, lr_head: 5.0e-2, schedule: constant}]")
+    start = None
+    original_enter = PatchModule.enter_phase
+
+    def enter(self, index):
+        nonlocal start
+        original_enter(self, index)
+        start = self.classifier.head[1].weight.detach().clone()
+
+    monkeypatch.setattr(PatchModule, "enter_phase", enter)
+    run = train(config, store, tmp_path / "r")
+    average = start
+    for step, weight in enumerate(weights, start=1):
+        decay = min(0.9, 1 - step ** (-2 / 3))
+        average = decay * average + (1 - decay) * weight
+    assert len(weights) == 5
+    torch.testing.assert_close(load_model(run.path)._classifier.head[1].weight, average)
+    assert (average - weights[-1]).abs().max() > 1e-3

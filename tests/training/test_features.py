@@ -1,0 +1,172 @@
+"""Features kept for a phase are those that the backbone would have given, and train the head to the same end."""
+
+import errno
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from landsift.config import AugmentConfig, RunConfig
+from landsift.data.augment import SYMMETRIES, flips_and_turns
+from landsift.data.batches import PatchBatches
+from landsift.data.splits import make_split
+from landsift.data.store import build_store
+from landsift.errors import RunError
+from landsift.training.features import FeatureCache, drawn_view, uncachable, view_symmetry
+from landsift.training.fit import build_classifier, train
+
+TINY = (
+    "data.synthetic.patches=120",
+    "data.synthetic.size=16",
+    "model.backbone=test_efficientnet",
+    "model.weights=none",
+    "model.head.dropout=0.0",
+    "training.image_size=32",
+    "training.batch_size=16",
+    "training.accelerator=cpu",
+    "training.precision=32",
+    "training.augment.color_jitter=[0, 0, 0, 0]",
+    "training.feature_views=8",
+    "tracking.tsne_every=2",
+    "tracking.tsne_per_class=5",
+    "strategy=[{name: head, epochs: 3, lr_head: 5.0e-3}, {name: all, epochs: 1, lr_head: 1.0e-3, blocks: all, "
+    "lr_backbone: 1.0e-3}]",
+)
+
+
+def configured(*changes):
+    return RunConfig.load(None, (*TINY, *changes))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return build_store(configured().data, tmp_path_factory.mktemp("store") / "s")
+
+
+@pytest.fixture(scope="module")
+def cached(store, tmp_path_factory):
+    return train(configured(), store, tmp_path_factory.mktemp("cached") / "r")
+
+
+def figures(run, *keys):
+    return [[row[key] for key in keys] for row in run.metrics]
+
+
+def test_the_run_is_the_one_without_kept_features(store, cached, tmp_path):
+    plain = train(configured("training.cache_features=false"), store, tmp_path / "r")
+    keys = ("train_loss", "val_loss", "val_acc")
+    np.testing.assert_allclose(figures(cached, *keys), figures(plain, *keys), rtol=1e-5)
+    assert cached.manifest["phases"][0]["feature_seconds"] > 0
+    assert cached.manifest["phases"][1]["feature_seconds"] is None
+    assert plain.manifest["phases"][0]["feature_seconds"] is None
+
+
+def test_no_feature_file_is_left(cached):
+    assert not (cached.path / "features").exists()
+
+
+@pytest.mark.parametrize("views", [1, 3, 8])
+def test_kept_features_are_the_backbones_to_the_bit(store, tmp_path, monkeypatch, views):
+    """What the cache gives for a training batch equals the backbone's output for the same turned patches."""
+    taken = []
+    original = FeatureCache.take_drawn
+
+    def take(self, rows, drawn):
+        features = original(self, rows, drawn)
+        if self.views == views and len(rows) == 16 and drawn.any():
+            taken.append((rows.clone(), view_symmetry(rows, drawn_view(drawn, views), views), features.clone()))
+        return features
+
+    monkeypatch.setattr(FeatureCache, "take_drawn", take)
+    one_phase = "strategy=[{epochs: 1, lr_head: 5.0e-3}]"
+    config = configured(one_phase, f"training.feature_views={views}", "tracking.tsne_every=0", "seed=3")
+    train(config, store, tmp_path / "r")
+    torch.manual_seed(0)
+    import lightning as L
+
+    L.seed_everything(3, verbose=False)
+    classifier, normalization = build_classifier(config, store)
+    backbone = classifier.backbone.to(memory_format=torch.channels_last).eval()
+    from landsift.models.classifier import Normalize, resize, to_float
+
+    normalize = Normalize(normalization.mean, normalization.std)
+    assert len(taken) >= 4
+    for rows, symmetry, features in taken:
+        patches = torch.from_numpy(store.images[rows.numpy()])
+        with torch.inference_mode():
+            expected = backbone(normalize(resize(to_float(flips_and_turns(patches, symmetry)), 32)))
+        assert torch.equal(features, expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 8])
+def test_the_views_of_a_patch_are_distinct_and_all_symmetries_occur(count):
+    rows = torch.arange(16).repeat_interleave(count)
+    views = torch.arange(count).repeat(16)
+    symmetry = view_symmetry(rows, views, count).view(16, count)
+    assert all(len(set(of_patch.tolist())) == count for of_patch in symmetry)
+    assert set(symmetry.flatten().tolist()) == set(range(SYMMETRIES))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 8])
+def test_every_view_is_drawn(count):
+    assert set(drawn_view(torch.arange(SYMMETRIES), count).tolist()) == set(range(count))
+
+
+def test_without_flips_a_patch_has_its_one_view(store, tmp_path):
+    """The untouched patch, as validation sees it: both caches then hold the same for the same row."""
+    config = configured("training.augment.flips=false", "strategy=[{epochs: 2, lr_head: 5.0e-3}]")
+    plain = config.replace("training.cache_features=false")
+    kept = train(config, store, tmp_path / "kept")
+    usual = train(plain, store, tmp_path / "usual")
+    np.testing.assert_allclose(figures(kept, "train_loss"), figures(usual, "train_loss"), rtol=1e-5)
+
+
+def test_what_changes_every_view_turns_the_cache_off_and_says_so(store, tmp_path, caplog):
+    config = configured("training.augment.color_jitter=[0.1, 0, 0, 0]", "training.augment.mixup=0.2")
+    logging.getLogger("landsift").propagate = True
+    with caplog.at_level("INFO", "landsift"):
+        run = train(config, store, tmp_path / "r")
+    expected = (
+        "the frozen backbone runs in every epoch of this phase, because "
+        "training.augment.color_jitter, training.augment.mixup changes its input"
+    )
+    assert expected in caplog.messages
+    assert run.manifest["phases"][0]["feature_seconds"] is None
+
+
+def test_what_cannot_be_cached_is_named():
+    off = {"color_jitter": (0, 0, 0, 0)}
+    assert uncachable(AugmentConfig(**off), 3) == ""
+    assert uncachable(AugmentConfig(), 1) == ""  # jitter is for three bands
+    assert uncachable(AugmentConfig(**off, crop=0.5, cutmix=1.0), 3) == "training.augment.crop, training.augment.cutmix"
+
+
+def test_a_full_disk_is_an_error_in_words_and_leaves_nothing(store, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(RunError, match=r"cannot keep features in .*: No space left on device"):
+        train(configured(), store, tmp_path / "r")
+    assert not (tmp_path / "r" / "features").exists()
+
+
+def test_the_split_decides_which_rows_are_kept(store, tmp_path, monkeypatch):
+    kept = []
+    original = FeatureCache.__init__
+
+    def init(self, path, rows, views, width):
+        kept.append((path.stem, rows, views))
+        original(self, path, rows, views, width)
+
+    monkeypatch.setattr(FeatureCache, "__init__", init)
+    config = configured("training.feature_views=2", "data.budget=36")
+    train(config, store, tmp_path / "r")
+    split = make_split(store, config.data.split, 36)
+    assert [(name, views) for name, _, views in kept] == [("train", 2), ("val", 1)]
+    assert np.array_equal(kept[0][1], split.train)
+    assert np.array_equal(kept[1][1], split.val)
+    assert len(PatchBatches(store.images, store.labels, split.train, batch_size=16)) == 3
+    assert json.loads((tmp_path / "r" / "manifest.json").read_text())["data"]["budget"] == 36
