@@ -105,3 +105,17 @@ def test_shipped_configurations_load_and_their_strategies_resolve(file):
 
     assert resolve_strategy(RunConfig.load(file).strategy)
     assert file.read_text().startswith("#")
+
+
+PHASES = "strategy=[{epochs: 1, lr_head: 0.1}, {epochs: 2, lr_head: 0.1}]"
+
+
+def test_a_phase_of_a_list_is_reached_by_its_position():
+    changed = RunConfig.load(None, [PHASES, "strategy.1.epochs=5", "strategy.0={epochs: 3, lr_head: 0.2}"])
+    assert changed.strategy == ({"epochs": 3, "lr_head": 0.2}, {"epochs": 5, "lr_head": 0.1})
+
+
+@pytest.mark.parametrize("position", ["2", "-1", "head"])
+def test_a_phase_that_is_not_there_is_refused(position):
+    with pytest.raises(ConfigError, match=f"'{position}' is no phase here\nthere are 2 phases, counted from 0"):
+        RunConfig.load(None, [PHASES, f"strategy.{position}.epochs=5"])

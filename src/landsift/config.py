@@ -305,13 +305,29 @@ def _apply(values: dict[str, Any], override: str) -> None:
     except yaml.YAMLError:
         raise ConfigError(f"the value of --set {key} is not valid YAML: {text}") from None
     *parents, last = key.strip().split(".")
-    node = values
+    node: Any = values
     for parent in parents:
-        child = node.get(parent)
-        if not isinstance(child, dict):
+        child = _member(node, parent, key)
+        if not isinstance(child, dict | list):
             child = node[parent] = {}
         node = child
-    node[last] = value
+    if isinstance(node, list):
+        _member(node, last, key)
+        node[int(last)] = value
+    else:
+        node[last] = value
+
+
+def _member(node: dict[str, Any] | list[Any], name: str, key: str) -> Any:
+    """What a part of a key stands for: a key of a section, or a position, counted from 0, in a list of phases."""
+    if isinstance(node, dict):
+        return node.get(name)
+    if name.isdecimal() and int(name) < len(node):
+        return node[int(name)]
+    count = f"{len(node)} phase{'s' if len(node) > 1 else ''}"
+    raise ConfigError(
+        f"--set {key}: '{name}' is no phase here", f"there are {count}, counted from 0, as in strategy.0.epochs=2"
+    )
 
 
 def _known_keys(section: type[BaseModel], prefix: str = "") -> Iterable[str]:

@@ -49,6 +49,11 @@ def test_the_saved_model_holds_the_averages_of_the_best_epoch(run):
     assert differing > 10
 
 
+def test_averages_are_no_parameters_that_train(run, store, tmp_path):
+    plain = train(configured("training.ema=null"), store, tmp_path / "r")
+    assert run.manifest["phases"][0]["trainable"] == plain.manifest["phases"][0]["trainable"]
+
+
 def test_the_accuracy_of_an_epoch_is_that_of_the_averages(run):
     assert run.evaluation["val"]["accuracy"] == pytest.approx(run.metrics[run.evaluation["epoch"]]["val_acc"], abs=1e-6)
 

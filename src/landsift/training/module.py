@@ -100,7 +100,7 @@ class PatchModule(L.LightningModule):
 
     def trainable_parameters(self) -> int:
         """How many parameters train in this phase."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+        return sum(p.numel() for p in self.classifier.parameters() if p.requires_grad)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimizer: head, then the blocks that train; weight decay on matrices and kernels only."""
@@ -266,7 +266,8 @@ class PatchModule(L.LightningModule):
 def _averages(classifier: PatchClassifier, decay: float) -> nn.ModuleDict:
     """Moving averages (timm's) backbone and head apart: what is frozen needs no averaging."""
     parts = {"backbone": classifier.backbone, "head": classifier.head}
-    return nn.ModuleDict({name: ModelEmaV3(part, decay=decay, use_warmup=True) for name, part in parts.items()})
+    averages = {name: ModelEmaV3(part, decay=decay, use_warmup=True) for name, part in parts.items()}
+    return nn.ModuleDict(averages).requires_grad_(False)
 
 
 def _decay_groups(
