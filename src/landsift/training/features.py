@@ -25,6 +25,7 @@ from landsift.config import AugmentConfig, TrainingConfig
 from landsift.data.augment import SYMMETRIES, flips_and_turns
 from landsift.data.batches import PatchBatches
 from landsift.errors import RunError
+from landsift.training import distributed
 from landsift.training.module import PatchModule
 from landsift.training.phases import phase_of
 
@@ -66,12 +67,15 @@ class FeatureCache:
         path: the file.
         rows: store rows, int64 [N], ascending.
         views: V, how many views each patch has.
-        width: D.
+        width: D, to make the file; None: another process has made it.
     """
 
-    def __init__(self, path: Path, rows: NDArray[np.int64], views: int, width: int) -> None:
+    def __init__(self, path: Path, rows: NDArray[np.int64], views: int, width: int | None) -> None:
         self.rows = rows
         self.views = views
+        if width is None:
+            self._features = np.lib.format.open_memmap(path, mode="r+")
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         self._features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(len(rows), views, width))
         if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and a dead process at a later write
@@ -127,8 +131,13 @@ class FrozenFeatures(Callback):
         self._drop(module)
         if module.phase.trains_backbone or not self.settings.cache_features:
             return
-        if reason := uncachable(self.settings.augment, self.train.images.shape[-1]):
+        if reason := uncachable(self.settings.augment, module.normalize.mean.shape[1]):
             logger.info("the frozen backbone runs in every epoch of this phase, because %s changes its input", reason)
+            return
+        if self.settings.num_nodes > 1:
+            logger.info(
+                "the frozen backbone runs in every epoch of this phase: nodes share no file to keep features in"
+            )
             return
         started = time.perf_counter()
         views = self.settings.feature_views if self.settings.augment.flips else 1
@@ -166,8 +175,7 @@ class FrozenFeatures(Callback):
                     with torch.inference_mode():
                         features = module.classifier.backbone(module.prepare(batch.to(module.device), turn))
                     if cache is None:
-                        rows = batches.sampler.rows
-                        cache = FeatureCache(self.folder / f"{name}.npy", rows, views, features.shape[-1])
+                        cache = self._open(name, batches, views, features.shape[-1])
                     cache.put(batch.rows, view, features)
         except OSError as error:
             raise RunError(
@@ -175,8 +183,20 @@ class FrozenFeatures(Callback):
                 "free some disk space, or set training.cache_features=false",
             ) from None
         assert cache is not None
+        distributed.wait_for_all()
+        return cache
+
+    def _open(self, name: str, batches: PatchBatches, views: int, width: int) -> FeatureCache:
+        """Each process computes its share of the features; the first makes the file that all write to."""
+        path, rows = self.folder / f"{name}.npy", batches.sampler.rows
+        if distributed.rank():
+            distributed.wait_for_all()
+            return FeatureCache(path, rows, views, None)
+        cache = FeatureCache(path, rows, views, width)
+        distributed.wait_for_all()
         return cache
 
     def _drop(self, module: PatchModule) -> None:
         module.train_features = module.val_features = None
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if distributed.rank() == 0:
+            shutil.rmtree(self.folder, ignore_errors=True)

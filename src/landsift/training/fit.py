@@ -45,9 +45,14 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
 
     from landsift.data.splits import make_split
     from landsift.models.memory import keep_freed_memory
+    from landsift.training import distributed, launch
     from landsift.training.results import embeddings_table, manifest_of, write_model_and_figures
 
-    strategy = resolve_strategy(config.strategy)
+    if launch.needed(config.training):
+        launch.train(config, store, folder, experiment)
+        return runs.Run.open(folder)
+    distributed.join_group(config, store.fingerprint)
+    strategy = distributed.scale_rates(resolve_strategy(config.strategy), distributed.lr_factor(config.training))
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget)
     _quiet_lightning()
@@ -56,10 +61,13 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     classifier, normalization = build_classifier(config, store)
     module, frames = _module(config, strategy, classifier, normalization, store, split)
     trainable = _trainable_per_phase(module)
-    folder.mkdir(parents=True, exist_ok=True)
-    runs.write_text(folder / runs.CONFIG, config.to_yaml())
+    if distributed.rank() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        runs.write_text(folder / runs.CONFIG, config.to_yaml())
 
     best, facts = _fit(config, module, frames, store, split, folder, experiment)
+    if distributed.rank():
+        return runs.Run(folder)  # which the first process writes
     write_model_and_figures(config, module, store, split, folder, best, normalization)
     runs.write_parquet(folder / runs.EMBEDDINGS, embeddings_table(frames, store))
     manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, facts)
@@ -148,6 +156,7 @@ def _fit(
 
     from landsift.data.batches import PatchBatches
     from landsift.training import callbacks as own
+    from landsift.training import distributed
     from landsift.training.arithmetic import CompileWhereItPays, choose_precision
     from landsift.training.features import FrozenFeatures
 
@@ -155,23 +164,29 @@ def _fit(
     if settings.accelerator == "gpu" and not torch.accelerator.is_available():
         raise ConfigError("training.accelerator is gpu, but torch sees no GPU here", "use auto or cpu")
     module.to(memory_format=torch.channels_last)
-    precision, trials = choose_precision(settings, module, _device(config))
-    train_batches = PatchBatches(
-        store.images, store.labels, split.train, batch_size=settings.batch_size, shuffle=True, seed=config.seed
-    )
-    train_in_order = PatchBatches(store.images, store.labels, split.train, batch_size=settings.batch_size)
-    val_batches = PatchBatches(store.images, store.labels, split.val, batch_size=settings.batch_size)
+    device = _device(config)
+    precision, trials = distributed.from_first(choose_precision(settings, module, device))
+    share: dict[str, Any] = {
+        "batch_size": settings.batch_size,
+        "rank": distributed.rank(),
+        "world": distributed.world(),
+        "device": device,
+    }
+    patches, labels = store.images, store.labels
+    train_batches = PatchBatches(patches, labels, split.train, shuffle=True, seed=config.seed, **share)
+    train_in_order = PatchBatches(patches, labels, split.train, **share)
+    val_batches = PatchBatches(patches, labels, split.val, **share)
     checkpoint = own.best_checkpoints(folder / runs.CHECKPOINTS)
     history, compiling = own.History(folder), CompileWhereItPays(settings.compile)
     features = FrozenFeatures(folder / "features", train_in_order, val_batches, settings)
     watchers: list[Callback] = [own.PhaseChange(), history, features, compiling, frames, *_progress_bar()]
+    watchers += distributed.callbacks(settings, config.seed)
     if settings.early_stopping:
         stopping = settings.early_stopping
         watchers.append(own.LastPhaseEarlyStopping("val_loss", stopping.min_delta, stopping.patience))
     trainer = L.Trainer(
         max_epochs=total_epochs(module.strategy),
-        accelerator=settings.accelerator,
-        devices=1,
+        **distributed.trainer_arguments(settings),
         precision=precision,
         gradient_clip_val=settings.gradient_clip,
         callbacks=[*watchers, checkpoint, own.last_checkpoint(folder / runs.CHECKPOINTS)],
@@ -186,6 +201,8 @@ def _fit(
         trainer.fit(module, train_dataloaders=train_batches, val_dataloaders=val_batches)
     except SystemExit:  # what Lightning turns Ctrl+C into
         raise KeyboardInterrupt from None
+    if distributed.rank():
+        return {}, precision
     path = Path(checkpoint.best_model_path)
     state = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
@@ -227,7 +244,10 @@ def _progress_bar() -> list[Any]:
 
     from lightning.pytorch.callbacks import RichProgressBar
 
-    return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if sys.stderr.isatty() else []
+    from landsift.training import distributed
+
+    watched = sys.stderr.isatty() and distributed.rank() == 0
+    return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if watched else []
 
 
 def _wandb_logger(experiment: Any | None, config: RunConfig) -> Any:
