@@ -35,7 +35,7 @@ def take(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {
             "stages": finished.manifest["stages"],
             "notices": list(notices),
-            "torch": "torch" in sys.modules,
+            "loaded": sorted({name.split(".")[0] for name in sys.modules} | {"plotly.graph_objs"} & set(sys.modules)),
             "seconds": time.monotonic() - start,
         }
         notices.clear()

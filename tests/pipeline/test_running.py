@@ -141,6 +141,10 @@ def test_names_reach_wandb_as_they_are_written(tiny):
     named = tiny.replace("tracking.project='2024'", "tracking.entity='true'")
     read = type(wandb_config()).from_dict(tracking.context(named, name="007"))
     assert (read.project, read.entity, read.name, read.mode) == ("2024", "true", "007", "disabled")
+    assert read.kwargs == {
+        "dir": str(tracking.folder()),
+        "settings": {"silent": True, "console": "off", "save_code": False},
+    }
     assert RunConfig.from_dict(read.config) == named
 
 

@@ -140,6 +140,7 @@ def test_the_gpu_is_a_setting():
     training = environments.on_cluster(tasks.train_model, online)
     assert training.resources.gpu == "L4:1"
     assert [secret.key for secret in training.secrets] == ["WANDB_API_KEY"]
+    assert [link.name for link in training.links] == ["Weights & Biases"]
 
 
 def test_the_image_holds_the_locked_libraries():

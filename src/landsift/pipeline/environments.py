@@ -74,10 +74,14 @@ def training_resources(cluster: ClusterConfig) -> flyte.Resources:
 
 
 def on_cluster(training: Any, config: RunConfig) -> Any:
-    """The training task with the configured GPU and, where W&B is online, the cluster's secret WANDB_API_KEY."""
+    """The training task with the configured GPU, a link to W&B and, where that is online, its key from the cluster."""
+    from flyteplugins.wandb import wandb_init
+
     secrets = [flyte.Secret(key="WANDB_API_KEY", as_env_var="WANDB_API_KEY")]
     online = config.tracking.wandb == "online"
-    return training.override(resources=training_resources(config.cluster), secrets=secrets if online else None)
+    return wandb_init(training).override(
+        resources=training_resources(config.cluster), secrets=secrets if online else None
+    )
 
 
 def bundled_files() -> tuple[str, ...]:

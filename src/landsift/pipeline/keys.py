@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -132,8 +133,14 @@ def code_version(task: str, package: Path = _PACKAGE) -> str:
             continue
         code = file.read_bytes()
         found[name] = hashlib.sha256(code).hexdigest()
-        ahead |= _imports(ast.parse(code), name, is_package=file.name == "__init__.py")
+        ahead |= _imports_of(code, name, is_package=file.name == "__init__.py")
     return digest(found)
+
+
+@cache
+def _imports_of(code: bytes, module: str, *, is_package: bool) -> frozenset[str]:
+    """What a module imports; two stages share most of theirs, so that what was parsed once is kept."""
+    return frozenset(_imports(ast.parse(code), module, is_package=is_package))
 
 
 def _imports(tree: ast.AST, module: str, *, is_package: bool = False) -> set[str]:

@@ -15,9 +15,9 @@ from typing import Any, cast
 
 import flyte
 from flyte.io import Dir
-from flyteplugins.wandb import wandb_init
 
 from landsift.pipeline import environments
+from landsift.pipeline.tracking import tracked
 
 logger = logging.getLogger("landsift")
 
@@ -52,7 +52,7 @@ async def load_dataset(key: str, again: str, data_json: str, fingerprint: str, r
         return await Dir.from_local(str(folder))
 
 
-@wandb_init
+@tracked
 @environments.TRAINING.task(cache=flyte.Cache("auto", ignored_inputs=("store", "config_json", "run")))
 async def train_model(key: str, again: str, store: Dir, config_json: str, run: str) -> Dir:
     """Train, evaluate, and keep everything: the model leaves the task with its checkpoints and figures.
@@ -113,10 +113,11 @@ async def create_report(store: Dir, trained: Dir, config_json: str, command_json
             json.loads(command_json),
             run,
         )
-        page = html.escape((folder / "report.html").read_text(encoding="utf-8"))
-        # Flyte puts what it is given into a <div>; a frame keeps the page's styles and scripts to itself.
-        frame = f'<iframe srcdoc="{page}" style="width:100%;height:95vh;border:0"></iframe>'
-        await flyte.report.replace.aio(frame, do_flush=True)
+        if not transfer.is_local():  # on one machine nobody sees Flyte's own page
+            page = html.escape((folder / "report.html").read_text(encoding="utf-8"))
+            # Flyte puts what it is given into a <div>; a frame keeps the page's styles and scripts to itself.
+            frame = f'<iframe srcdoc="{page}" style="width:100%;height:95vh;border:0"></iframe>'
+            await flyte.report.replace.aio(frame, do_flush=True)
         return await Dir.from_local(str(folder))
 
 

@@ -34,26 +34,40 @@ def check_key(tracking: TrackingConfig) -> None:
         )
 
 
-def context(config: RunConfig, *, name: str | None = None, local: bool = True) -> dict[str, str]:
-    """What `@wandb_init` reads from Flyte's context: project, entity, mode, the configuration, the folder.
+def tracked(task: Any) -> Any:
+    """`wandb_init` of Flyte's W&B plugin, a W&B run around each run of `task`, imported when the task runs.
 
-    On one machine W&B writes to `CACHE/wandb`, not to the folder one happens to stand in.
+    W&B takes longer to import than Flyte, and a training that comes from the cache does not need it.
     """
-    from flyteplugins.wandb import wandb_config
 
+    async def execute(*arguments: Any, **named: Any) -> Any:
+        from flyteplugins.wandb import wandb_init
+
+        return await wandb_init(task).execute(*arguments, **named)  # of a copy, whose `execute` is Flyte's own
+
+    task.execute = execute
+    return task
+
+
+def context(config: RunConfig, *, name: str | None = None, local: bool = True) -> dict[str, str]:
+    """What `wandb_init` reads from Flyte's context: project, entity, mode, the configuration, the folder.
+
+    On one machine W&B writes to `CACHE/tracking`, not to the folder one happens to stand in. The plugin's own
+    `wandb_config` writes the same, and imports W&B.
+    """
     tracking = config.tracking
     extra: dict[str, Any] = {"settings": {"silent": True, "console": "off", "save_code": False}}
     if local:
         extra["dir"] = str(folder())
-    wanted = wandb_config(
-        project=_text(tracking.project),
-        entity=_text(tracking.entity),
-        name=_text(name),
-        mode=tracking.wandb,
-        config=config.to_dict(),
-        **extra,
-    )
-    return {str(key): str(value) for key, value in wanted.to_dict().items()}
+    wanted = {
+        "project": _text(tracking.project),
+        "entity": _text(tracking.entity),
+        "name": _text(name),
+        "mode": tracking.wandb,
+        "config": json.dumps(config.to_dict()),
+        "kwargs": json.dumps(extra),
+    }
+    return {f"wandb_{key}": value for key, value in wanted.items() if value is not None}
 
 
 def prepare() -> None:

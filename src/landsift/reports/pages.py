@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from landsift.evaluation.palette import class_colours
 from landsift.reports import facts, figures
+from landsift.reports.frames import embedding_figure
+from landsift.reports.style import Figure
 from landsift.reports.thumbnails import common_folder, confident_mistakes, thumbnails
 from landsift.runs import EMBEDDINGS, Run
 
 if TYPE_CHECKING:
     import jinja2
     import pandas as pd
-    import plotly.graph_objects as go
 
     from landsift.data.store import PatchStore
 
@@ -49,8 +50,6 @@ def report_html(run: Run, store: PatchStore | None = None) -> str:
     Raises:
         RunError: a file of the run directory is missing or cannot be parsed.
     """
-    from plotly.offline import get_plotlyjs
-
     classes = list(run.evaluation["classes"])
     embeddings = _embeddings(run)
     plots = _plots(run, classes, embeddings)
@@ -62,7 +61,7 @@ def report_html(run: Run, store: PatchStore | None = None) -> str:
     return _template().render(
         **facts.page(run),
         css=(files(__package__) / "templates" / "style.css").read_text(encoding="utf-8"),
-        plotly_js=get_plotlyjs(),
+        plotly_js=(files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"),
         plot_config=json.dumps(PLOT_CONFIG),
         colours=class_colours(classes),
         plots={name: _plot(name, *plot) for name, plot in plots.items()},
@@ -83,7 +82,7 @@ def report_html(run: Run, store: PatchStore | None = None) -> str:
     )
 
 
-def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dict[str, tuple[go.Figure, str]]:
+def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dict[str, tuple[Figure, str]]:
     """The page's figures with what they show in words, by the name of their place in the template."""
     test = run.evaluation["test"]
     plots = {
@@ -102,7 +101,7 @@ def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dic
     }
     if embeddings is not None:
         plots["embeddings"] = (
-            figures.embedding_figure(embeddings, classes),
+            embedding_figure(embeddings, classes),
             "t-SNE scatter plots of validation patches, one frame per epoch",
         )
     return plots
@@ -115,20 +114,18 @@ def _embeddings(run: Run) -> pd.DataFrame | None:
     return run.embeddings
 
 
-def _plot(name: str, figure: go.Figure, description: str) -> str:
+def _plot(name: str, figure: Figure, description: str) -> str:
     """A place for a figure, of the figure's height, and its data as JSON that is safe inside a script."""
-    data = _script_safe(figure.to_plotly_json())
+    data, height = _script_safe(figure), figure["layout"]["height"]
     return (
         f'<div class="plot" id="plot-{name}" role="img" aria-label="{description}" '
-        f'style="height:{figure.layout.height}px"></div>\n'
+        f'style="height:{height}px"></div>\n'
         f'<script type="application/json" data-figure="plot-{name}">{data}</script>'
     )
 
 
 def _script_safe(value: Mapping[str, Any]) -> str:
-    from plotly.io.json import to_json_plotly
-
-    text: str = to_json_plotly(value, engine="json")
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 

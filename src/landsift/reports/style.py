@@ -1,0 +1,44 @@
+"""What the figures of a page have in common: colours, layout, axes, and names as they are written.
+
+A figure is the dict that plotly.js draws (`data`, `layout`, `frames`). Plotly's Python classes would check and copy
+each of its values, which took most of the time that a page takes; the tests pass the dicts through those classes.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+INK, QUIET, GRID = "#1f2933", "#616e7c", "#e4e7eb"
+ACCENT, SECOND, WARM = "#1d5c96", "#94a3b8", "#c2571a"
+"""Validation or test, whatever stands beside it, and what should be noticed."""
+
+Figure = dict[str, Any]
+
+
+def layout_of(height: int, **more: Any) -> dict[str, Any]:
+    """What all figures have in common, and `more`."""
+    return {
+        "autotypenumbers": "strict",  # a class called "1" is a name
+        "font": {"family": FONT, "size": 13, "color": INK},
+        "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1 + 24 / height, "yanchor": "bottom"},
+        "height": height,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hoverlabel": {"font": {"family": FONT, "size": 13}, "align": "left"},
+        **more,
+    }
+
+
+def axis_of(title: str | None = None, **axis: Any) -> dict[str, Any]:
+    """What all axes have in common, and `axis`."""
+    if title:
+        axis["title"] = {"text": title, "font": {"size": 13, "color": QUIET}, "standoff": 15}
+    return {"automargin": True, "ticks": "", "gridcolor": GRID, "zeroline": False, **axis}
+
+
+def text(name: object) -> str:
+    """A name as Plotly's text, which reads a few HTML tags: shown as it is written."""
+    return escape(str(name), quote=False)
