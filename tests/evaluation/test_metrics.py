@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
 from landsift.errors import DataError, ModelError
-from landsift.evaluation.metrics import _bootstrap, _calibration_error, evaluate
+from landsift.evaluation.metrics import _bootstrap, _calibration_error, evaluate, per_class_of
 
 CLASSES = ("field", "forest", "water", "town")
 
@@ -134,3 +134,17 @@ def test_labels_that_do_not_fit_are_an_error(labels):
 def test_probabilities_of_a_diverged_model_are_an_error():
     with pytest.raises(ModelError, match="diverged"):
         evaluate(np.array([0]), np.full((1, 4), np.nan), CLASSES)
+
+
+def test_many_matrices_at_once_have_scikit_learns_figures():
+    from sklearn.metrics import precision_recall_fscore_support
+
+    counts = np.random.default_rng(0).integers(0, 4, (20, 4, 4))
+    counts[:, 3, :] = 0  # a class without patches
+    counts[:5, :, 3] = 0  # which is not predicted either
+    true, predicted = np.divmod(np.arange(16), 4)
+    for matrix, figures in zip(counts, per_class_of(counts), strict=True):
+        expected = precision_recall_fscore_support(
+            true, predicted, labels=range(4), sample_weight=matrix.ravel(), zero_division=np.nan
+        )
+        np.testing.assert_allclose(figures, np.stack(expected[:3]), rtol=1e-12)

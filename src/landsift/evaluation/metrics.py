@@ -153,14 +153,26 @@ def _bootstrap(
     # A patch adds its (correct - confidence) to its bin; a bin's error is the size of that sum, over N.
     bins = np.digitize(confidence, np.linspace(0, 1, CALIBRATION_BINS + 1))
     gaps = correct - confidence
-    per_class = np.empty((resamples, 3, K))
+    counts = np.empty((resamples, K, K), dtype=np.int64)
     for r in range(resamples):
         rows = rng.integers(N, size=N)
-        per_class[r] = _per_class(np.bincount(cells[rows], minlength=K * K), K)
+        counts[r] = np.bincount(cells[rows], minlength=K * K).reshape(K, K)
         draws["accuracy"][r] = correct[rows].mean()
-        draws["macro_f1"][r] = np.nanmean(per_class[r, 2])
         draws["ece"][r] = np.abs(np.bincount(bins[rows], weights=gaps[rows])).sum() / N
+    per_class = per_class_of(counts)
+    defined = np.isfinite(per_class[:, 2])
+    draws["macro_f1"] = np.where(defined, per_class[:, 2], 0).sum(axis=1) / defined.sum(axis=1)
     return draws | {"per_class": per_class}
+
+
+def per_class_of(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Precision, recall and F1, [R, 3, K], of many confusion matrices [R, K, K] (rows true); NaN where undefined.
+
+    What scikit-learn's `precision_recall_fscore_support` gives for each, in one pass over all.
+    """
+    hit, predicted, true = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-2), counts.sum(axis=-1)
+    with np.errstate(invalid="ignore"):
+        return np.stack([hit / predicted, hit / true, 2 * hit / (predicted + true)], axis=-2)
 
 
 def _interval(draws: NDArray[np.float64], figure: float) -> list[float] | None:
