@@ -1,18 +1,26 @@
-"""Batches: every patch once, in an order that (seed, epoch) decides."""
+"""Batches: every patch once, in an order that (seed, epoch) decides, over however many processes."""
+
+import threading
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landsift.data.batches import PatchBatches
+from landsift.config import AugmentConfig
+from landsift.data import batches as batches_module
+from landsift.data.augment import augment, batch_generator
+from landsift.data.batches import Batch, PatchBatches, PatchReader, Resident, one_ahead
+from landsift.errors import DataError
 
 
-def batches(count, size, shuffle=True, seed=0, rows=None):
+def batches(count, size, shuffle=True, seed=0, rows=None, **share):
     images = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(3, axis=3)
     labels = np.arange(count, dtype=np.int64)
     return PatchBatches(
-        images, labels, np.arange(count) if rows is None else rows, batch_size=size, shuffle=shuffle, seed=seed
+        images, labels, np.arange(count) if rows is None else rows, batch_size=size, shuffle=shuffle, seed=seed, **share
     )
 
 
@@ -43,3 +51,181 @@ def test_without_shuffling_the_order_is_that_of_the_rows_and_none_is_left_out():
     loader = batches(20, 3, shuffle=False, rows=np.array([4, 2, 9, 11]))
     assert [b.rows.tolist() for b in loader] == [[4, 2, 9], [11]]
     assert [b.images[:, 0, 0, 0].tolist() for b in loader] == [[4, 2, 9], [11]]
+
+
+# Several processes
+
+
+@given(count=st.integers(2, 300), size=st.integers(2, 20), world=st.integers(1, 9), epoch=st.integers(0, 3))
+def test_processes_share_each_step_as_evenly_as_can_be_and_make_equally_many(count, size, world, epoch):
+    if count < 2 * world:
+        return
+    loaders = [batches(count, size, rank=rank, world=world) for rank in range(world)]
+    for loader in loaders:
+        loader.sampler.set_epoch(epoch)
+    steps = list(zip(*loaders, strict=True))
+    assert len(steps) == len(loaders[0])
+    order = loaders[0].sampler()
+    for i, step in enumerate(steps):
+        sizes = [len(batch) for batch in step]
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) >= min(2, size)
+        expected = order[i * size * world : (i + 1) * size * world]
+        assert torch.cat([batch.rows for batch in step]).tolist() == expected.tolist()
+        assert [batch.part for batch in step] == [(sum(sizes[:r]), len(expected)) for r in range(world)]
+    left_out = count - sum(len(batch) for step in steps for batch in step)
+    assert left_out in {0, count % (size * world)}
+    assert left_out < 2 * world
+
+
+@given(count=st.integers(1, 300), size=st.integers(1, 20), world=st.integers(1, 9))
+def test_processes_validate_every_row_once(count, size, world):
+    if count < world:
+        return
+    loaders = [batches(count, size, shuffle=False, rank=rank, world=world) for rank in range(world)]
+    got = [list(loader) for loader in loaders]
+    assert [len(g) for g in got] == [len(loader) for loader in loaders]
+    assert all(len(batch) for rank in got for batch in rank)
+    assert min(len(g) for g in got) >= 1
+    assert sorted(int(row) for rank in got for batch in rank for row in batch.rows) == list(range(count))
+
+
+@pytest.mark.parametrize(("shuffle", "least"), [(True, 8), (False, 4)])
+def test_too_few_rows_for_the_processes_are_an_error(shuffle, least):
+    batches(least, 5, shuffle=shuffle, rank=3, world=4)
+    with pytest.raises(DataError, match=f"4 processes need at least {least} .* patches, there are {least - 1}"):
+        batches(least - 1, 5, shuffle=shuffle, rank=3, world=4)
+
+
+def test_a_patch_is_augmented_the_same_however_many_processes_there_are():
+    config = AugmentConfig(crop=0.5)
+    images = torch.rand(7, 3, 8, 8)
+    whole = augment(images, config, 8, batch_generator(0, 1, 2))
+    parts = [(0, 3), (3, 2), (5, 2)]
+    shares = [augment(images[a : a + n], config, 8, batch_generator(0, 1, 2), (a, 7)) for a, n in parts]
+    torch.testing.assert_close(torch.cat(shares), whole)
+    generator = batch_generator(0, 1, 2)
+    augment(images[:3], config, 8, generator, (0, 7))
+    alone = batch_generator(0, 1, 2)
+    augment(images, config, 8, alone)
+    assert torch.equal(generator.get_state(), alone.get_state())  # so that mixup draws alike in all
+
+
+# Where patches come from
+
+
+@pytest.fixture
+def mapped(tmp_path: Path) -> np.ndarray:
+    """A memory map of 96 MB."""
+    images = np.lib.format.open_memmap(tmp_path / "images.npy", mode="w+", dtype=np.uint8, shape=(8000, 64, 64, 3))
+    images[:] = np.arange(8000, dtype=np.uint32).astype(np.uint8)[:, None, None, None]
+    images.flush()
+    del images
+    return np.load(tmp_path / "images.npy", mmap_mode="r")
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_memory_does_not_grow_with_the_patches_read(mapped, monkeypatch):
+    monkeypatch.setattr(batches_module, "READ_BYTES", 2**23)
+    loader = PatchBatches(mapped, np.zeros(8000, np.int64), np.arange(8000), batch_size=64, shuffle=True)
+    read = iter(loader)
+    next(read)
+    before, most = resident_bytes(), 0
+    for batch in read:
+        assert torch.equal(batch.images[:, 0, 0, 0], batch.rows.to(torch.uint8))
+        most = max(most, resident_bytes() - before)
+    assert most < 3 * 2**23  # of 96 MB
+
+
+def test_patches_are_read_in_the_order_asked_for_and_more_than_once():
+    images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
+    assert PatchReader(images)(np.array([7, 2, 7, 9])).ravel().tolist() == [7, 2, 7, 9]
+    out = np.zeros((2, 1, 1, 1), np.uint8)
+    assert PatchReader(images)(np.array([4, 3]), out) is out
+    assert out.ravel().tolist() == [4, 3]
+
+
+def test_patches_that_live_on_a_device_are_the_same_batches(mapped):
+    rows, labels = np.random.default_rng(0).permutation(8000)[:100], np.arange(8000)
+    live = Resident(PatchReader(mapped), labels, rows, torch.device("cpu"))
+    images, found = live(rows[[5, 99, 0]])
+    assert torch.equal(images, torch.from_numpy(mapped[rows[[5, 99, 0]]]))
+    assert found.tolist() == rows[[5, 99, 0]].tolist()
+
+
+def test_a_batch_that_is_there_already_is_not_moved():
+    batch = next(iter(batches(4, 2, rank=1, world=2)))
+    assert batch.to(torch.device("cpu")) is batch
+    moved = batch.to(torch.device("meta"))
+    assert (moved.images.device.type, moved.labels.device.type, moved.rows.device.type) == ("meta", "meta", "cpu")
+    assert moved.part == batch.part == (2, 4)
+
+
+# One ahead
+
+
+def test_one_ahead_keeps_the_order_and_is_one_ahead():
+    made = []
+
+    def items():
+        for i in range(5):
+            made.append((i, threading.current_thread().name.startswith("landsift-batches")))
+            yield i
+
+    taken = []
+    for item in one_ahead(items()):
+        taken.append(item)
+        assert len(made) <= len(taken) + 1
+    assert taken == [0, 1, 2, 3, 4]
+    assert all(in_thread for _, in_thread in made)
+    assert list(one_ahead(iter([]))) == []
+
+
+def test_one_ahead_carries_an_exception_over_after_what_came_before_it():
+    def items():
+        yield 1
+        yield 2
+        raise DataError("the disk is gone")
+
+    taken = []
+    with pytest.raises(DataError, match="the disk is gone"):
+        taken.extend(one_ahead(items()))
+    ahead = one_ahead(items())
+    assert [next(ahead), next(ahead)] == [1, 2]
+    with pytest.raises(DataError, match="the disk is gone"):
+        next(ahead)
+    assert not workers()
+
+
+def test_the_thread_ends_when_the_consumer_stops_early():
+    ahead = one_ahead(iter(range(1000)))
+    assert next(ahead) == 0
+    assert len(workers()) == 1
+    ahead.close()
+    assert not workers()
+    for _ in one_ahead(iter(range(1000))):
+        break
+    assert not workers()
+
+
+def workers():
+    return [t for t in threading.enumerate() if t.name.startswith("landsift-batches")]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("share", [1.0, 0.0], ids=["resident", "streamed"])
+def test_on_a_gpu_the_batches_are_the_same(mapped, monkeypatch, share):
+    monkeypatch.setattr(batches_module, "DEVICE_SHARE", share)
+    labels, rows = np.arange(8000), np.arange(0, 8000, 3)
+    options = {"batch_size": 64, "shuffle": True}
+    on_gpu = PatchBatches(mapped, labels, rows, device=torch.device("cuda", 0), **options)
+    for ours, theirs in zip(on_gpu, PatchBatches(mapped, labels, rows, **options), strict=True):
+        assert isinstance(ours, Batch)
+        assert ours.images.is_cuda
+        assert torch.equal(ours.images.cpu(), theirs.images)
+        assert torch.equal(ours.labels.cpu(), theirs.labels)
+        assert torch.equal(ours.rows, theirs.rows)

@@ -26,7 +26,13 @@ def batch_generator(seed: int, epoch: int, batch: int) -> torch.Generator:
     return torch.Generator().manual_seed(state & (2**63 - 1))
 
 
-def augment(images: Tensor, config: AugmentConfig, size: int, generator: torch.Generator) -> Tensor:
+Part = tuple[int, int]
+"""Where a process's batch begins in the global batch, and how many patches that has."""
+
+
+def augment(
+    images: Tensor, config: AugmentConfig, size: int, generator: torch.Generator, part: Part | None = None
+) -> Tensor:
     """Flips and turns, colour jitter and crops, as configured.
 
     Args:
@@ -35,17 +41,27 @@ def augment(images: Tensor, config: AugmentConfig, size: int, generator: torch.G
         size: height and width in pixels that the network will take; crops are sampled at it, unless that would
             shrink them: then at the patch's own size, and shrinking is left to an antialiased resize.
         generator: on the CPU, where all parameters are drawn from.
+        part: where several processes train together: each draws for the whole global batch and takes its part, so
+            that a patch is augmented the same however many processes there are. None: the images are all there is.
 
     Returns:
         float [B, C, H, W] in [0, 1], square with crops.
     """
     if config.flips:
-        images = flips_and_turns(images, torch.randint(0, 8, (len(images),), generator=generator))
+        start, total = part or (0, len(images))
+        drawn = torch.randint(0, 8, (total,), generator=generator)
+        images = flips_and_turns(images, drawn[start : start + len(images)])
     if any(config.color_jitter) and images.shape[1] == 3:
-        images = color_jitter(images, *config.color_jitter, generator=generator)
+        images = color_jitter(images, *config.color_jitter, generator=generator, part=part)
     if config.crop is not None:
-        images = random_crop(images, config.crop, max(size, *images.shape[-2:]), generator)
+        images = random_crop(images, config.crop, max(size, *images.shape[-2:]), generator, part)
     return images
+
+
+def _uniform(count: int, generator: torch.Generator, part: Part | None) -> Tensor:
+    """Numbers in [0, 1) for the `count` patches of a part, float [count]."""
+    start, total = part or (0, count)
+    return torch.rand(total, generator=generator)[start : start + count]
 
 
 def flips_and_turns(images: Tensor, symmetry: Tensor) -> Tensor:
@@ -67,7 +83,14 @@ def flips_and_turns(images: Tensor, symmetry: Tensor) -> Tensor:
 
 
 def color_jitter(
-    images: Tensor, brightness: float, contrast: float, saturation: float, hue: float, *, generator: torch.Generator
+    images: Tensor,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: float,
+    *,
+    generator: torch.Generator,
+    part: Part | None = None,
 ) -> Tensor:
     """Jitter brightness, contrast, saturation and hue with one 3 × 4 colour matrix per patch.
 
@@ -82,11 +105,12 @@ def color_jitter(
         saturation: strength.
         hue: strength, as a share of a full turn.
         generator: on the CPU.
+        part: as in `augment`.
     """
     count = len(images)
 
     def factor(strength: float) -> Tensor:
-        return 1.0 + strength * (2.0 * torch.rand(count, generator=generator) - 1.0)
+        return 1.0 + strength * (2.0 * _uniform(count, generator, part) - 1.0)
 
     bright, contr, satur = factor(brightness), factor(contrast), factor(saturation)
     angle = 2.0 * math.pi * (factor(hue) - 1.0)
@@ -102,7 +126,9 @@ def color_jitter(
     return mixed.view_as(images).clamp_(0.0, 1.0)
 
 
-def random_crop(images: Tensor, smallest: float, size: int, generator: torch.Generator) -> Tensor:
+def random_crop(
+    images: Tensor, smallest: float, size: int, generator: torch.Generator, part: Part | None = None
+) -> Tensor:
     """Random resized crops: a share of the area in [smallest, 1], sides in ratio 3:4 to 4:3 where the share allows.
 
     Args:
@@ -110,16 +136,17 @@ def random_crop(images: Tensor, smallest: float, size: int, generator: torch.Gen
         smallest: smallest share of the area.
         size: height and width of the result in pixels.
         generator: on the CPU.
+        part: as in `augment`.
     """
     count = len(images)
-    area = smallest + (1.0 - smallest) * torch.rand(count, generator=generator)
-    ratio = torch.exp(math.log(4 / 3) * (2.0 * torch.rand(count, generator=generator) - 1.0))
+    area = smallest + (1.0 - smallest) * _uniform(count, generator, part)
+    ratio = torch.exp(math.log(4 / 3) * (2.0 * _uniform(count, generator, part) - 1.0))
     ratio = torch.minimum(torch.maximum(ratio, area), 1.0 / area)  # a longer side would not fit into the patch
     width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = width, height
-    theta[:, 0, 2] = (1.0 - width) * (2.0 * torch.rand(count, generator=generator) - 1.0)
-    theta[:, 1, 2] = (1.0 - height) * (2.0 * torch.rand(count, generator=generator) - 1.0)
+    theta[:, 0, 2] = (1.0 - width) * (2.0 * _uniform(count, generator, part) - 1.0)
+    theta[:, 1, 2] = (1.0 - height) * (2.0 * _uniform(count, generator, part) - 1.0)
     grid = F.affine_grid(theta.to(images.device), [count, images.shape[1], size, size], align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
@@ -128,6 +155,8 @@ def mix(
     images: Tensor, labels: Tensor, classes: int, config: AugmentConfig, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Mixup or cutmix with the neighbour in the batch; with both on, the batch draws one.
+
+    Where several processes train together, they draw the same kind and share, and neighbours are of one process.
 
     Args:
         images: float [B, C, H, W].

@@ -1,16 +1,34 @@
-"""Batches of decoded patches: an index operation on the store's array, no loader and no workers."""
+"""Batches of decoded patches: an index operation on the store's array, no loader and no worker processes.
+
+Where several processes train together, each takes its share of every step, so that together they see what one process
+with their joint batch size would see.
+"""
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.errors import DataError
+
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
+
+T = TypeVar("T")
+
+READ_BYTES = 64 * 2**20
+"""How much of a memory map may lie in this process's memory before its pages are given back."""
+FAULT_BYTES = 64 * 2**10
+"""A touched page brings its neighbours in the page cache along: Linux maps 64 KiB around it."""
+DEVICE_SHARE = 0.25
+"""Share of a GPU's free memory that the patches of one split may take; the rest is for the network."""
 
 
 @dataclass(frozen=True)
@@ -20,17 +38,28 @@ class Batch:
     Attributes:
         images: uint8 [B, H, W, C].
         labels: int64 [B].
-        rows: int64 [B], the patches' row numbers in the store.
+        rows: int64 [B], the patches' row numbers in the store; stays on the CPU.
+        start: where this batch begins in the global batch, which all processes together train a step on.
+        total: patches in the global batch; None: this batch is all of it.
     """
 
     images: Tensor
     labels: Tensor
     rows: Tensor
+    start: int = 0
+    total: int | None = None
 
-    def to(self, device: object, non_blocking: bool = False) -> Batch:
+    @property
+    def part(self) -> tuple[int, int]:
+        """Where this batch begins in the global batch, and how many patches that has."""
+        return self.start, len(self) if self.total is None else self.total
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch on another device (Lightning calls this)."""
-        moved = (t.to(device, non_blocking=non_blocking) for t in (self.images, self.labels, self.rows))  # type: ignore[call-overload]
-        return Batch(*moved)
+        images = self.images.to(device, non_blocking=non_blocking)
+        if images is self.images:
+            return self
+        return replace(self, images=images, labels=self.labels.to(device, non_blocking=non_blocking))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,17 +85,64 @@ class EpochOrder:
         return np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
 
 
+class PatchReader:
+    """Reads patches of an image array; of a memory-mapped one in constant memory, however many are read.
+
+    Pages of a memory map that were touched count as this process's memory. Every 64 MiB they are given back to the
+    system, which keeps them in its page cache as long as there is room.
+
+    Args:
+        images: uint8 [N, H, W, C].
+    """
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        self.images = images
+        self._map: mmap.mmap | None = getattr(images, "_mmap", None)
+        self._per_patch = max(int(images[:1].nbytes), FAULT_BYTES)
+        self._held = 0
+
+    def __call__(self, rows: NDArray[np.int64], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """The patches of `rows`, int64 [B], in that order: uint8 [B, H, W, C], in `out` if that is given."""
+        if out is None:
+            out = np.empty((len(rows), *self.images.shape[1:]), dtype=np.uint8)
+        ascending = np.argsort(rows, kind="stable")  # one pass over the memory map
+        step = max(1, READ_BYTES // self._per_patch)
+        for start in range(0, len(rows), step):
+            part = ascending[start : start + step]
+            out[part] = self.images[rows[part]]
+            self._give_back(len(part))
+        return out
+
+    def _give_back(self, patches: int) -> None:
+        self._held += patches * self._per_patch
+        if self._held >= READ_BYTES and self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._held = 0
+
+
 class PatchBatches:
     """Batches of the given rows of an image array; what Lightning's trainer takes for a loader.
+
+    With W processes, step i of an epoch takes the next `batch_size` × W rows of its order, and process r the r-th
+    slice of them. What is left for the last step is divided as evenly as can be. While training (`shuffle`) all
+    processes make the same number of steps, and a last step that has not two patches for each, which batch norm needs,
+    is left out; its patches have their turn in another epoch. Otherwise every row is seen once, by one of them, and
+    some may make one step less than others.
 
     Args:
         images: uint8 [N, H, W, C], usually memory-mapped.
         labels: int64 [N].
         rows: int64 [M], which patches.
-        batch_size: patches per batch.
-        shuffle: draw a new order every epoch. A last batch of a single patch is then left out (that patch has its
-            turn in another epoch), because batch norm cannot train on one.
-        seed: of the shuffling.
+        batch_size: patches per batch and process.
+        shuffle: draw a new order every epoch.
+        seed: of the shuffling; the same in all processes.
+        rank: number of this process, from 0.
+        world: how many processes share the rows.
+        device: where the batches are used. On a GPU the patches live where there is room for all rows; where not, they
+            stream through pinned memory, one batch ahead. None: batches are on the CPU.
+
+    Raises:
+        DataError: there are too few rows for each process to have a batch.
     """
 
     batch_sampler = None  # with `sampler`, the part of a DataLoader's interface that Lightning reads
@@ -80,23 +156,122 @@ class PatchBatches:
         batch_size: int,
         shuffle: bool = False,
         seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | None = None,
     ) -> None:
-        self.images = images
+        least = (2 if shuffle else 1) * world
+        if world > 1 and len(rows) < least:
+            kind = "training" if shuffle else "validation"
+            raise DataError(
+                f"{world} processes need at least {least} {kind} patches, there are {len(rows)}",
+                "set fewer training.devices",
+            )
         self.labels = labels
         self.batch_size = batch_size
+        self.rank = rank
+        self.world = world
+        self.device = device if device is not None and device.type == "cuda" else None
         self.sampler = EpochOrder(rows, shuffle=shuffle, seed=seed)  # Lightning calls its set_epoch
+        self._read = PatchReader(images)
+        self._resident: Resident | None = None
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.sampler.rows), self.batch_size)
-        return full + (rest > 1 if self.sampler.shuffle and full else rest > 0)
+        """How many batches this process has per epoch."""
+        full, rest = divmod(len(self.sampler.rows), self.batch_size * self.world)
+        if self.sampler.shuffle:
+            return full + (rest >= 2 * self.world or (rest > 0 and full == 0))
+        return full + (rest > self.rank)
 
     def __iter__(self) -> Iterator[Batch]:
+        if self.device is None:
+            return self._batches()
+        if self._resident is None and fits(self._bytes(), self.device):
+            self._resident = Resident(self._read, self.labels, self.sampler.rows, self.device)
+        if self._resident is not None:
+            return self._resident_batches(self._resident)
+        return self._streamed(self.device)
+
+    def _shares(self) -> Iterator[tuple[NDArray[np.int64], int, int]]:
+        """Of each step: this process's rows, where they begin in the global batch, and how many that has."""
+        order = self.sampler()
+        size = self.batch_size * self.world
+        for i in range(len(self)):
+            rows = order[i * size : (i + 1) * size]
+            each, more = divmod(len(rows), self.world)
+            start = self.rank * each + min(self.rank, more)
+            yield rows[start : start + each + (self.rank < more)], start, len(rows)
+
+    def _batches(self, *, pinned: bool = False) -> Iterator[Batch]:
         import torch
 
-        order = self.sampler()
-        for i in range(len(self)):
-            rows = order[i * self.batch_size : (i + 1) * self.batch_size]
-            ascending = np.sort(rows)  # one pass over the memory map
-            back = np.searchsorted(ascending, rows)
-            images = self.images[ascending][back]
-            yield Batch(torch.from_numpy(images), torch.from_numpy(self.labels[rows]), torch.from_numpy(rows))
+        for rows, start, total in self._shares():
+            images = torch.empty((len(rows), *self._read.images.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
+            self._read(rows, images.numpy())
+            yield Batch(images, torch.from_numpy(self.labels[rows]), torch.from_numpy(rows), start, total)
+
+    def _streamed(self, device: torch.device) -> Iterator[Batch]:
+        for batch in one_ahead(self._batches(pinned=True)):
+            yield batch.to(device, non_blocking=True)
+
+    def _resident_batches(self, resident: Resident) -> Iterator[Batch]:
+        import torch
+
+        for rows, start, total in self._shares():
+            images, labels = resident(rows)
+            yield Batch(images, labels, torch.from_numpy(rows), start, total)
+
+    def _bytes(self) -> int:
+        return len(self.sampler.rows) * int(self._read.images[:1].nbytes)
+
+
+class Resident:
+    """Patches that live on a device as uint8, where a batch is an index operation.
+
+    Args:
+        read: reads the patches.
+        labels: int64 [N].
+        rows: int64 [M], the rows that are to live there, each once.
+        device: where.
+    """
+
+    def __init__(
+        self, read: PatchReader, labels: NDArray[np.int64], rows: NDArray[np.int64], device: torch.device
+    ) -> None:
+        import torch
+
+        self.rows = np.sort(rows)
+        self.images = torch.empty((len(rows), *read.images.shape[1:]), dtype=torch.uint8, device=device)
+        step = max(1, READ_BYTES // max(1, int(read.images[:1].nbytes)))
+        for start in range(0, len(rows), step):
+            part = self.rows[start : start + step]
+            self.images[start : start + len(part)] = torch.from_numpy(read(part))
+        self.labels = torch.from_numpy(labels[self.rows]).to(device)
+
+    def __call__(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Images, uint8 [B, H, W, C], and labels, int64 [B], of `rows`, int64 [B]."""
+        import torch
+
+        places = torch.from_numpy(np.searchsorted(self.rows, rows))
+        if self.images.is_cuda:  # so that the copy does not wait for the kernels before it
+            places = places.pin_memory()
+        places = places.to(self.images.device, non_blocking=True)
+        return self.images[places], self.labels[places]
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Whether `size` bytes are at most a quarter of the GPU's free memory."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return size <= DEVICE_SHARE * free
+
+
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The items in their order, each made by a thread while the one before it is used; the thread ends with this."""
+    end = object()
+    with ThreadPoolExecutor(1, "landsift-batches") as pool:
+        coming = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item  # type: ignore[misc]

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from landsift.config import RunConfig
+from landsift.errors import ConfigError
 
 
 def check_training(config: RunConfig) -> None:
     """Refuse a training that cannot start before any data is decoded for it; imports timm and torch.
 
     Raises:
-        ConfigError: the strategy is unknown or does not fit the backbone.
+        ConfigError: the strategy is unknown or does not fit the backbone, or there are too few GPUs.
         ModelError: the backbone is unknown, or its weights cannot be looked for.
     """
     from landsift.models.backbone import check_backbone
+    from landsift.training import launch
     from landsift.training.fit import check_image_sizes
     from landsift.training.phases import resolve_strategy
 
     strategy = resolve_strategy(config.strategy)
     check_backbone(config.model)
     check_image_sizes(config, strategy)
+    if config.training.num_nodes > 1:
+        raise ConfigError(
+            f"training.num_nodes is {config.training.num_nodes}, but a pipeline runs on one machine",
+            "train on several nodes without the pipeline, as docs/scaling.md shows",
+        )
+    if launch.needed(config.training):
+        launch.check_devices(config.training)

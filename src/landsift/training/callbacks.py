@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from landsift.errors import ModelError
 from landsift.runs import METRICS, write_json
+from landsift.training import distributed
 from landsift.training.module import PatchModule
 from landsift.training.phases import first_epoch, phase_of, total_epochs
 
@@ -31,6 +32,7 @@ class PhaseChange(Callback):
         index = phase_of(module.strategy, trainer.current_epoch)
         if index != module.phase_index:
             module.enter_phase(index)
+            distributed.rewrap(trainer)
             trainer.strategy.setup_optimizers(trainer)
         if trainer.current_epoch == first_epoch(module.strategy, index):
             logger.info(
@@ -105,7 +107,8 @@ class History(Callback):
                 "lower the phase's learning rates, or set training.gradient_clip=1.0",
             )
         self.rows.append(row)
-        write_json(self.folder / METRICS, self.rows)
+        if trainer.is_global_zero:
+            write_json(self.folder / METRICS, self.rows)
         logger.info(
             "epoch %2d/%d  %s  train loss %.3f  val loss %.3f  val accuracy %.2f %%  %.1f s",
             row["epoch"] + 1,
@@ -142,6 +145,7 @@ class TSNEFrames(Callback):
         self.seed = seed
         self.frames: list[tuple[int, NDArray[np.float32]]] = []
         self._epoch = -1
+        self._made = -1
 
     def state_dict(self) -> dict[str, Any]:
         """The frames so far, for the checkpoint."""
@@ -150,6 +154,7 @@ class TSNEFrames(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The frames of the checkpoint."""
         self.frames = [(epoch, frame.numpy()) for epoch, frame in state_dict["frames"]]
+        self._made = self.frames[-1][0] if self.frames else -1
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Make the frame of this epoch if one is due."""
@@ -159,18 +164,18 @@ class TSNEFrames(Callback):
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Make the frame of the last epoch, wherever the training stopped, unless it is there."""
-        if not self.frames or self.frames[-1][0] != self._epoch:
+        if self._made != self._epoch:
             self._make(trainer, module)
 
     def _make(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         assert isinstance(module, PatchModule)
-        if not module.kept_rows:
+        epoch = self._made = self._epoch
+        kept = distributed.gathered(module.kept_rows, module.kept_embeddings)
+        if kept is None:  # the first process makes the frames
             return
-        epoch = self._epoch
         from landsift.evaluation.embeddings import tsne_figure, tsne_frame
 
-        order = torch.argsort(torch.cat(module.kept_rows))
-        features = torch.cat(module.kept_embeddings)[order].numpy()
+        features = kept[1].numpy()
         previous = self.frames[-1][1] if self.frames else None
         frame = tsne_frame(features, seed=self.seed, previous=previous)
         self.frames.append((epoch, frame))

@@ -42,9 +42,14 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     import lightning as L
 
     from landsift.data.splits import make_split
+    from landsift.training import distributed, launch
     from landsift.training.results import embeddings_table, manifest_of, write_model_and_figures
 
-    strategy = resolve_strategy(config.strategy)
+    if launch.needed(config.training):
+        launch.train(config, store, folder, experiment)
+        return runs.Run.open(folder)
+    distributed.join_group(config, store.fingerprint)
+    strategy = distributed.scale_rates(resolve_strategy(config.strategy), distributed.lr_factor(config.training))
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget)
     _quiet_lightning()
@@ -52,10 +57,13 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     classifier, normalization = build_classifier(config, store)
     module, frames = _module(config, strategy, classifier, normalization, store, split)
     trainable = _trainable_per_phase(module)
-    folder.mkdir(parents=True, exist_ok=True)
-    runs.write_text(folder / runs.CONFIG, config.to_yaml())
+    if distributed.rank() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        runs.write_text(folder / runs.CONFIG, config.to_yaml())
 
     best, precision = _fit(config, module, frames, store, split, folder, experiment)
+    if distributed.rank():
+        return runs.Run(folder)  # which the first process writes
     write_model_and_figures(config, module, store, split, folder, best, normalization)
     runs.write_parquet(folder / runs.EMBEDDINGS, embeddings_table(frames, store))
     manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, precision)
@@ -144,6 +152,7 @@ def _fit(
 
     from landsift.data.batches import PatchBatches
     from landsift.training import callbacks as own
+    from landsift.training import distributed
 
     settings = config.training
     if settings.accelerator == "gpu" and not torch.accelerator.is_available():
@@ -151,14 +160,14 @@ def _fit(
     checkpoint = own.best_checkpoints(folder / runs.CHECKPOINTS)
     history = own.History(folder)
     watchers: list[Callback] = [own.PhaseChange(), history, frames, *_progress_bar()]
+    watchers += distributed.callbacks(settings, config.seed)
     if settings.early_stopping:
         stopping = settings.early_stopping
         watchers.append(own.LastPhaseEarlyStopping("val_loss", stopping.min_delta, stopping.patience))
     precision = _precision(config)
     trainer = L.Trainer(
         max_epochs=total_epochs(module.strategy),
-        accelerator=settings.accelerator,
-        devices=1,
+        **distributed.trainer_arguments(settings),
         precision=precision,
         gradient_clip_val=settings.gradient_clip,
         callbacks=[*watchers, checkpoint, own.last_checkpoint(folder / runs.CHECKPOINTS)],
@@ -171,14 +180,20 @@ def _fit(
     )
     module.to(memory_format=torch.channels_last)
     labels = store.labels
-    train_batches = PatchBatches(
-        store.images, labels, split.train, batch_size=settings.batch_size, shuffle=True, seed=config.seed
-    )
-    val_batches = PatchBatches(store.images, labels, split.val, batch_size=settings.batch_size)
+    share: dict[str, Any] = {
+        "batch_size": settings.batch_size,
+        "rank": distributed.rank(),
+        "world": distributed.world(),
+        "device": trainer.strategy.root_device,
+    }
+    train_batches = PatchBatches(store.images, labels, split.train, shuffle=True, seed=config.seed, **share)
+    val_batches = PatchBatches(store.images, labels, split.val, **share)
     try:
         trainer.fit(module, train_dataloaders=train_batches, val_dataloaders=val_batches)
     except SystemExit:  # what Lightning turns Ctrl+C into
         raise KeyboardInterrupt from None
+    if distributed.rank():
+        return {}, precision
     path = Path(checkpoint.best_model_path)
     state = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
@@ -212,7 +227,10 @@ def _progress_bar() -> list[Any]:
 
     from lightning.pytorch.callbacks import RichProgressBar
 
-    return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if sys.stderr.isatty() else []
+    from landsift.training import distributed
+
+    watched = sys.stderr.isatty() and distributed.rank() == 0
+    return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if watched else []
 
 
 def _wandb_logger(experiment: Any | None, config: RunConfig) -> Any:

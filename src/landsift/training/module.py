@@ -20,6 +20,7 @@ from landsift.data.augment import augment, batch_generator, mix
 from landsift.data.batches import Batch
 from landsift.models.backbone import backbone_blocks
 from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
+from landsift.training import distributed
 from landsift.training.phases import Phase, Strategy, phase_of
 
 
@@ -60,6 +61,8 @@ class PatchModule(L.LightningModule):
         self._blocks = backbone_blocks(classifier.backbone)
         self._losses: list[Tensor] = []
         self._loss_weights: list[int] = []
+        self._val_figures: list[Tensor] = []
+        self._val_weights: list[int] = []
         self.phase_index = -1
         self.enter_phase(0)
 
@@ -143,24 +146,23 @@ class PatchModule(L.LightningModule):
         generator = batch_generator(self.seed, self.current_epoch, batch_idx)
         size = self.phase.image_size or self.settings.image_size
         with torch.autocast(self.device.type, enabled=False):  # pixels keep the precision that validation sees
-            augmented = augment(to_float(batch.images), self.settings.augment, size, generator)
+            augmented = augment(to_float(batch.images), self.settings.augment, size, generator, batch.part)
             images = self.normalize(resize(augmented, size))
         images, labels = mix(images, batch.labels, self.classes, self.settings.augment, generator)
         logits = self.classifier(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
         self._losses.append(loss.detach())
         self._loss_weights.append(len(batch))
-        return loss
+        return loss * distributed.loss_weight(batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and accuracy, and the embeddings of the rows kept for t-SNE: one pass over the backbone."""
         features = self.classifier.backbone(self.prepare(batch))
         logits = self.classifier.head(features)
         loss = F.cross_entropy(logits, batch.labels)
-        # logger=False: the History callback writes each epoch's figures once.
         right = (logits.argmax(dim=1) == batch.labels).float().mean()
-        self.log("val_loss", loss, on_epoch=True, batch_size=len(batch), sync_dist=True, logger=False)
-        self.log("val_acc", right, on_epoch=True, batch_size=len(batch), sync_dist=True, logger=False, prog_bar=True)
+        self._val_figures.append(torch.stack([loss.float(), right]))
+        self._val_weights.append(len(batch))
         rows = batch.rows.cpu()
         kept = torch.isin(rows, self.keep_rows)
         if kept.any():
@@ -168,9 +170,18 @@ class PatchModule(L.LightningModule):
             self.kept_embeddings.append(features[kept.to(features.device)].float().cpu())
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the embeddings of the last validation."""
+        """Forget the embeddings and figures of the last validation."""
         self.kept_rows.clear()
         self.kept_embeddings.clear()
+        self._val_figures.clear()
+        self._val_weights.clear()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log loss and accuracy per patch over all ranks."""
+        loss, accuracy = distributed.weighted_mean(self._val_figures, self._val_weights)
+        # logger=False: the History callback writes each epoch's figures once. Every rank logs the same numbers.
+        self.log("val_loss", loss, logger=False)
+        self.log("val_acc", accuracy, logger=False, prog_bar=True)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's own mean of the training loss, in the modes of the phase."""
@@ -179,10 +190,8 @@ class PatchModule(L.LightningModule):
         self._loss_weights.clear()
 
     def epoch_loss(self) -> float:
-        """Mean training loss per patch of the epoch that is ending; one synchronisation with the device."""
-        losses = torch.stack(self._losses).cpu().double()  # in this order: MPS has no float64
-        weights = torch.tensor(self._loss_weights, dtype=torch.float64)
-        return float((losses * weights).sum() / weights.sum())
+        """Mean training loss per patch of the epoch that is ending, over all ranks."""
+        return distributed.weighted_mean([loss[None] for loss in self._losses], self._loss_weights)[0]
 
 
 def _decay_groups(

@@ -1,0 +1,98 @@
+"""One process of a training in several: `python -m landsift.training.worker TASK`, started by `launch`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from landsift.errors import LandsiftError
+
+LEFT_ALONE = 2.0
+"""Seconds between looks whether the process that started this one still lives."""
+
+
+def main(task: Path) -> None:
+    """Train as one of several; the first writes the run.
+
+    Args:
+        task: a JSON file with `config`, the `store`'s folder and the `root` of its files, the run's `folder`, and the
+            `level` of notices.
+    """
+    asked = json.loads(task.read_text(encoding="utf-8"))
+    _log_to_stderr(asked["level"] if os.environ["RANK"] == "0" else logging.CRITICAL)
+    from landsift.config import RunConfig
+    from landsift.data.store import PatchStore
+    from landsift.training import distributed, fit
+
+    config = RunConfig.from_dict(asked["config"])
+    store = PatchStore.open(asked["store"])
+    store.info["root"] = asked["root"]
+    fit.train(config, store, Path(asked["folder"]))
+    distributed.leave_group()
+
+
+@contextlib.contextmanager
+def reporting() -> Iterator[None]:
+    """Around all that a rank does: report what ends it to the process that waits, and end at once.
+
+    Without a clean-up, because that would wait for the others, who wait for this one.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        os._exit(130)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it must reach the waiting process)
+        known = isinstance(error, LandsiftError)
+        if not known:
+            traceback.print_exc()
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        reason = " ".join(str(error).split())[:500]
+        report = {
+            "kind": type(error).__name__ if known else "",
+            "message": error.message if isinstance(error, LandsiftError) else f"{type(error).__name__}: {reason}",
+            "hint": error.hint if isinstance(error, LandsiftError) else "",
+            "where": f"{last.filename}:{last.lineno}",
+            "time": time.time(),
+        }
+        file = Path(os.environ["TORCHELASTIC_ERROR_FILE"])
+        # torch's agent reads `message`
+        text = {"message": {"message": str(error), "extraInfo": {"timestamp": str(int(time.time()))}}}
+        file.write_text(json.dumps(text | {"landsift": report}), encoding="utf-8")
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _end_with_parent() -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(LEFT_ALONE)
+    os._exit(1)
+
+
+def _log_to_stderr(level: int) -> None:
+    logger = logging.getLogger("landsift")
+    logger.addHandler(_ToStderr())
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+class _ToStderr(logging.Handler):
+    """Notices as the command line shows them, to what is standard error at the moment: a progress bar stands in."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        print(text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}", file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    with reporting():
+        main(Path(sys.argv[1]))

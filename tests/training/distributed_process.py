@@ -1,0 +1,156 @@
+"""What each rank of the tests in test_distributed.py does; `python distributed_process.py WHAT FOLDER`."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from landsift.training.worker import reporting
+
+
+def trained(folder: Path, backbone: str, batch_size: int, devices: int):
+    """Train through two phases with augmentation; 37 training patches leave a last step that is not divided evenly."""
+    import lightning as L
+    import numpy as np
+    import torch
+
+    from landsift.config import AugmentConfig, HeadConfig, ModelConfig, Normalization, TrainingConfig
+    from landsift.data.batches import PatchBatches
+    from landsift.models.backbone import create_backbone
+    from landsift.models.classifier import PatchClassifier
+    from landsift.training import distributed
+    from landsift.training.callbacks import History, PhaseChange
+    from landsift.training.module import PatchModule
+    from landsift.training.phases import Phase, total_epochs
+
+    strategy = (
+        Phase("head", epochs=1, lr_head=1e-2),
+        Phase("all", epochs=2, lr_head=1e-3, blocks="all", lr_backbone=1e-3),
+    )
+    torch.manual_seed(0)
+    network = create_backbone(ModelConfig(backbone=backbone, weights="none"), 32)
+    classifier = PatchClassifier(network.network, network.features, 3, HeadConfig(hidden=None, dropout=0.0))
+    settings = TrainingConfig(
+        image_size=32, devices=devices, accelerator="cpu", augment=AugmentConfig(crop=0.5), gradient_clip=1.0
+    )
+    module = PatchModule(
+        classifier,
+        strategy,
+        settings,
+        classes=3,
+        normalization=Normalization(mean=(0.5,) * 3, std=(0.25,) * 3),
+        seed=0,
+        keep_rows=torch.arange(40, 50),
+    )
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 50)
+    images = (rng.integers(0, 128, (50, 16, 16, 3)) + 60 * labels[:, None, None, None]).astype(np.uint8)
+    history = History(folder)
+    trainer = L.Trainer(
+        **distributed.trainer_arguments(settings),
+        max_epochs=total_epochs(strategy),
+        callbacks=[PhaseChange(), history, *distributed.callbacks(settings, 0)],
+        gradient_clip_val=settings.gradient_clip,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    share = {"batch_size": batch_size, "rank": distributed.rank(), "world": distributed.world()}
+    train = PatchBatches(images, labels, np.arange(37), shuffle=True, **share)
+    trainer.fit(module, train, PatchBatches(images, labels, np.arange(37, 50), **share))
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in history.rows]
+    return module, rows, distributed.gathered(module.kept_rows, module.kept_embeddings)
+
+
+def train_in_two(folder: Path) -> None:
+    """Leave what each rank holds after a training, for a network without and one with batch norms."""
+    import torch
+
+    from landsift.training import distributed
+
+    torch.distributed.init_process_group("gloo")
+    found = {"from_first": distributed.from_first(f"rank {distributed.rank()}")}
+    for backbone in ("test_convnext", "test_efficientnet"):
+        own = folder / backbone / str(distributed.rank())
+        module, rows, kept = trained(own, backbone, batch_size=4, devices=2)
+        found[backbone] = {"weights": dict(module.state_dict()), "rows": rows, "kept": kept}
+        found[backbone]["files"] = [f.name for f in own.glob("*")]
+    torch.save(found, folder / f"{distributed.rank()}.pt")
+
+
+def sum_ranks(folder: Path) -> None:
+    """Leave the sum of all ranks' numbers, counted from 1."""
+    import torch
+
+    torch.distributed.init_process_group("gloo")
+    total = torch.tensor([float(os.environ["RANK"]) + 1])
+    torch.distributed.all_reduce(total)
+    torch.distributed.destroy_process_group()
+    (folder / f"{os.environ['RANK']}.txt").write_text(f"{total.item()} of {os.environ['WORLD_SIZE']}")
+
+
+def one_node(folder: Path) -> None:
+    """Start this node's rank, as `train` and `join` do."""
+    from landsift.training.launch import run_ranks
+
+    run_ranks([__file__, "sum_ranks", str(folder)], devices=1, nodes=2)
+
+
+def raise_known(folder: Path) -> None:
+    """Rank 1 raises an error for people; rank 0, which is ended because of it, fails in a way that says less."""
+    from landsift.errors import ModelError
+
+    def fail(*_):
+        raise ConnectionError("closed by peer")
+
+    if os.environ["RANK"] == "0":
+        signal.signal(signal.SIGTERM, fail)
+        (folder / "ready").touch()
+        time.sleep(100)
+    while not (folder / "ready").exists():
+        time.sleep(0.01)
+    raise ModelError("the loss is no longer a number", "lower the rates")
+
+
+def raise_unknown(_folder: Path) -> None:
+    """Rank 1 raises something that nobody foresaw, rank 0 waits for it."""
+    if os.environ["RANK"] == "0":
+        time.sleep(100)
+    raise ZeroDivisionError("what was\nthat")
+
+
+def die(_folder: Path) -> None:
+    """Rank 1 is killed, rank 0 waits for it."""
+    if os.environ["RANK"] == "0":
+        time.sleep(100)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(_folder: Path) -> None:
+    """Rank 1 ends with a status and a last word, rank 0 waits for it."""
+    if os.environ["RANK"] == "0":
+        time.sleep(100)
+    print("no space left on device", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(3)
+
+
+def wait(folder: Path) -> None:
+    """Wait to be ended."""
+    (folder / f"{os.getpid()}.pid").touch()
+    time.sleep(100)
+
+
+def environment(folder: Path) -> None:
+    """Leave the number of threads."""
+    (folder / f"{os.environ['RANK']}.txt").write_text(os.environ["OMP_NUM_THREADS"])
+
+
+if __name__ == "__main__":
+    what = globals()[sys.argv[1]]
+    with reporting() if "RANK" in os.environ else contextlib.nullcontext():
+        what(Path(sys.argv[2]))
