@@ -143,10 +143,7 @@ def show(results: list[dict[str, Any]]) -> None:
     header = ("patches", "distinct", "opening ms")
     print_table(
         header,
-        (
-            (f"{r['patches']:,}", f"{r['build']['distinct']:,}", f"{1000 * r['split']['opening']:.1f}")
-            for r in results
-        ),
+        ((f"{r['patches']:,}", f"{r['build']['distinct']:,}", f"{1000 * r['split']['opening']:.1f}") for r in results),
     )
 
 

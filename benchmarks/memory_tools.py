@@ -1,4 +1,4 @@
-"""What the benchmarks of memory and of the store share: the peak memory of a process, and printing what was measured."""
+"""What the benchmarks of memory and of the store share: peak memory, and printing what was measured."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def measured(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def in_fresh_process(script: str, *arguments: object) -> dict[str, Any]:
     """Run a script in a new interpreter; what it prints last is a JSON object."""
     command = [sys.executable, script, *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 

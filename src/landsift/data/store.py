@@ -15,9 +15,8 @@ import logging
 import os
 import shutil
 import uuid
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -26,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import DataConfig
+from landsift.data.index import COLUMNS, contents_of, read_column, read_contents, write_index
 from landsift.data.sources import (
     STORE_FORMAT,
-    Scan,
+    Scans,
     Source,
     content_fingerprint,
     fingerprint_of,
@@ -42,6 +42,7 @@ from landsift.runs import write_json
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 IMAGES, INDEX, META = "images.npy", "index.parquet", "store.json"
 
@@ -102,25 +103,54 @@ class PatchStore:
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """One row per patch: path str, label int64, sha256 str, group str or None, split str or None."""
+        """One row per patch: path str, label int64, sha256 str, group str or None, split str or None.
+
+        A million rows take hundreds of megabytes; `labels`, `contents`, `column` and `paths` read less.
+        """
         import pandas as pd
 
-        try:
-            frame = pd.read_parquet(self.folder / INDEX)
-        except (OSError, ValueError) as error:
-            raise _damaged(self.folder, " ".join(str(error).split())) from None
-        if len(frame) != len(self):
-            raise _damaged(self.folder, f"{INDEX} has {len(frame)} rows for {len(self)} patches")
-        frame["path"] = [self._absolute(path) for path in frame["path"]]
-        for column in ("group", "split"):
-            values = frame[column].astype(object)
-            frame[column] = values.where(values.notna(), None)
+        frame = pd.DataFrame({name: self.column(name) for name in COLUMNS})
+        for name in ("group", "split"):
+            values = frame[name].astype(object)
+            frame[name] = values.where(values.notna(), None)
         return frame
+
+    def column(self, name: str) -> pd.Series:
+        """One column of `index`, the others left unread; `group` and `split` as categories."""
+        import pandas as pd
+
+        values = self._read(name)
+        if name == "path":
+            return pd.Series([self._absolute(path) for path in values.to_pylist()], dtype=str)
+        return pd.Series(values.to_pandas())
+
+    def paths(self, rows: NDArray[np.int64]) -> list[str]:
+        """The files of these patches."""
+        return [self._absolute(path) for path in self._read("path").take(rows).to_pylist()]
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """Position of each patch's class in `classes`: int64 [N]."""
-        return np.array(self.index["label"], dtype=np.int64)  # a copy: pandas lends its own read-only
+        return np.array(self._read("label").to_numpy(), dtype=np.int64)  # a copy: pyarrow lends its own read-only
+
+    def contents(self) -> NDArray[np.int64]:
+        """A number per patch, equal for patches with equal pixels: int64 [N]."""
+        with self._damage_noticed():
+            return read_contents(self.folder / INDEX)
+
+    def _read(self, name: str) -> pa.ChunkedArray:
+        with self._damage_noticed():
+            values = read_column(self.folder / INDEX, name)
+            if len(values) != len(self):
+                raise ValueError(f"{INDEX} has {len(values)} rows for {len(self)} patches")
+            return values
+
+    @contextmanager
+    def _damage_noticed(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, KeyError) as error:
+            raise _damaged(self.folder, " ".join(str(error).split())) from None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -165,9 +195,8 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     _check_classes(source)
     scans = scan(source)
     unreadable = Unreadable(source, data.max_unreadable)
-    for row, result in enumerate(scans):
-        if result.size is None:
-            unreadable.add(row, result.reason)
+    for row, reason in scans.reasons.items():
+        unreadable.add(row, reason)
     unreadable.check()
     size = _patch_size(data, scans)
 
@@ -175,18 +204,19 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     try:
         partial.mkdir(parents=True)
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
-        classes = _classes(source, rows)
-        _write_index(partial / INDEX, source, rows, hashes, classes)
+        _check_complete(source, rows)
+        write_index(partial / INDEX, source.records, rows, hashes)
+        contents = contents_of(hashes)
         info = {
             "source": source.name,
             "root": str(source.root) if source.root else None,
-            "resized": sum(scans[row].size != size for row in rows),
-            "duplicates": len(hashes) - len(set(hashes)),
+            "resized": int((scans.sizes[rows] != size).any(axis=1).sum()),
+            "duplicates": len(contents) - int(contents.max()) - 1,
         }
         meta = {
             "format": STORE_FORMAT,
-            "fingerprint": fingerprint_of(data, source.name, source.content(scans)),
-            "classes": classes,
+            "fingerprint": fingerprint_of(data, source.name, scans.content),
+            "classes": source.records.classes,
             "shape": written.shape,
             "mean": written.mean,
             "std": written.std,
@@ -202,7 +232,7 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     store = PatchStore.open(folder)
-    _tell(store, data)
+    _tell(store, contents)
     return store
 
 
@@ -225,48 +255,33 @@ def _reopen(data: DataConfig, folder: Path) -> PatchStore:
 
 
 def _check_classes(source: Source) -> None:
-    classes = sorted({record.label for record in source.records})
-    if len(classes) < 2:
+    if len(source.records.classes) < 2:
         where = source.root or source.name
-        raise DataError(f"{where} holds one class only: '{classes[0]}'", "a classifier needs at least two classes")
+        name = source.records.classes[0]
+        raise DataError(f"{where} holds one class only: '{name}'", "a classifier needs at least two classes")
 
 
-def _patch_size(data: DataConfig, scans: Sequence[Scan]) -> tuple[int, int]:
+def _patch_size(data: DataConfig, scans: Scans) -> tuple[int, int]:
     """Height and width to store: the configured ones, else the most common, of equally common ones the largest."""
     if data.patch_size is not None:
         return data.patch_size, data.patch_size
-    sizes = Counter(result.size for result in scans if result.size is not None)
-    if not sizes:
-        raise DataError(f"none of the {len(scans)} files can be decoded; the first: {scans[0].reason}", "repair them")
-    return max(sizes, key=lambda size: (sizes[size], size))
+    sizes, counts = np.unique(scans.sizes[scans.sizes[:, 0] > 0], axis=0, return_counts=True)  # in ascending order
+    if not len(sizes):
+        total, reason = len(scans.sizes), scans.reasons[0]
+        raise DataError(f"none of the {total} files can be decoded; the first: {reason}", "repair them")
+    height, width = sizes[counts == counts.max()][-1].tolist()
+    return height, width
 
 
-def _classes(source: Source, rows: Sequence[int]) -> list[str]:
-    """Names of the classes, sorted; raises DataError if one lost all its files."""
-    found = {source.records[row].label for row in rows}
-    counts = Counter(record.label for record in source.records)
-    for name, count in counts.items():
-        if name not in found:
+def _check_complete(source: Source, rows: NDArray[np.int64]) -> None:
+    """Raise DataError if a class lost all its files."""
+    records = source.records
+    left = np.bincount(records.labels[rows], minlength=len(records.classes))
+    for name, before, count in zip(records.classes, records.counts(), left, strict=True):
+        if not count:
             raise DataError(
-                f"class '{name}' is empty: none of its {count} files can be decoded", "repair or remove the class"
+                f"class '{name}' is empty: none of its {before} files can be decoded", "repair or remove the class"
             )
-    return sorted(found)
-
-
-def _write_index(path: Path, source: Source, rows: Sequence[int], hashes: list[str], classes: list[str]) -> None:
-    import pandas as pd
-
-    records = [source.records[row] for row in rows]
-    number = {name: i for i, name in enumerate(classes)}
-    pd.DataFrame(
-        {
-            "path": [r.path for r in records],
-            "label": np.array([number[r.label] for r in records], dtype=np.int64),
-            "sha256": hashes,
-            "group": pd.Series([r.group for r in records], dtype=object),
-            "split": pd.Series([r.split for r in records], dtype=object),
-        }
-    ).to_parquet(path, index=False)
 
 
 def _move(partial: Path, folder: Path) -> None:
@@ -278,7 +293,7 @@ def _move(partial: Path, folder: Path) -> None:
             raise
 
 
-def _tell(store: PatchStore, data: DataConfig) -> None:
+def _tell(store: PatchStore, contents: NDArray[np.int64]) -> None:
     height, width = store.images.shape[1:3]
     if store.info["resized"]:
         _log.info("%d of %d patches were resized to %d × %d pixels", store.info["resized"], len(store), height, width)
@@ -290,7 +305,8 @@ def _tell(store: PatchStore, data: DataConfig) -> None:
             first["path"],
             first["reason"],
         )
-    contradictory = store.index.groupby("sha256")["label"].nunique().gt(1).sum()
+    in_class = np.unique(contents * len(store.classes) + store.labels)  # each pair of content and class once
+    contradictory = (np.bincount(in_class // len(store.classes)) > 1).sum()
     if contradictory:
         _log.warning("the same pixels stand in more than one class: %d images", contradictory)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from landsift.data.records import Record, Records
 from landsift.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -13,18 +16,7 @@ if TYPE_CHECKING:
 TABLE_SUFFIXES = frozenset({".csv", ".parquet", ".pq"})
 
 
-class Record(NamedTuple):
-    """One labelled patch before it is decoded."""
-
-    path: str
-    """Relative to the source's root, with forward slashes; absolute only where a table says so."""
-    label: str
-    """The class's name."""
-    split: str | None = None
-    group: str | None = None
-
-
-def read_table(file: Path) -> list[Record]:
+def read_table(file: Path) -> Records:
     """The rows of a table, in its order.
 
     Values are read as text; spaces around labels, splits and groups are dropped, and an empty split or
@@ -46,18 +38,20 @@ def read_table(file: Path) -> list[Record]:
     if not len(frame):
         raise DataError(f"{file} has no rows", "a table of patches has one row per image")
 
-    columns = {c: _texts(frame[c]) if c in frame.columns else [""] * len(frame) for c in Record._fields}
-    records, seen = [], set[str]()
-    for row, values in enumerate(zip(*(columns[c] for c in Record._fields), strict=True)):
+    records = Records.of(_rows(file, frame))
+    if (path := records.repeated_path()) is not None:
+        raise DataError(f"{file}: the path {path} stands in two rows", "keep one row per image")
+    return records
+
+
+def _rows(file: Path, frame: pd.DataFrame) -> Iterator[Record]:
+    columns = (_texts(frame, c) for c in Record._fields)
+    for row, values in enumerate(zip(*columns, strict=True)):
         path, label, split, group = (values[0], *(v.strip() for v in values[1:]))
         if not path or not label:
             missing = "path" if not path else "label"
             raise DataError(f"{file}: row {row + 1} below the header has no {missing}", "fill it in or drop the row")
-        if path in seen:
-            raise DataError(f"{file}: the path {path} stands in two rows", "keep one row per image")
-        seen.add(path)
-        records.append(Record(path, label, split or None, group or None))
-    return records
+        yield Record(path, label, split or None, group or None)
 
 
 def _read_frame(file: Path) -> pd.DataFrame:
@@ -74,5 +68,9 @@ def _read_frame(file: Path) -> pd.DataFrame:
         raise DataError(f"cannot read the table {file}: {reason}", f"is it a {kind} file that may be read?") from None
 
 
-def _texts(column: pd.Series) -> list[str]:
-    return ["" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
+def _texts(frame: pd.DataFrame, column: str) -> Iterator[str]:
+    if column not in frame.columns:
+        yield from repeat("", len(frame))
+    else:
+        values = frame[column]
+        yield from ("" if missing else str(value) for value, missing in zip(values, values.isna(), strict=True))
