@@ -80,6 +80,13 @@ def contents_of(hashes: NDArray[np.uint8]) -> NDArray[np.int64]:
     return _numbered(_keys(hashes))
 
 
+def contradictions(contents: NDArray[np.int64], labels: NDArray[np.int64]) -> int:
+    """How many contents stand in more than one class."""
+    classes = labels.max() + 1
+    pairs = np.unique(contents * classes + labels)
+    return int((np.bincount(pairs // classes) > 1).sum())
+
+
 def _keys(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """The first eight bytes of each hash: of a million different patches, two share them once in 40 million stores."""
     return hashes[:, :8].copy().view(np.uint64)[:, 0]

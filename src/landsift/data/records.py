@@ -70,10 +70,6 @@ class Records:
         order = compute.sort_indices(keys, sort_keys=[("label", "ascending"), ("path", "ascending")])
         return Records(self.table.take(order))
 
-    def counts(self) -> NDArray[np.int64]:
-        """How many records each class has, int64 [classes]."""
-        return np.bincount(self.labels, minlength=len(self.classes))
-
     def repeated_path(self) -> str | None:
         """A path that stands in two records."""
         from pyarrow import compute

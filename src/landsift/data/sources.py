@@ -55,6 +55,14 @@ class Scans:
     content: str
     """What all bytes, paths, labels, splits and groups amount to."""
 
+    def most_common_size(self) -> tuple[int, int] | None:
+        """Height and width, of equally common ones the largest; None where no file can be read."""
+        sizes, counts = np.unique(self.sizes[self.sizes[:, 0] > 0], axis=0, return_counts=True)  # ascending
+        if not len(sizes):
+            return None
+        height, width = sizes[counts == counts.max()][-1].tolist()
+        return height, width
+
 
 class Source(Protocol):
     """Labelled patches that can be decoded."""

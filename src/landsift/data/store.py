@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import DataConfig
-from landsift.data.index import COLUMNS, contents_of, read_column, read_contents, write_index
+from landsift.data.index import COLUMNS, contents_of, contradictions, read_column, read_contents, write_index
+from landsift.data.records import Records
 from landsift.data.sources import (
     STORE_FORMAT,
     Scans,
@@ -204,7 +205,7 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     try:
         partial.mkdir(parents=True)
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
-        _check_complete(source, rows)
+        _check_complete(source.records, rows)
         write_index(partial / INDEX, source.records, rows, hashes)
         contents = contents_of(hashes)
         info = {
@@ -256,8 +257,7 @@ def _reopen(data: DataConfig, folder: Path) -> PatchStore:
 
 def _check_classes(source: Source) -> None:
     if len(source.records.classes) < 2:
-        where = source.root or source.name
-        name = source.records.classes[0]
+        where, name = source.root or source.name, source.records.classes[0]
         raise DataError(f"{where} holds one class only: '{name}'", "a classifier needs at least two classes")
 
 
@@ -265,23 +265,22 @@ def _patch_size(data: DataConfig, scans: Scans) -> tuple[int, int]:
     """Height and width to store: the configured ones, else the most common, of equally common ones the largest."""
     if data.patch_size is not None:
         return data.patch_size, data.patch_size
-    sizes, counts = np.unique(scans.sizes[scans.sizes[:, 0] > 0], axis=0, return_counts=True)  # in ascending order
-    if not len(sizes):
+    if (size := scans.most_common_size()) is None:
         total, reason = len(scans.sizes), scans.reasons[0]
         raise DataError(f"none of the {total} files can be decoded; the first: {reason}", "repair them")
-    height, width = sizes[counts == counts.max()][-1].tolist()
-    return height, width
+    return size
 
 
-def _check_complete(source: Source, rows: NDArray[np.int64]) -> None:
+def _check_complete(records: Records, rows: NDArray[np.int64]) -> None:
     """Raise DataError if a class lost all its files."""
-    records = source.records
     left = np.bincount(records.labels[rows], minlength=len(records.classes))
-    for name, before, count in zip(records.classes, records.counts(), left, strict=True):
-        if not count:
-            raise DataError(
-                f"class '{name}' is empty: none of its {before} files can be decoded", "repair or remove the class"
-            )
+    if not left.all():
+        lost = int(left.argmin())
+        count = (records.labels == lost).sum()
+        raise DataError(
+            f"class '{records.classes[lost]}' is empty: none of its {count} files can be decoded",
+            "repair or remove the class",
+        )
 
 
 def _move(partial: Path, folder: Path) -> None:
@@ -305,9 +304,7 @@ def _tell(store: PatchStore, contents: NDArray[np.int64]) -> None:
             first["path"],
             first["reason"],
         )
-    in_class = np.unique(contents * len(store.classes) + store.labels)  # each pair of content and class once
-    contradictory = (np.bincount(in_class // len(store.classes)) > 1).sum()
-    if contradictory:
+    if contradictory := contradictions(contents, store.labels):
         _log.warning("the same pixels stand in more than one class: %d images", contradictory)
 
 
