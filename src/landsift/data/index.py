@@ -64,14 +64,14 @@ def read_contents(path: Path) -> NDArray[np.int64]:
     """
     from pyarrow import parquet
 
-    file = parquet.ParquetFile(path)
-    keys = np.empty(file.metadata.num_rows, dtype=np.uint64)
-    done = 0
-    for group in range(file.num_row_groups):  # iterating over batches would keep what was read
-        texts = file.read_row_group(group, columns=["sha256"])["sha256"].to_pylist()
-        hashes = np.frombuffer(bytes.fromhex("".join(texts)), dtype=np.uint8).reshape(-1, 32)
-        keys[done : done + len(hashes)] = _keys(hashes)
-        done += len(hashes)
+    with parquet.ParquetFile(path) as file:
+        keys = np.empty(file.metadata.num_rows, dtype=np.uint64)
+        done = 0
+        for group in range(file.num_row_groups):  # iterating over batches would keep what was read
+            texts = file.read_row_group(group, columns=["sha256"])["sha256"].to_pylist()
+            hashes = np.frombuffer(bytes.fromhex("".join(texts)), dtype=np.uint8).reshape(-1, 32)
+            keys[done : done + len(hashes)] = _keys(hashes)
+            done += len(hashes)
     return _numbered(keys)
 
 

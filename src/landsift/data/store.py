@@ -15,11 +15,11 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sized
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,8 @@ from landsift.runs import write_json
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
+
+T = TypeVar("T", bound=Sized)
 
 IMAGES, INDEX, META = "images.npy", "index.parquet", "store.json"
 
@@ -120,36 +121,32 @@ class PatchStore:
         """One column of `index`, the others left unread; `group` and `split` as categories."""
         import pandas as pd
 
-        values = self._read(name)
+        values = self._read(read_column, name)
         if name == "path":
             return pd.Series([self._absolute(path) for path in values.to_pylist()], dtype=str)
         return pd.Series(values.to_pandas())
 
     def paths(self, rows: NDArray[np.int64]) -> list[str]:
         """The files of these patches."""
-        return [self._absolute(path) for path in self._read("path").take(rows).to_pylist()]
+        return [self._absolute(path) for path in self._read(read_column, "path").take(rows).to_pylist()]
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """Position of each patch's class in `classes`: int64 [N]."""
-        return np.array(self._read("label").to_numpy(), dtype=np.int64)  # a copy: pyarrow lends its own read-only
+        values = self._read(read_column, "label").to_numpy()
+        return np.array(values, dtype=np.int64)  # a copy: pyarrow lends its own read-only
 
     def contents(self) -> NDArray[np.int64]:
         """A number per patch, equal for patches with equal pixels: int64 [N]."""
-        with self._damage_noticed():
-            return read_contents(self.folder / INDEX)
+        return self._read(read_contents)
 
-    def _read(self, name: str) -> pa.ChunkedArray:
-        with self._damage_noticed():
-            values = read_column(self.folder / INDEX, name)
+    def _read(self, read: Callable[..., T], *column: str) -> T:
+        """What `read` finds in the index, one value per patch."""
+        try:
+            values = read(self.folder / INDEX, *column)
             if len(values) != len(self):
                 raise ValueError(f"{INDEX} has {len(values)} rows for {len(self)} patches")
             return values
-
-    @contextmanager
-    def _damage_noticed(self) -> Iterator[None]:
-        try:
-            yield
         except (OSError, ValueError, KeyError) as error:
             raise _damaged(self.folder, " ".join(str(error).split())) from None
 
