@@ -38,8 +38,8 @@ class Records:
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table.unify_dictionaries().combine_chunks()
-        self._columns = [column.chunk(0) for column in self.table.columns] if len(table) else []
-        label = self.table["label"].combine_chunks()
+        self._paths = self.table["path"].chunk(0)
+        label = self.table["label"].chunk(0)
         names = np.asarray(label.dictionary.to_pylist(), dtype=object)
         order = np.argsort(names)
         self.classes: tuple[str, ...] = tuple(names[order])
@@ -66,7 +66,7 @@ class Records:
         import pyarrow as pa
         from pyarrow import compute
 
-        keys = pa.table({"label": self.labels, "path": self.table["path"]})
+        keys = pa.table({"label": self.labels, "path": self._paths})
         order = compute.sort_indices(keys, sort_keys=[("label", "ascending"), ("path", "ascending")])
         return Records(self.table.take(order))
 
@@ -74,18 +74,19 @@ class Records:
         """A path that stands in two records."""
         from pyarrow import compute
 
-        paths = self.table["path"]
-        if compute.count_distinct(paths).as_py() == len(paths):
-            return None
-        counts = compute.value_counts(paths)
-        first = compute.index(compute.greater(counts.field("counts"), 1), True).as_py()
-        return str(counts.field("values")[first].as_py())
+        ordered = self._paths.take(compute.sort_indices(self._paths))
+        repeated = compute.index(compute.equal(ordered[1:], ordered[:-1]), True).as_py()
+        return None if repeated < 0 else str(ordered[repeated])
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, row: int) -> Record:
-        return Record(*(column[row].as_py() for column in self._columns))
+        return Record(*(column[row].as_py() for column in self.table.columns))
+
+    def path(self, row: int) -> str:
+        """The same as `records[row].path`, some twenty times as fast."""
+        return str(self._paths[row].as_py())
 
     def __iter__(self) -> Iterator[Record]:
         for batch in self.table.to_batches(CHUNK):

@@ -115,7 +115,7 @@ class FileSource:
 
     def _file(self, row: int) -> Path:
         assert self.root is not None
-        return self.root / self.records[row].path
+        return self.root / self.records.path(row)
 
 
 class SyntheticSource:
@@ -191,6 +191,9 @@ def fingerprint_of(data: DataConfig, name: str, content: str) -> str:
 
 def scan(source: Source) -> Scans:
     """Scan all records of a source in parallel."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()  # listing and sorting leave as much over as the records take
     rows = range(len(source.records))
     sizes = np.zeros((len(rows), 2), dtype=np.int32)
     reasons = {}

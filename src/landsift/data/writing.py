@@ -108,7 +108,7 @@ class Unreadable:
 
     def add(self, row: int, reason: str) -> None:
         """Leave a record out."""
-        self.files.append({"path": self._source.records[row].path, "reason": reason})
+        self.files.append({"path": self._source.records.path(row), "reason": reason})
 
     def check(self) -> None:
         """Raise DataError if the files left out are more than the limit."""
