@@ -82,9 +82,9 @@ def contents_of(hashes: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 def contradictions(contents: NDArray[np.int64], labels: NDArray[np.int64]) -> int:
     """How many contents stand in more than one class."""
-    classes = labels.max() + 1
-    pairs = np.unique(contents * classes + labels)
-    return int((np.bincount(pairs // classes) > 1).sum())
+    one = np.empty(contents.max() + 1, dtype=np.int64)
+    one[contents] = labels
+    return len(np.unique(contents[labels != one[contents]]))
 
 
 def _keys(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -146,7 +146,7 @@ def _deal(
     seats = np.zeros((len(classes), len(PARTS)), dtype=np.int64)
     for c, name in enumerate(classes):
         members = labels == c
-        distinct = len(np.unique(units[members]))
+        distinct = np.count_nonzero(np.bincount(units[members]))
         if distinct < len(PARTS):
             raise DataError(
                 f"class '{name}' is too small to split: {distinct} {kind} ({members.sum()} patches), 3 are needed",
