@@ -1,5 +1,6 @@
 """What a source lists, what it refuses, and what its fingerprint notices."""
 
+import hashlib
 import os
 import shutil
 
@@ -8,8 +9,10 @@ import pytest
 from PIL import Image
 from small_sources import data_config, random_pixels, refused
 
+from landsift.config import digest
 from landsift.data.folder import read_folder
-from landsift.data.sources import content_fingerprint, open_source
+from landsift.data.records import CHUNK, Record, Records
+from landsift.data.sources import content_fingerprint, fingerprint_of, open_source
 from landsift.data.table import read_table
 from landsift.errors import DataError
 
@@ -140,6 +143,28 @@ class TestTable:
             refused(lambda name=name: read_table(tmp_path / name), name, "cannot read the table")
 
 
+class TestRecords:
+    def test_records_of_many_chunks_come_back_as_they_were(self):
+        rows = [Record(f"{i % 7}/ä{i}.png", f"class {i % 7}", "val" if i % 2 else None) for i in range(CHUNK + 10)]
+        records = Records.of(rows)
+        assert list(records) == rows
+        assert len(records) == len(rows)
+        assert records[CHUNK + 3] == rows[CHUNK + 3]
+        assert records[CHUNK + 3].group is None
+        assert [records.classes[label] for label in records.labels] == [row.label for row in rows]
+
+    def test_they_sort_by_class_and_path_as_python_does(self):
+        rows = [Record(path, label) for label in ("b", "Ä", "a", "B") for path in ("é", "z", "Z", "~", "a/b", "a.b")]
+        records = Records.of(rows).sorted()
+        assert list(records) == sorted(rows, key=lambda r: (r.label, r.path))
+        assert records.classes == ("B", "a", "b", "Ä")
+        assert (records.labels == sorted(records.labels)).all()
+
+    def test_a_record_takes_a_few_dozen_bytes(self):
+        records = Records.of(Record(f"forest/forest_{i:07d}.jpg", "forest") for i in range(2 * CHUNK))
+        assert records.table.nbytes < 60 * len(records)
+
+
 class TestFingerprint:
     @pytest.fixture
     def root(self, image_folder):
@@ -183,6 +208,14 @@ class TestFingerprint:
         frame.loc[1, column] = "a" if column == "label" else "test"
         frame.to_csv(table, index=False)
         assert self.of(table) != before
+
+    def test_it_is_the_digest_of_all_rows_with_their_bytes(self, image_table):
+        table = image_table({"label": ["b", "a"], "split": ["train", None], "group": [None, "g"]})
+        data = data_config(f"data.source={table}")
+        rows = [["images/0001.png", "a", None, "g"], ["images/0000.png", "b", "train", None]]
+        for row in rows:
+            row.append(hashlib.sha256((table.parent / row[0]).read_bytes()).hexdigest())
+        assert content_fingerprint(data) == fingerprint_of(data, "table", digest(rows))
 
     def test_the_order_of_a_table_does_not_matter(self, image_table):
         table = image_table({"label": ["a", "b", "a", "b"]})

@@ -202,6 +202,14 @@ class TestGroup:
         index = index_of([0] * 10 + [1] * 20, groups=[str(i) for i in range(30)])
         assert sizes(index, split(index, kind="group")) == [[6, 2, 2], [12, 4, 4]]
 
+    def test_copies_link_groups_in_chains(self):
+        # a-b share a content, b-c another, d-a a third: one group of four
+        groups = ["a", "a", "b", "b", "c", "c", "d", "d"] + [str(i) for i in range(12)]
+        contents = [0, 1, 0, 2, 2, 3, 4, 1, *range(10, 22)]
+        for seed in range(5):
+            parts = split(index_of([0, 1] * 10, contents, groups), kind="group", seed=seed)
+            assert any(set(range(8)) <= set(rows) for rows in (parts.train, parts.val, parts.test))
+
     def test_a_table_without_groups_is_refused(self):
         refused(lambda: split(index_of([0, 1] * 5), kind="group"), "column 'group'", "data.split.kind=stratified")
         index = index_of([0, 1] * 5, groups=["g", None] * 5)

@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 from small_sources import data_config, random_pixels, refused
 
+from landsift.data.index import contents_of, read_column, read_contents, write_index
 from landsift.data.parallel import cores, map_rows
+from landsift.data.records import Record, Records
 from landsift.data.sources import content_fingerprint
 from landsift.data.splits import make_split
 from landsift.data.store import PatchStore, build_store
@@ -88,6 +90,44 @@ def test_equal_pixels_have_equal_hashes_whatever_the_file(image_folder, store_at
     assert hashes.nunique() == 6
     assert store.info["duplicates"] == 1
     assert "the same pixels stand in more than one class: 1 images" in caplog.text
+
+
+def test_columns_are_those_of_the_index(image_table, store_at):
+    table = image_table(
+        {"label": ["a", "b", "b", "a"], "split": ["train", "val", None, "x"], "group": [None, "g", "h", "g"]},
+        images=[0, 1, 0, 2],
+    )
+    store = build(table, store_at)
+    for name in store.index.columns:
+        column = store.column(name).astype(object)
+        assert column.where(column.notna(), None).tolist() == store.index[name].tolist()
+    assert store.labels.tolist() == store.index["label"].tolist()
+    assert store.paths(np.array([2, 0])) == store.index["path"][[2, 0]].tolist()
+    assert store.contents().tolist() == pd.factorize(store.index["sha256"])[0].tolist() == [0, 1, 2, 0]
+
+
+def test_splitting_and_training_do_not_load_the_index(image_folder, store_at):
+    build(image_folder({"a": 5, "b": 5}), store_at)
+    store = PatchStore.open(store_at)
+    make_split(store, data_config().split, budget=4)
+    assert store.labels.sum() == 5
+    assert "index" not in vars(store)
+
+
+def test_an_index_written_in_pieces_reads_as_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("landsift.data.index._CHUNK", 10)
+    records = Records.of(Record(f"{i}.png", f"class{i % 3}", group=f"g{i % 4}") for i in range(37))
+    rows = np.arange(1, 37, 2)
+    hashes = np.random.default_rng(0).integers(0, 256, (4, 32), dtype=np.uint8)[np.arange(len(rows)) % 4]
+    write_index(tmp_path / "index.parquet", records, rows, hashes)
+    read = pd.read_parquet(tmp_path / "index.parquet")
+    assert read["path"].tolist() == [f"{i}.png" for i in rows]
+    assert read["label"].tolist() == (rows % 3).tolist()
+    assert read["sha256"].tolist() == [h.tobytes().hex() for h in hashes]
+    assert read_column(tmp_path / "index.parquet", "group").to_pylist() == [f"g{i % 4}" for i in rows]
+    assert read_column(tmp_path / "index.parquet", "split").null_count == len(rows)
+    assert read_contents(tmp_path / "index.parquet").tolist() == (np.arange(len(rows)) % 4).tolist()
+    assert contents_of(hashes).tolist() == (np.arange(len(rows)) % 4).tolist()
 
 
 class TestSizes:
@@ -268,7 +308,9 @@ class TestDamage:
     def test_scrambled_contents_are_noticed(self, store):
         index = store.folder / "index.parquet"
         index.write_bytes(bytes(index.stat().st_size))
-        refused(lambda: PatchStore.open(store.folder).index, store.folder, "damaged")
+        opened = PatchStore.open(store.folder)
+        for use in (lambda: opened.index, lambda: opened.labels, opened.contents, lambda: opened.paths(np.arange(2))):
+            refused(use, store.folder, "damaged")
 
     @pytest.mark.parametrize("key", ["format", "classes", "fingerprint", "mean", "info", "shape"])
     def test_missing_facts_are_noticed(self, store, key):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from landsift.data.decode import IMAGE_SUFFIXES
-from landsift.data.table import Record
+from landsift.data.records import Record, Records
 from landsift.errors import DataError
 
 SPLIT_NAMES = {
@@ -25,7 +25,7 @@ SPLIT_NAMES = {
 _LAYOUT = "a source folder holds one folder per class with JPEG, PNG or TIFF images in it"
 
 
-def read_folder(root: Path) -> list[Record]:
+def read_folder(root: Path) -> Records:
     """List the images below each class folder; hidden files and files that are no images are passed over.
 
     Links are followed, but no folder is entered twice, so that a circle of links ends.
@@ -37,28 +37,29 @@ def read_folder(root: Path) -> list[Record]:
         classes = sorted(e.name for e in os.scandir(root) if e.is_dir() and not _hidden(e.name))
         "".join(classes).encode()
         seen = {_identity(root)} | {_identity(root / name) for name in classes}
-        images = {name: sorted(_images_below(root / name, seen)) for name in classes}
+        images = (Record(f"{name}/{image}", name) for name in classes for image in _images_below(root / name, seen))
+        records = Records.of(images).sorted()
     except UnicodeEncodeError as error:
         raise DataError(f"a name in {root} is not valid UTF-8: {error.object!r}", "rename it") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"cannot read {error.filename or root}: {reason}", "check its rights") from None
 
-    if not any(images.values()):
+    if not len(records):
         raise DataError(f"no images in the class folders of {root}", _LAYOUT)
     if len(classes) > 1 and all(name.lower() in SPLIT_NAMES for name in classes):
         raise DataError(
             f"the folders of {root} are parts of a split, not classes: {', '.join(classes)}",
             "write a table with the columns path, label and split, and set data.split.kind=column",
         )
-    if len(classes) == 1 and any("/" in image for image in images[classes[0]]):
+    if len(classes) == 1 and any(record.path.count("/") > 1 for record in records):
         raise DataError(
             f"{root} holds one class only: '{classes[0]}'", f"are the class folders in {root / classes[0]}?"
         )
-    for name, found in images.items():
-        if not found:
+    for name in classes:
+        if name not in records.classes:
             raise DataError(f"class '{name}' is empty: no images in {root / name}", "add images or remove the folder")
-    return [Record(f"{name}/{image}", name) for name, found in images.items() for image in found]
+    return records
 
 
 def _images_below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[str]:

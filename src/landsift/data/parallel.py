@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -19,7 +22,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_rows(function: Callable[[int], T], rows: Sequence[int], chunk: int = CHUNK) -> Iterator[T]:
+def map_rows(function: Callable[[int], T], rows: range | NDArray[np.int64], chunk: int = CHUNK) -> Iterator[T]:
     """`function` of each row, in order; at most two chunks per core wait to be taken."""
 
     def work(start: int) -> list[T]:

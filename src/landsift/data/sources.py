@@ -8,8 +8,9 @@ holds; it does not depend on where the files lie.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -22,7 +23,8 @@ from landsift.data.decode import UnreadableError, decode, image_size, quiet_pill
 from landsift.data.folder import read_folder
 from landsift.data.parallel import map_rows
 from landsift.data.progress import progress_bar
-from landsift.data.table import TABLE_SUFFIXES, Record, read_table
+from landsift.data.records import Record, Records
+from landsift.data.table import TABLE_SUFFIXES, read_table
 from landsift.errors import DataError, nearest
 
 NAMES = ("synthetic", "eurosat")
@@ -42,6 +44,26 @@ class Scan(NamedTuple):
     """Why `size` is missing."""
 
 
+@dataclass(frozen=True)
+class Scans:
+    """What the bytes of all records tell."""
+
+    sizes: NDArray[np.int32]
+    """Height and width in pixels, [N, 2]; 0 where the header cannot be read."""
+    reasons: dict[int, str]
+    """Why, by row."""
+    content: str
+    """What all bytes, paths, labels, splits and groups amount to."""
+
+    def most_common_size(self) -> tuple[int, int] | None:
+        """Height and width, of equally common ones the largest; None where no file can be read."""
+        sizes, counts = np.unique(self.sizes[self.sizes[:, 0] > 0], axis=0, return_counts=True)  # ascending
+        if not len(sizes):
+            return None
+        height, width = sizes[counts == counts.max()][-1].tolist()
+        return height, width
+
+
 class Source(Protocol):
     """Labelled patches that can be decoded."""
 
@@ -49,17 +71,16 @@ class Source(Protocol):
     """`synthetic`, `eurosat`, `folder` or `table`."""
     root: Path | None
     """The folder that the records' paths are relative to; None where there are no files."""
-    records: list[Record]
+    records: Records
     """All patches, sorted by class and path."""
+    known_content: str | None
+    """What all patches amount to, where that is known without reading them."""
 
     def scan(self, row: int) -> Scan:
         """Read a record's bytes once: their hash, and height and width from the header."""
 
     def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Decode a record to uint8 [H, W, 3] of the given height and width; raises UnreadableError."""
-
-    def content(self, scans: list[Scan]) -> str:
-        """What all bytes, paths, labels, splits and groups amount to, in one string."""
 
 
 class FileSource:
@@ -72,10 +93,10 @@ class FileSource:
         content: What identifies the content, where that is known without reading the files.
     """
 
-    def __init__(self, name: str, root: Path, records: Iterable[Record], content: str | None = None) -> None:
+    def __init__(self, name: str, root: Path, records: Records, content: str | None = None) -> None:
         self.name = name
         self.root: Path | None = root
-        self.records = sorted(records, key=lambda r: (r.label, r.path))
+        self.records = records.sorted()
         self.known_content = content
 
     def scan(self, row: int) -> Scan:
@@ -92,15 +113,9 @@ class FileSource:
         """Decode a record to uint8 [H, W, 3] of the given height and width; raises UnreadableError."""
         return decode(read_bytes(self._file(row)), size)
 
-    def content(self, scans: list[Scan]) -> str:
-        """What all bytes, paths, labels, splits and groups amount to, in one string."""
-        if self.known_content is not None:
-            return self.known_content
-        return digest([[*record, scan.sha256] for record, scan in zip(self.records, scans, strict=True)])
-
     def _file(self, row: int) -> Path:
         assert self.root is not None
-        return self.root / self.records[row].path
+        return self.root / self.records.path(row)
 
 
 class SyntheticSource:
@@ -111,8 +126,9 @@ class SyntheticSource:
         self.root: Path | None = None
         self._config = config
         total, classes = synthetic.count(config), len(synthetic.CLASSES)
-        self._numbers = [i for c in range(classes) for i in range(c, total, classes)]
-        self.records = [Record(synthetic.file_name(i), synthetic.class_of(i)) for i in self._numbers]
+        self._numbers = np.concatenate([np.arange(c, total, classes) for c in range(classes)])
+        self.records = Records.of(Record(synthetic.file_name(i), synthetic.class_of(i)) for i in self._numbers)
+        self.known_content: str | None = digest(config.model_dump(mode="json") | {"patches": len(self.records)})
 
     def scan(self, row: int) -> Scan:
         """The size of a patch; there are no bytes to hash."""
@@ -120,11 +136,7 @@ class SyntheticSource:
 
     def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Generate a record as uint8 [H, W, 3] of the given height and width."""
-        return resize(synthetic.patch(self._config, self._numbers[row]), size)
-
-    def content(self, scans: list[Scan]) -> str:
-        """The settings, which decide every pixel."""
-        return digest(self._config.model_dump(mode="json") | {"patches": len(self.records)})
+        return resize(synthetic.patch(self._config, int(self._numbers[row])), size)
 
 
 def open_source(data: DataConfig) -> Source:
@@ -169,7 +181,7 @@ def content_fingerprint(data: DataConfig) -> str:
     if data.source == "eurosat" and eurosat.find(data.eurosat) is None:
         return fingerprint_of(data, "eurosat", eurosat.archive_content(data.eurosat))
     source = open_source(data)
-    return fingerprint_of(data, source.name, source.content(scan(source)))
+    return fingerprint_of(data, source.name, source.known_content or scan(source).content)
 
 
 def fingerprint_of(data: DataConfig, name: str, content: str) -> str:
@@ -177,11 +189,41 @@ def fingerprint_of(data: DataConfig, name: str, content: str) -> str:
     return digest({"format": STORE_FORMAT, "source": name, "patch_size": data.patch_size, "content": content})
 
 
-def scan(source: Source) -> list[Scan]:
-    """Scan all records of a source in parallel, in order."""
+def scan(source: Source) -> Scans:
+    """Scan all records of a source in parallel."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()  # listing and sorting leave as much over as the records take
     rows = range(len(source.records))
+    sizes = np.zeros((len(rows), 2), dtype=np.int32)
+    reasons = {}
+    content = _ListDigest()
     with quiet_pillow(), progress_bar("Scanning patches", len(rows)) as advance:
-        return [advance(1) or result for result in map_rows(source.scan, rows)]
+        for row, record, result in zip(rows, source.records, map_rows(source.scan, rows), strict=True):
+            content.add([*record, result.sha256])
+            if result.size is None:
+                reasons[row] = result.reason
+            else:
+                sizes[row] = result.size
+            advance(1)
+    return Scans(sizes, reasons, source.known_content or content.hexdigest())
+
+
+class _ListDigest:
+    """The same as `digest` of a list, from one item after the other."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._before = "["
+
+    def add(self, item: object) -> None:
+        self._hash.update(f"{self._before}{json.dumps(item)}".encode())
+        self._before = ", "
+
+    def hexdigest(self) -> str:
+        whole = self._hash.copy()
+        whole.update(b"]")
+        return whole.hexdigest()
 
 
 def _path(source: str) -> Path:

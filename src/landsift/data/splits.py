@@ -8,7 +8,7 @@ decides, the copies in train give way to those in val and test, and those in val
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from landsift.data.store import PatchStore
 
 Rows = NDArray[np.int64]
+Column = Callable[[str], "pd.Series"]  # of an index, by name
 
 PARTS = ("train", "val", "test")
 _TRIES = 50  # random orders in which groups are dealt before a split by group is given up
@@ -53,31 +54,37 @@ def make_split(store: PatchStore, split: SplitConfig, budget: int | None = None)
         DataError: a class is too small for three parts, a part is missing or empty, the `split` or `group` column
             is missing or incomplete, or the budget is larger than train or smaller than the number of classes.
     """
-    return split_index(store.index, store.classes, split, budget)
+    return _divide(store.column, store.labels, store.contents(), store.classes, split, budget)
 
 
 def split_index(index: pd.DataFrame, classes: Sequence[str], split: SplitConfig, budget: int | None = None) -> Split:
     """The same as `make_split`, from a store's index and class names."""
-    rng = np.random.default_rng([split.seed, 0])
     labels = index["label"].to_numpy(dtype=np.int64)
-    kind = split.kind if split.kind != "auto" else _kind_of(index)
+    return _divide(index.__getitem__, labels, _codes(index["sha256"]), classes, split, budget)
+
+
+def _divide(
+    column: Column, labels: Rows, contents: Rows, classes: Sequence[str], split: SplitConfig, budget: int | None
+) -> Split:
+    rng = np.random.default_rng([split.seed, 0])
+    kind = split.kind if split.kind != "auto" else _kind_of(column)
     if kind == "column":
-        part = _by_column(index, labels, classes)
+        part = _by_column(column, labels, contents, classes)
     elif kind == "group":
-        part = _deal(labels, classes, _groups(index), "groups", split.fractions, rng)
+        part = _deal(labels, classes, _groups(column, contents), "groups", split.fractions, rng)
     else:
-        part = _deal(labels, classes, _codes(index["sha256"]), "distinct patches", split.fractions, rng)
+        part = _deal(labels, classes, contents, "distinct patches", split.fractions, rng)
     train, val, test = (np.flatnonzero(part == p) for p in range(len(PARTS)))
     if budget is not None:
         train = _within_budget(train, labels, budget, split.seed)
     return Split(train, val, test)
 
 
-def _kind_of(index: pd.DataFrame) -> str:
+def _kind_of(column: Column) -> str:
     """The kind of split that the table's columns ask for."""
-    for kind, column in (("column", "split"), ("group", "group")):
-        if index[column].notna().any():
-            _log.info("split by the table's column '%s'; data.split.kind=stratified would pass it over", column)
+    for kind, name in (("column", "split"), ("group", "group")):
+        if column(name).notna().any():
+            _log.info("split by the table's column '%s'; data.split.kind=stratified would pass it over", name)
             return kind
     return "stratified"
 
@@ -139,7 +146,7 @@ def _deal(
     seats = np.zeros((len(classes), len(PARTS)), dtype=np.int64)
     for c, name in enumerate(classes):
         members = labels == c
-        distinct = len(np.unique(units[members]))
+        distinct = np.count_nonzero(np.bincount(units[members]))
         if distinct < len(PARTS):
             raise DataError(
                 f"class '{name}' is too small to split: {distinct} {kind} ({members.sum()} patches), 3 are needed",
@@ -185,51 +192,55 @@ def _deal_once(labels: Rows, units: Rows, seats: NDArray[np.int64], rng: np.rand
     return part
 
 
-def _complete(index: pd.DataFrame, column: str, kind: str) -> pd.Series:
+def _complete(column: Column, name: str, kind: str) -> pd.Series:
     """The column that a kind of split goes by; raises DataError where it is missing or a row has no value in it."""
-    values = index[column]
+    values = column(name)
     empty = values.isna()
     if empty.all():
         raise DataError(
-            f"data.split.kind={kind} needs a table with a column '{column}'", "or set data.split.kind=stratified"
+            f"data.split.kind={kind} needs a table with a column '{name}'", "or set data.split.kind=stratified"
         )
     if empty.any():
-        first = index["path"][empty].iloc[0]
-        raise DataError(f"{empty.sum()} patches have no {column}; the first: {first}", f"fill the column '{column}'")
+        first = column("path")[empty].iloc[0]
+        raise DataError(f"{empty.sum()} patches have no {name}; the first: {first}", f"fill the column '{name}'")
     return values
 
 
-def _groups(index: pd.DataFrame) -> Rows:
+def _groups(column: Column, contents: Rows) -> Rows:
     """A number per row, equal for rows of one group and for rows with equal pixels, and so on along such chains."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    group, content = _codes(_complete(index, "group", kind="group")), _codes(index["sha256"])
-    nodes = group.max() + 1 + content.max() + 1
-    links = coo_array((np.ones(len(group)), (group, group.max() + 1 + content)), shape=(nodes, nodes))
+    group = _codes(_complete(column, "group", kind="group"))
+    first = np.empty(contents.max() + 1, dtype=np.int64)
+    first[contents[::-1]] = group[::-1]  # the group of each content's first row
+    apart = np.flatnonzero(group != first[contents])
+    ends = group[apart], first[contents[apart]]
+    links = coo_array((np.ones(len(apart)), ends), shape=(group.max() + 1, group.max() + 1))
     component: Rows = connected_components(links, directed=False)[1].astype(np.int64)
     return _codes(component[group])
 
 
-def _by_column(index: pd.DataFrame, labels: Rows, classes: Sequence[str]) -> NDArray[np.int64]:
+def _by_column(column: Column, labels: Rows, contents: Rows, classes: Sequence[str]) -> NDArray[np.int64]:
     """The part (0, 1, 2) that the table names for each row, -1 for copies that give way: int64 [N]."""
-    values = _complete(index, "split", kind="column")
-    number = {}
-    for value in values.unique():
+    import pandas as pd
+
+    codes, values = pd.factorize(_complete(column, "split", kind="column"))
+    number = []
+    for value in values:
         name = SPLIT_NAMES.get(value.lower())
         if name is None:
             hint = nearest(value.lower(), SPLIT_NAMES) or "use train, val and test"
             raise DataError(f"the column 'split' has an unknown value '{value}'", hint)
-        number[value] = PARTS.index(name)
-    part = np.array([number[value] for value in values], dtype=np.int64)
+        number.append(PARTS.index(name))
+    part = np.array(number, dtype=np.int64)[codes]
     for p, name in enumerate(PARTS):
         if not (part == p).any():
             raise DataError(f"the column 'split' has no {name} rows", "train, val and test are all needed")
 
-    content = _codes(index["sha256"])
-    last = np.zeros(content.max() + 1, dtype=np.int64)
-    np.maximum.at(last, content, part)
-    gives_way = part < last[content]
+    last = np.zeros(contents.max() + 1, dtype=np.int64)
+    np.maximum.at(last, contents, part)
+    gives_way = part < last[contents]
     if gives_way.any():
         _log.warning(
             "%d patches are left out: their pixels stand in val or test as well (from train: %d, from val: %d)",

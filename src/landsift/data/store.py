@@ -15,20 +15,21 @@ import logging
 import os
 import shutil
 import uuid
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sized
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import DataConfig
+from landsift.data.index import COLUMNS, contents_of, contradictions, read_column, read_contents, write_index
+from landsift.data.records import Records
 from landsift.data.sources import (
     STORE_FORMAT,
-    Scan,
+    Scans,
     Source,
     content_fingerprint,
     fingerprint_of,
@@ -42,6 +43,8 @@ from landsift.runs import write_json
 
 if TYPE_CHECKING:
     import pandas as pd
+
+T = TypeVar("T", bound=Sized)
 
 IMAGES, INDEX, META = "images.npy", "index.parquet", "store.json"
 
@@ -102,25 +105,50 @@ class PatchStore:
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """One row per patch: path str, label int64, sha256 str, group str or None, split str or None."""
+        """One row per patch: path str, label int64, sha256 str, group str or None, split str or None.
+
+        A million rows take hundreds of megabytes; `labels`, `contents`, `column` and `paths` read less.
+        """
         import pandas as pd
 
-        try:
-            frame = pd.read_parquet(self.folder / INDEX)
-        except (OSError, ValueError) as error:
-            raise _damaged(self.folder, " ".join(str(error).split())) from None
-        if len(frame) != len(self):
-            raise _damaged(self.folder, f"{INDEX} has {len(frame)} rows for {len(self)} patches")
-        frame["path"] = [self._absolute(path) for path in frame["path"]]
-        for column in ("group", "split"):
-            values = frame[column].astype(object)
-            frame[column] = values.where(values.notna(), None)
+        frame = pd.DataFrame({name: self.column(name) for name in COLUMNS})
+        for name in ("group", "split"):
+            values = frame[name].astype(object)
+            frame[name] = values.where(values.notna(), None)
         return frame
+
+    def column(self, name: str) -> pd.Series:
+        """One column of `index`, the others left unread; `group` and `split` as categories."""
+        import pandas as pd
+
+        values = self._read(read_column, name)
+        if name == "path":
+            return pd.Series([self._absolute(path) for path in values.to_pylist()], dtype=str)
+        return pd.Series(values.to_pandas())
+
+    def paths(self, rows: NDArray[np.int64]) -> list[str]:
+        """The files of these patches."""
+        return [self._absolute(path) for path in self._read(read_column, "path").take(rows).to_pylist()]
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """Position of each patch's class in `classes`: int64 [N]."""
-        return np.array(self.index["label"], dtype=np.int64)  # a copy: pandas lends its own read-only
+        values = self._read(read_column, "label").to_numpy()
+        return np.array(values, dtype=np.int64)  # a copy: pyarrow lends its own read-only
+
+    def contents(self) -> NDArray[np.int64]:
+        """A number per patch, equal for patches with equal pixels: int64 [N]."""
+        return self._read(read_contents)
+
+    def _read(self, read: Callable[..., T], *column: str) -> T:
+        """What `read` finds in the index, one value per patch."""
+        try:
+            values = read(self.folder / INDEX, *column)
+            if len(values) != len(self):
+                raise ValueError(f"{INDEX} has {len(values)} rows for {len(self)} patches")
+            return values
+        except (OSError, ValueError, KeyError) as error:
+            raise _damaged(self.folder, " ".join(str(error).split())) from None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -165,9 +193,8 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     _check_classes(source)
     scans = scan(source)
     unreadable = Unreadable(source, data.max_unreadable)
-    for row, result in enumerate(scans):
-        if result.size is None:
-            unreadable.add(row, result.reason)
+    for row, reason in scans.reasons.items():
+        unreadable.add(row, reason)
     unreadable.check()
     size = _patch_size(data, scans)
 
@@ -175,18 +202,19 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     try:
         partial.mkdir(parents=True)
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
-        classes = _classes(source, rows)
-        _write_index(partial / INDEX, source, rows, hashes, classes)
+        _check_complete(source.records, rows)
+        write_index(partial / INDEX, source.records, rows, hashes)
+        contents = contents_of(hashes)
         info = {
             "source": source.name,
             "root": str(source.root) if source.root else None,
-            "resized": sum(scans[row].size != size for row in rows),
-            "duplicates": len(hashes) - len(set(hashes)),
+            "resized": int((scans.sizes[rows] != size).any(axis=1).sum()),
+            "duplicates": len(contents) - int(contents.max()) - 1,
         }
         meta = {
             "format": STORE_FORMAT,
-            "fingerprint": fingerprint_of(data, source.name, source.content(scans)),
-            "classes": classes,
+            "fingerprint": fingerprint_of(data, source.name, scans.content),
+            "classes": source.records.classes,
             "shape": written.shape,
             "mean": written.mean,
             "std": written.std,
@@ -202,7 +230,7 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     store = PatchStore.open(folder)
-    _tell(store, data)
+    _tell(store, contents)
     return store
 
 
@@ -225,48 +253,31 @@ def _reopen(data: DataConfig, folder: Path) -> PatchStore:
 
 
 def _check_classes(source: Source) -> None:
-    classes = sorted({record.label for record in source.records})
-    if len(classes) < 2:
-        where = source.root or source.name
-        raise DataError(f"{where} holds one class only: '{classes[0]}'", "a classifier needs at least two classes")
+    if len(source.records.classes) < 2:
+        where, name = source.root or source.name, source.records.classes[0]
+        raise DataError(f"{where} holds one class only: '{name}'", "a classifier needs at least two classes")
 
 
-def _patch_size(data: DataConfig, scans: Sequence[Scan]) -> tuple[int, int]:
+def _patch_size(data: DataConfig, scans: Scans) -> tuple[int, int]:
     """Height and width to store: the configured ones, else the most common, of equally common ones the largest."""
     if data.patch_size is not None:
         return data.patch_size, data.patch_size
-    sizes = Counter(result.size for result in scans if result.size is not None)
-    if not sizes:
-        raise DataError(f"none of the {len(scans)} files can be decoded; the first: {scans[0].reason}", "repair them")
-    return max(sizes, key=lambda size: (sizes[size], size))
+    if (size := scans.most_common_size()) is None:
+        total, reason = len(scans.sizes), scans.reasons[0]
+        raise DataError(f"none of the {total} files can be decoded; the first: {reason}", "repair them")
+    return size
 
 
-def _classes(source: Source, rows: Sequence[int]) -> list[str]:
-    """Names of the classes, sorted; raises DataError if one lost all its files."""
-    found = {source.records[row].label for row in rows}
-    counts = Counter(record.label for record in source.records)
-    for name, count in counts.items():
-        if name not in found:
-            raise DataError(
-                f"class '{name}' is empty: none of its {count} files can be decoded", "repair or remove the class"
-            )
-    return sorted(found)
-
-
-def _write_index(path: Path, source: Source, rows: Sequence[int], hashes: list[str], classes: list[str]) -> None:
-    import pandas as pd
-
-    records = [source.records[row] for row in rows]
-    number = {name: i for i, name in enumerate(classes)}
-    pd.DataFrame(
-        {
-            "path": [r.path for r in records],
-            "label": np.array([number[r.label] for r in records], dtype=np.int64),
-            "sha256": hashes,
-            "group": pd.Series([r.group for r in records], dtype=object),
-            "split": pd.Series([r.split for r in records], dtype=object),
-        }
-    ).to_parquet(path, index=False)
+def _check_complete(records: Records, rows: NDArray[np.int64]) -> None:
+    """Raise DataError if a class lost all its files."""
+    left = np.bincount(records.labels[rows], minlength=len(records.classes))
+    if not left.all():
+        lost = int(left.argmin())
+        count = (records.labels == lost).sum()
+        raise DataError(
+            f"class '{records.classes[lost]}' is empty: none of its {count} files can be decoded",
+            "repair or remove the class",
+        )
 
 
 def _move(partial: Path, folder: Path) -> None:
@@ -278,7 +289,7 @@ def _move(partial: Path, folder: Path) -> None:
             raise
 
 
-def _tell(store: PatchStore, data: DataConfig) -> None:
+def _tell(store: PatchStore, contents: NDArray[np.int64]) -> None:
     height, width = store.images.shape[1:3]
     if store.info["resized"]:
         _log.info("%d of %d patches were resized to %d × %d pixels", store.info["resized"], len(store), height, width)
@@ -290,8 +301,7 @@ def _tell(store: PatchStore, data: DataConfig) -> None:
             first["path"],
             first["reason"],
         )
-    contradictory = store.index.groupby("sha256")["label"].nunique().gt(1).sum()
-    if contradictory:
+    if contradictory := contradictions(contents, store.labels):
         _log.warning("the same pixels stand in more than one class: %d images", contradictory)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from landsift.data.records import CHUNK, Record, Records
 from landsift.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -13,18 +15,7 @@ if TYPE_CHECKING:
 TABLE_SUFFIXES = frozenset({".csv", ".parquet", ".pq"})
 
 
-class Record(NamedTuple):
-    """One labelled patch before it is decoded."""
-
-    path: str
-    """Relative to the source's root, with forward slashes; absolute only where a table says so."""
-    label: str
-    """The class's name."""
-    split: str | None = None
-    group: str | None = None
-
-
-def read_table(file: Path) -> list[Record]:
+def read_table(file: Path) -> Records:
     """The rows of a table, in its order.
 
     Values are read as text; spaces around labels, splits and groups are dropped, and an empty split or
@@ -34,8 +25,30 @@ def read_table(file: Path) -> list[Record]:
         DataError: the table cannot be read, lacks a column, is empty, or a row lacks a path or label or
             repeats a path.
     """
-    frame = _read_frame(file)
-    frame.columns = [str(c).strip() for c in frame.columns]
+    records = Records.of(_rows(file))
+    if not len(records):
+        raise DataError(f"{file} has no rows", "a table of patches has one row per image")
+    if (path := records.repeated_path()) is not None:
+        raise DataError(f"{file}: the path {path} stands in two rows", "keep one row per image")
+    return records
+
+
+def _rows(file: Path) -> Iterator[Record]:
+    row = 0
+    for frame in _frames(file):
+        frame.columns = [str(c).strip() for c in frame.columns]
+        _check_columns(file, frame)
+        columns = (_texts(frame[c]) if c in frame.columns else [""] * len(frame) for c in Record._fields)
+        for path, *others in zip(*columns, strict=True):
+            row += 1
+            label, split, group = (value.strip() for value in others)
+            if not path or not label:
+                missing = "path" if not path else "label"
+                raise DataError(f"{file}: row {row} below the header has no {missing}", "fill it in or drop the row")
+            yield Record(path, label, split or None, group or None)
+
+
+def _check_columns(file: Path, frame: pd.DataFrame) -> None:
     for column in ("path", "label"):
         if column not in frame.columns:
             hint = nearest(column, frame.columns) or "a table of patches has the columns path and label"
@@ -43,31 +56,21 @@ def read_table(file: Path) -> list[Record]:
             raise DataError(f"{file} has no column '{column}' (it has: {found})", hint)
         if (frame.columns == column).sum() > 1:
             raise DataError(f"{file} has two columns '{column}'", "keep one of them")
-    if not len(frame):
-        raise DataError(f"{file} has no rows", "a table of patches has one row per image")
-
-    columns = {c: _texts(frame[c]) if c in frame.columns else [""] * len(frame) for c in Record._fields}
-    records, seen = [], set[str]()
-    for row, values in enumerate(zip(*(columns[c] for c in Record._fields), strict=True)):
-        path, label, split, group = (values[0], *(v.strip() for v in values[1:]))
-        if not path or not label:
-            missing = "path" if not path else "label"
-            raise DataError(f"{file}: row {row + 1} below the header has no {missing}", "fill it in or drop the row")
-        if path in seen:
-            raise DataError(f"{file}: the path {path} stands in two rows", "keep one row per image")
-        seen.add(path)
-        records.append(Record(path, label, split or None, group or None))
-    return records
 
 
-def _read_frame(file: Path) -> pd.DataFrame:
+def _frames(file: Path) -> Iterator[pd.DataFrame]:
+    """The table in pieces."""
     import pandas as pd
+    from pyarrow import parquet
 
     try:
         if file.suffix.lower() == ".csv":
             # text throughout: a class may be called "NA" and a group "007"
-            return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        return pd.read_parquet(file)
+            with pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", chunksize=CHUNK) as frames:
+                yield from frames
+        else:
+            with parquet.ParquetFile(file) as table:
+                yield from (batch.to_pandas() for batch in table.iter_batches(CHUNK))
     except (OSError, ValueError) as error:  # pandas's and pyarrow's parser errors are ValueErrors
         reason = " ".join(str(error).split())
         kind = "CSV" if file.suffix.lower() == ".csv" else "Parquet"
@@ -75,4 +78,4 @@ def _read_frame(file: Path) -> pd.DataFrame:
 
 
 def _texts(column: pd.Series) -> list[str]:
-    return ["" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
+    return ["" if missing else str(value) for value, missing in zip(column.tolist(), column.isna(), strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from landsift.data.decode import UnreadableError, quiet_pillow
 from landsift.data.parallel import CHUNK, map_rows
 from landsift.data.progress import progress_bar
-from landsift.data.sources import Scan, Source
+from landsift.data.sources import Scans, Source
 from landsift.errors import DataError
 
 BANDS = 3
@@ -27,7 +27,7 @@ class Decoded(NamedTuple):
 
     pixels: NDArray[np.uint8]
     """[H, W, C]"""
-    sha256: str
+    sha256: bytes
     """Of the pixels: equal for patches that look the same, whatever their files' bytes."""
     histogram: NDArray[np.int64]
     """How often each value occurs in each band, [C, 256]."""
@@ -37,7 +37,7 @@ class Decoded(NamedTuple):
         """Hash and count a patch [H, W, C]."""
         pixels = np.ascontiguousarray(pixels)
         histogram = [np.bincount(pixels[..., band].ravel(), minlength=256) for band in range(pixels.shape[-1])]
-        return cls(pixels, hashlib.sha256(pixels.data).hexdigest(), np.stack(histogram))
+        return cls(pixels, hashlib.sha256(pixels.data).digest(), np.stack(histogram))
 
 
 class PatchWriter:
@@ -108,7 +108,7 @@ class Unreadable:
 
     def add(self, row: int, reason: str) -> None:
         """Leave a record out."""
-        self.files.append({"path": self._source.records[row].path, "reason": reason})
+        self.files.append({"path": self._source.records.path(row), "reason": reason})
 
     def check(self) -> None:
         """Raise DataError if the files left out are more than the limit."""
@@ -124,8 +124,8 @@ class Unreadable:
 
 
 def write_images(
-    path: Path, source: Source, scans: Sequence[Scan], size: tuple[int, int], unreadable: Unreadable
-) -> tuple[list[int], list[str], PatchWriter]:
+    path: Path, source: Source, scans: Scans, size: tuple[int, int], unreadable: Unreadable
+) -> tuple[NDArray[np.int64], NDArray[np.uint8], PatchWriter]:
     """Decode in parallel, write in order.
 
     Args:
@@ -136,7 +136,8 @@ def write_images(
         unreadable: Takes what cannot be decoded.
 
     Returns:
-        The rows of `source.records` written, the SHA-256 of each one's pixels, and the closed writer.
+        The rows of `source.records` written, int64 [N], the SHA-256 of each one's pixels, uint8 [N, 32], and the
+        closed writer.
     """
 
     def decode(row: int) -> Decoded | str:
@@ -145,21 +146,22 @@ def write_images(
         except UnreadableError as error:
             return str(error)
 
-    rows, hashes = [], []
-    wanted = [row for row, result in enumerate(scans) if result.size is not None]
+    written = scans.sizes[:, 0] > 0
+    wanted = np.flatnonzero(written)
+    hashes = bytearray()
     chunk = min(CHUNK, max(1, _CHUNK_BYTES // (size[0] * size[1] * BANDS)))
     with (
         PatchWriter(path, (*size, BANDS)) as writer,
         quiet_pillow(),
         progress_bar("Decoding patches", len(wanted)) as advance,
     ):
-        for row, patch in zip(wanted, map_rows(decode, wanted, chunk), strict=True):
+        for row, patch in zip(map(int, wanted), map_rows(decode, wanted, chunk), strict=True):
             if isinstance(patch, str):
                 unreadable.add(row, patch)
                 unreadable.check()
+                written[row] = False
             else:
                 writer.append(patch)
-                rows.append(row)
-                hashes.append(patch.sha256)
+                hashes += patch.sha256
             advance(1)
-    return rows, hashes, writer
+    return np.flatnonzero(written), np.frombuffer(hashes, dtype=np.uint8).reshape(-1, 32), writer

@@ -1,0 +1,98 @@
+"""The table beside a store's images: written in pieces, read column by column, so that memory stays small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.data.records import Records
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = ("path", "label", "sha256", "group", "split")
+_CHUNK = 2**14  # rows per piece
+
+
+def write_index(path: Path, records: Records, rows: NDArray[np.int64], hashes: NDArray[np.uint8]) -> None:
+    """Write one row per patch: path, label (int64), sha256 (hex), group and split.
+
+    Args:
+        path: The Parquet file.
+        records: All patches of the source.
+        rows: Those to write, [N].
+        hashes: SHA-256 of their pixels, [N, 32].
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    text = pa.string()
+    schema = pa.schema({"path": text, "label": pa.int64(), "sha256": text, "group": text, "split": text})
+    with parquet.ParquetWriter(path, schema, use_dictionary=["label", "group", "split"]) as writer:
+        for start in range(0, len(rows), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            texts = records.table.take(pa.array(rows[part]))
+            columns = {
+                "path": texts["path"],
+                "label": pa.array(records.labels[rows[part]]),
+                "sha256": [row.tobytes().hex() for row in hashes[part]],
+                "group": texts["group"],
+                "split": texts["split"],
+            }
+            writer.write_table(pa.table(columns).cast(schema))
+
+
+def read_column(path: Path, name: str) -> pa.ChunkedArray:
+    """One column; `group` and `split` dictionary-encoded.
+
+    Raises:
+        OSError, ValueError: the file cannot be read or parsed.
+    """
+    from pyarrow import parquet
+
+    return parquet.read_table(path, columns=[name], read_dictionary=["group", "split"])[name]
+
+
+def read_contents(path: Path) -> NDArray[np.int64]:
+    """A number per patch, equal for patches with equal pixels, in order of appearance: int64 [N].
+
+    Raises:
+        OSError, ValueError: the file cannot be read or parsed.
+    """
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        keys = np.empty(file.metadata.num_rows, dtype=np.uint64)
+        done = 0
+        for group in range(file.num_row_groups):  # iterating over batches would keep what was read
+            texts = file.read_row_group(group, columns=["sha256"])["sha256"].to_pylist()
+            hashes = np.frombuffer(bytes.fromhex("".join(texts)), dtype=np.uint8).reshape(-1, 32)
+            keys[done : done + len(hashes)] = _keys(hashes)
+            done += len(hashes)
+    return _numbered(keys)
+
+
+def contents_of(hashes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The same from the hashes, uint8 [N, 32]."""
+    return _numbered(_keys(hashes))
+
+
+def contradictions(contents: NDArray[np.int64], labels: NDArray[np.int64]) -> int:
+    """How many contents stand in more than one class."""
+    one = np.empty(contents.max() + 1, dtype=np.int64)
+    one[contents] = labels
+    return len(np.unique(contents[labels != one[contents]]))
+
+
+def _keys(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The first eight bytes of each hash: of a million different patches, two share them once in 40 million stores."""
+    return hashes[:, :8].copy().view(np.uint64)[:, 0]
+
+
+def _numbered(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    import pandas as pd
+
+    return pd.factorize(keys)[0].astype(np.int64, copy=False)
