@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 export DO_NOT_TRACK = 1
-export OMP_WAIT_POLICY = PASSIVE
+export GOMP_SPINCOUNT = 1000
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check coverage lint format types lock clean

@@ -17,6 +17,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from landsift.threads import spin_briefly
 from landsift.training.launch import run_ranks
 
 PROCESSES = (1, 2)
@@ -102,7 +103,7 @@ def main() -> None:
             Path(out).write_text(json.dumps(found))
         return
     asked = json.dumps({name: getattr(arguments, name) for name in ("data", "weights", "batch", "steps")})
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    spin_briefly()  # as the command line does, before torch is loaded
     found: dict[int, list[dict[str, float]]] = {n: [] for n in PROCESSES}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.json"

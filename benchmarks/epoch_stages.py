@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
-import os
 import re
 import tempfile
 import time
@@ -30,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import common
+from landsift.threads import spin_briefly
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is loaded
+spin_briefly()  # as the command line does, before torch is loaded
 
 STRATEGY = "strategy=[{name: everything, epochs: EPOCHS, blocks: all, lr_head: 1.0e-4, lr_backbone: 1.0e-5}]"
 BATCH_WORK = ("to_float", "flips_and_turns", "augment", "resize", "mix")

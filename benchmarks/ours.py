@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import common
+from landsift.threads import spin_briefly
 from reference import BACKBONE, BACKBONE_ARGS, MEAN, STD
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is loaded
+    spin_briefly()  # as the command line does, before torch is loaded
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     result = train(arguments.table, arguments.weights, arguments.config, arguments.set)
     rows = [("decoding", common.number(result["decode_seconds"]))]

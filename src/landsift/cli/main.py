@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ import typer
 
 from landsift.cli import data as data_commands
 from landsift.errors import LandsiftError
+from landsift.threads import spin_briefly
 
 app = typer.Typer(
     name="landsift",
@@ -153,9 +153,7 @@ def report(
 
 def main() -> None:
     """Run the command line; the entry point of the `landsift` command."""
-    # Before torch is loaded: its threads then sleep while they wait for each other, which costs nothing on an idle
-    # machine and gains a third on one that also does other work (benchmarks/thread_waiting.py, docs/results.md).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    spin_briefly()
     _log_to_stderr()
     try:
         app()

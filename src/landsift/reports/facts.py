@@ -225,6 +225,8 @@ def _model_facts(manifest: Mapping[str, Any], run: Run) -> list[tuple[str, str]]
         ("parameters", f"{model['parameters']:,}" if "parameters" in model else None),
         ("input size", f"{model['image_size']} × {model['image_size']} pixels" if "image_size" in model else None),
         ("normalization", f"mean {numbers['mean']}; std {numbers['std']}" if numbers["mean"] else None),
+        ("averaged weights", f"decay {model['ema']:g} per step" if model.get("ema") else None),
+        ("prediction", "mean over eight flips and turns" if model.get("tta") == "flips" else None),
         ("best checkpoint", checkpoint),
         ("seed", manifest.get("seed")),
     ]
@@ -233,13 +235,14 @@ def _model_facts(manifest: Mapping[str, Any], run: Run) -> list[tuple[str, str]]
 
 def _machine_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     hardware = manifest.get("hardware", {})
-    memory = hardware.get("memory_gib")
+    memory, compiled = hardware.get("memory_gib"), hardware.get("compiled_from_epoch")
     rows = [
         ("processor", hardware.get("cpu")),
         ("cores", hardware.get("cores")),
         ("memory", f"{memory:.1f} GiB" if memory is not None else None),
         ("GPU", hardware.get("gpu") or "none"),
         ("precision", hardware.get("precision")),
+        ("compiled", f"from epoch {compiled + 1}" if compiled is not None else None),
     ]
     return [(name, str(value)) for name, value in rows if value is not None]
 

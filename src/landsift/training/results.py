@@ -35,6 +35,7 @@ def write_model_and_figures(
     normalization: Normalization,
 ) -> None:
     """With the best checkpoint's weights in `module`: write the model, its predictions and their evaluation."""
+    from landsift.data.batches import PatchReader
     from landsift.evaluation.metrics import evaluate
     from landsift.models.predictor import ModelDescription, load_model, save_model
 
@@ -55,9 +56,9 @@ def write_model_and_figures(
     device = "cpu" if config.training.accelerator == "cpu" else "auto"
     predictor = load_model(folder / runs.MODEL, device)  # what users will load is what is tested
     figures: dict[str, Any] = {"checkpoint": best["checkpoint"], "epoch": best["epoch"], "classes": list(store.classes)}
-    tables = []
+    tables, read = [], PatchReader(store.images)
     for name, rows in (("val", split.val), ("test", split.test)):
-        probabilities = np.concatenate([predictor(store.images[rows[i : i + 1024]]) for i in range(0, len(rows), 1024)])
+        probabilities = np.concatenate([predictor(read(rows[i : i + 1024])) for i in range(0, len(rows), 1024)])
         figures[name] = evaluate(store.labels[rows], probabilities, store.classes, seed=config.seed)
         tables.append(_predictions(store, rows, name, probabilities))
     import pandas as pd
@@ -74,7 +75,7 @@ def _predictions(
     classes = np.asarray(store.classes, dtype=object)
     frame = pd.DataFrame(
         {
-            "path": store.index["path"].to_numpy()[rows],
+            "path": store.paths(rows),
             "split": name,
             "label": classes[store.labels[rows]],
             "predicted": classes[probabilities.argmax(axis=1)],
@@ -95,7 +96,7 @@ def embeddings_table(frames: TSNEFrames, store: PatchStore) -> pd.DataFrame:
         pd.DataFrame(
             {
                 "epoch": epoch,
-                "path": store.index["path"].to_numpy()[frames.rows],
+                "path": store.paths(frames.rows),
                 "label": classes[frames.labels],
                 "x": frame[:, 0],
                 "y": frame[:, 1],
@@ -153,6 +154,8 @@ def manifest_of(
             "parameters": sum(p.numel() for p in module.classifier.parameters()),
             "image_size": strategy[phase_of(strategy, best["epoch"])].image_size or config.training.image_size,
             "normalization": normalization.model_dump(mode="json"),
+            "ema": config.training.ema,
+            "tta": config.evaluation.tta,
         },
         "phases": [
             asdict(phase)
