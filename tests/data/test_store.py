@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from small_sources import data_config, random_pixels, refused
 
-from landsift.data.index import contents_of, read_column, read_contents, write_index
+from landsift.data.index import read_column, read_contents, write_index
 from landsift.data.parallel import cores, map_rows
 from landsift.data.records import Record, Records
 from landsift.data.sources import content_fingerprint
@@ -127,7 +127,6 @@ def test_an_index_written_in_pieces_reads_as_one(tmp_path, monkeypatch):
     assert read_column(tmp_path / "index.parquet", "group").to_pylist() == [f"g{i % 4}" for i in rows]
     assert read_column(tmp_path / "index.parquet", "split").null_count == len(rows)
     assert read_contents(tmp_path / "index.parquet").tolist() == (np.arange(len(rows)) % 4).tolist()
-    assert contents_of(hashes).tolist() == (np.arange(len(rows)) % 4).tolist()
 
 
 class TestSizes:

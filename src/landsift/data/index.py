@@ -59,9 +59,13 @@ def read_column(path: Path, name: str) -> pa.ChunkedArray:
 def read_contents(path: Path) -> NDArray[np.int64]:
     """A number per patch, equal for patches with equal pixels, in order of appearance: int64 [N].
 
+    Goes by the first eight bytes of each hash: of a million different patches, two share them in one of 40 million
+    stores.
+
     Raises:
         OSError, ValueError: the file cannot be read or parsed.
     """
+    import pandas as pd
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
@@ -70,14 +74,9 @@ def read_contents(path: Path) -> NDArray[np.int64]:
         for group in range(file.num_row_groups):  # iterating over batches would keep what was read
             texts = file.read_row_group(group, columns=["sha256"])["sha256"].to_pylist()
             hashes = np.frombuffer(bytes.fromhex("".join(texts)), dtype=np.uint8).reshape(-1, 32)
-            keys[done : done + len(hashes)] = _keys(hashes)
+            keys[done : done + len(hashes)] = hashes[:, :8].copy().view(np.uint64)[:, 0]
             done += len(hashes)
-    return _numbered(keys)
-
-
-def contents_of(hashes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The same from the hashes, uint8 [N, 32]."""
-    return _numbered(_keys(hashes))
+    return pd.factorize(keys)[0].astype(np.int64, copy=False)
 
 
 def contradictions(contents: NDArray[np.int64], labels: NDArray[np.int64]) -> int:
@@ -85,14 +84,3 @@ def contradictions(contents: NDArray[np.int64], labels: NDArray[np.int64]) -> in
     one = np.empty(contents.max() + 1, dtype=np.int64)
     one[contents] = labels
     return len(np.unique(contents[labels != one[contents]]))
-
-
-def _keys(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The first eight bytes of each hash: of a million different patches, two share them once in 40 million stores."""
-    return hashes[:, :8].copy().view(np.uint64)[:, 0]
-
-
-def _numbered(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-    import pandas as pd
-
-    return pd.factorize(keys)[0].astype(np.int64, copy=False)

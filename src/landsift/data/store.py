@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import DataConfig
-from landsift.data.index import COLUMNS, contents_of, contradictions, read_column, read_contents, write_index
+from landsift.data.index import COLUMNS, contradictions, read_column, read_contents, write_index
 from landsift.data.records import Records
 from landsift.data.sources import (
     STORE_FORMAT,
@@ -204,7 +204,8 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
         _check_complete(source.records, rows)
         write_index(partial / INDEX, source.records, rows, hashes)
-        contents = contents_of(hashes)
+        del hashes  # as large as all else that is kept of a patch
+        contents = read_contents(partial / INDEX)
         info = {
             "source": source.name,
             "root": str(source.root) if source.root else None,
@@ -222,6 +223,7 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
             "skipped": unreadable.files,
             "info": info,
         }
+        contradictory = contradictions(contents, source.records.labels[rows])
         write_json(partial / META, meta)
         _move(partial, folder)
     except (OSError, RunError) as error:
@@ -230,7 +232,7 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     store = PatchStore.open(folder)
-    _tell(store, contents)
+    _tell(store, contradictory)
     return store
 
 
@@ -289,7 +291,7 @@ def _move(partial: Path, folder: Path) -> None:
             raise
 
 
-def _tell(store: PatchStore, contents: NDArray[np.int64]) -> None:
+def _tell(store: PatchStore, contradictory: int) -> None:
     height, width = store.images.shape[1:3]
     if store.info["resized"]:
         _log.info("%d of %d patches were resized to %d × %d pixels", store.info["resized"], len(store), height, width)
@@ -301,7 +303,7 @@ def _tell(store: PatchStore, contents: NDArray[np.int64]) -> None:
             first["path"],
             first["reason"],
         )
-    if contradictory := contradictions(contents, store.labels):
+    if contradictory:
         _log.warning("the same pixels stand in more than one class: %d images", contradictory)
 
 

@@ -148,7 +148,7 @@ def write_images(
 
     written = scans.sizes[:, 0] > 0
     wanted = np.flatnonzero(written)
-    hashes = bytearray()
+    hashes = np.empty((len(wanted), 32), dtype=np.uint8)
     chunk = min(CHUNK, max(1, _CHUNK_BYTES // (size[0] * size[1] * BANDS)))
     with (
         PatchWriter(path, (*size, BANDS)) as writer,
@@ -161,7 +161,7 @@ def write_images(
                 unreadable.check()
                 written[row] = False
             else:
+                hashes[writer.shape[0]] = np.frombuffer(patch.sha256, dtype=np.uint8)
                 writer.append(patch)
-                hashes += patch.sha256
             advance(1)
-    return np.flatnonzero(written), np.frombuffer(hashes, dtype=np.uint8).reshape(-1, 32), writer
+    return np.flatnonzero(written), hashes[: writer.shape[0]], writer
