@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning as L
 import torch
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,6 +25,8 @@ from landsift.training import distributed
 from landsift.training.phases import Phase, Strategy, first_epoch, phase_of
 
 if TYPE_CHECKING:
+    from timm.utils import ModelEmaV3
+
     from landsift.training.features import FeatureCache
 
 
@@ -247,9 +248,7 @@ class PatchModule(L.LightningModule):
         trained = {"backbone": self.phase.trains_backbone, "head": True}
         for name, module in (("backbone", self.classifier.backbone), ("head", self.classifier.head)):
             if trained[name]:
-                average = self.averages[name]
-                assert isinstance(average, ModelEmaV3)
-                average.update(module, step=step)
+                cast("ModelEmaV3", self.averages[name]).update(module, step=step)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the embeddings and figures of the last validation."""
@@ -278,6 +277,8 @@ class PatchModule(L.LightningModule):
 
 def _averages(classifier: PatchClassifier, decay: float) -> nn.ModuleDict:
     """Moving averages (timm's) backbone and head apart: what is frozen needs no averaging."""
+    from timm.utils import ModelEmaV3
+
     parts = {"backbone": classifier.backbone, "head": classifier.head}
     averages = {name: ModelEmaV3(part, decay=decay, use_warmup=True) for name, part in parts.items()}
     return nn.ModuleDict(averages).requires_grad_(False)
