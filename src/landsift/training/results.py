@@ -92,11 +92,12 @@ def embeddings_table(frames: TSNEFrames, store: PatchStore) -> pd.DataFrame:
 
     columns = ["epoch", "path", "label", "x", "y"]
     classes = np.asarray(store.classes, dtype=object)
+    paths = store.paths(frames.rows)
     tables = [
         pd.DataFrame(
             {
                 "epoch": epoch,
-                "path": store.paths(frames.rows),
+                "path": paths,
                 "label": classes[frames.labels],
                 "x": frame[:, 0],
                 "y": frame[:, 1],
