@@ -88,3 +88,14 @@ def test_an_average_lags_behind_the_weights_and_follows_the_recursion(store, tmp
     assert len(weights) == 5
     torch.testing.assert_close(load_model(run.path)._classifier.head[1].weight, average)
     assert (average - weights[-1]).abs().max() > 1e-3
+
+
+def test_a_phase_begins_with_averages_that_are_the_weights(store, tmp_path):
+    """A head that trains on a backbone must be validated on that very backbone, not on an earlier average of it."""
+    phases = "strategy=[{epochs: 1, lr_head: 2.0e-3, blocks: all, lr_backbone: 2.0e-3}, {epochs: 3, lr_head: 5.0e-3}]"
+    run = train(configured(phases), store, tmp_path / "r")
+    state = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    names = [name for name in state if name.startswith("classifier.backbone.")]
+    assert len(names) > 10
+    for name in names:
+        assert torch.equal(state[name], state[name.replace("classifier.backbone.", "averages.backbone.module.")]), name

@@ -88,7 +88,7 @@ class PatchModule(L.LightningModule):
         return self.strategy[self.phase_index]
 
     def enter_phase(self, index: int) -> None:
-        """Set what trains, and put everything frozen into eval mode so that its batch norms stand still."""
+        """Set what trains, put everything frozen into eval mode so that its batch norms stand still, average anew."""
         self.phase_index = index
         count = len(self._blocks) if self.phase.blocks == "all" else self.phase.blocks
         names = {name for block in self._blocks[max(0, len(self._blocks) - count) :] for name in block}
@@ -96,6 +96,9 @@ class PatchModule(L.LightningModule):
             parameter.requires_grad_(name in names)
         for parameter in self.classifier.head.parameters():
             parameter.requires_grad_(True)
+        if self.averages is not None:
+            for part, average in zip((self.classifier.backbone, self.classifier.head), self.evaluated(), strict=True):
+                average.load_state_dict(part.state_dict())
         self.set_modes()
 
     def set_modes(self) -> None:
