@@ -43,11 +43,13 @@ WITH_JITTER = "training.augment={flips: true, crop: null, color_jitter: [0.2, 0.
 PARTS = ("reference", "recipe", "fast")
 
 
-def same_settings(image_size: int, batch_size: int) -> list[str]:
-    """The settings of reference.py, as landsift's configuration says them."""
+def same_settings(image_size: int, batch_size: int, precision: str) -> list[str]:
+    """The settings of reference.py, as landsift's configuration says them; neither side is compiled."""
     return [
         f"training.image_size={image_size}",
         f"training.batch_size={batch_size}",
+        f"training.precision='{precision}'",
+        "training.compile=false",
         f"training.label_smoothing={reference.LABEL_SMOOTHING}",
         f"training.weight_decay={reference.WEIGHT_DECAY}",
         "model.head={hidden: 256, dropout: 0.3}",
@@ -97,7 +99,10 @@ class Comparison:
 
     def recipe(self, image_size: int, epochs: tuple[int, int]) -> dict[str, dict[str, Any]]:
         """landsift with the reference's settings: both phases with flips alone, phase 2 again with colour jitter."""
-        settings = [*same_settings(image_size, self.arguments.batch_size), *self.arguments.recipe_set]
+        settings = [
+            *same_settings(image_size, self.arguments.batch_size, self.arguments.precision),
+            *self.arguments.recipe_set,
+        ]
         return {
             "same_recipe": self.ours([*settings, FLIPS_ONLY, strategy(*epochs)]),
             "with_jitter": self.ours([*settings, WITH_JITTER, strategy(0, epochs[1])]),
@@ -150,7 +155,7 @@ def compare(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     size = arguments.image_size
     result: dict[str, Any] = {"patches": patches.counts, "digest": patches.digest}
     if arguments.reference_json:
-        result["reference"] = earlier_reference(arguments.reference_json, patches)
+        result["reference"] = earlier_reference(arguments, patches)
     elif "reference" in arguments.parts:
         result["reference"] = comparison.reference(size, tuple(arguments.reference_epochs))
         keep(arguments, result)
@@ -173,13 +178,21 @@ def keep(arguments: argparse.Namespace, result: dict[str, Any]) -> None:
     common.write_json(arguments.json, result)
 
 
-def earlier_reference(file: Path, patches: patch_lists.PatchList) -> dict[str, Any]:
-    """The reference of an earlier run, refused if it was of other images."""
+def earlier_reference(arguments: argparse.Namespace, patches: patch_lists.PatchList) -> dict[str, Any]:
+    """The reference of an earlier run, refused if it was of other images, settings or another machine."""
+    file: Path = arguments.reference_json
     earlier = json.loads(file.read_text(encoding="utf-8"))
-    if "reference" not in earlier or earlier.get("digest") != patches.digest:
-        sys.exit(f"{file} holds no reference of these very images: leave --reference-json out")
-    reference_part: dict[str, Any] = earlier["reference"]
-    return reference_part
+    part: dict[str, Any] = earlier.get("reference", {})
+    asked = {
+        "image_size": arguments.image_size,
+        "batch_size": arguments.batch_size,
+        "precision": arguments.precision,
+        "epochs": list(arguments.reference_epochs),
+    }
+    same = {name: part.get("recipe", {}).get(name) for name in asked} == asked
+    if not same or earlier.get("digest") != patches.digest or earlier.get("hardware") != common.machine()["hardware"]:
+        sys.exit(f"{file} holds no reference of these images, settings and machine: leave --reference-json out")
+    return part
 
 
 def compare_quickly(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
@@ -219,14 +232,21 @@ def print_comparison(result: dict[str, Any]) -> None:
     for name, run in runs:
         if run is None:
             continue
-        share = usual["process_seconds"] / run["process_seconds"] if usual else None
+        # The same recipe is cut short: nothing but its seconds per stage says something.
+        whole = usual is not None and (name.startswith("fast") or len(run["epochs"]) == len(usual["epochs"]))
+        share = usual["process_seconds"] / run["process_seconds"] if usual and whole else None
         row = [name, str(len(run["epochs"])), common.number(run["process_seconds"]), common.number(share, 1)]
         row += [common.number(100 * run["test_acc"], 2)]
-        row += ["–" if usual is None else "yes" if run["test_acc"] >= usual["test_acc"] else "no"]
+        row += ["–" if not whole else "yes" if run["test_acc"] >= usual["test_acc"] else "no"]
         row += [common.number(run[key], 0) for key in ("peak_memory_mib", "peak_main_process_mib")]
         rows.append(row)
     headers = ("run", "epochs", "s in all", "times faster", "test %", "reaches it", "peak MiB", "main process MiB")
     print("\n" + common.table(headers, rows))
+    precisions = {name: run["precision"] for name, run in runs if run is not None and "precision" in run}
+    print(
+        f"Arithmetic: {', '.join(f'{name} {used}' for name, used in precisions.items())}; the reference "
+        f"{usual['recipe']['precision'] if usual else '–'}."
+    )
     print("Seconds in all: from the start of the process to the test accuracy, decoding and imports included.")
     print("Peak MiB: resident memory of the process and what its workers hold beside it; main process: without them.")
 
@@ -258,7 +278,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=224, help="of the reference and the same recipe")
     parser.add_argument("--batch-size", type=int, default=64, help="of the reference and the same recipe")
     parser.add_argument("--workers", type=int, help="of each loader of the reference; the number of cores if not given")
-    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of the reference")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of both sides")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--reference-json", type=Path, metavar="FILE")
     parser.add_argument("--reference-epochs", type=int, nargs=2, default=(HEAD_EPOCHS, FINE_TUNE_EPOCHS))

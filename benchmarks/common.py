@@ -6,6 +6,7 @@ Imported by the scripts beside it; it measures nothing by itself.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -56,7 +57,8 @@ def machine() -> dict[str, Any]:
     """Versions and hardware, to stand beside every figure."""
     from landsift.training.environment import hardware, versions
 
-    return {"versions": versions(), "hardware": hardware()}
+    waiting = {name: os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")}
+    return {"versions": versions(), "hardware": hardware(), "environment": waiting}
 
 
 def write_json(path: Path | None, result: dict[str, Any]) -> None:

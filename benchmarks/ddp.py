@@ -17,6 +17,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import common
 from landsift.threads import spin_briefly
 from landsift.training.launch import run_ranks
 
@@ -120,16 +121,16 @@ def main() -> None:
     print(
         f"all-reduce of {size / 1e6:.1f} MB of gradients {1e3 * all_reduce:.1f} ms, {all_reduce / step:.1%} of a step"
     )
-    if arguments.json:
-        result = {
+    common.write_json(
+        arguments.json,
+        {
             "images_per_second": {str(n): round(rate, 1) for n, rate in rates.items()},
             "all_reduce_ms": round(1e3 * all_reduce, 2),
             "gradient_bytes": size,
             "batch": arguments.batch,
             "repeats": arguments.repeats,
-            "cores": os.cpu_count(),
-        }
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+        },
+    )
 
 
 if __name__ == "__main__":

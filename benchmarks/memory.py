@@ -20,7 +20,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from memory_tools import MIB, in_fresh_process, measured, print_table, write_json
+import common
+from memory_tools import MIB, in_fresh_process, measured
 
 CLASSES = 10
 BASES = 1000
@@ -138,13 +139,13 @@ def show(results: list[dict[str, Any]]) -> None:
                 f"{value / MIB:.0f}" for key in ("peak", "anonymous") for value in (now[key], now[key] - first[key])
             )
             rows.append((stage, f"{result['patches']:,}", *memory, f"{now['seconds']:.1f}"))
-    print_table(header, rows)
+    print(common.table(header, rows))
     print()
     header = ("patches", "distinct", "opening ms")
-    print_table(
-        header,
-        ((f"{r['patches']:,}", f"{r['build']['distinct']:,}", f"{1000 * r['split']['opening']:.1f}") for r in results),
-    )
+    rows = [
+        (f"{r['patches']:,}", f"{r['build']['distinct']:,}", f"{1000 * r['split']['opening']:.1f}") for r in results
+    ]
+    print(common.table(header, rows))
 
 
 def main() -> None:
@@ -160,7 +161,7 @@ def main() -> None:
     arguments.workdir.mkdir(parents=True, exist_ok=True)
     results = [measure(count, arguments.workdir) for count in sorted(arguments.patches)]
     show(results)
-    write_json(arguments.json, {"results": results})
+    common.write_json(arguments.json, {"results": results})
 
 
 if __name__ == "__main__":

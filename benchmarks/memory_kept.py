@@ -12,8 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import common
+
 STEP = """
 import json, resource, sys, time
+sys.path.insert(0, sys.argv.pop(1))
+import common
+common.import_timm()
 import timm, torch
 from landsift.models.memory import keep_freed_memory
 
@@ -64,7 +69,7 @@ def main() -> None:
         runs: dict[str, list[dict]] = {"given back": [], "kept": []}
         for _ in range(options.repeats):
             for mode in runs:
-                arguments = [mode, str(size), str(options.batch), str(options.steps)]
+                arguments = [str(common.HERE), mode, str(size), str(options.batch), str(options.steps)]
                 done = subprocess.run(
                     [sys.executable, "-c", STEP, *arguments], capture_output=True, check=True, text=True
                 )
@@ -78,8 +83,7 @@ def main() -> None:
             figures.append(row)
             faster = row["images_per_second, kept"] / row["images_per_second, given back"]  # type: ignore[operator]
             print(f"{size} px {work}: {faster:.2f} times as fast with freed memory kept", row, sep="\n  ", flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    common.write_json(options.json, {"figures": figures, "repeats": options.repeats})
 
 
 if __name__ == "__main__":

@@ -1,29 +1,15 @@
-"""What the benchmarks of memory and of the store share: peak memory, and printing what was measured."""
+"""Peak memory of a stage in a fresh process, for memory.py."""
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 MIB = 2**20
-
-
-def environment() -> dict[str, Any]:
-    """Versions and machine, for the JSON file."""
-    names = ("numpy", "pandas", "pyarrow", "pillow", "torch", "torchvision")
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-    }
 
 
 def memory_now() -> dict[str, int]:
@@ -67,19 +53,3 @@ def in_fresh_process(script: str, *arguments: object) -> dict[str, Any]:
     command = [sys.executable, script, *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Columns as wide as their widest cell; the first is aligned left, the others right."""
-    table = [list(header), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        first, *others = row
-        cells = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))]
-        print("  ".join(cells).rstrip())
-
-
-def write_json(path: Path | None, result: dict[str, Any]) -> None:
-    """Write what was measured with versions and machine, where a file was asked for."""
-    if path is not None:
-        path.write_text(json.dumps(result | {"environment": environment()}, indent=1) + "\n")

@@ -4,10 +4,10 @@
 
 FOLDER holds `train`, `val` and `test`, each with one folder per class. FILE holds the ImageNet weights of timm's
 mobilenetv2_100 with TensorFlow's padding. torchvision decodes, resizes and augments every patch in every epoch in the
-workers of a DataLoader; the network is timm's in its default memory layout. The recipe is landsift's `two_phase`, with
-what a careful person does: a frozen backbone runs without gradients and with its batch norms at rest, the warm-up
-takes a tenth of its phase, weight decay spares biases and norms, the best epoch is the one tested. Of landsift, this
-uses the description of the machine alone.
+workers of a DataLoader, jittering colours at the network's size, as the tutorial does; the network is timm's in its
+default memory layout. The recipe is landsift's `two_phase`, with what a careful person does: a frozen backbone runs
+without gradients and with its batch norms at rest, the warm-up takes a tenth of its phase, weight decay spares biases
+and norms, the best epoch is the one tested. Of landsift, this uses the description of the machine alone.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ with NVIDIA's nccl-tests.
 """
 
 import argparse
-import json
 from pathlib import Path
+
+import common
 
 MODELS = ("mobilenetv2_100", "efficientnet_b0", "resnet50", "vit_base_patch16_224")
 GPUS = (8, 32, 64)
@@ -38,6 +39,7 @@ def exposed(communication: float, size: float, step: float) -> float:
 
 def parameters(name: str) -> int:
     """How many parameters the network has without its classifier."""
+    common.import_timm()
     import timm
     import torch
 
@@ -85,8 +87,7 @@ def main() -> None:
             f"{row['model']:<21} {row['megabytes']:>6.1f} {network:>8} {row['gpus']:>5} {row['all_reduce_ms']:>14.2f}"
             f" {enough:>18} {shown:>11}"
         )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    common.write_json(arguments.json, {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ shown apart. The three are taken in turns, so that other work on the machine mee
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -19,6 +18,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import common
 
 TINY = (
     "model.backbone=test_resnet",
@@ -71,18 +72,17 @@ def main() -> None:
     for name, values in walls.items():
         print(f"{name:<12} {statistics.median(values):8.2f} {statistics.median(processors[name]):12.2f}")
     print(f"{'first --help':<12} {first:8.2f}")
-    if arguments.json:
-        result = {
+    common.write_json(
+        arguments.json,
+        {
             "wall_seconds": {name: round(statistics.median(values), 3) for name, values in walls.items()},
             "processor_seconds": {name: round(statistics.median(values), 3) for name, values in processors.items()},
             "first_help_seconds": round(first, 3),
             "patches": patches,
             "repeats": arguments.repeats,
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
             "writes_bytecode": not sys.dont_write_bytecode,
-        }
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
 from typing import Any
 
-from memory_tools import print_table, write_json
+import common
 
 WORKERS = (0, 2)
 
@@ -96,8 +96,8 @@ def main() -> None:
     base = ways["epoch from the store"]
     print(f"{count:,} patches, batches of {result['batch_size']}, medians of {result['repeats']}\n")
     header = ("", "seconds", "patches/s", "times an epoch from the store")
-    print_table(header, ((way, f"{s:.3f}", f"{count / s:,.0f}", f"{s / base:.1f}") for way, s in ways.items()))
-    write_json(arguments.json, result)
+    print(common.table(header, ((way, f"{s:.3f}", f"{count / s:,.0f}", f"{s / base:.1f}") for way, s in ways.items())))
+    common.write_json(arguments.json, result)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ STEPS = 8
 
 def step_rate(size: int) -> float:
     """Images per second of training steps in this process."""
+    import common
+
+    common.import_timm()
     import timm
     import torch
 

@@ -169,7 +169,7 @@ class TrainingConfig(_Section):
     devices: int = Field(1, ge=1)
     """Processes on this machine that train together (DDP), one per GPU; `batch_size` is each one's."""
     num_nodes: int = Field(1, ge=1)
-    """Machines that train together; each runs the same command, with MASTER_ADDR, MASTER_PORT and NODE_RANK set."""
+    """Machines that train together, without the pipeline: docs/scaling.md shows how."""
     lr_scaling: Literal["none", "linear", "sqrt"] = "none"
     """How all learning rates grow with the patches per step, `batch_size` × `devices` × `num_nodes`, against 64.
 

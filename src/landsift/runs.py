@@ -33,6 +33,8 @@ EMBEDDINGS = "embeddings.parquet"
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
 REPORT = "report.html"
+FEATURES = "features"
+"""A folder that is there only while a head trains on features that were kept."""
 
 
 @dataclass(frozen=True)

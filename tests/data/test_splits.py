@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_sources import refused
 
 from landsift.config import SplitConfig
-from landsift.data.splits import largest_remainder, part_sizes, split_index
+from landsift.data.splits import divide, largest_remainder, part_sizes
 from landsift.errors import DataError
 
 
@@ -32,7 +32,13 @@ def classes_of(index) -> tuple[str, ...]:
 
 
 def split(index, budget=None, **settings):
-    return split_index(index, classes_of(index), SplitConfig(**settings), budget)
+    """The split, from columns as a store has them: texts of few kinds are categories."""
+
+    def column(name):
+        return index[name].astype("category") if name in {"group", "split"} else index[name]
+
+    contents = pd.factorize(index["sha256"])[0].astype(np.int64)
+    return divide(column, index["label"].to_numpy(), contents, classes_of(index), SplitConfig(**settings), budget)
 
 
 def sizes(index, parts) -> list[list[int]]:

@@ -106,7 +106,41 @@ def test_columns_are_those_of_the_index(image_table, store_at):
     assert store.contents().tolist() == pd.factorize(store.index["sha256"])[0].tolist() == [0, 1, 2, 0]
 
 
-def test_splitting_and_training_do_not_load_the_index(image_folder, store_at):
+@pytest.mark.parametrize("kind", ["column", "group"])
+def test_a_store_is_divided_by_its_table_with_copies_on_one_side(tmp_path, store_at, kind):
+    """Thirty patches in two classes and ten groups; where groups decide, two of them share a patch's pixels."""
+    rows = []
+    for i in range(30):
+        Image.fromarray(random_pixels(i if i != 29 else 0)).save(tmp_path / f"{i}.png")
+        part = "train" if i in {0, 29} else ("train", "val", "test")[i % 3]
+        rows.append({"path": f"{i}.png", "label": "ab"[i % 2], "group": f"g{i % 10}", "split": part})
+    rows[29]["label"] = "a"
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    store = build(tmp_path / "t.csv", store_at, f"data.split.kind={kind}", "data.split.fractions=[0.4, 0.3, 0.3]")
+    split = make_split(store, data_config(f"data.split.kind={kind}", "data.split.fractions=[0.4, 0.3, 0.3]").split)
+    part_of = {
+        Path(store.index["path"][row]).name: name for name in ("train", "val", "test") for row in getattr(split, name)
+    }
+    assert len(part_of) == 30
+    assert part_of["0.png"] == part_of["29.png"]
+    if kind == "column":
+        assert all(part_of[row["path"]] == row["split"] for row in rows)
+    else:
+        sides = {}
+        for row in rows:
+            sides.setdefault(row["group"], set()).add(part_of[row["path"]])
+        assert all(len(found) == 1 for found in sides.values())
+        assert sides["g0"] == sides["g9"]
+
+
+def test_a_store_below_a_folder_whose_name_is_not_utf8(image_folder, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    store = build(image_folder({"a": 3, "b": 3}), odd / "store")
+    assert PatchStore.open(store.folder).labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert store.contents().tolist() == list(range(6))
+
+
+def test_splitting_does_not_load_the_index(image_folder, store_at):
     build(image_folder({"a": 5, "b": 5}), store_at)
     store = PatchStore.open(store_at)
     make_split(store, data_config().split, budget=4)

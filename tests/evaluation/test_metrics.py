@@ -143,7 +143,8 @@ def test_many_matrices_at_once_have_scikit_learns_figures():
     counts[:, 3, :] = 0  # a class without patches
     counts[:5, :, 3] = 0  # which is not predicted either
     true, predicted = np.divmod(np.arange(16), 4)
-    for matrix, figures in zip(counts, per_class_of(counts), strict=True):
+    many = per_class_of(np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=1), counts.sum(axis=2))
+    for matrix, figures in zip(counts, many, strict=True):
         expected = precision_recall_fscore_support(
             true, predicted, labels=range(4), sample_weight=matrix.ravel(), zero_division=np.nan
         )

@@ -13,6 +13,7 @@ from landsift.config import ClusterConfig, RunConfig
 from landsift.data.sources import content_fingerprint
 from landsift.data.store import PatchStore
 from landsift.errors import ConfigError, RunError
+from landsift.pipeline.checks import check_training
 from landsift.pipeline.submit import submit
 
 CLUSTER = "admin:\n  endpoint: dns:///127.0.0.1:9\n  insecure: true\ntask:\n  project: fields\n  domain: development\n"
@@ -153,3 +154,10 @@ def test_the_image_holds_the_locked_libraries():
     pinned = environments.installed()
     assert {name.split("==")[0] for name in pinned} >= {"torch", "timm", "lightning", "flyte"}
     assert all(name.count("==") == 1 for name in pinned)
+
+
+def test_devices_are_held_against_the_clusters_node_and_not_against_this_machine():
+    config = RunConfig().replace("training.devices=8", "model.weights=none", "training.accelerator=gpu")
+    check_training(config.replace("cluster.gpu=A100:8"), local=False)
+    with pytest.raises(ConfigError, match=r"training.devices is 8, but cluster.gpu=T4:1 asks for a node with 1"):
+        check_training(config, local=False)

@@ -5,8 +5,10 @@ import torch
 
 from landsift.config import RunConfig
 from landsift.data.store import build_store
+from landsift.errors import ConfigError
 from landsift.training import arithmetic
 from landsift.training.fit import train
+from landsift.training.module import PatchModule
 
 TINY = (
     "data.synthetic.patches=60",
@@ -78,6 +80,7 @@ def test_a_long_phase_is_compiled_after_its_first_epoch(monkeypatch, store, tmp_
     """The compiled backbone is replaced by the eager one here: what is tested is when, and that training goes on."""
     compiled = []
     monkeypatch.setattr(arithmetic, "PAYS_AFTER", 0.0)
+    monkeypatch.setattr(arithmetic, "can_compile", lambda: True)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **kwargs: compiled.append(kwargs))
     known = hardware(train(configured(), store, tmp_path / "r"))
     assert known["compiled_from_epoch"] == 1
@@ -90,3 +93,56 @@ def test_a_short_phase_is_not_compiled_and_neither_is_one_that_was_told_not_to(m
     assert (
         hardware(train(configured(f"training.compile={wanted}"), store, tmp_path / "r"))["compiled_from_epoch"] is None
     )
+
+
+def test_bfloat16_goes_with_clipped_gradients(store, tmp_path):
+    """What the message about diverged losses recommends; Lightning's own clipping refuses the fused optimizer."""
+    known = hardware(train(configured("training.precision=bf16", "training.gradient_clip=1.0"), store, tmp_path / "r"))
+    assert known["precision"] == "bf16-mixed"
+
+
+def test_gradients_are_clipped_to_their_norm(monkeypatch, store, tmp_path):
+    norms = []
+    original = PatchModule.configure_gradient_clipping
+
+    def clip(self, optimizer, **arguments):
+        original(self, optimizer, **arguments)
+        gradients = [p.grad.norm() for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(float(torch.stack(gradients).norm()))
+
+    monkeypatch.setattr(PatchModule, "configure_gradient_clipping", clip)
+    train(configured("training.gradient_clip=0.01"), store, tmp_path / "r")
+    assert max(norms) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_compiled_training_is_the_same_training(monkeypatch, store, tmp_path):
+    """With the compiler's front end alone, which captures the network and runs it as it is."""
+    original = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **kwargs: original(self, backend="eager", **kwargs))
+    monkeypatch.setattr(arithmetic, "can_compile", lambda: True)
+    plain = train(configured("training.compile=false", "training.ema=0.9"), store, tmp_path / "plain")
+    compiled = train(configured("training.compile=true", "training.ema=0.9"), store, tmp_path / "compiled")
+    assert hardware(compiled)["compiled_from_epoch"] == 0
+    for one, other in zip(compiled.metrics, plain.metrics, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+        assert one["val_loss"] == pytest.approx(other["val_loss"], rel=1e-4)
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch, store, tmp_path):
+    monkeypatch.setattr(arithmetic.shutil, "which", lambda _name: None)
+    with pytest.raises(ConfigError, match="there is no C\\+\\+ compiler here"):
+        train(configured("training.compile=true"), store, tmp_path / "r")
+
+
+def test_the_trial_is_of_the_phase_with_the_largest_images(slow_batches, monkeypatch, store, tmp_path):
+    seen = []
+    original = arithmetic.torch.randn
+    monkeypatch.setattr(
+        arithmetic.torch, "randn", lambda *shape, **kwargs: seen.append(shape) or original(*shape, **kwargs)
+    )
+    phases = (
+        "strategy=[{epochs: 1, lr_head: 1.0e-3, image_size: 64}, {epochs: 1, lr_head: 1.0e-3, blocks: 1, "
+        "lr_backbone: 1.0e-3}, {epochs: 1, lr_head: 1.0e-3, blocks: all, lr_backbone: 1.0e-3, image_size: 48}]"
+    )
+    train(configured(phases, "training.batch_size=8"), store, tmp_path / "r")
+    assert seen[0] == (8, 3, 48, 48)

@@ -1,5 +1,6 @@
 """Averaged weights: what they are, and that they are what is validated, tested and saved."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -54,8 +55,11 @@ def test_averages_are_no_parameters_that_train(run, store, tmp_path):
     assert run.manifest["phases"][0]["trainable"] == plain.manifest["phases"][0]["trainable"]
 
 
-def test_the_accuracy_of_an_epoch_is_that_of_the_averages(run):
-    assert run.evaluation["val"]["accuracy"] == pytest.approx(run.metrics[run.evaluation["epoch"]]["val_acc"], abs=1e-6)
+def test_the_loss_and_accuracy_of_an_epoch_are_those_of_the_averages(run):
+    row, table = run.metrics[run.evaluation["epoch"]], run.predictions.query("split == 'val'")
+    of_label = [patch[f"p_{patch['label']}"] for _, patch in table.iterrows()]
+    assert row["val_loss"] == pytest.approx(-np.log(of_label).mean(), rel=1e-4)
+    assert row["val_acc"] == pytest.approx((table["label"] == table["predicted"]).mean(), abs=1e-6)
 
 
 def test_an_average_lags_behind_the_weights_and_follows_the_recursion(store, tmp_path, monkeypatch):

@@ -90,6 +90,8 @@ def configured(*changes: str) -> RunConfig:
         "training.batch_size=4",
         "training.accelerator=cpu",
         "training.devices=2",
+        "training.ema=0.9",
+        "training.augment.color_jitter=[0, 0, 0, 0]",
         "tracking.tsne_per_class=5",
         "strategy=[{epochs: 1, lr_head: 5.0e-3}, {epochs: 1, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all}]",
     )
@@ -105,6 +107,8 @@ def test_two_processes_leave_one_complete_run(store, tmp_path):
     assert run.evaluation["val"]["accuracy"] == pytest.approx(best["val_acc"], abs=1e-6)
     assert run.embeddings.groupby("epoch").size().to_dict() == {0: 30, 1: 30}
     assert len(run.checkpoints) == 2
+    assert [phase["feature_seconds"] is not None for phase in run.manifest["phases"]] == [True, False]
+    assert not (run.path / "features").exists()
     assert [row["val_loss"] for row in experiment.logged if "val_loss" in row] == [r["val_loss"] for r in run.metrics]
     assert [row["epoch"] for row in experiment.logged if "tsne" in row] == [0, 1]
 

@@ -78,15 +78,23 @@ def flips_and_turns(images: Tensor, symmetry: Tensor) -> Tensor:
             As uint8 they are a quarter of the work.
         symmetry: int [B] in 0..7: quarter turns in the lower two bits, a flip in the third.
     """
-    out = torch.empty_like(images)
     square = images.shape[1] == images.shape[2]
-    for k in sorted(set(symmetry.tolist())):
-        chosen = (symmetry == k).nonzero().squeeze(1).to(images.device)
-        turned = images[chosen]
+    # Sorted on the CPU, so that a GPU is sent one permutation and asked nothing.
+    counts = torch.bincount(symmetry, minlength=SYMMETRIES).tolist()
+    order = _sent(torch.argsort(symmetry, stable=True), images.device)
+    turned = []
+    for k, alike in enumerate(torch.split(images[order], counts)):
         turns = k % 4 if square else 2 * (k % 4 // 2)
-        turned = torch.rot90(turned, turns, dims=(1, 2))
-        out[chosen] = turned.flip(2) if k >= 4 else turned
+        part = torch.rot90(alike, turns, dims=(1, 2))
+        turned.append(part.flip(2) if k >= 4 else part)
+    out = torch.empty_like(images)
+    out[order] = torch.cat(turned)
     return out
+
+
+def _sent(drawn: Tensor, device: torch.device) -> Tensor:
+    """What was drawn on the CPU, on the device; from pinned memory, so that it does not wait for the work before it."""
+    return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn.to(device)
 
 
 def color_jitter(
@@ -126,9 +134,10 @@ def color_jitter(
     chroma[:, 1, 1] = chroma[:, 2, 2] = satur * angle.cos()
     chroma[:, 1, 2], chroma[:, 2, 1] = -satur * angle.sin(), satur * angle.sin()
     matrix = (bright * contr).view(-1, 1, 1) * (torch.linalg.inv(RGB_TO_YIQ) @ chroma @ RGB_TO_YIQ)
-    matrix = matrix.to(images.device)
-    luma = torch.einsum("c,bchw->b", RGB_TO_YIQ[0].to(images.device), images) / (images.shape[-1] * images.shape[-2])
-    offset = ((1.0 - contr) * bright).to(images.device) * luma  # contrast turns about the mean luma
+    matrix = _sent(matrix, images.device)
+    weights = _sent(RGB_TO_YIQ[0], images.device)
+    luma = torch.einsum("c,bchw->b", weights, images) / (images.shape[-1] * images.shape[-2])
+    offset = _sent((1.0 - contr) * bright, images.device) * luma  # contrast turns about the mean luma
     mixed = torch.baddbmm(offset.view(-1, 1, 1), matrix, images.flatten(2))
     return mixed.view_as(images).clamp_(0.0, 1.0)
 
@@ -154,7 +163,7 @@ def random_crop(
     theta[:, 0, 0], theta[:, 1, 1] = width, height
     theta[:, 0, 2] = (1.0 - width) * (2.0 * _uniform(count, generator, part) - 1.0)
     theta[:, 1, 2] = (1.0 - height) * (2.0 * _uniform(count, generator, part) - 1.0)
-    grid = F.affine_grid(theta.to(images.device), [count, images.shape[1], size, size], align_corners=False)
+    grid = F.affine_grid(_sent(theta, images.device), [count, images.shape[1], size, size], align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 

@@ -173,6 +173,8 @@ class PatchBatches:
         self.world = world
         self.device = device if device is not None and device.type == "cuda" else None
         self.sampler = EpochOrder(rows, shuffle=shuffle, seed=seed)  # Lightning calls its set_epoch
+        self.with_images = True
+        """False leaves the images out, [B, 0, 0, 0], where only labels and rows are wanted."""
         self._read = PatchReader(images)
         self._resident: Resident | None = None
 
@@ -184,7 +186,7 @@ class PatchBatches:
         return full + (rest > self.rank)
 
     def __iter__(self) -> Iterator[Batch]:
-        if self.device is None:
+        if self.device is None or not self.with_images:
             return self._batches()
         if self._resident is None and fits(self._bytes(), self.device):
             self._resident = Resident(self._read, self.labels, self.sampler.rows, self.device)
@@ -206,8 +208,10 @@ class PatchBatches:
         import torch
 
         for rows, start, total in self._shares():
-            images = torch.empty((len(rows), *self._read.images.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
-            self._read(rows, images.numpy())
+            shape = self._read.images.shape[1:] if self.with_images else (0, 0, 0)
+            images = torch.empty((len(rows), *shape), dtype=torch.uint8, pin_memory=pinned)
+            if self.with_images:
+                self._read(rows, images.numpy())
             yield Batch(images, torch.from_numpy(self.labels[rows]), torch.from_numpy(rows), start, total)
 
     def _streamed(self, device: torch.device) -> Iterator[Batch]:

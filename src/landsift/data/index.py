@@ -31,7 +31,11 @@ def write_index(path: Path, records: Records, rows: NDArray[np.int64], hashes: N
 
     text = pa.string()
     schema = pa.schema({"path": text, "label": pa.int64(), "sha256": text, "group": text, "split": text})
-    with parquet.ParquetWriter(path, schema, use_dictionary=["label", "group", "split"]) as writer:
+    # Files opened by Python, because pyarrow takes no path that is not UTF-8.
+    with (
+        path.open("wb") as file,
+        parquet.ParquetWriter(file, schema, use_dictionary=["label", "group", "split"]) as writer,
+    ):
         for start in range(0, len(rows), _CHUNK):
             part = slice(start, start + _CHUNK)
             texts = records.table.take(pa.array(rows[part]))
@@ -53,7 +57,8 @@ def read_column(path: Path, name: str) -> pa.ChunkedArray:
     """
     from pyarrow import parquet
 
-    return parquet.read_table(path, columns=[name], read_dictionary=["group", "split"])[name]
+    with path.open("rb") as file, parquet.ParquetFile(file, read_dictionary=["group", "split"]) as table:
+        return table.read(columns=[name])[name]
 
 
 def read_contents(path: Path) -> NDArray[np.int64]:
@@ -68,11 +73,11 @@ def read_contents(path: Path) -> NDArray[np.int64]:
     import pandas as pd
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path) as file:
-        keys = np.empty(file.metadata.num_rows, dtype=np.uint64)
+    with path.open("rb") as file, parquet.ParquetFile(file) as table:
+        keys = np.empty(table.metadata.num_rows, dtype=np.uint64)
         done = 0
-        for group in range(file.num_row_groups):  # iterating over batches would keep what was read
-            texts = file.read_row_group(group, columns=["sha256"])["sha256"].to_pylist()
+        for group in range(table.num_row_groups):  # iterating over batches would keep what was read
+            texts = table.read_row_group(group, columns=["sha256"])["sha256"].to_pylist()
             hashes = np.frombuffer(bytes.fromhex("".join(texts)), dtype=np.uint8).reshape(-1, 32)
             keys[done : done + len(hashes)] = hashes[:, :8].copy().view(np.uint64)[:, 0]
             done += len(hashes)

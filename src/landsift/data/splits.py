@@ -54,18 +54,13 @@ def make_split(store: PatchStore, split: SplitConfig, budget: int | None = None)
         DataError: a class is too small for three parts, a part is missing or empty, the `split` or `group` column
             is missing or incomplete, or the budget is larger than train or smaller than the number of classes.
     """
-    return _divide(store.column, store.labels, store.contents(), store.classes, split, budget)
+    return divide(store.column, store.labels, store.contents(), store.classes, split, budget)
 
 
-def split_index(index: pd.DataFrame, classes: Sequence[str], split: SplitConfig, budget: int | None = None) -> Split:
-    """The same as `make_split`, from a store's index and class names."""
-    labels = index["label"].to_numpy(dtype=np.int64)
-    return _divide(index.__getitem__, labels, _codes(index["sha256"]), classes, split, budget)
-
-
-def _divide(
+def divide(
     column: Column, labels: Rows, contents: Rows, classes: Sequence[str], split: SplitConfig, budget: int | None
 ) -> Split:
+    """The same as `make_split`, from a store's columns, labels and contents."""
     rng = np.random.default_rng([split.seed, 0])
     kind = split.kind if split.kind != "auto" else _kind_of(column)
     if kind == "column":

@@ -70,7 +70,7 @@ def _frames(file: Path) -> Iterator[pd.DataFrame]:
                 yield from frames
         else:
             with parquet.ParquetFile(file) as table:
-                yield from (batch.to_pandas() for batch in table.iter_batches(CHUNK))
+                yield from (batch.to_pandas(integer_object_nulls=True) for batch in table.iter_batches(CHUNK))
     except (OSError, ValueError) as error:  # pandas's and pyarrow's parser errors are ValueErrors
         reason = " ".join(str(error).split())
         kind = "CSV" if file.suffix.lower() == ".csv" else "Parquet"

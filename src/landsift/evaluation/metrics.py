@@ -153,26 +153,31 @@ def _bootstrap(
     # A patch adds its (correct - confidence) to its bin; a bin's error is the size of that sum, over N.
     bins = np.digitize(confidence, np.linspace(0, 1, CALIBRATION_BINS + 1))
     gaps = correct - confidence
-    counts = np.empty((resamples, K, K), dtype=np.int64)
+    hits, predicted, true = (np.empty((resamples, K), dtype=np.int64) for _ in range(3))
     for r in range(resamples):
         rows = rng.integers(N, size=N)
-        counts[r] = np.bincount(cells[rows], minlength=K * K).reshape(K, K)
+        counts = np.bincount(cells[rows], minlength=K * K).reshape(K, K)
+        hits[r], predicted[r], true[r] = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
         draws["accuracy"][r] = correct[rows].mean()
         draws["ece"][r] = np.abs(np.bincount(bins[rows], weights=gaps[rows])).sum() / N
-    per_class = per_class_of(counts)
+    per_class = per_class_of(hits, predicted, true)
     defined = np.isfinite(per_class[:, 2])
     draws["macro_f1"] = np.where(defined, per_class[:, 2], 0).sum(axis=1) / defined.sum(axis=1)
     return draws | {"per_class": per_class}
 
 
-def per_class_of(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Precision, recall and F1, [R, 3, K], of many confusion matrices [R, K, K] (rows true); NaN where undefined.
+def per_class_of(hits: NDArray[np.int64], predicted: NDArray[np.int64], true: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Precision, recall and F1, [R, 3, K], of many confusion matrices; NaN where undefined.
 
     What scikit-learn's `precision_recall_fscore_support` gives for each, in one pass over all.
+
+    Args:
+        hits: the matrices' diagonals, [R, K].
+        predicted: how often each class was predicted, [R, K].
+        true: how often each class occurs, [R, K].
     """
-    hit, predicted, true = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-2), counts.sum(axis=-1)
     with np.errstate(invalid="ignore"):
-        return np.stack([hit / predicted, hit / true, 2 * hit / (predicted + true)], axis=-2)
+        return np.stack([hits / predicted, hits / true, 2 * hits / (predicted + true)], axis=-2)
 
 
 def _interval(draws: NDArray[np.float64], figure: float) -> list[float] | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from landsift.data.decode import IMAGE_SUFFIXES, UnreadableError, decode, read_bytes
 from landsift.data.progress import progress_bar
 from landsift.errors import DataError, RunError
+from landsift.models.memory import keep_freed_memory
 from landsift.models.predictor import load_model
 from landsift.runs import write_parquet, write_whole
 
@@ -47,6 +48,7 @@ def predict_files(model: Path, paths: Iterable[Path]) -> tuple[pd.DataFrame, Ski
     import pandas as pd
 
     files = image_files(paths)
+    keep_freed_memory()
     predictor = load_model(model)
     tables: list[NDArray[np.float32]] = []
     kept: list[str] = []

@@ -6,7 +6,7 @@ import ctypes
 import sys
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
-LARGEST = 2**31 - 1
+NEVER = -1
 PAD = 2**26
 
 
@@ -15,7 +15,8 @@ def keep_freed_memory() -> bool:
 
     glibc maps every large block anew and unmaps it when it is freed, so that each batch pays for the zeroing of all its
     activations' pages, page by page: half the time of training MobileNetV2 at 128 pixels (benchmarks/memory_kept.py,
-    docs/results.md). The process then keeps the memory of its largest moment until it ends.
+    docs/results.md). The process then keeps the memory of its largest moment until it ends. Blocks that another thread
+    than the main one takes are still mapped where they are larger than 64 MiB.
 
     Returns:
         Whether it was done; other C libraries are left as they are.
@@ -26,6 +27,6 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # musl has none
         return False
-    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, LARGEST), (M_TOP_PAD, PAD))
+    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, NEVER), (M_TOP_PAD, PAD))
     done = [mallopt(name, value) == 1 for name, value in settings]
     return all(done)

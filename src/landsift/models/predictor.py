@@ -113,17 +113,23 @@ class Predictor:
             for start in range(0, len(images), batch_size):
                 batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(self.device)
                 prepared = self._normalize(resize(to_float(batch), self.description.image_size))
-                views = symmetries(prepared) if self.description.tta == "flips" else [prepared]
+                views = [prepared]
+                if self.description.tta == "flips":
+                    views = symmetries(prepared, square=len(set(self.description.patch_size)) == 1)
                 total = sum(self._classifier(view).float().softmax(dim=1) for view in views)
                 out[start : start + len(batch)] = (total / len(views)).cpu().numpy()
         return out
 
 
-def symmetries(images: Tensor) -> list[Tensor]:
-    """The eight flips and turns of square images [B, C, S, S], channels last in memory."""
+def symmetries(images: Tensor, *, square: bool = True) -> list[Tensor]:
+    """The eight flips and turns of images [B, C, S, S], channels last in memory.
+
+    Where the patches were not `square` before they were resized, only the four that keep their sides, as in training.
+    """
     import torch
 
-    turned = [torch.rot90(base, turns, dims=(-2, -1)) for base in (images, images.flip(-1)) for turns in range(4)]
+    turns = range(0, 4, 1 if square else 2)
+    turned = [torch.rot90(base, turn, dims=(-2, -1)) for base in (images, images.flip(-1)) for turn in turns]
     return [view.contiguous(memory_format=torch.channels_last) for view in turned]
 
 

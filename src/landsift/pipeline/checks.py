@@ -6,8 +6,12 @@ from landsift.config import RunConfig
 from landsift.errors import ConfigError
 
 
-def check_training(config: RunConfig) -> None:
+def check_training(config: RunConfig, *, local: bool = True) -> None:
     """Refuse a training that cannot start before any data is decoded for it; imports timm and torch.
+
+    Args:
+        config: the complete configuration.
+        local: whether it will train on this machine; else on a node with `cluster.gpu`.
 
     Raises:
         ConfigError: the strategy is unknown or does not fit the backbone, or there are too few GPUs.
@@ -26,5 +30,12 @@ def check_training(config: RunConfig) -> None:
             f"training.num_nodes is {config.training.num_nodes}, but a pipeline runs on one machine",
             "train on several nodes without the pipeline, as docs/scaling.md shows",
         )
-    if launch.needed(config.training):
+    if local and launch.needed(config.training):
         launch.check_devices(config.training)
+    kind, _, number = config.cluster.gpu.partition(":")
+    devices = config.training.devices
+    if not local and kind != "none" and number.isdecimal() and devices > int(number):
+        raise ConfigError(
+            f"training.devices is {devices}, but cluster.gpu={config.cluster.gpu} asks for a node with {number}",
+            f"ask for more, such as --set cluster.gpu={kind}:{devices}",
+        )

@@ -48,7 +48,7 @@ def submit(
     from landsift.pipeline import environments
     from landsift.pipeline.tasks import landsift_pipeline
 
-    check_training(config)
+    check_training(config, local=False)
     environments.training_resources(config.cluster)
     with artifacts.writing(cache_folder()):
         environments.write_requirements()

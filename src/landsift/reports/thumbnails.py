@@ -85,7 +85,7 @@ def _store_of(run: Run) -> PatchStore | None:
 
 def _from_store(paths: Sequence[str], store: PatchStore) -> dict[str, str]:
     wanted = set(paths)
-    index = store.index["path"].to_numpy()
+    index = store.column("path")
     return {str(path): _png(store.images[row]) for row, path in enumerate(index) if path in wanted}
 
 

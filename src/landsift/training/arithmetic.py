@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import lightning as L
@@ -16,6 +17,8 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from landsift.config import TrainingConfig
+from landsift.errors import ConfigError
+from landsift.training import distributed
 from landsift.training.module import PatchModule
 from landsift.training.phases import first_epoch
 
@@ -26,8 +29,9 @@ FULL, MIXED = "32-true", "bf16-mixed"
 WINS = 0.8
 """bfloat16 is taken where its batches need at most this share of float32's time: noise does not decide."""
 TRIAL_BATCH = 16
+"""Patches in a trial batch on a CPU, at most; on a GPU, which small batches do not fill, as many as will train."""
 WORTH_MEASURING = 0.02
-"""Seconds of a trial batch below which there is nothing to gain."""
+"""Seconds of a trial batch below which there is nothing to gain on a CPU."""
 REPEATS = 3
 PAYS_AFTER = 1800.0
 """Seconds left in a phase from which compiling pays; it costs a minute or two and gains a tenth or two."""
@@ -55,11 +59,13 @@ def choose_precision(config: TrainingConfig, module: PatchModule, device: torch.
         return (FULL if config.precision == "32" else MIXED), {}
     if not has_bfloat16(device):
         return FULL, {}
-    with torch.random.fork_rng(devices=[] if device.type == "cpu" else None):
-        step = _trial(config, module, device)
+    on_cpu = device.type == "cpu"
+    patches = min(TRIAL_BATCH, config.batch_size) if on_cpu else config.batch_size
+    with torch.random.fork_rng(devices=[] if on_cpu else [device.index or 0]):
+        step = _trial(config, module, device, patches)
         step(FULL)
         first = step(FULL)
-        if first < WORTH_MEASURING:
+        if on_cpu and first < WORTH_MEASURING:
             return FULL, {}
         step(MIXED)
         trials = {FULL: first, MIXED: step(MIXED)}
@@ -70,21 +76,23 @@ def choose_precision(config: TrainingConfig, module: PatchModule, device: torch.
     logger.info(
         "arithmetic: %s (a batch of %d takes %.0f ms in float32, %.0f ms in bfloat16)",
         "bfloat16" if chosen == MIXED else "float32",
-        TRIAL_BATCH,
+        patches,
         1000 * trials[FULL],
         1000 * trials[MIXED],
     )
     return chosen, seconds
 
 
-def _trial(config: TrainingConfig, module: PatchModule, device: torch.device) -> Callable[[str], float]:
+def _trial(config: TrainingConfig, module: PatchModule, device: torch.device, patches: int) -> Callable[[str], float]:
     """A function that runs one trial batch in a precision and returns its seconds; on a copy of the network."""
-    most = max(module.strategy, key=lambda phase: phase.trains_backbone)
-    size = most.image_size or config.image_size
+    sizes = [phase.image_size or config.image_size for phase in module.strategy]
+    index = max(range(len(sizes)), key=lambda i: (module.strategy[i].trains_backbone, sizes[i]))
+    most, size, present = module.strategy[index], sizes[index], module.phase_index
+    module.enter_phase(index)
     classifier = copy.deepcopy(module.classifier).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    classifier.requires_grad_(most.trains_backbone).train(most.trains_backbone)
+    module.enter_phase(present)
     bands = module.normalize.mean.shape[1]
-    images = torch.randn(TRIAL_BATCH, bands, size, size, device=device).contiguous(memory_format=torch.channels_last)
+    images = torch.randn(patches, bands, size, size, device=device).contiguous(memory_format=torch.channels_last)
 
     def step(precision: str) -> float:
         _synchronise(device)
@@ -144,10 +152,26 @@ class CompileWhereItPays(Callback):
             return
         end = first_epoch(module.strategy, module.phase_index) + module.phase.epochs
         left = end - trainer.current_epoch - 1
-        if left * (time.perf_counter() - self._started) > PAYS_AFTER and can_compile():
+        pays = left * (time.perf_counter() - self._started) > PAYS_AFTER
+        if distributed.from_first(pays and can_compile()):
             self.compiled_at = trainer.current_epoch + 1
 
 
 def can_compile() -> bool:
     """Whether there is a compiler for what torch.compile generates on this machine."""
-    return torch.cuda.is_available() or shutil.which(os.environ.get("CXX", "g++")) is not None
+    compilers = [os.environ.get("CXX"), os.environ.get("CC"), "g++", "clang++", "gcc", "clang"]
+    found = any(shutil.which(name) for name in compilers if name)
+    return found and (not torch.cuda.is_available() or find_spec("triton") is not None)
+
+
+def check_compile(config: TrainingConfig) -> None:
+    """Refuse to compile where there is no compiler.
+
+    Raises:
+        ConfigError: `compile` is true, and there is none.
+    """
+    if config.compile is True and not can_compile():
+        raise ConfigError(
+            "training.compile is true, but there is no C++ compiler here, or on a GPU no Triton",
+            "install g++ or clang, or set training.compile=false",
+        )

@@ -85,6 +85,11 @@ def join_group(config: RunConfig, fingerprint: str) -> None:
     Raises:
         ConfigError: another rank has other settings or patches.
     """
+    if in_rank() and world() != world_of(config.training):
+        raise ConfigError(
+            f"{world()} processes were started, but training.devices times num_nodes is {world_of(config.training)}",
+            "set training.devices and training.num_nodes to what the launcher starts",
+        )
     if world() == 1 or distributed.is_initialized():
         return
     if on_gpu(config.training):
@@ -92,7 +97,8 @@ def join_group(config: RunConfig, fingerprint: str) -> None:
     distributed.init_process_group("nccl" if on_gpu(config.training) else "gloo")
     keys = ("training", "strategy", "seed", "evaluation", "tracking")
     asked = {key: value for key, value in config.to_dict().items() if key in keys}
-    asked |= {"backbone": config.model.backbone, "data": fingerprint, "budget": config.data.budget}
+    asked["model"] = config.model.model_dump(mode="json", exclude={"weights"})  # which all take from the first
+    asked |= {"data": fingerprint, "budget": config.data.budget}
     everyone: list[Any] = [None] * world()
     distributed.all_gather_object(everyone, digest(asked | {"split": config.data.split.model_dump(mode="json")}))
     if len(set(everyone)) > 1:
@@ -233,14 +239,26 @@ class RanksTogether(Callback):
             torch.manual_seed(self.seed + rank() * 1_000_003)
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Average running means and variances over the ranks."""
-        average_running_statistics(module)
+        """Average running means and variances over the ranks, those of the averaged weights too."""
+        from landsift.training.module import PatchModule
+
+        assert isinstance(module, PatchModule)
+        trained = (module.classifier.backbone, module.classifier.head)
+        for part, averaged in zip(trained, module.evaluated(), strict=True):
+            average_running_statistics(part, part)
+            if averaged is not part:
+                average_running_statistics(averaged, part)
 
 
-def average_running_statistics(module: nn.Module) -> None:
-    """Average the running means and variances of the batch norms that train over all ranks, as timm does."""
-    for layer in module.modules():
-        wanted = [p.requires_grad for p in layer.parameters(recurse=False)]
+def average_running_statistics(module: nn.Module, trained: nn.Module) -> None:
+    """Average the running means and variances of batch norms over all ranks, as timm does.
+
+    Args:
+        module: whose batch norms.
+        trained: the same network as it trains, which says which of them do.
+    """
+    for layer, training in zip(module.modules(), trained.modules(), strict=True):
+        wanted = [p.requires_grad for p in training.parameters(recurse=False)]
         if getattr(layer, "running_mean", None) is None or (wanted and not any(wanted)):
             continue  # a frozen one is the same everywhere, and a mean would change its last bits
         for statistic in (layer.running_mean, layer.running_var):

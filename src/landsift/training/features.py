@@ -128,7 +128,7 @@ class FrozenFeatures(Callback):
         if index == self._made_for:
             return
         self._made_for = index
-        self._drop(module)
+        self._drop(trainer, module)
         if module.phase.trains_backbone or not self.settings.cache_features:
             return
         if reason := uncachable(self.settings.augment, module.normalize.mean.shape[1]):
@@ -144,6 +144,8 @@ class FrozenFeatures(Callback):
         with trainer.precision_plugin.forward_context():
             module.train_features = self._make(module, self.train, views, "train")
             module.val_features = self._make(module, self.val, 1, "val")
+        for batches in self._loaders(trainer):
+            batches.with_images = False
         self.seconds[index] = round(self.seconds.get(index, 0.0) + time.perf_counter() - started, 3)
         logger.info(
             "features of %s training patches in %d %s and of %s validation patches, once for this phase  %.1f s",
@@ -157,12 +159,12 @@ class FrozenFeatures(Callback):
     def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         """Delete the files."""
         assert isinstance(module, PatchModule)
-        self._drop(module)
+        self._drop(trainer, module)
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
         """Delete the files when the training fails or is interrupted."""
         assert isinstance(module, PatchModule)
-        self._drop(module)
+        self._drop(trainer, module)
 
     def _make(self, module: PatchModule, batches: PatchBatches, views: int, name: str) -> FeatureCache:
         cache: FeatureCache | None = None
@@ -172,7 +174,7 @@ class FrozenFeatures(Callback):
                 for view in range(views):
                     symmetry = view_symmetry(batch.rows, torch.full_like(batch.rows, view), views)
                     turn = partial(flips_and_turns, symmetry=symmetry) if augmented else None
-                    with torch.inference_mode():
+                    with torch.inference_mode(), module.as_compiled(batch):
                         features = module.classifier.backbone(module.prepare(batch.to(module.device), turn))
                     if cache is None:
                         cache = self._open(name, batches, views, features.shape[-1])
@@ -196,7 +198,15 @@ class FrozenFeatures(Callback):
         distributed.wait_for_all()
         return cache
 
-    def _drop(self, module: PatchModule) -> None:
+    @staticmethod
+    def _loaders(trainer: L.Trainer) -> list[PatchBatches]:
+        """What the trainer takes its batches from."""
+        found = [trainer.train_dataloader, trainer.val_dataloaders]
+        return [batches for batches in found if isinstance(batches, PatchBatches)]
+
+    def _drop(self, trainer: L.Trainer, module: PatchModule) -> None:
         module.train_features = module.val_features = None
+        for batches in self._loaders(trainer):
+            batches.with_images = True
         if distributed.rank() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)

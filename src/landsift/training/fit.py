@@ -157,12 +157,13 @@ def _fit(
     from landsift.data.batches import PatchBatches
     from landsift.training import callbacks as own
     from landsift.training import distributed
-    from landsift.training.arithmetic import CompileWhereItPays, choose_precision
+    from landsift.training.arithmetic import CompileWhereItPays, check_compile, choose_precision
     from landsift.training.features import FrozenFeatures
 
     settings = config.training
     if settings.accelerator == "gpu" and not torch.accelerator.is_available():
         raise ConfigError("training.accelerator is gpu, but torch sees no GPU here", "use auto or cpu")
+    check_compile(settings)
     module.to(memory_format=torch.channels_last)
     device = _device(config)
     precision, trials = distributed.from_first(choose_precision(settings, module, device))
@@ -170,15 +171,14 @@ def _fit(
         "batch_size": settings.batch_size,
         "rank": distributed.rank(),
         "world": distributed.world(),
-        "device": device,
     }
     patches, labels = store.images, store.labels
-    train_batches = PatchBatches(patches, labels, split.train, shuffle=True, seed=config.seed, **share)
-    train_in_order = PatchBatches(patches, labels, split.train, **share)
-    val_batches = PatchBatches(patches, labels, split.val, **share)
+    train_batches = PatchBatches(patches, labels, split.train, shuffle=True, seed=config.seed, device=device, **share)
+    train_in_order = PatchBatches(patches, labels, split.train, **share)  # for one pass: nothing of it stays on a GPU
+    val_batches = PatchBatches(patches, labels, split.val, device=device, **share)
     checkpoint = own.best_checkpoints(folder / runs.CHECKPOINTS)
     history, compiling = own.History(folder), CompileWhereItPays(settings.compile)
-    features = FrozenFeatures(folder / "features", train_in_order, val_batches, settings)
+    features = FrozenFeatures(folder / runs.FEATURES, train_in_order, val_batches, settings)
     watchers: list[Callback] = [own.PhaseChange(), history, features, compiling, frames, *_progress_bar()]
     watchers += distributed.callbacks(settings, config.seed)
     if settings.early_stopping:

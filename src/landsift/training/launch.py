@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -63,8 +64,11 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     check_devices(config.training)
     if node_rank(config.training):
         raise ConfigError("NODE_RANK is not 0 here, but the first node alone writes a run", "call join on other nodes")
-    with _following(folder / runs.METRICS, experiment, config):
-        _train_along(config, store, folder)
+    try:
+        with _following(folder / runs.METRICS, experiment, config):
+            _train_along(config, store, folder)
+    finally:
+        shutil.rmtree(folder / runs.FEATURES, ignore_errors=True)  # which a process that was killed leaves behind
     if experiment is not None:
         _track_frames(folder, experiment)
 

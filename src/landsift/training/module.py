@@ -137,6 +137,17 @@ class PatchModule(L.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [schedule(group["lr"]) for group in groups])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradients' norm; Lightning's own refuses fused optimizers in mixed precision, bfloat16 too."""
+        if gradient_clip_val is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+
     def learning_rates(self) -> tuple[float, float]:
         """The present learning rates of the head and of the backbone's last block (0 while it is frozen)."""
         optimizer = self.optimizers(use_pl_optimizer=False)
@@ -189,7 +200,7 @@ class PatchModule(L.LightningModule):
         else:
             images = self.augmented(batch, generator)
             images, labels = mix(images, batch.labels, self.classes, self.settings.augment, generator)
-            with self._as_compiled(batch):
+            with self.as_compiled(batch):
                 logits = self.classifier(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
         self._losses.append(loss.detach())
@@ -202,7 +213,7 @@ class PatchModule(L.LightningModule):
         if self.val_features is not None:
             features = self.val_features.take_drawn(batch.rows, torch.zeros_like(batch.rows)).to(self.device)
         else:
-            with self._as_compiled(batch):
+            with self.as_compiled(batch):
                 features = backbone(self.prepare(batch))
         logits = head(features)
         loss = F.cross_entropy(logits, batch.labels)
@@ -221,7 +232,7 @@ class PatchModule(L.LightningModule):
         for backbone in {self.classifier.backbone, self.evaluated()[0]}:
             backbone.compile(dynamic=False)
 
-    def _as_compiled(self, batch: Batch) -> AbstractContextManager[object]:
+    def as_compiled(self, batch: Batch) -> AbstractContextManager[object]:
         """An epoch's last, smaller batch is not worth a compilation of its own."""
         if not self.compiled or len(batch) == self.settings.batch_size:
             return nullcontext()
