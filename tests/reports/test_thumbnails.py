@@ -46,8 +46,8 @@ def test_images_are_read_from_files_and_shrunk(make_run, tmp_path):
 
 @pytest.mark.parametrize(("bands", "shape"), [(1, (8, 8)), (3, (8, 8, 3)), (13, (8, 8, 3))])
 def test_images_are_read_from_the_store(make_run, bands, shape):
-    class Store:  # the two attributes that are read
-        index = pd.DataFrame({"path": ["a", "b"]})
+    class Store:  # the two members that are read
+        column = pd.DataFrame({"path": ["a", "b"]}).__getitem__
         images = np.stack([np.full((8, 8, bands), n, dtype=np.uint8) for n in (10, 20)])
 
     (image,) = (decode(uri) for uri in thumbnails(["b"], make_run(patches=8), Store()))
