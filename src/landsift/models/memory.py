@@ -13,10 +13,10 @@ PAD = 2**26
 def keep_freed_memory() -> bool:
     """Have freed memory kept for the next batch instead of given back to the system; for the whole process.
 
-    glibc maps every large block anew and unmaps it when it is freed, so that each batch pays for the zeroing of all its
-    activations' pages, page by page: a third of the time of training MobileNetV2 at 128 pixels
-    (benchmarks/memory_kept.py, docs/results.md). The process then keeps the memory of its largest moment until it ends. Blocks that another thread
-    than the main one takes are still mapped where they are larger than 64 MiB.
+    glibc maps every large block anew and unmaps it when it is freed, so that each batch pays for the zeroing of all
+    its activations' pages, page by page: a third of the time of training MobileNetV2 at 128 pixels
+    (benchmarks/memory_kept.py, docs/results.md). The process then keeps the memory of its largest moment until it
+    ends. Blocks that another thread than the main one takes are still mapped where they are larger than 64 MiB.
 
     Returns:
         Whether it was done; other C libraries are left as they are.
