@@ -137,8 +137,6 @@ def test_probabilities_of_a_diverged_model_are_an_error():
 
 
 def test_many_matrices_at_once_have_scikit_learns_figures():
-    from sklearn.metrics import precision_recall_fscore_support
-
     counts = np.random.default_rng(0).integers(0, 4, (20, 4, 4))
     counts[:, 3, :] = 0  # a class without patches
     counts[:5, :, 3] = 0  # which is not predicted either

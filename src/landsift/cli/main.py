@@ -7,7 +7,6 @@ to do, 2 wrong usage, 130 interrupted.
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ import typer
 
 from landsift.cli import data as data_commands
 from landsift.errors import LandsiftError
+from landsift.notices import show_on_stderr
 from landsift.threads import spin_briefly
 
 app = typer.Typer(
@@ -154,7 +154,7 @@ def report(
 def main() -> None:
     """Run the command line; the entry point of the `landsift` command."""
     spin_briefly()
-    _log_to_stderr()
+    show_on_stderr()
     try:
         app()
     except LandsiftError as error:
@@ -164,22 +164,3 @@ def main() -> None:
         if leaving.code == INTERRUPTED:  # typer turns Ctrl+C into this status and says nothing
             print("interrupted", file=sys.stderr)
         raise
-
-
-class _ToStderr(logging.Handler):
-    """Notices without prefix, warnings with one.
-
-    They go to whatever standard error is at the moment, so that a progress bar, which stands in for it while it is
-    drawn, can put them above itself.
-    """
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        print(text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}", file=sys.stderr)
-
-
-def _log_to_stderr() -> None:
-    logger = logging.getLogger("landsift")
-    logger.addHandler(_ToStderr())
-    logger.setLevel(logging.INFO)
-    logger.propagate = False

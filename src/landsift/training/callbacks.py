@@ -57,7 +57,8 @@ class History(Callback):
         self.folder = folder
         self.rows: list[dict[str, Any]] = []
         self._started = 0.0
-        self._validated = 0.0
+        self._validation_started = 0.0
+        self._val_seconds = 0.0
         self._rates = (0.0, 0.0)
 
     def state_dict(self) -> dict[str, Any]:
@@ -74,11 +75,11 @@ class History(Callback):
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Start the validation's clock."""
-        self._validated = time.perf_counter()
+        self._validation_started = time.perf_counter()
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Stop the validation's clock."""
-        self._validated = time.perf_counter() - self._validated
+        self._val_seconds = time.perf_counter() - self._validation_started
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         """Remember the rates that this step trains with."""
@@ -108,7 +109,7 @@ class History(Callback):
             "lr_head": self._rates[0],
             "lr_backbone": self._rates[1],
             "seconds": round(time.perf_counter() - self._started, 3),
-            "val_seconds": round(self._validated, 3),
+            "val_seconds": round(self._val_seconds, 3),
         }
         if not math.isfinite(row["train_loss"]) or not math.isfinite(row["val_loss"]):
             raise ModelError(

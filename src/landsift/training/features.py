@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +87,8 @@ class FeatureCache:
 
     def take_drawn(self, rows: Tensor, drawn: Tensor) -> Tensor:
         """The features of some rows, in the views that stand for the symmetries drawn; float32 [B, D]."""
-        positions = np.searchsorted(self.rows, rows.cpu().numpy())
-        return torch.from_numpy(self._features[positions, drawn_view(drawn.cpu(), self.views).numpy()])
+        positions = np.searchsorted(self.rows, rows.numpy())
+        return torch.from_numpy(self._features[positions, drawn_view(drawn, self.views).numpy()])
 
 
 class FrozenFeatures(Callback):
@@ -171,11 +170,12 @@ class FrozenFeatures(Callback):
         augmented = name == "train" and self.settings.augment.flips
         try:
             for batch in batches:
+                stored = batch.images.to(module.device)
                 for view in range(views):
                     symmetry = view_symmetry(batch.rows, torch.full_like(batch.rows, view), views)
-                    turn = partial(flips_and_turns, symmetry=symmetry) if augmented else None
+                    images = flips_and_turns(stored, symmetry) if augmented else stored
                     with torch.inference_mode(), module.as_compiled(batch):
-                        features = module.classifier.backbone(module.prepare(batch.to(module.device), turn))
+                        features = module.classifier.backbone(module.prepare(images))
                     if cache is None:
                         cache = self._open(name, batches, views, features.shape[-1])
                     cache.put(batch.rows, view, features)

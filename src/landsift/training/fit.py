@@ -202,7 +202,7 @@ def _fit(
     except SystemExit:  # what Lightning turns Ctrl+C into
         raise KeyboardInterrupt from None
     if distributed.rank():
-        return {}, precision
+        return {}, {}
     path = Path(checkpoint.best_model_path)
     state = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])

@@ -7,7 +7,7 @@ epoch resumes, at phase boundaries too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Set
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
@@ -163,29 +163,25 @@ class PatchModule(L.LightningModule):
 
     # Steps
 
-    def prepare(self, batch: Batch, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Images as the network takes them in this phase: float [B, C, S, S].
+    @property
+    def image_size(self) -> int:
+        """Height and width of the network's input in this phase, in pixels."""
+        return self.phase.image_size or self.settings.image_size
 
-        Args:
-            batch: the patches, as stored.
-            change: applied to the stored uint8 [B, H, W, C].
-        """
-        size = self.phase.image_size or self.settings.image_size
-        images = batch.images if change is None else change(batch.images)
+    def prepare(self, images: Tensor) -> Tensor:
+        """Stored patches, uint8 [B, H, W, C], as the network takes them in this phase: float [B, C, S, S]."""
         with torch.autocast(self.device.type, enabled=False):
-            prepared: Tensor = self.normalize(resize(to_float(images), size))
+            prepared: Tensor = self.normalize(resize(to_float(images), self.image_size))
         return prepared
 
     def augmented(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Images as the network takes them in training: turned, jittered, cropped; float [B, C, S, S]."""
-        config, images = self.settings.augment, batch.images
-        size = self.phase.image_size or self.settings.image_size
+        config, images, size = self.settings.augment, batch.images, self.image_size
         if config.flips:
             images = flips_and_turns(images, draw_symmetry(len(images), generator, batch.part))
         with torch.autocast(self.device.type, enabled=False):  # pixels keep the precision that validation sees
-            prepared: Tensor = self.normalize(
-                resize(augment(to_float(images), config, size, generator, batch.part), size)
-            )
+            changed = augment(to_float(images), config, size, generator, batch.part)
+            prepared: Tensor = self.normalize(resize(changed, size))
         return prepared
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -214,16 +210,15 @@ class PatchModule(L.LightningModule):
             features = self.val_features.take_drawn(batch.rows, torch.zeros_like(batch.rows)).to(self.device)
         else:
             with self.as_compiled(batch):
-                features = backbone(self.prepare(batch))
+                features = backbone(self.prepare(batch.images))
         logits = head(features)
         loss = F.cross_entropy(logits, batch.labels)
         right = (logits.argmax(dim=1) == batch.labels).float().mean()
         self._val_figures.append(torch.stack([loss.float(), right]))
         self._val_weights.append(len(batch))
-        rows = batch.rows.cpu()
-        kept = torch.isin(rows, self.keep_rows)
+        kept = torch.isin(batch.rows, self.keep_rows)
         if kept.any():
-            self.kept_rows.append(rows[kept])
+            self.kept_rows.append(batch.rows[kept])
             self.kept_embeddings.append(features[kept.to(features.device)].float().cpu())
 
     def compile_backbone(self) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from landsift.errors import LandsiftError
+from landsift.notices import show_on_stderr
 
 LEFT_ALONE = 2.0
 """Seconds between looks whether the process that started this one still lives."""
@@ -27,7 +28,7 @@ def main(task: Path) -> None:
             `level` of notices.
     """
     asked = json.loads(task.read_text(encoding="utf-8"))
-    _log_to_stderr(asked["level"] if os.environ["RANK"] == "0" else logging.CRITICAL)
+    show_on_stderr(asked["level"] if os.environ["RANK"] == "0" else logging.CRITICAL)
     from landsift.config import RunConfig
     from landsift.data.store import PatchStore
     from landsift.training import distributed, fit
@@ -76,21 +77,6 @@ def _end_with_parent() -> None:
     while os.getppid() == parent:
         time.sleep(LEFT_ALONE)
     os._exit(1)
-
-
-def _log_to_stderr(level: int) -> None:
-    logger = logging.getLogger("landsift")
-    logger.addHandler(_ToStderr())
-    logger.setLevel(level)
-    logger.propagate = False
-
-
-class _ToStderr(logging.Handler):
-    """Notices as the command line shows them, to what is standard error at the moment: a progress bar stands in."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        print(text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}", file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":
