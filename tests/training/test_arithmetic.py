@@ -2,34 +2,21 @@
 
 import pytest
 import torch
+from small_runs import small
 
-from landsift.config import RunConfig
-from landsift.data.store import build_store
 from landsift.errors import ConfigError
 from landsift.training import arithmetic
 from landsift.training.fit import train
 from landsift.training.module import PatchModule
 
-TINY = (
-    "data.synthetic.patches=60",
-    "data.synthetic.size=16",
-    "model.backbone=test_efficientnet",
-    "model.weights=none",
-    "training.image_size=32",
-    "training.batch_size=16",
-    "training.accelerator=cpu",
+SETTINGS = (
     "tracking.tsne_every=0",
     "strategy=[{epochs: 2, lr_head: 5.0e-3, blocks: all, lr_backbone: 1.0e-3}]",
 )
 
 
 def configured(*changes):
-    return RunConfig.load(None, (*TINY, *changes))
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return build_store(configured().data, tmp_path_factory.mktemp("store") / "s")
+    return small(*SETTINGS, *changes)
 
 
 def hardware(run):

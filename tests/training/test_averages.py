@@ -3,20 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from small_runs import small
 
-from landsift.config import RunConfig
-from landsift.data.store import build_store
 from landsift.models.predictor import load_model
 from landsift.training.fit import train
 
-TINY = (
-    "data.synthetic.patches=120",
-    "data.synthetic.size=16",
-    "model.backbone=test_efficientnet",
-    "model.weights=none",
-    "training.image_size=32",
-    "training.batch_size=16",
-    "training.accelerator=cpu",
+SETTINGS = (
     "training.precision=32",
     "training.ema=0.9",
     "tracking.tsne_every=0",
@@ -25,12 +17,7 @@ TINY = (
 
 
 def configured(*changes):
-    return RunConfig.load(None, (*TINY, *changes))
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return build_store(configured().data, tmp_path_factory.mktemp("store") / "s")
+    return small(*SETTINGS, *changes)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pathlib import Path
 import distributed_process
 import pytest
 import torch
+from small_runs import small
 
 from landsift.config import RunConfig, TrainingConfig
 from landsift.data.store import build_store
@@ -81,21 +82,15 @@ def store(tmp_path_factory):
 
 
 def configured(*changes: str) -> RunConfig:
-    tiny = (
+    settings = (
         "data.synthetic.patches=132",
-        "data.synthetic.size=16",
-        "model.backbone=test_efficientnet",
-        "model.weights=none",
-        "training.image_size=32",
         "training.batch_size=4",
-        "training.accelerator=cpu",
         "training.devices=2",
         "training.ema=0.9",
         "training.augment.color_jitter=[0, 0, 0, 0]",
-        "tracking.tsne_per_class=5",
         "strategy=[{epochs: 1, lr_head: 5.0e-3}, {epochs: 1, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all}]",
     )
-    return RunConfig.load(None, (*tiny, *changes))
+    return small(*settings, *changes)
 
 
 def test_two_processes_leave_one_complete_run(store, tmp_path):

@@ -8,12 +8,12 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from small_runs import small
 
-from landsift.config import AugmentConfig, RunConfig
+from landsift.config import AugmentConfig
 from landsift.data.augment import SYMMETRIES, flips_and_turns
 from landsift.data.batches import PatchBatches, PatchReader
 from landsift.data.splits import make_split
-from landsift.data.store import build_store
 from landsift.errors import RunError
 from landsift.models.classifier import Normalize, resize, to_float
 from landsift.training.features import FeatureCache, drawn_view, uncachable, view_symmetry
@@ -22,32 +22,19 @@ from landsift.training.fit import build_classifier, train
 # Untrained features are tiny, and the head's batch norm makes their last bits, which depend on the batch, larger.
 CLOSE = 5e-4
 
-TINY = (
-    "data.synthetic.patches=120",
-    "data.synthetic.size=16",
-    "model.backbone=test_efficientnet",
-    "model.weights=none",
+SETTINGS = (
     "model.head.dropout=0.0",
-    "training.image_size=32",
-    "training.batch_size=16",
-    "training.accelerator=cpu",
     "training.precision=32",
     "training.augment.color_jitter=[0, 0, 0, 0]",
     "training.feature_views=8",
     "tracking.tsne_every=2",
-    "tracking.tsne_per_class=5",
     "strategy=[{name: head, epochs: 3, lr_head: 5.0e-3}, {name: all, epochs: 1, lr_head: 1.0e-3, blocks: all, "
     "lr_backbone: 1.0e-3}]",
 )
 
 
 def configured(*changes):
-    return RunConfig.load(None, (*TINY, *changes))
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return build_store(configured().data, tmp_path_factory.mktemp("store") / "s")
+    return small(*SETTINGS, *changes)
 
 
 @pytest.fixture(scope="module")

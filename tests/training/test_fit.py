@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_runs import small
 
 from landsift.config import RunConfig
 from landsift.data.splits import make_split
@@ -22,23 +23,11 @@ TWO_PHASES = (
     "strategy=[{name: head, epochs: 2, lr_head: 5.0e-3}, "
     "{name: all, epochs: 2, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all, lr_min: 1.0e-6}]"
 )
-TINY = (
-    "data.synthetic.patches=120",
-    "data.synthetic.size=16",
-    "data.synthetic.difficulty=0.2",
-    "model.backbone=test_efficientnet",
-    "model.weights=none",
-    "training.image_size=32",
-    "training.batch_size=16",
-    "training.accelerator=cpu",
-    "tracking.tsne_every=2",
-    "tracking.tsne_per_class=5",
-    TWO_PHASES,
-)
+SETTINGS = ("data.synthetic.difficulty=0.2", "tracking.tsne_every=2", TWO_PHASES)
 
 
 def configured(*changes: str) -> RunConfig:
-    return RunConfig.load(None, (*TINY, *changes))
+    return small(*SETTINGS, *changes)
 
 
 @pytest.fixture(scope="module")
