@@ -1,5 +1,6 @@
 """Batches: every patch once, in an order that (seed, epoch) decides, over however many processes."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -129,8 +130,7 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
-def test_memory_does_not_grow_with_the_patches_read(mapped, monkeypatch):
-    monkeypatch.setattr(batches_module, "READ_BYTES", 2**23)
+def test_memory_does_not_grow_with_the_patches_read(mapped):
     loader = PatchBatches(mapped, np.zeros(8000, np.int64), np.arange(8000), batch_size=64, shuffle=True)
     read = iter(loader)
     next(read)
@@ -138,7 +138,23 @@ def test_memory_does_not_grow_with_the_patches_read(mapped, monkeypatch):
     for batch in read:
         assert torch.equal(batch.images[:, 0, 0, 0], batch.rows.to(torch.uint8))
         most = max(most, resident_bytes() - before)
-    assert most < 3 * 2**23  # of 96 MB
+    assert most < 2**23  # of 96 MB
+
+
+def test_a_file_that_was_cut_short_is_an_error_in_words_and_no_signal(mapped):
+    read = PatchReader(mapped)
+    os.truncate(mapped.filename, mapped.offset + 100 * 64 * 64 * 3)
+    assert read(np.array([99])).shape == (1, 64, 64, 3)
+    with pytest.raises(DataError, match=r"images\.npy is shorter than it was"):
+        read(np.array([5, 100]))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
+def test_readers_leave_no_files_open(mapped):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        PatchReader(mapped)(np.array([1]))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_patches_are_read_in_the_order_asked_for_and_more_than_once():

@@ -7,6 +7,8 @@ with their joint batch size would see.
 from __future__ import annotations
 
 import mmap
+import os
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,9 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 READ_BYTES = 64 * 2**20
-"""How much of a memory map may lie in this process's memory before its pages are given back."""
-FAULT_BYTES = 64 * 2**10
-"""A touched page brings its neighbours in the page cache along: Linux maps 64 KiB around it."""
+"""How much is read at once of what goes to a device."""
 DEVICE_SHARE = 0.25
 """Share of a GPU's free memory that the patches of one split may take; the rest is for the network."""
 
@@ -86,10 +86,10 @@ class EpochOrder:
 
 
 class PatchReader:
-    """Reads patches of an image array; of a memory-mapped one in constant memory, however many are read.
+    """Reads patches of an image array; of a memory-mapped one from its file.
 
-    Pages of a memory map that were touched count as this process's memory. Every 64 MiB they are given back to the
-    system, which keeps them in its page cache as long as there is room.
+    Touched pages of a memory map count as this process's memory, and each first touch interrupts it; a read of the
+    file copies from the system's page cache and leaves nothing behind.
 
     Args:
         images: uint8 [N, H, W, C].
@@ -97,27 +97,32 @@ class PatchReader:
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
         self.images = images
-        self._map: mmap.mmap | None = getattr(images, "_mmap", None)
-        self._per_patch = max(int(images[:1].nbytes), FAULT_BYTES)
-        self._held = 0
+        self._bytes = int(images[:1].nbytes)
+        self._file: int | None = None
+        whole = isinstance(getattr(images, "base", None), mmap.mmap)  # not a part of a map
+        if isinstance(images, np.memmap) and whole and hasattr(os, "preadv"):
+            self._name = str(images.filename)
+            self._first = int(images.offset)
+            self._file = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)
+            weakref.finalize(self, os.close, self._file)
 
     def __call__(self, rows: NDArray[np.int64], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """The patches of `rows`, int64 [B], in that order: uint8 [B, H, W, C], in `out` if that is given."""
+        """The patches of `rows`, int64 [B], in that order: uint8 [B, H, W, C], in `out` if that is given.
+
+        Raises:
+            DataError: the file has become shorter than the array.
+        """
         if out is None:
             out = np.empty((len(rows), *self.images.shape[1:]), dtype=np.uint8)
-        ascending = np.argsort(rows, kind="stable")  # one pass over the memory map
-        step = max(1, READ_BYTES // self._per_patch)
-        for start in range(0, len(rows), step):
-            part = ascending[start : start + step]
-            out[part] = self.images[rows[part]]
-            self._give_back(len(part))
+        if self._file is None:
+            np.take(self.images, rows, axis=0, out=out)
+            return out
+        pixels, size = memoryview(out.data).cast("B"), self._bytes
+        for place in np.argsort(rows, kind="stable").tolist():  # one pass over the file
+            begin = self._first + int(rows[place]) * size
+            if os.preadv(self._file, [pixels[place * size : (place + 1) * size]], begin) != size:
+                raise DataError(f"{self._name} is shorter than it was", "delete the patch store; it is built again")
         return out
-
-    def _give_back(self, patches: int) -> None:
-        self._held += patches * self._per_patch
-        if self._held >= READ_BYTES and self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._held = 0
 
 
 class PatchBatches:

@@ -22,11 +22,10 @@ from landsift.data.batches import Batch
 from landsift.models.backbone import backbone_blocks
 from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
 from landsift.training import distributed
+from landsift.training.averages import WeightAverage, averages_of
 from landsift.training.phases import Phase, Strategy, first_epoch, phase_of
 
 if TYPE_CHECKING:
-    from timm.utils import ModelEmaV3
-
     from landsift.training.features import FeatureCache
 
 
@@ -71,7 +70,7 @@ class PatchModule(L.LightningModule):
         self.train_features: FeatureCache | None = None
         self.val_features: FeatureCache | None = None
         self.compiled = False
-        self.averages = _averages(classifier, config.ema) if config.ema else None
+        self.averages = averages_of(classifier, config.ema) if config.ema else None
         self._blocks = backbone_blocks(classifier.backbone)
         self._losses: list[Tensor] = []
         self._loss_weights: list[int] = []
@@ -97,8 +96,8 @@ class PatchModule(L.LightningModule):
         for parameter in self.classifier.head.parameters():
             parameter.requires_grad_(True)
         if self.averages is not None:
-            for part, average in zip((self.classifier.backbone, self.classifier.head), self.evaluated(), strict=True):
-                average.load_state_dict(part.state_dict())
+            for part, average in self._averaged():
+                average.begin(part)
         self.set_modes()
 
     def set_modes(self) -> None:
@@ -240,7 +239,8 @@ class PatchModule(L.LightningModule):
         """Backbone and head as they are validated, tested and saved: averaged where `training.ema` says so."""
         if self.averages is None:
             return self.classifier.backbone, self.classifier.head
-        return self.averages["backbone"].module, self.averages["head"].module  # type: ignore[return-value]
+        backbone, head = (average.module for _, average in self._averaged())
+        return backbone, head
 
     def adopt_averages(self) -> None:
         """Make the averaged weights, where there are any, those of the classifier."""
@@ -254,10 +254,15 @@ class PatchModule(L.LightningModule):
         first = first_epoch(self.strategy, self.phase_index)
         steps_per_epoch = int(self.trainer.num_training_batches)
         step = (self.current_epoch - first) * steps_per_epoch + batch_idx + 1
-        trained = {"backbone": self.phase.trains_backbone, "head": True}
-        for name, module in (("backbone", self.classifier.backbone), ("head", self.classifier.head)):
-            if trained[name]:
-                cast("ModelEmaV3", self.averages[name]).update(module, step=step)
+        for part, average in self._averaged():
+            if part is self.classifier.head or self.phase.trains_backbone:
+                average.update(part, step)
+
+    def _averaged(self) -> list[tuple[nn.Module, WeightAverage]]:
+        """Backbone and head, each with its average."""
+        assert self.averages is not None
+        averages = cast("list[WeightAverage]", [self.averages["backbone"], self.averages["head"]])
+        return list(zip((self.classifier.backbone, self.classifier.head), averages, strict=True))
 
     def on_validation_epoch_start(self) -> None:
         """Forget the embeddings and figures of the last validation."""
@@ -282,15 +287,6 @@ class PatchModule(L.LightningModule):
     def epoch_loss(self) -> float:
         """Mean training loss per patch of the epoch that is ending, over all ranks."""
         return distributed.weighted_mean([loss[None] for loss in self._losses], self._loss_weights)[0]
-
-
-def _averages(classifier: PatchClassifier, decay: float) -> nn.ModuleDict:
-    """Moving averages (timm's) backbone and head apart: what is frozen needs no averaging."""
-    from timm.utils import ModelEmaV3
-
-    parts = {"backbone": classifier.backbone, "head": classifier.head}
-    averages = {name: ModelEmaV3(part, decay=decay, use_warmup=True) for name, part in parts.items()}
-    return nn.ModuleDict(averages).requires_grad_(False)
 
 
 def _decay_groups(
