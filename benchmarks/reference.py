@@ -6,8 +6,10 @@ FOLDER holds `train`, `val` and `test`, each with one folder per class. FILE hol
 mobilenetv2_100 with TensorFlow's padding. torchvision decodes, resizes and augments every patch in every epoch in the
 workers of a DataLoader, jittering colours at the network's size, as the tutorial does; the network is timm's in its
 default memory layout. The recipe is landsift's `two_phase`, with what a careful person does: a frozen backbone runs
-without gradients and with its batch norms at rest, the warm-up takes a tenth of its phase, weight decay spares biases
-and norms, the best epoch is the one tested. Of landsift, this uses the description of the machine alone.
+without gradients, the warm-up takes a tenth of its phase, weight decay spares biases and norms, the best epoch is the
+one tested. The batch norms of the frozen backbone follow the patches, as the tutorial leaves them: they carry the
+network from photographs to satellite images before it is fine-tuned, and at rest they end it several points lower.
+Of landsift, this uses the description of the machine alone.
 """
 
 from __future__ import annotations
@@ -72,8 +74,7 @@ def train(folder: Path, weights: Path, recipe: Recipe) -> dict[str, Any]:
         optimizer, schedule = _optimizer(backbone, head, phase, epochs * len(loaders["train"]))
         for _ in range(epochs):
             began = time.perf_counter()
-            head.train()
-            backbone.train(phase == 2)
+            model.train()
             losses = []
             for pixels, labels in loaders["train"]:
                 pixels, labels = pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
