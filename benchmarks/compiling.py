@@ -3,7 +3,7 @@
 Trains and applies a network on random images as landsift compiles it (the backbone, for one size of batch), in fresh
 processes, first as it is and then compiled, without inductor's cache:
 
-    python benchmarks/compiling.py [--backbone mobilenetv2_100] [--sizes 64 128] [--batch 64] [--repeats 3] [--json FILE]
+    python benchmarks/compiling.py [--backbone mobilenetv2_100] [--sizes 64 128] [--repeats 3] [--json FILE]
 """
 
 import argparse
