@@ -6,8 +6,6 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from landsift.models.classifier import PatchClassifier
-
 
 class WeightAverage(ModelEmaV3):
     """timm's average with its warm-up, which looks the tensors up once a phase and not once a step.
@@ -39,9 +37,3 @@ class WeightAverage(ModelEmaV3):
         torch._foreach_lerp_(averages, weights, 1.0 - self.get_decay(step))
         for count, present in counts:
             count.copy_(present)
-
-
-def averages_of(classifier: PatchClassifier, decay: float) -> nn.ModuleDict:
-    """Averages of backbone and head apart: what is frozen needs none."""
-    parts = {"backbone": classifier.backbone, "head": classifier.head}
-    return nn.ModuleDict({n: WeightAverage(part, decay) for n, part in parts.items()}).requires_grad_(False)

@@ -22,10 +22,10 @@ from landsift.data.batches import Batch
 from landsift.models.backbone import backbone_blocks
 from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
 from landsift.training import distributed
-from landsift.training.averages import WeightAverage, averages_of
 from landsift.training.phases import Phase, Strategy, first_epoch, phase_of
 
 if TYPE_CHECKING:
+    from landsift.training.averages import WeightAverage
     from landsift.training.features import FeatureCache
 
 
@@ -70,7 +70,7 @@ class PatchModule(L.LightningModule):
         self.train_features: FeatureCache | None = None
         self.val_features: FeatureCache | None = None
         self.compiled = False
-        self.averages = averages_of(classifier, config.ema) if config.ema else None
+        self.averages = _averages(classifier, config.ema) if config.ema else None
         self._blocks = backbone_blocks(classifier.backbone)
         self._losses: list[Tensor] = []
         self._loss_weights: list[int] = []
@@ -287,6 +287,14 @@ class PatchModule(L.LightningModule):
     def epoch_loss(self) -> float:
         """Mean training loss per patch of the epoch that is ending, over all ranks."""
         return distributed.weighted_mean([loss[None] for loss in self._losses], self._loss_weights)[0]
+
+
+def _averages(classifier: PatchClassifier, decay: float) -> nn.ModuleDict:
+    """Averages of backbone and head apart: what is frozen needs none."""
+    from landsift.training.averages import WeightAverage  # timm's module of averages imports W&B where it is installed
+
+    parts = {"backbone": classifier.backbone, "head": classifier.head}
+    return nn.ModuleDict({n: WeightAverage(part, decay) for n, part in parts.items()}).requires_grad_(False)
 
 
 def _decay_groups(
