@@ -78,6 +78,8 @@ class DataConfig(_Section):
     """`synthetic`, `eurosat`, a folder with one folder per class, or a CSV or Parquet table."""
     budget: int | None = Field(None, ge=2)
     """How many training labels may be used, stratified and nested; null: all."""
+    budget_seed: int | None = Field(None, ge=0)
+    """Draws the labels of the budget; null: `split.seed`. Other seeds draw other labels from the same train."""
     patch_size: int | None = Field(None, ge=8, le=4096)
     """Height and width that patches are stored at, in pixels; null: the most common size of the source."""
     max_unreadable: Fraction = 0.01
@@ -85,6 +87,13 @@ class DataConfig(_Section):
     split: SplitConfig = SplitConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     eurosat: EuroSATConfig = EuroSATConfig()
+
+    @property
+    def effective_budget_seed(self) -> int | None:
+        """The seed that the labels of the budget are drawn with; None without a budget."""
+        if self.budget is None:
+            return None
+        return self.split.seed if self.budget_seed is None else self.budget_seed
 
 
 class HeadConfig(_Section):

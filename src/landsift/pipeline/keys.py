@@ -58,7 +58,8 @@ def store_settings(data: DataConfig) -> DataConfig:
     """The settings that shape a store: no split and no budget, a file's or folder's path absolute."""
     defaults = DataConfig()
     path = data.source if data.source in BUILT_IN_SOURCES else os.path.abspath(Path(data.source).expanduser())
-    return data.model_copy(update={"split": defaults.split, "budget": defaults.budget, "source": path})
+    left_out = {name: getattr(defaults, name) for name in ("split", "budget", "budget_seed")}
+    return data.model_copy(update={**left_out, "source": path})
 
 
 def training_key(config: RunConfig, store: str) -> str:
@@ -84,6 +85,7 @@ def training_key(config: RunConfig, store: str) -> str:
             "stage": "train_model",
             "store": store,
             "settings": settings | {"split": data["split"], "budget": data["budget"]},
+            "budget_seed": config.data.effective_budget_seed,
             "weights": weights_fingerprint(config.model.weights),
             "code": code_version("train_model"),
             "libraries": _versions(TRAINING_LIBRARIES),

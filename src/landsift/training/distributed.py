@@ -98,7 +98,7 @@ def join_group(config: RunConfig, fingerprint: str) -> None:
     keys = ("training", "strategy", "seed", "evaluation", "tracking")
     asked = {key: value for key, value in config.to_dict().items() if key in keys}
     asked["model"] = config.model.model_dump(mode="json", exclude={"weights"})  # which all take from the first
-    asked |= {"data": fingerprint, "budget": config.data.budget}
+    asked |= {"data": fingerprint, "budget": config.data.budget, "budget_seed": config.data.effective_budget_seed}
     everyone: list[Any] = [None] * world()
     distributed.all_gather_object(everyone, digest(asked | {"split": config.data.split.model_dump(mode="json")}))
     if len(set(everyone)) > 1:

@@ -54,7 +54,7 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     distributed.join_group(config, store.fingerprint)
     strategy = distributed.scale_rates(resolve_strategy(config.strategy), distributed.lr_factor(config.training))
     check_image_sizes(config, strategy)
-    split = make_split(store, config.data.split, config.data.budget)
+    split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
     _quiet_lightning()
     keep_freed_memory()
     L.seed_everything(config.seed, workers=True, verbose=False)

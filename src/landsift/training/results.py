@@ -146,6 +146,7 @@ def manifest_of(
             "classes": {name: int(n) for name, n in zip(store.classes, counts, strict=True)},
             "split": {"train": len(split.train), "val": len(split.val), "test": len(split.test)},
             "budget": config.data.budget,
+            "budget_seed": config.data.effective_budget_seed,
             "skipped": list(store.skipped),
             "store": str(store.folder),
         },
