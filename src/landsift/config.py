@@ -168,6 +168,12 @@ class TrainingConfig(_Section):
     ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Decay per step of an exponential moving average of the weights, which is then what is validated, tested and
     saved, such as 0.998; null: the weights themselves."""
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    """`balanced`: an epoch draws as many patches as train has, the same number of every class; those of rare classes
+    come more than once, and common ones have their turn in other epochs."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: the training loss counts a patch n / (K · n_k) times, for n patches of K classes of which n_k are of
+    its own; validation counts each once."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """AdamW's decay, on matrices and kernels only."""
@@ -185,6 +191,11 @@ class TrainingConfig(_Section):
     `linear`: Goyal et al. 2017; `sqrt`: usual for AdamW (Malladi et al. 2022).
     """
     augment: AugmentConfig = AugmentConfig()
+
+    @property
+    def balances_classes(self) -> bool:
+        """Whether all classes count the same in training; then they do where the best epoch is chosen, too."""
+        return "balanced" in {self.sampler, self.class_weights}
 
     @field_validator("precision", mode="before")
     @classmethod

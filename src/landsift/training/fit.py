@@ -121,12 +121,16 @@ def _module(
 
     from landsift.evaluation.embeddings import balanced_rows
     from landsift.training.callbacks import TSNEFrames
+    from landsift.training.losses import balanced_weights
     from landsift.training.module import PatchModule
 
     tracking = config.tracking
     rows = np.empty(0, dtype=np.int64)
     if tracking.tsne_every:
         rows = np.sort(split.val[balanced_rows(store.labels[split.val], tracking.tsne_per_class, config.seed)])
+    weights = None
+    if config.training.class_weights == "balanced":
+        weights = balanced_weights(store.labels[split.train], len(store.classes))
     module = PatchModule(
         classifier,
         strategy,
@@ -135,6 +139,7 @@ def _module(
         normalization=normalization,
         seed=config.seed,
         keep_rows=torch.from_numpy(rows),
+        class_weights=weights,
     )
     frames = TSNEFrames(rows, store.labels[rows], store.classes, max(tracking.tsne_every, 1), config.seed)
     return module, frames
@@ -173,10 +178,15 @@ def _fit(
         "world": distributed.world(),
     }
     patches, labels = store.images, store.labels
-    train_batches = PatchBatches(patches, labels, split.train, shuffle=True, seed=config.seed, device=device, **share)
+    balanced = settings.sampler == "balanced"
+    train_batches = PatchBatches(
+        patches, labels, split.train, shuffle=True, balanced=balanced, seed=config.seed, device=device, **share
+    )
     train_in_order = PatchBatches(patches, labels, split.train, **share)  # for one pass: nothing of it stays on a GPU
     val_batches = PatchBatches(patches, labels, split.val, device=device, **share)
-    checkpoint = own.best_checkpoints(folder / runs.CHECKPOINTS)
+    checkpoint = own.best_checkpoints(
+        folder / runs.CHECKPOINTS, "val_recall" if settings.balances_classes else "val_acc"
+    )
     history, compiling = own.History(folder), CompileWhereItPays(settings.compile)
     features = FrozenFeatures(folder / runs.FEATURES, train_in_order, val_batches, settings)
     watchers: list[Callback] = [own.PhaseChange(), history, features, compiling, frames, *_progress_bar()]
@@ -209,6 +219,7 @@ def _fit(
     module.adopt_averages()
     epoch = int(state["epoch"])
     best = {"epoch": epoch, "val_acc": history.rows[epoch]["val_acc"], "checkpoint": path.name}
+    best["chosen_by"] = checkpoint.monitor
     facts = {
         "precision": precision,
         "precision_trials": trials,

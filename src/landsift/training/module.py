@@ -23,6 +23,7 @@ from landsift.models.backbone import backbone_blocks
 from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
 from landsift.training import distributed
 from landsift.training.averages import WeightAverage, averages_of
+from landsift.training.losses import cross_entropy
 from landsift.training.phases import Phase, Strategy, first_epoch, phase_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ class PatchModule(L.LightningModule):
         normalization: per-band mean and std of inputs in [0, 1].
         seed: of augmentation.
         keep_rows: store rows whose embeddings each validation keeps, int64 [M], ascending; for t-SNE.
+        class_weights: how often the training loss counts a patch of each class, float [K]; None: once.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class PatchModule(L.LightningModule):
         normalization: Normalization,
         seed: int,
         keep_rows: Tensor | None = None,
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.classifier = classifier
@@ -64,6 +69,7 @@ class PatchModule(L.LightningModule):
         self.classes = classes
         self.seed = seed
         self.normalize = Normalize(normalization.mean, normalization.std)
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self.keep_rows = keep_rows if keep_rows is not None else torch.empty(0, dtype=torch.int64)
         self.kept_rows: list[Tensor] = []
         self.kept_embeddings: list[Tensor] = []
@@ -197,7 +203,7 @@ class PatchModule(L.LightningModule):
             images, labels = mix(images, batch.labels, self.classes, self.settings.augment, generator)
             with self.as_compiled(batch):
                 logits = self.classifier(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        loss = cross_entropy(logits, labels, self.settings.label_smoothing, self.class_weights)
         self._losses.append(loss.detach())
         self._loss_weights.append(len(batch))
         return loss * distributed.loss_weight(batch)
@@ -212,8 +218,10 @@ class PatchModule(L.LightningModule):
                 features = backbone(self.prepare(batch.images))
         logits = head(features)
         loss = F.cross_entropy(logits, batch.labels)
-        right = (logits.argmax(dim=1) == batch.labels).float().mean()
-        self._val_figures.append(torch.stack([loss.float(), right]))
+        right = (logits.argmax(dim=1) == batch.labels).float()
+        of_class = (batch.labels[:, None] == torch.arange(self.classes, device=batch.labels.device)).float()  # [B, K]
+        found = of_class * right[:, None]
+        self._val_figures.append(torch.cat([loss.float()[None], right.mean()[None], of_class.mean(0), found.mean(0)]))
         self._val_weights.append(len(batch))
         kept = torch.isin(batch.rows, self.keep_rows)
         if kept.any():
@@ -272,11 +280,14 @@ class PatchModule(L.LightningModule):
         self._val_weights.clear()
 
     def on_validation_epoch_end(self) -> None:
-        """Log loss and accuracy per patch over all ranks."""
-        loss, accuracy = distributed.weighted_mean(self._val_figures, self._val_weights)
+        """Log loss and accuracy per patch and the mean recall of the classes, over all ranks."""
+        loss, accuracy, *shares = distributed.weighted_mean(self._val_figures, self._val_weights)
+        of_class, found = shares[: self.classes], shares[self.classes :]
+        recalls = [right / all_of for right, all_of in zip(found, of_class, strict=True) if all_of > 0]
         # logger=False: the History callback writes each epoch's figures once. Every rank logs the same numbers.
         self.log("val_loss", loss, logger=False)
         self.log("val_acc", accuracy, logger=False, prog_bar=True)
+        self.log("val_recall", sum(recalls) / len(recalls), logger=False)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's own mean of the training loss, in the modes of the phase."""

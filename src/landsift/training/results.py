@@ -129,7 +129,7 @@ def manifest_of(
         strategy: its phases.
         trainable: how many parameters train, per phase.
         normalization: of the inputs.
-        best: epoch, val_acc and checkpoint of the best epoch.
+        best: epoch, val_acc and checkpoint of the best epoch, and the figure it was chosen by.
         facts: precision, precision_trials, compiled_from_epoch; feature_seconds, by index of the phase.
     """
     counts = np.bincount(store.labels, minlength=len(store.classes))
