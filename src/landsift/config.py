@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -170,10 +171,11 @@ class TrainingConfig(_Section):
     saved, such as 0.998; null: the weights themselves."""
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     """`balanced`: an epoch draws as many patches as train has, the same number of every class; those of rare classes
-    come more than once, and common ones have their turn in other epochs."""
+    come more than once, and common ones have their turn in other epochs. The best epoch is then chosen by the mean
+    recall of the classes."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: the training loss counts a patch n / (K · n_k) times, for n patches of K classes of which n_k are of
-    its own; validation counts each once."""
+    its own; validation counts each once. The best epoch is chosen as with `sampler: balanced`; only one can be."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """AdamW's decay, on matrices and kernels only."""
@@ -229,13 +231,18 @@ class ClusterConfig(_Section):
     """Flyte's name and number of the training task's GPU; `none` for a CPU node."""
 
 
+STRATEGIES_LOOK = "such as strategies.mine=[{epochs: 5, lr_head: 0.001}]"
+
+
 class RunConfig(_Section):
     """Everything that decides what a run does."""
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     strategy: str | tuple[dict[str, Any], ...] = "two_phase"
-    """A name from the strategy table, or a list of phases."""
+    """A name from the strategy table or from `strategies`, or a list of phases."""
+    strategies: dict[str, tuple[dict[str, Any], ...]] = {}
+    """Strategies of one's own: lists of phases by name."""
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -247,6 +254,28 @@ class RunConfig(_Section):
         if not self.strategy:
             raise ValueError("strategy: a name or at least one phase is needed")
         return self
+
+    @model_validator(mode="after")
+    def _balanced_once(self) -> Self:
+        if self.training.sampler == self.training.class_weights == "balanced":
+            raise ConfigError(
+                "training.sampler and training.class_weights both balance the classes: rare ones would count twice",
+                "leave one of them at its default",
+            )
+        return self
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _lists_by_name(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"strategies: lists of phases by name are needed, not {value!r}", STRATEGIES_LOOK)
+        for name, phases in value.items():
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", str(name)):
+                raise ConfigError(f"strategies: {name!r} is no name", "letters, digits, - and _ make one")
+            is_list = isinstance(phases, list | tuple) and len(phases) > 0
+            if not is_list or not all(isinstance(phase, Mapping) for phase in phases):
+                raise ConfigError(f"strategies.{name}: a list of phases is needed", STRATEGIES_LOOK)
+        return value
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:

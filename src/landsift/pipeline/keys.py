@@ -11,11 +11,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from landsift.config import DataConfig, RunConfig, digest
+from landsift.training.phases import resolve_strategy, settled
 
 STORE_LIBRARIES = ("numpy", "pillow")
 """Libraries whose version may change a decoded pixel."""
@@ -66,18 +68,23 @@ def training_key(config: RunConfig, store: str) -> str:
     """Key of the trained run.
 
     Where the run is tracked and what it asks of a cluster are left out: they change no weight. The t-SNE settings
-    stay in, because the run directory holds the frames.
+    stay in, because the run directory holds the frames. A strategy counts by its phases, not by its name, and
+    `model.weights` only where the strategy uses them.
 
     Args:
         config: the complete configuration.
         store: the store's key, which stands for the data, and for the code and the libraries that read them.
 
     Raises:
+        ConfigError: the strategy cannot be resolved.
         ModelError: `model.weights` names a file or folder that does not exist or cannot be read.
     """
+    config = settled(config)
     settings = config.to_dict()
     data = settings.pop("data")
     settings.pop("cluster")
+    settings.pop("strategies")
+    settings["strategy"] = [asdict(phase) for phase in resolve_strategy(config.strategy, config.strategies)]
     for name in ("wandb", "project", "entity"):
         settings["tracking"].pop(name)
     return digest(

@@ -16,6 +16,7 @@ from landsift.errors import ConfigError, LandsiftError, RunError
 from landsift.pipeline import artifacts, engine, tracking
 from landsift.pipeline.checks import check_training
 from landsift.pipeline.keys import BUILT_IN_SOURCES
+from landsift.training.phases import settled
 
 logger = logging.getLogger("landsift")
 
@@ -43,6 +44,7 @@ def submit(
     Raises:
         LandsiftError: the file cannot be read, the configuration cannot run there, or the cluster refuses it.
     """
+    config = settled(config)
     remote = _check_remote(config, remote)
     flyte = engine.quiet_flyte()
     from landsift.pipeline import environments

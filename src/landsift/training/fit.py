@@ -12,7 +12,7 @@ import numpy as np
 from landsift import runs
 from landsift.config import Normalization, RunConfig
 from landsift.errors import ConfigError
-from landsift.training.phases import Strategy, resolve_strategy, total_epochs
+from landsift.training.phases import Strategy, resolve_strategy, settled, total_epochs
 
 if TYPE_CHECKING:
     import torch
@@ -48,11 +48,13 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     from landsift.training import distributed, launch
     from landsift.training.results import embeddings_table, manifest_of, write_model_and_figures
 
+    config = settled(config)
     if launch.needed(config.training):
         launch.train(config, store, folder, experiment)
         return runs.Run.open(folder)
     distributed.join_group(config, store.fingerprint)
-    strategy = distributed.scale_rates(resolve_strategy(config.strategy), distributed.lr_factor(config.training))
+    strategy = resolve_strategy(config.strategy, config.strategies)
+    strategy = distributed.scale_rates(strategy, distributed.lr_factor(config.training))
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
     _quiet_lightning()

@@ -24,7 +24,7 @@ from landsift.models.classifier import Normalize, PatchClassifier, resize, to_fl
 from landsift.training import distributed
 from landsift.training.averages import WeightAverage, averages_of
 from landsift.training.losses import cross_entropy
-from landsift.training.phases import Phase, Strategy, first_epoch, phase_of
+from landsift.training.phases import Phase, Strategy, first_epoch, phase_of, total_epochs
 
 if TYPE_CHECKING:
     from landsift.training.features import FeatureCache
@@ -133,11 +133,12 @@ class PatchModule(L.LightningModule):
         """A fresh AdamW and schedule for exactly the parameters of the current phase."""
         groups = self.parameter_groups()
         optimizer = torch.optim.AdamW(groups, fused=self.device.type in FUSED)
-        steps = self.trainer.estimated_stepping_batches // self.trainer.max_epochs * self.phase.epochs
-        phase = self.phase
+        phase, per_epoch = self.phase, int(self.trainer.estimated_stepping_batches // self.trainer.max_epochs)
+        before = per_epoch * first_epoch(self.strategy, self.phase_index)
+        total = per_epoch * total_epochs(self.strategy)
 
         def schedule(peak: float) -> Any:
-            return lambda step: phase.factor(step, int(steps), peak)
+            return lambda step: phase.factor(step, per_epoch * phase.epochs, peak, before=before, total=total)
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [schedule(group["lr"]) for group in groups])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
