@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,16 @@ def test_it_trains_from_real_pretrained_weights_in_their_own_normalization(share
     run = train(configured(*changes), store, tmp_path / "r")
     assert run.evaluation["val"]["accuracy"] > 0.5  # chance is one in six
     assert json.loads((run.model_dir / "model.json").read_text())["mean"] == [0.5, 0.5, 0.5]
+
+
+def test_a_training_leaves_pythons_own_random_numbers_alone(store, tmp_path):
+    """Others draw names of files from them, which must not repeat after every training."""
+    config = configured("strategy=[{epochs: 1, lr_head: 5.0e-3}]", "tracking.tsne_every=0")
+    drawn = []
+    for name in ("a", "b"):
+        train(config, store, tmp_path / name)
+        drawn.append(random.random())
+    assert drawn[0] != drawn[1]
 
 
 def test_from_scratch_no_weights_are_looked_for_and_the_patches_own_statistics_normalise(store, run, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,10 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
     _quiet_lightning()
     keep_freed_memory()
+    python_numbers = random.getstate()
     L.seed_everything(config.seed, workers=True, verbose=False)
+    # No training draws from Python's own generator, but Flyte draws its files' names there: seeded, they would repeat.
+    random.setstate(python_numbers)
     classifier, normalization = build_classifier(config, store)
     module, frames = _module(config, strategy, classifier, normalization, store, split)
     trainable = _trainable_per_phase(module)
