@@ -10,7 +10,8 @@ import landsift
 
 def test_every_public_name_can_be_had_and_there_are_no_more():
     assert set(landsift.__all__) == {
-        "LandsiftError", "PatchStore", "Phase", "Predictor", "Run", "RunConfig", "__version__", "load_model", "run",
+        "LandsiftError", "PatchStore", "Phase", "Predictor", "Run", "RunConfig", "__version__", "compare", "load_model",
+        "run",
     }  # fmt: skip
     for name in set(landsift.__all__) - {"__version__"}:
         assert getattr(landsift, name).__module__.startswith("landsift.")

@@ -59,7 +59,7 @@ def test_the_digest_does_not_depend_on_the_order_of_keys(values):
         ("trainig.image_size=2", "unknown configuration key 'trainig'\ndid you mean 'training'?"),
         ("image_size=3", "did you mean 'training.image_size'?"),
         ("training.zzz=1", "known here: training.image_size, training.batch_size"),
-        ("zzz=1", "known here: data, model, strategy, training, evaluation, tracking, cluster, seed"),
+        ("zzz=1", "known here: data, model, strategy, strategies, training, evaluation, tracking, cluster, seed"),
         ("training.image_size=3", "'training.image_size': input should be greater than or equal to 16 (got 3)"),
         ("training.image_size=big", "'training.image_size'"),
         ("training.precision=16", "'training.precision': input should be 'auto', '32' or 'bf16' (got '16')"),
@@ -71,6 +71,13 @@ def test_the_digest_does_not_depend_on_the_order_of_keys(values):
         ("tracking.wandb=on", "'tracking.wandb': input should be 'offline', 'online' or 'disabled'"),
         ("seed=-1", "'seed'"),
         ("strategy=[]", "at least one phase"),
+        ("strategies=full", "strategies: lists of phases by name are needed, not 'full'\nsuch as strategies.mine=[{"),
+        ("strategies.mine=[]", "strategies.mine: a list of phases is needed"),
+        ("strategies.full.0.epochs=3", "strategies.full: a list of phases is needed"),
+        ("strategies.mine=[full]", "strategies.mine: a list of phases is needed"),
+        ("strategies={my own: [{epochs: 1}]}", "strategies: 'my own' is no name\nletters, digits, - and _"),
+        ("training={sampler: balanced, class_weights: balanced}", "training.sampler and training.class_weights both"),
+        ("training.class_weights=null", "'training.class_weights': input should be 'none' or 'balanced'"),
         ("training.=3", "unknown configuration key 'training.'"),
         ("Seed=3", "did you mean 'seed'?"),
         ("training.Image_size=3", "did you mean 'training.image_size'?"),
@@ -103,7 +110,8 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path):
 def test_shipped_configurations_load_and_their_strategies_resolve(file):
     from landsift.training.phases import resolve_strategy
 
-    assert resolve_strategy(RunConfig.load(file).strategy)
+    config = RunConfig.load(file)
+    assert resolve_strategy(config.strategy, config.strategies)
     assert file.read_text().startswith("#")
 
 
@@ -113,6 +121,23 @@ PHASES = "strategy=[{epochs: 1, lr_head: 0.1}, {epochs: 2, lr_head: 0.1}]"
 def test_a_phase_of_a_list_is_reached_by_its_position():
     changed = RunConfig.load(None, [PHASES, "strategy.1.epochs=5", "strategy.0={epochs: 3, lr_head: 0.2}"])
     assert changed.strategy == ({"epochs": 3, "lr_head": 0.2}, {"epochs": 5, "lr_head": 0.1})
+
+
+def test_strategies_of_ones_own_are_kept_and_reached_by_name_and_position(tmp_path):
+    mine = "strategies.mine=[{epochs: 1, lr_head: 0.1}]"
+    config = RunConfig.load(None, [mine, "strategy=mine", "strategies.mine.0.epochs=4"])
+    assert config.strategies == {"mine": ({"epochs": 4, "lr_head": 0.1},)}
+    (tmp_path / "c.yaml").write_text(config.to_yaml())
+    assert RunConfig.load(tmp_path / "c.yaml") == config
+
+
+def test_a_budgets_seed_is_the_splits_unless_it_has_one():
+    data = RunConfig().replace("data.split.seed=3").data
+    assert data.effective_budget_seed is None
+    assert RunConfig().replace("data.split.seed=3", "data.budget=9").data.effective_budget_seed == 3
+    assert (
+        RunConfig().replace("data.budget_seed=0", "data.split.seed=3", "data.budget=9").data.effective_budget_seed == 0
+    )
 
 
 @pytest.mark.parametrize("position", ["2", "-1", "head"])

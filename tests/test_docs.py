@@ -4,11 +4,14 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 
 from landsift.config import RunConfig
+from landsift.training.phases import STRATEGIES, Phase, resolve_strategy
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -54,9 +57,18 @@ def test_every_key_is_described_with_its_default():
             else:
                 yield f"{prefix}{key}", value
 
-    import yaml
-
     expected = dict(leaves(RunConfig().to_dict()))
     assert set(described) == set(expected)
     for key, value in expected.items():
         assert yaml.safe_load(described[key]) == value or float(described[key]) == value, key
+
+
+def test_every_strategy_and_every_key_of_a_phase_is_described_and_the_examples_resolve():
+    text = (ROOT / "docs" / "strategies.md").read_text()
+    described = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted(described) == sorted([*STRATEGIES, *(field.name for field in fields(Phase))])
+    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        config = RunConfig.from_dict(yaml.safe_load(example))
+        assert resolve_strategy(config.strategy, config.strategies)

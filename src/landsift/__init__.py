@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from landsift.data.store import PatchStore
     from landsift.errors import LandsiftError
     from landsift.models.predictor import Predictor, load_model
+    from landsift.pipeline.compare import compare
     from landsift.pipeline.run import run
     from landsift.runs import Run
     from landsift.training.phases import Phase
@@ -28,6 +29,7 @@ _HOMES = {
     "Predictor": "landsift.models.predictor",
     "Run": "landsift.runs",
     "RunConfig": "landsift.config",
+    "compare": "landsift.pipeline.compare",
     "load_model": "landsift.models.predictor",
     "run": "landsift.pipeline.run",
 }
@@ -40,6 +42,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "__version__",
+    "compare",
     "load_model",
     "run",
 ]

@@ -7,9 +7,11 @@ landsift started from (batch 64, 7 + 10 epochs, label smoothing 0.1).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -78,6 +80,8 @@ class DataConfig(_Section):
     """`synthetic`, `eurosat`, a folder with one folder per class, or a CSV or Parquet table."""
     budget: int | None = Field(None, ge=2)
     """How many training labels may be used, stratified and nested; null: all."""
+    budget_seed: int | None = Field(None, ge=0)
+    """Draws the labels of the budget; null: `split.seed`. Other seeds draw other labels from the same train."""
     patch_size: int | None = Field(None, ge=8, le=4096)
     """Height and width that patches are stored at, in pixels; null: the most common size of the source."""
     max_unreadable: Fraction = 0.01
@@ -85,6 +89,13 @@ class DataConfig(_Section):
     split: SplitConfig = SplitConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     eurosat: EuroSATConfig = EuroSATConfig()
+
+    @property
+    def effective_budget_seed(self) -> int | None:
+        """The seed that the labels of the budget are drawn with; None without a budget."""
+        if self.budget is None:
+            return None
+        return self.split.seed if self.budget_seed is None else self.budget_seed
 
 
 class HeadConfig(_Section):
@@ -159,6 +170,13 @@ class TrainingConfig(_Section):
     ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Decay per step of an exponential moving average of the weights, which is then what is validated, tested and
     saved, such as 0.998; null: the weights themselves."""
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    """`balanced`: an epoch draws as many patches as train has, the same number of every class; those of rare classes
+    come more than once, and common ones have their turn in other epochs. The best epoch is then chosen by the mean
+    recall of the classes."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: the training loss counts a patch n / (K · n_k) times, for n patches of K classes of which n_k are of
+    its own; validation counts each once. The best epoch is chosen as with `sampler: balanced`; only one can be."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """AdamW's decay, on matrices and kernels only."""
@@ -176,6 +194,11 @@ class TrainingConfig(_Section):
     `linear`: Goyal et al. 2017; `sqrt`: usual for AdamW (Malladi et al. 2022).
     """
     augment: AugmentConfig = AugmentConfig()
+
+    @property
+    def balances_classes(self) -> bool:
+        """Whether all classes count the same in training; then they do where the best epoch is chosen, too."""
+        return "balanced" in {self.sampler, self.class_weights}
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -209,13 +232,18 @@ class ClusterConfig(_Section):
     """Flyte's name and number of the training task's GPU; `none` for a CPU node."""
 
 
+STRATEGIES_LOOK = "such as strategies.mine=[{epochs: 5, lr_head: 0.001}]"
+
+
 class RunConfig(_Section):
     """Everything that decides what a run does."""
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     strategy: str | tuple[dict[str, Any], ...] = "two_phase"
-    """A name from the strategy table, or a list of phases."""
+    """A name from the strategy table or from `strategies`, or a list of phases."""
+    strategies: dict[str, tuple[dict[str, Any], ...]] = {}
+    """Strategies of one's own: lists of phases by name."""
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -228,6 +256,28 @@ class RunConfig(_Section):
             raise ValueError("strategy: a name or at least one phase is needed")
         return self
 
+    @model_validator(mode="after")
+    def _balanced_once(self) -> Self:
+        if self.training.sampler == self.training.class_weights == "balanced":
+            raise ConfigError(
+                "training.sampler and training.class_weights both balance the classes: rare ones would count twice",
+                "leave one of them at its default",
+            )
+        return self
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _lists_by_name(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"strategies: lists of phases by name are needed, not {value!r}", STRATEGIES_LOOK)
+        for name, phases in value.items():
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", str(name)):
+                raise ConfigError(f"strategies: {name!r} is no name", "letters, digits, - and _ make one")
+            is_list = isinstance(phases, list | tuple) and len(phases) > 0
+            if not is_list or not all(isinstance(phase, Mapping) for phase in phases):
+                raise ConfigError(f"strategies.{name}: a list of phases is needed", STRATEGIES_LOOK)
+        return value
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
         """Check nested values; raises ConfigError that names the key and, if it is unknown, the nearest one."""
@@ -237,13 +287,20 @@ class RunConfig(_Section):
             raise _as_config_error(error) from None
 
     @classmethod
-    def load(cls, path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
+    def load(
+        cls, path: Path | None = None, overrides: Iterable[str] = (), *, defaults: Mapping[str, Any] | None = None
+    ) -> RunConfig:
         """Read a YAML file (or the defaults) and lay `key=value` overrides over it.
+
+        Args:
+            path: the file, or None.
+            overrides: such as "training.image_size=128".
+            defaults: nested values that hold where the file says nothing.
 
         Raises:
             ConfigError: the file cannot be read or parsed, or a key or value is wrong.
         """
-        values = _read_yaml(path) if path else {}
+        values = _laid_over(copy.deepcopy(defaults or {}), _read_yaml(path) if path else {})
         for override in overrides:
             _apply(values, override)
         return cls.from_dict(values)
@@ -292,6 +349,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no keys", "a configuration is a mapping such as 'seed: 0'")
     return values
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values of `above`, and of `below` where `above` has none."""
+    merged = dict(below) | dict(above)
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
+            merged[key] = _laid_over(below[key], above[key])
+    return merged
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -45,6 +46,24 @@ class RunError(LandsiftError):
 
 class TrackingError(LandsiftError):
     """Experiment tracking cannot start."""
+
+
+def to_record(error: BaseException) -> dict[str, str]:
+    """An error as plain text for another process: `kind` ("" for foreign ones), `message`, `hint` and `where`."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f"{last[0].filename}:{last[0].lineno}" if last else ""
+    if isinstance(error, LandsiftError):
+        return {"kind": type(error).__name__, "message": error.message, "hint": error.hint, "where": where}
+    reason = " ".join(str(error).split())[:500]
+    return {"kind": "", "message": f"{type(error).__name__}: {reason}", "hint": "", "where": where}
+
+
+def from_record(record: Mapping[str, str], who: str) -> LandsiftError:
+    """The error that `to_record` described; a foreign one becomes a RunError of `who`."""
+    if record["kind"]:
+        kind: type[LandsiftError] = globals().get(record["kind"], LandsiftError)
+        return kind(record["message"], record["hint"])
+    return RunError(f"{who} failed: {record['message']}", f"it happened at {record['where']}")
 
 
 def nearest(name: str, known: Iterable[str], count: int = 1) -> str:

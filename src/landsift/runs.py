@@ -33,6 +33,7 @@ EMBEDDINGS = "embeddings.parquet"
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
 REPORT = "report.html"
+COMPARISON = "comparison.json"
 FEATURES = "features"
 """A folder that is there only while a head trains on features that were kept."""
 
@@ -106,6 +107,37 @@ class Run:
         if not file.is_file():
             raise RunError(f"{file} is missing", "the run directory is incomplete; run `landsift run` again")
         return file
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison; `path` holds `comparison.json`, CSV tables, `predictions.parquet` and `report.html`.
+
+    Raises:
+        RunError: (on access) the file is missing or cannot be parsed.
+    """
+
+    path: Path
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """`comparison.json`: rows, budgets, seeds, cells, results, pairs, recommendations, findings."""
+        return dict(read_json(self.path / COMPARISON))
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """One per row and budget: accuracy and its interval, macro F1, what trains, the training's time."""
+        return list(self.data["results"])
+
+    @property
+    def recommendations(self) -> list[dict[str, Any]]:
+        """One per budget: the cheapest row that is not distinguishably worse than the best."""
+        return list(self.data["recommendations"])
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row per training and test patch: row, budget, seed, path, label, predicted."""
+        return read_parquet(self.path / PREDICTIONS)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -54,6 +54,62 @@ def test_without_shuffling_the_order_is_that_of_the_rows_and_none_is_left_out():
     assert [b.images[:, 0, 0, 0].tolist() for b in loader] == [[4, 2, 9], [11]]
 
 
+# Balanced classes
+
+
+def balanced(labels, size, seed=0, epoch=0, **share):
+    labels = np.asarray(labels, dtype=np.int64)
+    images = np.zeros((len(labels), 1, 1, 3), np.uint8)
+    options = {"batch_size": size, "shuffle": True, "balanced": True, "seed": seed}
+    loader = PatchBatches(images, labels, np.flatnonzero(labels >= 0), **options, **share)
+    loader.sampler.set_epoch(epoch)
+    return loader
+
+
+@given(counts=st.lists(st.integers(1, 40), min_size=1, max_size=6), epoch=st.integers(0, 5), seed=st.integers(0, 99))
+def test_a_balanced_epoch_has_every_class_equally_and_repeats_only_what_it_must(counts, epoch, seed):
+    labels = np.repeat(np.arange(len(counts)) * 2, counts)  # classes between them have no rows
+    order = balanced(labels, 8, seed, epoch).sampler()
+    assert len(order) == len(labels)
+    drawn = [order[labels[order] == 2 * k] for k in range(len(counts))]
+    assert max(map(len, drawn)) - min(map(len, drawn)) <= 1
+    for rows, count in zip(drawn, counts, strict=True):
+        times = np.bincount(rows - rows.min(), minlength=1)
+        assert len(np.unique(rows)) == min(count, len(rows))
+        assert times.max() == -(-len(rows) // count)
+
+
+def test_balanced_epochs_depend_on_seed_and_epoch_alone_and_see_all_rows_in_time():
+    labels = [0] * 40 + [1] * 8 + [-1] * 5 + [2] * 3
+    orders = [balanced(labels, 8, epoch=epoch).sampler().tolist() for epoch in range(20)]
+    assert orders[3] == balanced(labels, 8, epoch=3).sampler().tolist()
+    assert len({tuple(order) for order in orders}) == 20
+    assert orders[3] != balanced(labels, 8, seed=1, epoch=3).sampler().tolist()
+    assert set().union(*orders) == set(range(48)) | {53, 54, 55}
+
+
+def test_a_class_is_not_seen_in_one_stretch():
+    order = balanced([0] * 60 + [1] * 60, 8).sampler()
+    assert 40 < np.count_nonzero(np.diff(order >= 60)) < 80
+
+
+def test_processes_draw_the_same_balanced_epoch_and_share_it():
+    labels = [0] * 30 + [1] * 7
+    whole = balanced(labels, 8)
+    ranks = [balanced(labels, 4, rank=rank, world=2) for rank in range(2)]
+    for batch, *parts in zip(whole, *ranks, strict=True):
+        assert torch.cat([part.rows for part in parts]).tolist() == batch.rows.tolist()
+        assert torch.equal(batch.labels, torch.tensor(labels)[batch.rows])
+
+
+def test_patches_that_live_on_a_device_may_come_more_than_once(mapped):
+    rows = np.array([3, 9, 4])
+    live = Resident(PatchReader(mapped), np.arange(8000), rows, torch.device("cpu"))
+    images, labels = live(np.array([9, 9, 3]))
+    assert labels.tolist() == [9, 9, 3]
+    assert images[:, 0, 0, 0].tolist() == [9, 9, 3]
+
+
 # Several processes
 
 

@@ -31,14 +31,15 @@ def classes_of(index) -> tuple[str, ...]:
     return tuple(f"class{c}" for c in range(index["label"].max() + 1))
 
 
-def split(index, budget=None, **settings):
+def split(index, budget=None, budget_seed=None, **settings):
     """The split, from columns as a store has them: texts of few kinds are categories."""
 
     def column(name):
         return index[name].astype("category") if name in {"group", "split"} else index[name]
 
     contents = pd.factorize(index["sha256"])[0].astype(np.int64)
-    return divide(column, index["label"].to_numpy(), contents, classes_of(index), SplitConfig(**settings), budget)
+    classes, kind = classes_of(index), SplitConfig(**settings)
+    return divide(column, index["label"].to_numpy(), contents, classes, kind, budget, budget_seed)
 
 
 def sizes(index, parts) -> list[list[int]]:
@@ -166,6 +167,25 @@ class TestBudget:
         assert set(index["label"][less.train]) == set(index["label"])
         assert less.val.tolist() == full.val.tolist()
         assert less.test.tolist() == full.test.tolist()
+
+    @given(class_sizes, st.data(), seeds, seeds)
+    def test_a_seed_of_its_own_draws_other_labels_from_the_same_train(self, counts, data, seed, budget_seed):
+        index = index_of(np.repeat(np.arange(len(counts)), counts))
+        full = split(index, seed=seed)
+        small = data.draw(st.integers(len(counts), len(full.train)))
+        large = data.draw(st.integers(small, len(full.train)))
+        less, more = (split(index, n, budget_seed, seed=seed) for n in (small, large))
+        assert set(less.train) <= set(more.train) <= set(full.train)
+        assert (len(less.train), len(more.train)) == (small, large)
+        assert set(index["label"][less.train]) == set(index["label"])
+        assert [less.val.tolist(), less.test.tolist()] == [full.val.tolist(), full.test.tolist()]
+
+    def test_several_seeds_draw_several_subsets_and_the_splits_own_by_default(self):
+        index = index_of([0] * 100 + [1] * 50)
+        drawn = [split(index, 30, s, seed=5).train.tolist() for s in (None, 0, 1, 2, 5)]
+        assert len({tuple(rows) for rows in drawn}) == 4
+        assert drawn[0] == drawn[4]
+        assert split(index, None, 3, seed=5).train.tolist() == split(index, seed=5).train.tolist()
 
     def test_budgets_are_stratified(self):
         index = index_of([0] * 1000 + [1] * 500 + [2] * 500)

@@ -115,12 +115,39 @@ def test_where_a_run_is_tracked_changes_no_key(tiny, setting):
         "tracking.tsne_every=1",
         "data.split.seed=1",
         "data.budget=10",
+        "training.sampler=balanced",
+        "training.class_weights=balanced",
     ],
 )
 def test_what_shapes_the_training_changes_its_key_and_not_the_stores(tiny, setting):
     changed = tiny.replace(setting)
     assert keys.store_key(tiny.data, "content") == keys.store_key(changed.data, "content")
     assert training_key(tiny) != training_key(changed)
+
+
+def test_the_seed_of_a_budget_counts_where_there_is_a_budget(tiny):
+    budget = tiny.replace("data.budget=10")
+    assert keys.store_key(budget.data, "content") == keys.store_key(
+        budget.replace("data.budget_seed=1").data, "content"
+    )
+    assert keys.store_settings(budget.replace("data.budget_seed=1").data) == keys.store_settings(tiny.data)
+    assert training_key(budget) == training_key(budget.replace("data.budget_seed=0"))  # the split's
+    assert training_key(budget) != training_key(budget.replace("data.budget_seed=1"))
+    assert training_key(tiny) == training_key(tiny.replace("data.budget_seed=1"))
+
+
+def test_a_strategy_is_known_by_its_phases_and_not_by_its_name(tiny):
+    mine = "strategies.mine=[{name: head, epochs: 1, lr_head: 0.002}]"
+    other = "strategies.other=[{name: head, epochs: 2, lr_head: 0.002}]"
+    assert training_key(tiny) == training_key(tiny.replace(mine, other, "strategy=mine"))
+    assert training_key(tiny) != training_key(tiny.replace(mine, other, "strategy=other"))
+    assert training_key(tiny) == training_key(tiny.replace("strategy.0.schedule=cosine"))  # the default
+
+
+def test_weights_count_only_where_the_strategy_uses_them(tiny):
+    scratch = tiny.replace("strategy=scratch", "model.weights=none")
+    for weights in ("imagenet", "nowhere.safetensors"):
+        assert training_key(scratch.replace(f"model.weights={weights}")) == training_key(scratch)
 
 
 def test_a_cluster_changes_no_key(tiny):

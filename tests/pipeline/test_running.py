@@ -50,6 +50,11 @@ def test_an_error_comes_out_as_it_was_raised_and_leaves_nothing(tiny, tmp_path, 
     assert "Traceback" not in captured.err
 
 
+def test_a_run_from_scratch_needs_no_weights(tiny, tmp_path):
+    scratch = tiny.replace("strategy.0.from_scratch=true", "model.weights=nowhere.safetensors")
+    assert run(scratch, tmp_path / "out").manifest["model"]["weights"] == "none"
+
+
 def test_an_error_of_a_stage_comes_out_at_once_with_its_hint(tiny, tmp_path, broken, capfd):
     (tmp_path / "out").mkdir()
     with pytest.raises(DataError) as caught:

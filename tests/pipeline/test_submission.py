@@ -12,7 +12,7 @@ from pipeline_helpers import PACKAGE
 from landsift.config import ClusterConfig, RunConfig
 from landsift.data.sources import content_fingerprint
 from landsift.data.store import PatchStore
-from landsift.errors import ConfigError, RunError
+from landsift.errors import ConfigError, ModelError, RunError
 from landsift.pipeline.checks import check_training
 from landsift.pipeline.submit import submit
 
@@ -107,6 +107,14 @@ def test_what_only_this_machine_can_read_is_refused(remote, tmp_path):
         submit(RunConfig().replace(f"data.source={tmp_path}/patches"), remote)
     with pytest.raises(ConfigError, match=r"model\.weights"):
         submit(RunConfig().replace(f"model.weights={tmp_path}/some.safetensors"), remote)
+
+
+def test_weights_that_training_from_scratch_leaves_aside_are_no_hindrance(remote, tmp_path):
+    submit(RunConfig().replace("model.weights=some.safetensors", "strategy=scratch"), remote, bundle_to=tmp_path)
+    without = RunConfig().replace("model.backbone=efficientnet_l2", "strategy=full")
+    with pytest.raises(ModelError, match="no pretrained weights"):
+        check_training(without)
+    check_training(without.replace("strategy=scratch"))
 
 
 def test_each_stage_asks_for_its_own_machine():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from landsift.config import RunConfig
 from landsift.evaluation.metrics import evaluate
 
 CLASSES = ("Forest", "<b>Über & Co</b>", "River", 'Say "hi"')
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run",
+]  # fmt: skip
 
 
 def predictions_table(rng, classes: Sequence[str], paths: Sequence[str], split: str, right: float) -> pd.DataFrame:
@@ -64,6 +71,18 @@ def write_run(
     runs.write_json(folder / runs.METRICS, _metrics(phases)[:epochs])
     runs.write_json(folder / runs.MANIFEST, _manifest(folder, classes, patches, phases, stages=stages))
     return runs.Run.open(folder)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; skips where there is none."""
+    if BROWSER is None:
+        pytest.skip("no Chromium on this machine")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as p:
+        chromium = p.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from landsift.training.worker import reporting
 
 
 def trained(folder: Path, backbone: str, batch_size: int, devices: int):
-    """Train through two phases with augmentation; 37 training patches leave a last step that is not divided evenly."""
+    """Train through two phases with augmentation and balanced classes; 37 patches leave an uneven last step."""
     import lightning as L
     import numpy as np
     import torch
@@ -22,13 +22,16 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
     from landsift.models.classifier import PatchClassifier
     from landsift.training import distributed
     from landsift.training.callbacks import History, PhaseChange
+    from landsift.training.losses import balanced_weights
     from landsift.training.module import PatchModule
     from landsift.training.phases import Phase, total_epochs
 
     strategy = (
         Phase("head", epochs=1, lr_head=1e-2),
-        Phase("all", epochs=2, lr_head=1e-3, blocks="all", lr_backbone=1e-3),
+        Phase("all", epochs=2, lr_head=1e-3, blocks="all", lr_backbone=1e-3, schedule="run"),
     )
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 50)
     torch.manual_seed(0)
     network = create_backbone(ModelConfig(backbone=backbone, weights="none"), 32)
     classifier = PatchClassifier(network.network, network.features, 3, HeadConfig(hidden=None, dropout=0.0))
@@ -43,9 +46,8 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
         normalization=Normalization(mean=(0.5,) * 3, std=(0.25,) * 3),
         seed=0,
         keep_rows=torch.arange(40, 50),
+        class_weights=balanced_weights(labels[:37], 3),
     )
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 50)
     images = (rng.integers(0, 128, (50, 16, 16, 3)) + 60 * labels[:, None, None, None]).astype(np.uint8)
     history = History(folder)
     trainer = L.Trainer(
@@ -60,7 +62,7 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
         num_sanity_val_steps=0,
     )
     share = {"batch_size": batch_size, "rank": distributed.rank(), "world": distributed.world()}
-    train = PatchBatches(images, labels, np.arange(37), shuffle=True, **share)
+    train = PatchBatches(images, labels, np.arange(37), shuffle=True, balanced=True, **share)
     trainer.fit(module, train, PatchBatches(images, labels, np.arange(37, 50), **share))
     rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in history.rows]
     return module, rows, distributed.gathered(module.kept_rows, module.kept_embeddings)

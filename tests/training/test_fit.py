@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -236,3 +237,42 @@ def test_it_trains_from_real_pretrained_weights_in_their_own_normalization(share
     run = train(configured(*changes), store, tmp_path / "r")
     assert run.evaluation["val"]["accuracy"] > 0.5  # chance is one in six
     assert json.loads((run.model_dir / "model.json").read_text())["mean"] == [0.5, 0.5, 0.5]
+
+
+def test_a_training_leaves_pythons_own_random_numbers_alone(store, tmp_path):
+    """Others draw names of files from them, which must not repeat after every training."""
+    config = configured("strategy=[{epochs: 1, lr_head: 5.0e-3}]", "tracking.tsne_every=0")
+    drawn = []
+    for name in ("a", "b"):
+        train(config, store, tmp_path / name)
+        drawn.append(random.random())
+    assert drawn[0] != drawn[1]
+
+
+def test_from_scratch_no_weights_are_looked_for_and_the_patches_own_statistics_normalise(store, run, tmp_path):
+    phases = TWO_PHASES.replace("lr_head: 5.0e-3}", "lr_head: 5.0e-3, from_scratch: true}")
+    scratch = train(configured(phases, "model.weights=nowhere.safetensors"), store, tmp_path / "r")
+    assert scratch.manifest["model"]["weights"] == scratch.config.model.weights == "none"
+    assert scratch.manifest["model"]["normalization"]["mean"] == pytest.approx(list(store.mean))
+    assert [phase["from_scratch"] for phase in scratch.manifest["phases"]] == [True, False]
+    assert without_seconds(scratch) == without_seconds(run)  # which was asked for random weights
+
+
+def test_a_strategy_of_ones_own_trains_by_its_name(store, run, tmp_path):
+    phases = TWO_PHASES.removeprefix("strategy=")
+    named = train(configured(f"strategies.mine={phases}", "strategy=mine"), store, tmp_path / "r")
+    assert without_seconds(named) == without_seconds(run)
+    assert named.config.strategy == "mine"
+
+
+def test_another_seed_of_the_budget_trains_on_other_labels_and_tests_on_the_same(store, run, tmp_path):
+    one = ("strategy=[{epochs: 1, lr_head: 5.0e-3}]", "data.budget=36", "tracking.tsne_every=0")
+    runs = [
+        train(configured(*one, f"data.budget_seed={seed}"), store, tmp_path / str(seed)) for seed in ("null", "0", "4")
+    ]
+    assert [r.manifest["data"]["budget_seed"] for r in runs] == [0, 0, 4]
+    assert run.manifest["data"]["budget_seed"] is None
+    assert {r.manifest["data"]["split"]["train"] for r in runs} == {36}
+    assert all(r.predictions["path"].equals(run.predictions["path"]) for r in runs)
+    losses = [r.metrics[0]["train_loss"] for r in runs]
+    assert losses[0] == losses[1] != losses[2]

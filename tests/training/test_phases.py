@@ -1,11 +1,15 @@
 """Strategies are data: resolved, checked, and their schedules pinned."""
 
+import math
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landsift.config import RunConfig
 from landsift.errors import ConfigError
-from landsift.training.phases import STRATEGIES, Phase, first_epoch, phase_of, resolve_strategy, total_epochs
+from landsift.training.phases import STRATEGIES, Phase, first_epoch, phase_of, resolve_strategy, settled, total_epochs
 
 
 def test_two_phase_is_the_tutorials_recipe():
@@ -13,6 +17,31 @@ def test_two_phase_is_the_tutorials_recipe():
     assert (head.epochs, head.lr_head, head.blocks, head.schedule) == (7, 2e-3, 0, "cosine")
     assert (fine.epochs, fine.lr_head, fine.lr_backbone, fine.blocks, fine.lr_min) == (10, 1e-4, 1e-5, "all", 1e-6)
     assert total_epochs((head, fine)) == 17
+
+
+@pytest.mark.parametrize(
+    ("name", "phases"),
+    [
+        # (epochs, blocks, head's rate, backbone's rate)
+        ("linear_probe", [(15, 0, 1e-3, 0.0)]),
+        ("last_block", [(15, 1, 5e-4, 5e-4)]),
+        ("full", [(15, "all", 2e-5, 2e-5)]),
+        ("differential", [(15, "all", 1e-3, 2e-5)]),
+        ("progressive", [(3, 0, 1e-3, 0.0), *((3, n, 2e-5, 2e-5) for n in (1, 2, 3, 4))]),
+        ("layer_decay", [(15, "all", 1e-3, 7e-4)]),
+        ("scratch", [(15, "all", 1e-3, 1e-3)]),
+    ],
+)
+def test_the_table_holds_the_case_studys_strategies(name, phases):
+    strategy = STRATEGIES[name]
+    assert [(p.epochs, p.blocks, p.lr_head, p.lr_backbone) for p in strategy] == phases
+    assert total_epochs(strategy) == 15
+    assert {p.schedule for p in strategy} == ({"run"} if len(strategy) > 1 else {"cosine"})
+    assert {p.lr_min for p in strategy} == {0.0}
+    assert [p.layer_decay for p in strategy] == [0.7 if name == "layer_decay" else 1.0] * len(strategy)
+    assert [(p.warmup_steps, p.from_scratch) for p in strategy] == [
+        (500, True) if name == "scratch" else (0, False)
+    ] * (len(strategy))
 
 
 def test_each_epoch_belongs_to_one_phase():
@@ -42,6 +71,64 @@ def test_the_cosine_ends_at_its_floor():
     assert 1e-4 * phase.factor(100, 100, 1e-4) == pytest.approx(1e-6)
 
 
+# A schedule over the whole run
+
+
+def rates(strategy, per_epoch):
+    """The head's and the backbone's rate of every step of a run."""
+    total = per_epoch * total_epochs(strategy)
+    found = []
+    for i, phase in enumerate(strategy):
+        steps, before = per_epoch * phase.epochs, per_epoch * first_epoch(strategy, i)
+        for step in range(steps):
+            peaks = (phase.lr_head, phase.lr_backbone)
+            found.append([p * phase.factor(step, steps, p, before=before, total=total) if p else 0.0 for p in peaks])
+    return found
+
+
+@pytest.mark.parametrize("per_epoch", [1, 7, 40])
+def test_progressive_anneals_once_over_the_run_and_not_in_each_phase(per_epoch):
+    head, backbone = zip(*rates(STRATEGIES["progressive"], per_epoch), strict=True)
+    cosine = [0.5 * (1 + math.cos(math.pi * step / (15 * per_epoch))) for step in range(15 * per_epoch)]
+    first = 3 * per_epoch
+    assert head[:first] == pytest.approx([1e-3 * c for c in cosine[:first]])
+    assert head[first:] == backbone[first:] == pytest.approx([2e-5 * c for c in cosine[first:]])
+    assert backbone[:first] == (0.0,) * first
+    assert all(later < earlier for earlier, later in pairwise(head))  # no phase starts anew
+    assert all(later < earlier for earlier, later in pairwise(backbone[first:]))
+    assert backbone[-1] < 2e-5 * 0.02
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+def test_every_strategy_ends_at_its_smallest_rates(strategy):
+    last = rates(strategy, 20)[-20 * strategy[-1].epochs :]
+    for part, peak in zip(zip(*last, strict=True), (strategy[-1].lr_head, strategy[-1].lr_backbone), strict=True):
+        assert part[-1] == min(part)
+        assert part[-1] <= strategy[-1].lr_min + 0.001 * peak
+
+
+def test_a_phase_alone_anneals_as_a_run_of_its_own():
+    alone, run = (Phase("p", epochs=1, lr_head=1e-3, lr_min=1e-5, schedule=kind) for kind in ("cosine", "run"))
+    assert [alone.factor(s, 50, 1e-3) for s in range(51)] == [run.factor(s, 50, 1e-3) for s in range(51)]
+
+
+def test_a_warm_up_stays_within_its_phase_where_the_cosine_spans_the_run():
+    phase = Phase("p", epochs=1, lr_head=1.0, warmup_steps=5, schedule="run")
+    factors = [phase.factor(step, 100, 1.0, before=100, total=200) for step in range(100)]
+    cosine = [0.5 * (1 + math.cos(math.pi * (100 + step) / 200)) for step in range(100)]
+    assert factors[:5] == pytest.approx([c * (i + 1) / 6 for i, c in enumerate(cosine[:5])])
+    assert factors[5:] == pytest.approx(cosine[5:])
+
+
+def test_the_runs_cosine_ends_at_the_phases_floor():
+    phase = Phase("p", epochs=1, lr_head=1e-4, lr_min=1e-6, schedule="run")
+    assert 1e-4 * phase.factor(10, 10, 1e-4, before=90, total=100) == pytest.approx(1e-6)
+    assert phase.factor(0, 10, 1e-4, before=0, total=100) == 1.0
+
+
+# Configurations
+
+
 def test_phases_can_be_written_in_a_configuration():
     strategy = resolve_strategy(
         [{"epochs": 2, "lr_head": 1e-3}, {"name": "b", "epochs": 1, "lr_head": 1e-4, "blocks": 3, "lr_backbone": 1e-5}]
@@ -60,6 +147,11 @@ def test_phases_can_be_written_in_a_configuration():
         ([{"epochs": 1, "lr_head": 1e-3, "blocks": "all"}], "lr_backbone must be above 0"),
         ([{"epochs": 1, "lr_head": 1e-3, "lr_backbone": 1e-5}], "lr_backbone must be above 0"),
         ([{"epochs": 1, "lr_head": "fast"}], "phase 1, lr_head"),
+        ([{"epochs": 1, "lr_head": 1e-3, "schedule": "runs"}], "strategy, phase 1, schedule"),
+        (
+            [{"epochs": 1, "lr_head": 1e-3}, {"epochs": 1, "lr_head": 1e-3, "from_scratch": True}],
+            "strategy, phase 2: from_scratch would throw away what the phases before have trained",
+        ),
     ],
 )
 def test_a_strategy_that_cannot_be_is_refused_by_name(strategy, named):
@@ -67,3 +159,49 @@ def test_a_strategy_that_cannot_be_is_refused_by_name(strategy, named):
         resolve_strategy(strategy)
     assert named in str(error.value)
     assert len(str(error.value).splitlines()) <= 2
+
+
+MINE = {"mine": [{"epochs": 2, "lr_head": 1e-3}], "cold": [{"epochs": 1, "lr_head": 1e-3, "from_scratch": True}]}
+
+
+def test_a_name_is_found_among_ones_own_strategies_and_in_the_table():
+    assert resolve_strategy("mine", MINE) == (Phase("phase 1", 2, 1e-3),)
+    assert resolve_strategy("full", MINE) == STRATEGIES["full"]
+    assert resolve_strategy([{"epochs": 1, "lr_head": 1.0}], MINE) == (Phase("phase 1", 1, 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "own", "named"),
+    [
+        ("min", MINE, "unknown strategy 'min'\ndid you mean 'mine'?"),
+        ("xyz", MINE, "scratch, mine, cold, or a list of phases"),
+        ("mine", {"full": MINE["mine"]}, "strategies.full: 'full' is one of landsift's own strategies"),
+        # Checked although it is not the one that is chosen.
+        (
+            "full",
+            {"mine": [{"epochs": 1, "lr_heat": 1e-3}]},
+            "strategies.mine, phase 1: unknown key 'lr_heat'\ndid you",
+        ),
+        ("full", {"mine": [*MINE["mine"], *MINE["cold"]]}, "strategies.mine, phase 2: from_scratch would throw away"),
+    ],
+)
+def test_a_strategy_of_ones_own_that_cannot_be_is_refused_by_name(strategy, own, named):
+    with pytest.raises(ConfigError) as error:
+        resolve_strategy(strategy, own)
+    assert named in str(error.value)
+    assert len(str(error.value).splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("change", "weights"),
+    [
+        ("strategy=scratch", "none"),
+        ("strategy=cold", "none"),
+        ("strategy=[{epochs: 1, lr_head: 1.0, from_scratch: true}, {epochs: 1, lr_head: 1.0}]", "none"),
+        ("strategy=mine", "some.safetensors"),
+        ("strategy=two_phase", "some.safetensors"),
+    ],
+)
+def test_weights_are_settled_as_none_exactly_where_training_starts_from_scratch(change, weights):
+    config = RunConfig.from_dict({"strategies": MINE}).replace("model.weights=some.safetensors", change)
+    assert settled(config) == config.replace(f"model.weights={weights}")

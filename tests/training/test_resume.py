@@ -16,8 +16,8 @@ from landsift.training.phases import Phase, total_epochs
 
 STRATEGY = (
     Phase("head", epochs=2, lr_head=5e-3),
-    Phase("last", epochs=2, lr_head=1e-3, blocks=1, lr_backbone=1e-3),
-    Phase("all", epochs=1, lr_head=1e-3, blocks="all", lr_backbone=1e-3),
+    Phase("last", epochs=2, lr_head=1e-3, blocks=1, lr_backbone=1e-3, schedule="run"),
+    Phase("all", epochs=1, lr_head=1e-3, blocks="all", lr_backbone=1e-3, schedule="run"),
 )
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from landsift.cli import data as data_commands
+from landsift.cli.compare import compare
 from landsift.errors import LandsiftError
 from landsift.notices import show_on_stderr
 from landsift.threads import spin_briefly
@@ -107,6 +108,9 @@ def run(
     print_run(finished, as_json=as_json)
 
 
+app.command(no_args_is_help=True)(compare)
+
+
 @app.command(no_args_is_help=True)
 def predict(
     run: RunArgument,
@@ -136,18 +140,25 @@ def predict(
 
 @app.command(no_args_is_help=True)
 def report(
-    run: RunArgument,
+    folder: Annotated[Path, typer.Argument(metavar="RUN|DIR", help="A run directory, or a comparison's folder.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE.html", help="The page to write.", show_default=False)
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Write the report page of a run directory again."""
+    """Write the report page of a run or of a comparison again."""
     from landsift.cli.results import print_result
-    from landsift.reports.pages import report_html
-    from landsift.runs import Run, write_text
+    from landsift.runs import COMPARISON, Comparison, Run, write_text
 
-    write_text(out, report_html(Run.open(run)))
+    if (folder / COMPARISON).is_file():
+        from landsift.reports.comparison import comparison_html
+
+        page = comparison_html(Comparison(folder).data)
+    else:
+        from landsift.reports.pages import report_html
+
+        page = report_html(Run.open(folder))
+    write_text(out, page)
     print_result({"report": str(out)}, [str(out)], as_json=as_json)
 
 

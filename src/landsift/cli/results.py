@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from landsift.runs import REPORT, Run
+from landsift.runs import REPORT, Comparison, Run
 
 
 def print_result(result: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
@@ -39,3 +39,28 @@ def print_run(run: Run, *, as_json: bool) -> None:
         f"report         {run.path / REPORT}",
     ]
     print_result(result, [line for line in lines if line], as_json=as_json)
+
+
+def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """Print a comparison: accuracy by row and budget, what failed, the recommendations, and where the report is."""
+    found = comparison.data
+    failed = [cell for cell in found["cells"] if cell["state"] == "failed"]
+    result = {
+        "comparison": str(comparison.path),
+        "report": str(comparison.path / REPORT),
+        "results": found["results"],
+        "recommendations": found["recommendations"],
+        "failed": failed,
+        "trained": sum(cell["state"] == "done" and not cell["cached"] for cell in found["cells"]),
+        "cached": sum(cell["state"] == "done" and cell["cached"] for cell in found["cells"]),
+    }
+    accuracy = {(r["row"], r["budget"]): f"{100 * r['accuracy']:.2f}" for r in found["results"]}
+    rows = [row["name"] for row in found["rows"]]
+    width = max(map(len, [*rows, "test accuracy, %"]))
+    lines = ["".join([f"{'test accuracy, %':<{width}}", *(f"{budget:>9,}" for budget in found["budgets"])])]
+    for row in rows:
+        lines.append("".join([f"{row:<{width}}", *(f"{accuracy.get((row, b), '–'):>9}" for b in found["budgets"])]))
+    lines += [""] + [r["sentence"] for r in found["recommendations"]]
+    lines += [f"failed: {c['row']}, {c['budget']:,} labels, seed {c['seed']}: {c['reason']}" for c in failed]
+    lines += ["", f"{result['trained']} trained, {result['cached']} from the cache, {len(failed)} failed"]
+    print_result(result, [*lines, f"report  {comparison.path / REPORT}"], as_json=as_json)

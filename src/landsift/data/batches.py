@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -66,13 +66,23 @@ class Batch:
 
 
 class EpochOrder:
-    """The order of an epoch's rows; a shuffled one depends on (seed, epoch) alone, so a resumed run repeats it."""
+    """The rows of an epoch in their order; drawn ones depend on (seed, epoch) alone, so a resumed run repeats them.
 
-    def __init__(self, rows: NDArray[np.int64], *, shuffle: bool, seed: int = 0) -> None:
+    Args:
+        rows: int64 [N].
+        shuffle: draw a new order every epoch; else it is that of `rows`.
+        seed: of the draws.
+        labels: int64 [N], of `rows`: an epoch draws N of them with as many of each class, some more than once.
+    """
+
+    def __init__(
+        self, rows: NDArray[np.int64], *, shuffle: bool, seed: int = 0, labels: NDArray[np.int64] | None = None
+    ) -> None:
         self.rows = rows
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 0
+        self._classes = None if labels is None else [rows[labels == label] for label in np.unique(labels)]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch (Lightning calls this before each)."""
@@ -82,7 +92,27 @@ class EpochOrder:
         """Row numbers of this epoch, int64 [N]."""
         if not self.shuffle:
             return self.rows
-        return np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
+        rng = np.random.default_rng([self.seed, self.epoch])
+        return rng.permutation(self.rows if self._classes is None else balanced_draw(self._classes, rng))
+
+
+def balanced_draw(classes: Sequence[NDArray[np.int64]], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw N of N rows with as many of each class; a row comes again when all of its class have come as often.
+
+    Args:
+        classes: the rows of each class, int64 [n_k], none empty; N in all.
+        rng: draws which rows, and which classes have the one more where N is no multiple of their number.
+
+    Returns:
+        int64 [N], class by class.
+    """
+    each, more = divmod(sum(len(rows) for rows in classes), len(classes))
+    drawn = []
+    for rows, one_more in zip(classes, rng.permutation(len(classes)) < more, strict=True):
+        count = each + int(one_more)
+        rounds = np.tile(rows, (-(-count // len(rows)), 1))
+        drawn.append(rng.permuted(rounds, axis=1).ravel()[:count])
+    return np.concatenate(drawn)
 
 
 class PatchReader:
@@ -140,7 +170,8 @@ class PatchBatches:
         rows: int64 [M], which patches.
         batch_size: patches per batch and process.
         shuffle: draw a new order every epoch.
-        seed: of the shuffling; the same in all processes.
+        balanced: an epoch draws as many rows as there are, the same number of every class; with `shuffle`.
+        seed: of the draws; the same in all processes.
         rank: number of this process, from 0.
         world: how many processes share the rows.
         device: where the batches are used. On a GPU the patches live where there is room for all rows; where not, they
@@ -160,6 +191,7 @@ class PatchBatches:
         *,
         batch_size: int,
         shuffle: bool = False,
+        balanced: bool = False,
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
@@ -177,7 +209,8 @@ class PatchBatches:
         self.rank = rank
         self.world = world
         self.device = device if device is not None and device.type == "cuda" else None
-        self.sampler = EpochOrder(rows, shuffle=shuffle, seed=seed)  # Lightning calls its set_epoch
+        # Lightning calls its set_epoch.
+        self.sampler = EpochOrder(rows, shuffle=shuffle, seed=seed, labels=labels[rows] if balanced else None)
         self.with_images = True
         """False leaves the images out, [B, 0, 0, 0], where only labels and rows are wanted."""
         self._read = PatchReader(images)

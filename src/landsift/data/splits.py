@@ -41,7 +41,9 @@ class Split:
     test: Rows
 
 
-def make_split(store: PatchStore, split: SplitConfig, budget: int | None = None) -> Split:
+def make_split(
+    store: PatchStore, split: SplitConfig, budget: int | None = None, budget_seed: int | None = None
+) -> Split:
     """Divide a store's patches; the same arguments give the same rows.
 
     Args:
@@ -49,16 +51,23 @@ def make_split(store: PatchStore, split: SplitConfig, budget: int | None = None)
         split: Kind, fractions and seed.
         budget: How many training labels may be used: a stratified subsample of train, every class in it at least
             once. With the same seed the rows of a smaller budget are among those of a larger one. None: all.
+        budget_seed: Draws the budget's labels from train; None: the split's seed.
 
     Raises:
         DataError: a class is too small for three parts, a part is missing or empty, the `split` or `group` column
             is missing or incomplete, or the budget is larger than train or smaller than the number of classes.
     """
-    return divide(store.column, store.labels, store.contents(), store.classes, split, budget)
+    return divide(store.column, store.labels, store.contents(), store.classes, split, budget, budget_seed)
 
 
 def divide(
-    column: Column, labels: Rows, contents: Rows, classes: Sequence[str], split: SplitConfig, budget: int | None
+    column: Column,
+    labels: Rows,
+    contents: Rows,
+    classes: Sequence[str],
+    split: SplitConfig,
+    budget: int | None = None,
+    budget_seed: int | None = None,
 ) -> Split:
     """The same as `make_split`, from a store's columns, labels and contents."""
     rng = np.random.default_rng([split.seed, 0])
@@ -71,7 +80,7 @@ def divide(
         part = _deal(labels, classes, contents, "distinct patches", split.fractions, rng)
     train, val, test = (np.flatnonzero(part == p) for p in range(len(PARTS)))
     if budget is not None:
-        train = _within_budget(train, labels, budget, split.seed)
+        train = _within_budget(train, labels, budget, split.seed if budget_seed is None else budget_seed)
     return Split(train, val, test)
 
 

@@ -2,6 +2,7 @@
 
     CACHE/stores/KEY/     a patch store
     CACHE/trained/KEY/    the files of a run directory, without its report
+    CACHE/cells/KEY/      the figures of a training of a comparison
 
 Each folder holds a `stage.json` beside the result: how long the work took, which run did it, and every file with its
 size, by which a deleted or shortened file is noticed.
@@ -27,6 +28,7 @@ from landsift.errors import RunError
 STAGE = "stage.json"
 STORES = "stores"
 TRAINED = "trained"
+CELLS = "cells"
 
 
 def place(kind: str, key: str, *, local: bool) -> Path:

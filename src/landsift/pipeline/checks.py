@@ -20,9 +20,10 @@ def check_training(config: RunConfig, *, local: bool = True) -> None:
     from landsift.models.backbone import check_backbone
     from landsift.training import launch
     from landsift.training.fit import check_image_sizes
-    from landsift.training.phases import resolve_strategy
+    from landsift.training.phases import resolve_strategy, settled
 
-    strategy = resolve_strategy(config.strategy)
+    config = settled(config)
+    strategy = resolve_strategy(config.strategy, config.strategies)
     check_backbone(config.model)
     check_image_sizes(config, strategy)
     if config.training.num_nodes > 1:

@@ -77,11 +77,14 @@ def on_cluster(training: Any, config: RunConfig) -> Any:
     """The training task with the configured GPU, a link to W&B and, where that is online, its key from the cluster."""
     from flyteplugins.wandb import wandb_init
 
+    return with_resources(wandb_init(training), config)
+
+
+def with_resources(training: Any, config: RunConfig) -> Any:
+    """A task that trains, with the configured GPU and, where W&B is online, its key from the cluster."""
     secrets = [flyte.Secret(key="WANDB_API_KEY", as_env_var="WANDB_API_KEY")]
     online = config.tracking.wandb == "online"
-    return wandb_init(training).override(
-        resources=training_resources(config.cluster), secrets=secrets if online else None
-    )
+    return training.override(resources=training_resources(config.cluster), secrets=secrets if online else None)
 
 
 def bundled_files() -> tuple[str, ...]:

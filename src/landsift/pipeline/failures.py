@@ -6,7 +6,12 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from landsift.errors import DownloadError, RunError, TrackingError
+from landsift.errors import DownloadError, LandsiftError, RunError, TrackingError
+
+
+class ProcessLostError(RunError):
+    """A training's process died; the training may go better the second time."""
+
 
 _last: list[Exception] = []
 """The exception that ended a stage in this process."""
@@ -16,7 +21,7 @@ _last: list[Exception] = []
 def carried() -> Iterator[None]:
     """Around the body of a task: remember the exception, and tell Flyte that trying again will not help.
 
-    A failed download alone may go better the second time, so it is left for Flyte to retry.
+    A failed download and a lost process may go better the second time, so they are left for Flyte to retry.
     """
     import flyte.errors
 
@@ -29,7 +34,7 @@ def carried() -> Iterator[None]:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             error = RunError(f"the disk is full ({error.filename or 'while writing'})", "free some space and run again")
         _last[:] = [error]
-        if isinstance(error, DownloadError):
+        if isinstance(error, DownloadError | ProcessLostError):
             raise
         raise flyte.errors.NonRecoverableError(str(error), type(error).__name__) from error
 
@@ -46,6 +51,12 @@ def original(error: Exception) -> Exception:
     if code := getattr(error, "code", ""):
         return _from_wandb(code, error)
     return error
+
+
+def reason(error: Exception) -> str:
+    """What went wrong with one of several stages that run side by side, in a line."""
+    text = error.message if isinstance(error, LandsiftError) else str(error)
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
 
 
 def _from_wandb(code: str, error: Exception) -> Exception:

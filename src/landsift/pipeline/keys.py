@@ -11,11 +11,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from landsift.config import DataConfig, RunConfig, digest
+from landsift.training.phases import resolve_strategy, settled
 
 STORE_LIBRARIES = ("numpy", "pillow")
 """Libraries whose version may change a decoded pixel."""
@@ -58,34 +61,54 @@ def store_settings(data: DataConfig) -> DataConfig:
     """The settings that shape a store: no split and no budget, a file's or folder's path absolute."""
     defaults = DataConfig()
     path = data.source if data.source in BUILT_IN_SOURCES else os.path.abspath(Path(data.source).expanduser())
-    return data.model_copy(update={"split": defaults.split, "budget": defaults.budget, "source": path})
+    left_out = {name: getattr(defaults, name) for name in ("split", "budget", "budget_seed")}
+    return data.model_copy(update={**left_out, "source": path})
 
 
 def training_key(config: RunConfig, store: str) -> str:
     """Key of the trained run.
 
     Where the run is tracked and what it asks of a cluster are left out: they change no weight. The t-SNE settings
-    stay in, because the run directory holds the frames.
+    stay in, because the run directory holds the frames. A strategy counts by its phases, not by its name, and
+    `model.weights` only where the strategy uses them.
 
     Args:
         config: the complete configuration.
         store: the store's key, which stands for the data, and for the code and the libraries that read them.
 
     Raises:
+        ConfigError: the strategy cannot be resolved.
         ModelError: `model.weights` names a file or folder that does not exist or cannot be read.
     """
+    config = settled(config)
+    code = code_version("train_model")
+    return _training_key("train_model", config, store, weights_fingerprint(config.model.weights), code)
+
+
+def cell_keys(configs: Sequence[RunConfig], store: str) -> list[str]:
+    """Keys of a comparison's trainings, one per configuration; otherwise as `training_key`."""
+    configs = [settled(config) for config in configs]
+    prints = {weights: weights_fingerprint(weights) for weights in {config.model.weights for config in configs}}
+    code = code_version("train_cell")
+    return [_training_key("train_cell", config, store, prints[config.model.weights], code) for config in configs]
+
+
+def _training_key(stage: str, config: RunConfig, store: str, weights: str, code: str) -> str:
     settings = config.to_dict()
     data = settings.pop("data")
     settings.pop("cluster")
+    settings.pop("strategies")
+    settings["strategy"] = [asdict(phase) for phase in resolve_strategy(config.strategy, config.strategies)]
     for name in ("wandb", "project", "entity"):
         settings["tracking"].pop(name)
     return digest(
         {
-            "stage": "train_model",
+            "stage": stage,
             "store": store,
             "settings": settings | {"split": data["split"], "budget": data["budget"]},
-            "weights": weights_fingerprint(config.model.weights),
-            "code": code_version("train_model"),
+            "budget_seed": config.data.effective_budget_seed,
+            "weights": weights,
+            "code": code,
             "libraries": _versions(TRAINING_LIBRARIES),
         }
     )

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from landsift.config import RunConfig, cache_folder
@@ -32,22 +32,49 @@ def run(config: RunConfig, out: Path, *, cache: bool = True, command: Sequence[s
     Raises:
         LandsiftError: the output, the data, the model or the tracking cannot be used.
     """
+    inputs = {"config_json": config.model_dump_json(), "command_json": json.dumps(command and [*command])}
+    return Run.open(execute("landsift_pipeline", inputs, config, out, cache=cache, last=MANIFEST))
+
+
+def execute(
+    task: str, inputs: Mapping[str, str], config: RunConfig, out: Path, *, cache: bool, last: str, replace: bool = False
+) -> Path:
+    """Run a task of `tasks.py` here; the folder that it returns becomes `out`, whole or not at all.
+
+    Args:
+        task: its name.
+        inputs: of the task.
+        config: what says how the run is tracked.
+        out: a new or empty folder.
+        cache: False runs every stage again.
+        last: the file that comes last into an `out` that is there already: with it the folder is complete.
+        replace: `out` holds an older result of the same kind, which the new one takes the place of.
+
+    Returns:
+        `out`, absolute.
+    """
     out = Path(os.path.abspath(Path(out).expanduser()))
     artifacts.remove_left_behind(out / out.name)
-    check_output(out)
+    if not replace:
+        check_output(out)
     tracking.check_key(config.tracking)
     with artifacts.writing(cache_folder()):
         tracking.prepare()
-    with _output(out) as partial:
-        engine.in_loop(_run_local(config, out.name, partial, cache, command))
-        _put_in_place(partial / "run", out)
-    return Run.open(out)
+    with _output(out, replace=replace) as partial:
+        engine.in_loop(_run_local(task, inputs, config, out.name, partial, cache))
+        if replace:
+            _replace(partial / "run", out)
+        else:
+            _put_in_place(partial / "run", out, last)
+    return out
 
 
-async def _run_local(config: RunConfig, name: str, partial: Path, cache: bool, command: Sequence[str] | None) -> None:
-    """Run the tasks in Flyte's local mode; the run directory comes to be at `partial`/run."""
+async def _run_local(
+    task: str, inputs: Mapping[str, str], config: RunConfig, name: str, partial: Path, cache: bool
+) -> None:
+    """Run a task in Flyte's local mode; what it returns comes to be at `partial`/run."""
     flyte = engine.quiet_flyte()
-    from landsift.pipeline.tasks import landsift_pipeline
+    from landsift.pipeline import tasks
 
     engine.keep_database(cache_folder() / "flyte")
     await engine.initialise(flyte.init.aio)
@@ -62,12 +89,7 @@ async def _run_local(config: RunConfig, name: str, partial: Path, cache: bool, c
     failures.forget()
     try:
         # The coroutine itself: `runner.run` and `runner.run.aio` would move the training to a background thread.
-        await runner.run.__wrapped__(
-            runner,
-            landsift_pipeline,
-            config_json=config.model_dump_json(),
-            command_json=json.dumps(command and [*command]),
-        )
+        await runner.run.__wrapped__(runner, getattr(tasks, task), **inputs)
     except Exception as error:  # noqa: BLE001 (whatever it is, its original is raised)
         original = failures.original(error)
         if isinstance(original, sqlite3.Error):
@@ -82,12 +104,12 @@ async def _run_local(config: RunConfig, name: str, partial: Path, cache: bool, c
 
 
 @contextlib.contextmanager
-def _output(out: Path) -> Iterator[Path]:
+def _output(out: Path, *, replace: bool) -> Iterator[Path]:
     """A folder to work in, on the disk of `out`, which is deleted in the end, as are parents made for nothing."""
     missing = [p for p in out.parents if not p.exists()]
     # Where `out` is there already, its parent may be another disk or not be the user's.
     inside = out / out.name
-    partial = artifacts.partial_path(inside if out.is_dir() else out)
+    partial = artifacts.partial_path(inside if out.is_dir() and not replace else out)
     with artifacts.writing(out):
         artifacts.remove_left_behind(out)
         partial.mkdir(parents=True)
@@ -101,8 +123,8 @@ def _output(out: Path) -> Iterator[Path]:
                     parent.rmdir()
 
 
-def _put_in_place(finished: Path, out: Path) -> None:
-    """Make `finished` the run directory `out`: by one rename, or, into an existing folder, the manifest last."""
+def _put_in_place(finished: Path, out: Path, last: str) -> None:
+    """Make `finished` the folder `out`: by one rename, or, into an existing folder, the file `last` last."""
     with artifacts.writing(out):
         if not out.exists():
             finished.rename(out)
@@ -110,5 +132,18 @@ def _put_in_place(finished: Path, out: Path) -> None:
         others = [p for p in out.iterdir() if p != finished.parent]
         if others:
             raise RunError(f"output folder {out} is no longer empty: {others[0].name}", "give --out a new folder")
-        for path in sorted(finished.iterdir(), key=lambda p: p.name == MANIFEST):
+        for path in sorted(finished.iterdir(), key=lambda p: p.name == last):
             path.rename(out / path.name)
+
+
+def _replace(finished: Path, out: Path) -> None:
+    """Make `finished` the folder `out`, which holds an older one."""
+    old = artifacts.partial_path(out).with_suffix(".old")
+    with artifacts.writing(out):
+        out.rename(old)
+        try:
+            finished.rename(out)
+        except BaseException:
+            old.rename(out)
+            raise
+    shutil.rmtree(old, ignore_errors=True)

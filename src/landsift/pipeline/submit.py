@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from landsift.errors import ConfigError, LandsiftError, RunError
 from landsift.pipeline import artifacts, engine, tracking
 from landsift.pipeline.checks import check_training
 from landsift.pipeline.keys import BUILT_IN_SOURCES
+from landsift.training.phases import settled
 
 logger = logging.getLogger("landsift")
 
@@ -43,21 +44,51 @@ def submit(
     Raises:
         LandsiftError: the file cannot be read, the configuration cannot run there, or the cluster refuses it.
     """
-    remote = _check_remote(config, remote)
-    flyte = engine.quiet_flyte()
-    from landsift.pipeline import environments
-    from landsift.pipeline.tasks import landsift_pipeline
+    config = for_cluster(config)
+    inputs = {"config_json": config.model_dump_json(), "command_json": json.dumps(command and [*command])}
+    return send("landsift_pipeline", inputs, [config], remote, cache=cache, bundle_to=bundle_to)
 
-    check_training(config, local=False)
-    environments.training_resources(config.cluster)
+
+def for_cluster(config: RunConfig) -> RunConfig:
+    """The configuration for a cluster, which downloads EuroSAT to a folder of its own."""
+    return settled(config).replace("data.eurosat.root=null")
+
+
+def send(
+    task: str,
+    inputs: Mapping[str, str],
+    configs: Sequence[RunConfig],
+    remote: Path,
+    *,
+    cache: bool = True,
+    bundle_to: Path | None = None,
+) -> str:
+    """Submit a task of `tasks.py`, with the code that it runs.
+
+    Args:
+        task: its name.
+        inputs: of the task.
+        configs: of all trainings that it starts, the first for all of them where they share settings.
+        remote: as in `submit`.
+        cache: as in `submit`.
+        bundle_to: as in `submit`.
+    """
+    remote = _check_remote(remote)
+    for config in configs:
+        _check_readable(config)
+    flyte = engine.quiet_flyte()
+    from landsift.pipeline import environments, tasks
+
+    for config in configs:
+        check_training(config, local=False)
+    environments.training_resources(configs[0].cluster)
     with artifacts.writing(cache_folder()):
         environments.write_requirements()
-    config = config.replace("data.eurosat.root=null")
     environments.PIPELINE.include = environments.bundled_files()
-    if config.tracking.wandb == "offline":
+    if configs[0].tracking.wandb == "offline":
         logger.warning("W&B is offline: on a cluster its files end with the task; tracking.wandb=online keeps them")
 
-    async def send() -> Any:
+    async def start() -> Any:
         await engine.initialise(flyte.init_from_config.aio, remote)
         environments.use_image(environments.image())  # now that the registry is that of `remote`, no ambient file's
         runner = flyte.with_runcontext(
@@ -68,14 +99,12 @@ def submit(
             overwrite_cache=not cache,
             dry_run=bundle_to is not None,
             copy_bundle_to=bundle_to,
-            custom_context=tracking.context(config, local=False),
+            custom_context=tracking.context(configs[0], local=False),
         )
-        return await runner.run.aio(
-            landsift_pipeline, config_json=config.model_dump_json(), command_json=json.dumps(command and [*command])
-        )
+        return await runner.run.aio(getattr(tasks, task), **inputs)
 
     try:
-        submitted = engine.in_loop(send())
+        submitted = engine.in_loop(start())
     except LandsiftError:
         raise
     except Exception as error:
@@ -84,8 +113,8 @@ def submit(
     return str(submitted.code_bundle.tgz if bundle_to else submitted.url)
 
 
-def _check_remote(config: RunConfig, remote: Path) -> Path:
-    """Check Flyte's configuration file and that a cluster can read what the run names; the file's absolute path."""
+def _check_remote(remote: Path) -> Path:
+    """Check Flyte's configuration file; its absolute path."""
     remote = Path(os.path.abspath(Path(remote).expanduser()))
     try:
         values = yaml.safe_load(remote.read_text(encoding="utf-8"))
@@ -98,6 +127,11 @@ def _check_remote(config: RunConfig, remote: Path) -> Path:
     admin = values.get("admin") if isinstance(values, dict) else None
     if not (isinstance(admin, dict) and admin.get("endpoint")):
         raise ConfigError(f"{remote} names no cluster", "Flyte's config file has a key admin.endpoint")
+    return remote
+
+
+def _check_readable(config: RunConfig) -> None:
+    """Refuse patches and weights that lie on this machine alone."""
     if config.data.source not in BUILT_IN_SOURCES:
         raise ConfigError(
             f"data.source {config.data.source}: a cluster cannot read files of this machine",
@@ -108,4 +142,3 @@ def _check_remote(config: RunConfig, remote: Path) -> Path:
             f"model.weights {config.model.weights}: a cluster cannot read files of this machine",
             "submit with model.weights imagenet or none, or run without --remote",
         )
-    return remote

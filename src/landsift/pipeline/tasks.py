@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import json
 import logging
+from pathlib import Path
 from typing import Any, cast
 
 import flyte
@@ -85,6 +86,105 @@ async def train_model(key: str, again: str, store: Dir, config_json: str, run: s
         return await Dir.from_local(str(folder))
 
 
+@environments.TRAINING.task(
+    cache=flyte.Cache("auto", ignored_inputs=("store", "config_json", "run", "label", "group")), retries=2
+)
+async def train_cell(key: str, again: str, store: Dir, config_json: str, run: str, label: str, group: str) -> Dir:
+    """Train one cell of a comparison and keep its figures.
+
+    Args:
+        key: of `keys.cell_keys`.
+        again: as in `load_dataset`.
+        store: what `load_dataset` returned.
+        config_json: the cell's complete configuration.
+        run: name of the run.
+        label: what people call the cell.
+        group: what W&B calls the comparison.
+
+    Returns:
+        A folder with the files of `cell_training.KEPT`.
+    """
+    from landsift.pipeline import failures
+
+    with failures.carried():
+        from landsift.config import RunConfig
+        from landsift.pipeline import artifacts, cell_training, transfer
+
+        config = RunConfig.model_validate_json(config_json)
+        patches = await transfer.fetch(store)
+        folder = artifacts.place(artifacts.CELLS, key, local=transfer.is_local())
+        async with cell_training.process_for(label) as train:
+            with artifacts.building(folder, run) as partial:
+                await train(config, patches, partial, label, group)
+        return await Dir.from_local(str(folder))
+
+
+@environments.REPORT.task(report=True, cache="disable")
+async def create_comparison(store: Dir, cells: list[Dir], outline_json: str, command_json: str) -> Dir:
+    """Compare the trained cells and write the comparison's folder; never cached, as `create_report`.
+
+    Args:
+        store: what `load_dataset` returned.
+        cells: what `train_cell` returned, of those that did not fail.
+        outline_json: `comparing.Outcome`: the grid, and which cell each of `cells` is.
+        command_json: the command line as a list, or null.
+
+    Returns:
+        The complete folder.
+    """
+    from landsift.pipeline import failures
+
+    with failures.carried():
+        from landsift.pipeline import compared, transfer
+
+        folder = compared.assemble(
+            transfer.output_folder(),
+            await transfer.fetch(store),
+            [await transfer.fetch(cell) for cell in cells],
+            json.loads(outline_json),
+            json.loads(command_json),
+        )
+        if not transfer.is_local():
+            await _show(folder)
+        return await Dir.from_local(str(folder))
+
+
+@environments.PIPELINE.task
+async def landsift_comparison(grid_json: str, command_json: str, group: str, processes: str) -> Dir:
+    """Train all cells of a grid, side by side, and compare them; returns the comparison's folder.
+
+    A cell that fails is reported and does not take the others down.
+
+    Args:
+        grid_json: `grid.Grid`.
+        command_json: the command line as a list, or null.
+        group: what W&B calls the comparison.
+        processes: how many train at once on one machine; a cluster takes what it has.
+    """
+    from landsift.pipeline import failures
+
+    with failures.carried():
+        from landsift.pipeline import comparing
+        from landsift.pipeline.grid import Cell, Grid
+
+        grid = Grid.from_json(grid_json)
+        run = flyte.ctx().action.run_name or ""
+        plan = comparing.plan(grid)
+        stage = {"key": plan.store_key, "data_json": plan.data_json, "fingerprint": plan.fingerprint}
+        store = await _stage(load_dataset, "the patch store", **stage)
+        await comparing.check_budgets(grid, store)
+
+        async def train(cell: Cell, key: str) -> Dir:
+            inputs = {"key": key, "store": store, "config_json": cell.config.model_dump_json()}
+            task = comparing.task_of(train_cell, cell.config)
+            return await comparing.again_if_damaged(task, inputs | {"label": cell.label, "group": group}, run)
+
+        outcome = await comparing.train_all(grid, plan.cell_keys, train, run, int(processes))
+        return await create_comparison(
+            store=store, cells=outcome.folders, outline_json=outcome.to_json(), command_json=command_json
+        )
+
+
 @environments.REPORT.task(report=True, cache="disable")
 async def create_report(store: Dir, trained: Dir, config_json: str, command_json: str, run: str) -> Dir:
     """Put the run directory together and write its report; never cached, because both tell of this very run.
@@ -114,10 +214,7 @@ async def create_report(store: Dir, trained: Dir, config_json: str, command_json
             run,
         )
         if not transfer.is_local():  # on one machine nobody sees Flyte's own page
-            page = html.escape((folder / "report.html").read_text(encoding="utf-8"))
-            # Flyte puts what it is given into a <div>; a frame keeps the page's styles and scripts to itself.
-            frame = f'<iframe srcdoc="{page}" style="width:100%;height:95vh;border:0"></iframe>'
-            await flyte.report.replace.aio(frame, do_flush=True)
+            await _show(folder)
         return await Dir.from_local(str(folder))
 
 
@@ -151,6 +248,14 @@ async def landsift_pipeline(config_json: str, command_json: str) -> Dir:
         return await create_report(
             store=store, trained=trained, config_json=config_json, command_json=command_json, run=run
         )
+
+
+async def _show(folder: Path) -> None:
+    """Show the folder's page in Flyte's console."""
+    page = html.escape((folder / "report.html").read_text(encoding="utf-8"))
+    # Flyte puts what it is given into a <div>; a frame keeps the page's styles and scripts to itself.
+    frame = f'<iframe srcdoc="{page}" style="width:100%;height:95vh;border:0"></iframe>'
+    await flyte.report.replace.aio(frame, do_flush=True)
 
 
 async def _stage(task: Any, what: str, note: str = "", /, **inputs: object) -> Dir:

@@ -8,6 +8,7 @@ from typing import Any
 
 from landsift.errors import RunError
 from landsift.reports.figures import phase_starts
+from landsift.reports.words import duration, moment, percent, percents, span
 from landsift.runs import Run
 
 SKIPPED = 500
@@ -25,7 +26,7 @@ def page(run: Run) -> dict[str, Any]:
         "title": f"{model.get('backbone', 'model')} on {data.get('source', 'patches')}",
         "subtitle": _subtitle(manifest),
         "version": manifest.get("landsift", ""),
-        "created": _moment(manifest),
+        "created": moment(manifest),
         "headline": _headline(evaluation, metrics),
         "sentence": _sentence(evaluation),
         "training_note": _training_note(metrics, manifest),
@@ -48,31 +49,6 @@ def page(run: Run) -> dict[str, Any]:
     }
 
 
-def percent(share: float, digits: int = 2) -> str:
-    """A share as a percentage: 0.9731 is "97.31 %", with a space that does not break."""
-    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as people say them: "0.4 s", "38 s", "4 min 12 s", "2 h 5 min"."""
-    if seconds is None:
-        return "–"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes == 0:
-        return f"{rest} s"
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _range(interval: Sequence[float] | None, digits: int = 3, scale: float = 1.0, unit: str = "") -> str:
-    return "–" if interval is None else f"{scale * interval[0]:.{digits}f} to {scale * interval[1]:.{digits}f}{unit}"
-
-
-def _moment(manifest: Mapping[str, Any]) -> str:
-    return str(manifest.get("created") or "")[:16].replace("T", " ")
-
-
 def _subtitle(manifest: Mapping[str, Any]) -> str:
     data = manifest.get("data", {})
     parts = [f"{data['patches']:,} patches in {len(data['classes'])} classes"] if data.get("patches") else []
@@ -80,8 +56,8 @@ def _subtitle(manifest: Mapping[str, Any]) -> str:
         parts.append(f"label budget {budget:,}")
     if phases := manifest.get("phases"):
         parts.append(" → ".join(str(phase["name"]) for phase in phases))
-    if moment := _moment(manifest):
-        parts.append(moment)
+    if made := moment(manifest):
+        parts.append(made)
     return " · ".join(parts)
 
 
@@ -97,19 +73,19 @@ def _headline(evaluation: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]
         card(
             "Test accuracy",
             percent(test["accuracy"]),
-            f"95 % interval {_range(intervals['accuracy'], 2, 100, ' %')}",
+            f"95 % interval {percents(intervals['accuracy'])}",
             f"validation {percent(val['accuracy'])}" if val else "",
         ),
         card(
             "Macro F1",
             f"{test['macro_f1']:.3f}",
-            f"95 % interval {_range(intervals['macro_f1'])}",
+            f"95 % interval {span(intervals['macro_f1'])}",
             f"validation {val['macro_f1']:.3f}" if val else "",
         ),
         card(
             "Calibration error (ECE)",
             f"{test['ece']:.3f}",
-            f"95 % interval {_range(intervals['ece'])}",
+            f"95 % interval {span(intervals['ece'])}",
             f"validation {val['ece']:.3f}" if val else "",
         ),
         card(
@@ -193,7 +169,7 @@ def _class_rows(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
             "name": name,
             "support": f"{test['per_class'][name]['support']:,}",
             **{key: f"{test['per_class'][name][key]:.3f}" for key in ("precision", "recall", "f1")},
-            "interval": _range(test["intervals"]["per_class"][name]["f1"]),
+            "interval": span(test["intervals"]["per_class"][name]["f1"]),
             "val_f1": f"{val['per_class'][name]['f1']:.3f}" if val else "–",
         }
         for name in names

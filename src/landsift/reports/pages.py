@@ -1,39 +1,25 @@
-"""The page of a run: one HTML file that works offline, with the answer at the top and everything behind it below.
-
-Plotly's Python package carries one bundle of plotly.js, the full one (4.8 MB minified); it stands in the page once, so
-a page is about 5 MB. A content security policy forbids the page every request. All names and paths are escaped:
-Jinja2 escapes the page's text, and figures are JSON in which `<`, `>` and `&` cannot occur.
-"""
+"""The page of a run: one HTML file that works offline, with the answer at the top and everything behind it below."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from landsift.evaluation.palette import class_colours
 from landsift.reports import facts, figures
+from landsift.reports.document import render
 from landsift.reports.frames import embedding_figure
 from landsift.reports.style import Figure
 from landsift.reports.thumbnails import common_folder, confident_mistakes, thumbnails
+from landsift.reports.words import percent
 from landsift.runs import EMBEDDINGS, Run
 
 if TYPE_CHECKING:
-    import jinja2
     import pandas as pd
 
     from landsift.data.store import PatchStore
 
 MISTAKES = 24
 """Thumbnails of wrong predictions at most."""
-PLOT_CONFIG = {
-    "responsive": True,
-    "displaylogo": False,
-    "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
-    "toImageButtonOptions": {"format": "svg"},
-}
 
 
 def report_html(run: Run, store: PatchStore | None = None) -> str:
@@ -58,13 +44,11 @@ def report_html(run: Run, store: PatchStore | None = None) -> str:
     root = common_folder(paths)
     images = thumbnails(paths, run, store)
     test = run.evaluation["test"]
-    return _template().render(
+    return render(
+        "run.html",
+        plots,
         **facts.page(run),
-        css=(files(__package__) / "templates" / "style.css").read_text(encoding="utf-8"),
-        plotly_js=(files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"),
-        plot_config=json.dumps(PLOT_CONFIG),
         colours=class_colours(classes),
-        plots={name: _plot(name, *plot) for name, plot in plots.items()},
         frame_count=0 if embeddings is None else embeddings["epoch"].nunique(),
         mistakes_total=f"{test['n'] - sum(row[i] for i, row in enumerate(test['confusion'])):,}",
         mistakes_root=root,
@@ -75,7 +59,7 @@ def report_html(run: Run, store: PatchStore | None = None) -> str:
                 "name": row["path"].removeprefix(root),
                 "label": row["label"],
                 "predicted": row["predicted"],
-                "probability": facts.percent(row["probability"], 1),
+                "probability": percent(row["probability"], 1),
             }
             for row, image in zip(mistakes.to_dict("records"), images, strict=True)
         ],
@@ -112,32 +96,3 @@ def _embeddings(run: Run) -> pd.DataFrame | None:
     if not (run.path / EMBEDDINGS).is_file() or run.embeddings.empty:
         return None
     return run.embeddings
-
-
-def _plot(name: str, figure: Figure, description: str) -> str:
-    """A place for a figure, of the figure's height, and its data as JSON that is safe inside a script."""
-    data, height = _script_safe(figure), figure["layout"]["height"]
-    return (
-        f'<div class="plot" id="plot-{name}" role="img" aria-label="{description}" '
-        f'style="height:{height}px"></div>\n'
-        f'<script type="application/json" data-figure="plot-{name}">{data}</script>'
-    )
-
-
-def _script_safe(value: Mapping[str, Any]) -> str:
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-@cache
-def _template() -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("landsift.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("run.html")

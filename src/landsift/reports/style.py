@@ -27,6 +27,7 @@ def layout_of(height: int, **more: Any) -> dict[str, Any]:
         "height": height,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": SECOND, "activecolor": ACCENT},
         "hoverlabel": {"font": {"family": FONT, "size": 13}, "align": "left"},
         **more,
     }

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -217,13 +217,18 @@ class LastPhaseEarlyStopping(EarlyStopping):
         return module.phase_index == len(module.strategy) - 1
 
 
-def best_checkpoints(folder: Path) -> ModelCheckpoint:
-    """Keep the three best epochs by validation accuracy; the number in the name is the accuracy."""
+def best_checkpoints(folder: Path, figure: Literal["val_acc", "val_recall"] = "val_acc") -> ModelCheckpoint:
+    """Keep the three best epochs by a figure of the validation; the number in the name is the accuracy.
+
+    Args:
+        folder: where.
+        figure: accuracy, or the mean recall of the classes, which no class decides by its size.
+    """
     return ModelCheckpoint(
         dirpath=folder,
         filename="best-{epoch:03d}-{val_acc:.3f}",
         auto_insert_metric_name=False,
-        monitor="val_acc",
+        monitor=figure,
         mode="max",
         save_top_k=3,
         save_on_train_epoch_end=True,

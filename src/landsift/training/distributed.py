@@ -95,10 +95,10 @@ def join_group(config: RunConfig, fingerprint: str) -> None:
     if on_gpu(config.training):
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if on_gpu(config.training) else "gloo")
-    keys = ("training", "strategy", "seed", "evaluation", "tracking")
+    keys = ("training", "strategy", "strategies", "seed", "evaluation", "tracking")
     asked = {key: value for key, value in config.to_dict().items() if key in keys}
     asked["model"] = config.model.model_dump(mode="json", exclude={"weights"})  # which all take from the first
-    asked |= {"data": fingerprint, "budget": config.data.budget}
+    asked |= {"data": fingerprint, "budget": config.data.budget, "budget_seed": config.data.effective_budget_seed}
     everyone: list[Any] = [None] * world()
     distributed.all_gather_object(everyone, digest(asked | {"split": config.data.split.model_dump(mode="json")}))
     if len(set(everyone)) > 1:

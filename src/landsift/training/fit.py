@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 from landsift import runs
 from landsift.config import Normalization, RunConfig
 from landsift.errors import ConfigError
-from landsift.training.phases import Strategy, resolve_strategy, total_epochs
+from landsift.training.phases import Strategy, resolve_strategy, settled, total_epochs
 
 if TYPE_CHECKING:
     import torch
@@ -48,16 +49,21 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     from landsift.training import distributed, launch
     from landsift.training.results import embeddings_table, manifest_of, write_model_and_figures
 
+    config = settled(config)
     if launch.needed(config.training):
         launch.train(config, store, folder, experiment)
         return runs.Run.open(folder)
     distributed.join_group(config, store.fingerprint)
-    strategy = distributed.scale_rates(resolve_strategy(config.strategy), distributed.lr_factor(config.training))
+    strategy = resolve_strategy(config.strategy, config.strategies)
+    strategy = distributed.scale_rates(strategy, distributed.lr_factor(config.training))
     check_image_sizes(config, strategy)
-    split = make_split(store, config.data.split, config.data.budget)
+    split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
     _quiet_lightning()
     keep_freed_memory()
+    python_numbers = random.getstate()
     L.seed_everything(config.seed, workers=True, verbose=False)
+    # No training draws from Python's own generator, but Flyte draws its files' names there: seeded, they would repeat.
+    random.setstate(python_numbers)
     classifier, normalization = build_classifier(config, store)
     module, frames = _module(config, strategy, classifier, normalization, store, split)
     trainable = _trainable_per_phase(module)
@@ -121,12 +127,16 @@ def _module(
 
     from landsift.evaluation.embeddings import balanced_rows
     from landsift.training.callbacks import TSNEFrames
+    from landsift.training.losses import balanced_weights
     from landsift.training.module import PatchModule
 
     tracking = config.tracking
     rows = np.empty(0, dtype=np.int64)
     if tracking.tsne_every:
         rows = np.sort(split.val[balanced_rows(store.labels[split.val], tracking.tsne_per_class, config.seed)])
+    weights = None
+    if config.training.class_weights == "balanced":
+        weights = balanced_weights(store.labels[split.train], len(store.classes))
     module = PatchModule(
         classifier,
         strategy,
@@ -135,6 +145,7 @@ def _module(
         normalization=normalization,
         seed=config.seed,
         keep_rows=torch.from_numpy(rows),
+        class_weights=weights,
     )
     frames = TSNEFrames(rows, store.labels[rows], store.classes, max(tracking.tsne_every, 1), config.seed)
     return module, frames
@@ -173,10 +184,15 @@ def _fit(
         "world": distributed.world(),
     }
     patches, labels = store.images, store.labels
-    train_batches = PatchBatches(patches, labels, split.train, shuffle=True, seed=config.seed, device=device, **share)
+    balanced = settings.sampler == "balanced"
+    train_batches = PatchBatches(
+        patches, labels, split.train, shuffle=True, balanced=balanced, seed=config.seed, device=device, **share
+    )
     train_in_order = PatchBatches(patches, labels, split.train, **share)  # for one pass: nothing of it stays on a GPU
     val_batches = PatchBatches(patches, labels, split.val, device=device, **share)
-    checkpoint = own.best_checkpoints(folder / runs.CHECKPOINTS)
+    checkpoint = own.best_checkpoints(
+        folder / runs.CHECKPOINTS, "val_recall" if settings.balances_classes else "val_acc"
+    )
     history, compiling = own.History(folder), CompileWhereItPays(settings.compile)
     features = FrozenFeatures(folder / runs.FEATURES, train_in_order, val_batches, settings)
     watchers: list[Callback] = [own.PhaseChange(), history, features, compiling, frames, *_progress_bar()]
@@ -209,6 +225,7 @@ def _fit(
     module.adopt_averages()
     epoch = int(state["epoch"])
     best = {"epoch": epoch, "val_acc": history.rows[epoch]["val_acc"], "checkpoint": path.name}
+    best["chosen_by"] = checkpoint.monitor
     facts = {
         "precision": precision,
         "precision_trials": trials,

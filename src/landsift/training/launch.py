@@ -251,12 +251,9 @@ def _cause(failures: dict[int, ProcessFailure], world: int, logs: Path) -> Lands
 
     rank, failure = min(failures.items(), key=order)
     report = failure.error_file_data.get("landsift")
-    if report and report["kind"]:
-        kind: type[LandsiftError] = getattr(errors, report["kind"], LandsiftError)
-        return kind(report["message"], report["hint"])
     who = f"training process {rank} of {world}"
     if report:
-        return RunError(f"{who} failed: {report['message']}", f"it happened at {report['where']}")
+        return errors.from_record(report, who)
     if failure.exitcode < 0:
         hint = "did memory run out? a smaller training.batch_size or fewer training.devices need less"
         return RunError(f"{who} was ended by {failure.signal_name()}", hint)

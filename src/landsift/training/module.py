@@ -7,7 +7,6 @@ epoch resumes, at phase boundaries too.
 
 from __future__ import annotations
 
-from collections.abc import Set
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +21,9 @@ from landsift.data.batches import Batch
 from landsift.models.backbone import backbone_blocks
 from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
 from landsift.training import distributed
-from landsift.training.phases import Phase, Strategy, first_epoch, phase_of
+from landsift.training.groups import parameter_groups
+from landsift.training.losses import cross_entropy
+from landsift.training.phases import Phase, Strategy, first_epoch, phase_of, total_epochs
 
 if TYPE_CHECKING:
     from landsift.training.averages import WeightAverage
@@ -44,7 +45,10 @@ class PatchModule(L.LightningModule):
         normalization: per-band mean and std of inputs in [0, 1].
         seed: of augmentation.
         keep_rows: store rows whose embeddings each validation keeps, int64 [M], ascending; for t-SNE.
+        class_weights: how often the training loss counts a patch of each class, float [K]; None: once.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class PatchModule(L.LightningModule):
         normalization: Normalization,
         seed: int,
         keep_rows: Tensor | None = None,
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.classifier = classifier
@@ -64,6 +69,7 @@ class PatchModule(L.LightningModule):
         self.classes = classes
         self.seed = seed
         self.normalize = Normalize(normalization.mean, normalization.std)
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self.keep_rows = keep_rows if keep_rows is not None else torch.empty(0, dtype=torch.int64)
         self.kept_rows: list[Tensor] = []
         self.kept_embeddings: list[Tensor] = []
@@ -109,29 +115,19 @@ class PatchModule(L.LightningModule):
         return sum(p.numel() for p in self.classifier.parameters() if p.requires_grad)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimizer: head, then the blocks that train; weight decay on matrices and kernels only."""
-        phase = self.phase
-        decay = self.settings.weight_decay
-        groups = _decay_groups("head", list(self.classifier.head.parameters()), phase.lr_head, decay)
-        parameters = dict(self.classifier.backbone.named_parameters())
-        spared = {id(parameters[name]) for name in _never_decayed(self.classifier.backbone) if name in parameters}
-        by_rate: dict[float, list[nn.Parameter]] = {}
-        for depth, block in enumerate(reversed(self._blocks)):
-            rate = phase.lr_backbone * phase.layer_decay**depth
-            by_rate.setdefault(rate, []).extend(parameters[name] for name in block)
-        for rate, members in by_rate.items():
-            groups += _decay_groups("backbone", members, rate, decay, spared)
-        return groups
+        """What trains in this phase, for the optimizer."""
+        return parameter_groups(self.classifier, self._blocks, self.phase, self.settings.weight_decay)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """A fresh AdamW and schedule for exactly the parameters of the current phase."""
         groups = self.parameter_groups()
         optimizer = torch.optim.AdamW(groups, fused=self.device.type in FUSED)
-        steps = self.trainer.estimated_stepping_batches // self.trainer.max_epochs * self.phase.epochs
-        phase = self.phase
+        phase, per_epoch = self.phase, int(self.trainer.estimated_stepping_batches // self.trainer.max_epochs)
+        before = per_epoch * first_epoch(self.strategy, self.phase_index)
+        total = per_epoch * total_epochs(self.strategy)
 
         def schedule(peak: float) -> Any:
-            return lambda step: phase.factor(step, int(steps), peak)
+            return lambda step: phase.factor(step, per_epoch * phase.epochs, peak, before=before, total=total)
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [schedule(group["lr"]) for group in groups])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -197,7 +193,7 @@ class PatchModule(L.LightningModule):
             images, labels = mix(images, batch.labels, self.classes, self.settings.augment, generator)
             with self.as_compiled(batch):
                 logits = self.classifier(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        loss = cross_entropy(logits, labels, self.settings.label_smoothing, self.class_weights)
         self._losses.append(loss.detach())
         self._loss_weights.append(len(batch))
         return loss * distributed.loss_weight(batch)
@@ -212,8 +208,10 @@ class PatchModule(L.LightningModule):
                 features = backbone(self.prepare(batch.images))
         logits = head(features)
         loss = F.cross_entropy(logits, batch.labels)
-        right = (logits.argmax(dim=1) == batch.labels).float().mean()
-        self._val_figures.append(torch.stack([loss.float(), right]))
+        right = (logits.argmax(dim=1) == batch.labels).float()
+        of_class = (batch.labels[:, None] == torch.arange(self.classes, device=batch.labels.device)).float()  # [B, K]
+        found = of_class * right[:, None]
+        self._val_figures.append(torch.cat([loss.float()[None], right.mean()[None], of_class.mean(0), found.mean(0)]))
         self._val_weights.append(len(batch))
         kept = torch.isin(batch.rows, self.keep_rows)
         if kept.any():
@@ -272,11 +270,14 @@ class PatchModule(L.LightningModule):
         self._val_weights.clear()
 
     def on_validation_epoch_end(self) -> None:
-        """Log loss and accuracy per patch over all ranks."""
-        loss, accuracy = distributed.weighted_mean(self._val_figures, self._val_weights)
+        """Log loss and accuracy per patch and the mean recall of the classes, over all ranks."""
+        loss, accuracy, *shares = distributed.weighted_mean(self._val_figures, self._val_weights)
+        of_class, found = shares[: self.classes], shares[self.classes :]
+        recalls = [right / all_of for right, all_of in zip(found, of_class, strict=True) if all_of > 0]
         # logger=False: the History callback writes each epoch's figures once. Every rank logs the same numbers.
         self.log("val_loss", loss, logger=False)
         self.log("val_acc", accuracy, logger=False, prog_bar=True)
+        self.log("val_recall", sum(recalls) / len(recalls), logger=False)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's own mean of the training loss, in the modes of the phase."""
@@ -295,22 +296,6 @@ def _averages(classifier: PatchClassifier, decay: float) -> nn.ModuleDict:
 
     parts = {"backbone": classifier.backbone, "head": classifier.head}
     return nn.ModuleDict({n: WeightAverage(part, decay) for n, part in parts.items()}).requires_grad_(False)
-
-
-def _decay_groups(
-    part: str, parameters: list[nn.Parameter], rate: float, decay: float, spared: Set[int] = frozenset()
-) -> list[dict[str, Any]]:
-    """Groups with and without weight decay; `spared` holds the ids of matrices that are not decayed either."""
-    trained = [p for p in parameters if p.requires_grad]
-    decayed = [p for p in trained if p.ndim >= 2 and id(p) not in spared]
-    others = [p for p in trained if p.ndim < 2 or id(p) in spared]
-    kinds = ((decay, decayed), (0.0, others))
-    return [{"params": ps, "lr": rate, "weight_decay": d, "part": part} for d, ps in kinds if ps]
-
-
-def _never_decayed(backbone: Any) -> Set[str]:
-    """Names of embeddings (position, class token) that timm says are not to be decayed."""
-    return set(backbone.no_weight_decay()) if hasattr(backbone, "no_weight_decay") else set()
 
 
 def _set_mode(module: nn.Module, *, inherited: bool) -> None:

@@ -1,6 +1,7 @@
 """Phases and the strategy table.
 
-A strategy is a tuple of phases, and the table is data: a new strategy is a new row, here or in a configuration file.
+A strategy is a tuple of phases, and the table is data: a new strategy is a new row, here or under `strategies` in a
+configuration (docs/strategies.md).
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from landsift.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from landsift.config import RunConfig
 
 LARGEST_WARMUP = 0.1
 """Warm-up takes at most this share of a phase: the tutorial's 500 steps outlasted its whole first phase."""
@@ -30,9 +34,11 @@ class Phase:
         lr_backbone: peak learning rate of the backbone's last block.
         layer_decay: the learning rate falls by this factor with each block from the last towards the stem.
         warmup_steps: linear warm-up in optimizer steps; never more than a tenth of the phase.
-        schedule: "cosine" down to `lr_min`, or "constant".
+        schedule: "cosine" down to `lr_min` within the phase; "run", the phase's stretch of one cosine that spans all
+            phases of the run; or "constant".
         lr_min: where the cosine ends.
         image_size: height and width of the input in pixels; None: `training.image_size`.
+        from_scratch: the backbone starts from random weights, whatever `model.weights` says; for the first phase.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -44,9 +50,10 @@ class Phase:
     lr_backbone: float = 0.0
     layer_decay: float = 1.0
     warmup_steps: int = 0
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "run", "constant"] = "cosine"
     lr_min: float = 0.0
     image_size: int | None = None
+    from_scratch: bool = False
 
     def __post_init__(self) -> None:
         checks = {
@@ -70,22 +77,26 @@ class Phase:
         """Whether any block of the backbone trains."""
         return self.blocks == "all" or self.blocks > 0
 
-    def factor(self, step: int, steps: int, peak: float) -> float:
+    def factor(self, step: int, steps: int, peak: float, *, before: int = 0, total: int | None = None) -> float:
         """Share of the peak learning rate at an optimizer step.
 
         Args:
             step: 0-based step within the phase.
             steps: how many steps the phase has.
             peak: the group's peak learning rate, which `lr_min` is held against.
+            before: how many steps the phases before this one have.
+            total: how many steps the whole run has; None: the phase is its last.
         """
         warmup = min(self.warmup_steps, int(steps * LARGEST_WARMUP))
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
+        ramp = min(1.0, (step + 1) / (warmup + 1))
         if self.schedule == "constant" or peak <= self.lr_min:
-            return 1.0
-        progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+            return ramp
+        done, length = max(0, step - warmup), steps - warmup
+        if self.schedule == "run":
+            done, length = before + step, before + steps if total is None else total
+        progress = min(1.0, done / max(1, length))
         lowest = self.lr_min / peak
-        return lowest + (1.0 - lowest) * 0.5 * (1.0 + math.cos(math.pi * progress))
+        return ramp * (lowest + (1.0 - lowest) * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
 Strategy = tuple[Phase, ...]
@@ -96,21 +107,68 @@ STRATEGIES: dict[str, Strategy] = {
         Phase("head", epochs=7, lr_head=2e-3, warmup_steps=500),
         Phase("fine-tune", epochs=10, lr_head=1e-4, blocks="all", lr_backbone=1e-5, lr_min=1e-6),
     ),
+    # The case study's five, of 15 epochs each under one cosine.
+    "linear_probe": (Phase("head", epochs=15, lr_head=1e-3),),
+    "last_block": (Phase("last block", epochs=15, lr_head=5e-4, blocks=1, lr_backbone=5e-4),),
+    "full": (Phase("everything", epochs=15, lr_head=2e-5, blocks="all", lr_backbone=2e-5),),
+    "differential": (Phase("everything", epochs=15, lr_head=1e-3, blocks="all", lr_backbone=2e-5),),
+    # A network with fewer blocks trains all it has.
+    "progressive": (
+        Phase("head", epochs=3, lr_head=1e-3, schedule="run"),
+        Phase("last block", epochs=3, lr_head=2e-5, blocks=1, lr_backbone=2e-5, schedule="run"),
+        Phase("last 2 blocks", epochs=3, lr_head=2e-5, blocks=2, lr_backbone=2e-5, schedule="run"),
+        Phase("last 3 blocks", epochs=3, lr_head=2e-5, blocks=3, lr_backbone=2e-5, schedule="run"),
+        Phase("last 4 blocks", epochs=3, lr_head=2e-5, blocks=4, lr_backbone=2e-5, schedule="run"),
+    ),
+    # Rates that fall towards the stem, whose features are the most general (Howard and Ruder 2018).
+    "layer_decay": (Phase("everything", epochs=15, lr_head=1e-3, blocks="all", lr_backbone=7e-4, layer_decay=0.7),),
+    # What pretrained weights are worth shows against a network that has none.
+    "scratch": (
+        Phase(
+            "from scratch", epochs=15, lr_head=1e-3, blocks="all", lr_backbone=1e-3, warmup_steps=500, from_scratch=True
+        ),
+    ),
 }
 
 
-def resolve_strategy(strategy: str | Iterable[Mapping[str, Any]]) -> Strategy:
+def resolve_strategy(
+    strategy: str | Iterable[Mapping[str, Any]], own: Mapping[str, Iterable[Mapping[str, Any]]] | None = None
+) -> Strategy:
     """The phases of a named strategy, or of a list of phases from a configuration.
 
+    Args:
+        strategy: a name of the table or of `own`, or the phases themselves.
+        own: `strategies` of the configuration: phases by name. All of them are checked.
+
     Raises:
-        ConfigError: the name is unknown, or a phase has an unknown key or a value out of range.
+        ConfigError: the name is unknown or `own` redefines one of the table, or a phase has an unknown key or a value
+            out of range.
     """
-    if isinstance(strategy, str):
-        if strategy not in STRATEGIES:
-            hint = nearest(strategy, STRATEGIES) or f"known: {', '.join(STRATEGIES)}, or a list of phases"
-            raise ConfigError(f"unknown strategy '{strategy}'", hint)
-        return STRATEGIES[strategy]
-    return tuple(_phase(number, values) for number, values in enumerate(strategy, start=1))
+    known = dict(STRATEGIES)
+    for name, phases in (own or {}).items():
+        if name in STRATEGIES:
+            raise ConfigError(
+                f"strategies.{name}: '{name}' is one of landsift's own strategies", "give it another name"
+            )
+        known[name] = _phases(phases, f"strategies.{name}")
+    if not isinstance(strategy, str):
+        return _phases(strategy, "strategy")
+    if strategy not in known:
+        hint = nearest(strategy, known) or f"known: {', '.join(known)}, or a list of phases"
+        raise ConfigError(f"unknown strategy '{strategy}'", hint)
+    return known[strategy]
+
+
+def settled(config: RunConfig) -> RunConfig:
+    """The configuration with `model.weights: none` if its strategy starts from random weights, else as it is.
+
+    Who reads `model.weights` reads it from here, so that weights which are not used are neither looked for nor named.
+
+    Raises:
+        ConfigError: as `resolve_strategy`.
+    """
+    scratch = resolve_strategy(config.strategy, config.strategies)[0].from_scratch
+    return config.replace("model.weights=none") if scratch else config
 
 
 def phase_of(strategy: Strategy, epoch: int) -> int:
@@ -133,19 +191,27 @@ def total_epochs(strategy: Strategy) -> int:
     return sum(phase.epochs for phase in strategy)
 
 
-def _phase(number: int, values: Mapping[str, Any]) -> Phase:
+def _phases(phases: Iterable[Mapping[str, Any]], key: str) -> Strategy:
+    strategy = tuple(_phase(f"{key}, phase {i}", i, values) for i, values in enumerate(phases, start=1))
+    late = next((i for i, phase in enumerate(strategy[1:], start=2) if phase.from_scratch), None)
+    if late:
+        message = f"{key}, phase {late}: from_scratch would throw away what the phases before have trained"
+        raise ConfigError(message, "set it in the first phase, or leave it out")
+    return strategy
+
+
+def _phase(where: str, number: int, values: Mapping[str, Any]) -> Phase:
     try:
         return TypeAdapter(Phase).validate_python({"name": f"phase {number}"} | dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
+        unknown = {"unexpected_keyword_argument", "extra_forbidden"}
+        first = min(error.errors(), key=lambda e: e["type"] not in unknown)  # a misspelt key is missing as well
         key = str(first["loc"][0]) if first["loc"] else ""
-        if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        if first["type"] in unknown:
             known = [field.name for field in fields(Phase)]
             hint = nearest(key, known) or f"known: {', '.join(known)}"
-            raise ConfigError(f"strategy, phase {number}: unknown key '{key}'", hint) from None
+            raise ConfigError(f"{where}: unknown key '{key}'", hint) from None
         if first["type"] == "missing":
-            raise ConfigError(
-                f"strategy, phase {number}: '{key}' is missing", "a phase needs epochs and lr_head"
-            ) from None
+            raise ConfigError(f"{where}: '{key}' is missing", "a phase needs epochs and lr_head") from None
         reason = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"strategy, phase {number}{f', {key}' if key else ''}: {reason}") from None
+        raise ConfigError(f"{where}{f', {key}' if key else ''}: {reason}") from None

@@ -129,7 +129,7 @@ def manifest_of(
         strategy: its phases.
         trainable: how many parameters train, per phase.
         normalization: of the inputs.
-        best: epoch, val_acc and checkpoint of the best epoch.
+        best: epoch, val_acc and checkpoint of the best epoch, and the figure it was chosen by.
         facts: precision, precision_trials, compiled_from_epoch; feature_seconds, by index of the phase.
     """
     counts = np.bincount(store.labels, minlength=len(store.classes))
@@ -146,6 +146,7 @@ def manifest_of(
             "classes": {name: int(n) for name, n in zip(store.classes, counts, strict=True)},
             "split": {"train": len(split.train), "val": len(split.val), "test": len(split.test)},
             "budget": config.data.budget,
+            "budget_seed": config.data.effective_budget_seed,
             "skipped": list(store.skipped),
             "store": str(store.folder),
         },

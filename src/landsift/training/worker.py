@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from landsift.errors import LandsiftError
+from landsift.errors import LandsiftError, to_record
 from landsift.notices import show_on_stderr
 
 LEFT_ALONE = 2.0
@@ -46,24 +46,15 @@ def reporting() -> Iterator[None]:
 
     Without a clean-up, because that would wait for the others, who wait for this one.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         yield
     except KeyboardInterrupt:
         os._exit(130)
     except Exception as error:  # noqa: BLE001 (whatever it is, it must reach the waiting process)
-        known = isinstance(error, LandsiftError)
-        if not known:
+        if not isinstance(error, LandsiftError):
             traceback.print_exc()
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        reason = " ".join(str(error).split())[:500]
-        report = {
-            "kind": type(error).__name__ if known else "",
-            "message": error.message if isinstance(error, LandsiftError) else f"{type(error).__name__}: {reason}",
-            "hint": error.hint if isinstance(error, LandsiftError) else "",
-            "where": f"{last.filename}:{last.lineno}",
-            "time": time.time(),
-        }
+        report = to_record(error) | {"time": time.time()}
         file = Path(os.environ["TORCHELASTIC_ERROR_FILE"])
         # torch's agent reads `message`
         text = {"message": {"message": str(error), "extraInfo": {"timestamp": str(int(time.time()))}}}
@@ -72,7 +63,8 @@ def reporting() -> Iterator[None]:
         os._exit(1)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone; for a thread."""
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(LEFT_ALONE)

@@ -1,0 +1,126 @@
+"""`landsift compare`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="The folder to make: new, or of an older comparison.", show_default=False
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="SOURCE", help="As in `landsift run`.", show_default=False),
+    ] = None,
+    strategies: Annotated[
+        str | None,
+        typer.Option(
+            "--strategies", metavar="A,B", help="Names of strategies.  Default: all there are.", show_default=False
+        ),
+    ] = None,
+    budgets: Annotated[
+        str | None,
+        typer.Option(
+            "--budgets",
+            metavar="N,M",
+            help="Numbers of training labels, or all; N:1 trains with the first seed alone.  Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", metavar="N,M", help="One training each.")] = "0,1,2",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="A YAML configuration.", show_default=False)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="KEY=VALUE",
+            help="Change one setting; a key given several times, such as model.backbone, makes a variant of each.",
+        ),
+    ] = None,
+    variants: Annotated[
+        Path | None,
+        typer.Option(
+            "--variants", metavar="FILE", help="YAML: names of model variants with their settings.", show_default=False
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", "-j", metavar="N", help="Trainings at once.  Default: one for every four cores.", min=1
+        ),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Train everything, whatever the cache holds.")] = False,
+    remote: Annotated[
+        Path | None,
+        typer.Option("--remote", metavar="FLYTE_CONFIG", help="Submit to the Flyte cluster of this configuration."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Compare training strategies × label budgets × seeds on the same patches.
+
+    What was trained before comes from the cache, so that an interrupted comparison goes on. Where the configuration is
+    silent: AdamW's weight decay 0.01, gradients clipped at 1, a linear head, no label smoothing, flips alone.
+    """
+    from landsift.cli.results import print_comparison
+    from landsift.errors import ConfigError
+    from landsift.pipeline import grid
+
+    if out is None and remote is None:
+        raise typer.BadParameter("a comparison on this machine needs --out DIR", param_hint="--out")
+    base, axes = grid.load_base(config, settings or ())
+    if data is not None:
+        base = base.replace(f"data.source={json.dumps(data)}")
+    if axes and variants is not None:
+        raise ConfigError("--variants and a key that --set gives several times exclude each other", "use one of them")
+    from landsift.pipeline import compare as pipeline
+
+    numbers = [_number(seed, "--seeds") for seed in _names(seeds)]
+    cells = grid.Grid.of(
+        base,
+        _names(strategies),
+        _budgets(budgets, len(numbers)),
+        numbers,
+        grid.read_variants(variants) if variants else axes,
+    )
+    command = ["landsift", *sys.argv[1:]]
+    if remote is not None:
+        url = pipeline.submit_comparison(cells, remote, cache=not no_cache, command=command)
+        print(json.dumps({"url": url}) if as_json else url)
+        return
+    assert out is not None
+    finished = pipeline.run_grid(cells, out, workers=workers, cache=not no_cache, command=command)
+    print_comparison(finished, as_json=as_json)
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _budgets(text: str | None, seeds: int) -> dict[int | None, int]:
+    """Budgets, each with its number of seeds."""
+    found: dict[int | None, int] = {}
+    for name in _names(text):
+        budget, _, repeats = name.partition(":")
+        number = None if budget == "all" else _number(budget, "--budgets", least=2)
+        if number in found:
+            raise typer.BadParameter(f"{budget} is given twice", param_hint="--budgets")
+        found[number] = _number(repeats, "--budgets", least=1) if repeats else seeds
+    return found
+
+
+def _number(text: str, option: str, least: int = 0) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise typer.BadParameter(f"'{text}' is no whole number from {least}", param_hint=option)
+    return int(text)

@@ -1,0 +1,236 @@
+"""The grid of a comparison: rows (a strategy, of a model variant) × label budgets × seeds."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from landsift.config import RunConfig
+from landsift.errors import ConfigError
+from landsift.training.phases import STRATEGIES, resolve_strategy
+
+DEFAULTS: dict[str, Any] = {
+    "model": {"head": {"hidden": None, "dropout": 0.0}},
+    "training": {
+        "weight_decay": 0.01,
+        "gradient_clip": 1.0,
+        "label_smoothing": 0.0,
+        "augment": {"color_jitter": [0.0, 0.0, 0.0, 0.0]},
+    },
+    "tracking": {"wandb": "disabled", "tsne_every": 0},
+}
+"""What a comparison sets where its configuration is silent: the case study's settings, and a linear head, so that a
+linear probe is one. Flips stay on: they are exact, and kept features know them."""
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One of those that are compared.
+
+    Attributes:
+        name: the strategy, and the variant's name where there are several.
+        strategy: name of the strategy.
+        variant: name of the model variant, or None.
+        config: the base configuration with the variant's settings and this strategy.
+    """
+
+    name: str
+    strategy: str
+    variant: str | None
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training.
+
+    Attributes:
+        row: what is trained.
+        budget: how many labels; None: all of the training split.
+        seed: of everything random but the split.
+        config: its complete configuration.
+    """
+
+    row: Row
+    budget: int | None
+    seed: int
+    config: RunConfig
+
+    @property
+    def label(self) -> str:
+        """What people call it, such as "linear_probe, 500 labels, seed 0"."""
+        budget = "all labels" if self.budget is None else f"{self.budget:,} labels"
+        return f"{self.row.name}, {budget}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All that is to be trained.
+
+    Attributes:
+        base: the configuration that all rows share.
+        rows: what is compared, in the order asked for.
+        budgets: ascending; None (all labels) last.
+        seeds: ascending.
+        repeats: for each budget, how many of the seeds it is trained with.
+    """
+
+    base: RunConfig
+    rows: tuple[Row, ...]
+    budgets: tuple[int | None, ...]
+    seeds: tuple[int, ...]
+    repeats: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        base: RunConfig,
+        strategies: Sequence[str] = (),
+        budgets: Sequence[int | None] | Mapping[int | None, int] = (),
+        seeds: Sequence[int] = SEEDS,
+        variants: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Self:
+        """Check what is asked for and lay out the grid.
+
+        Args:
+            base: the configuration that all rows share; its own strategy, budget and seed are not used.
+            strategies: names of the table or of `base.strategies`; none: all of them.
+            budgets: numbers of training labels, or with how many of the seeds each is trained, such as
+                `{500: 3, 8000: 1}`; none: all labels.
+            seeds: one training each.
+            variants: settings by name, such as `{"resnet18": {"model.backbone": "resnet18"}}`.
+
+        Raises:
+            ConfigError: a name is unknown, something is named twice, or a variant changes what may not differ.
+        """
+        strategies = tuple(strategies) or (*STRATEGIES, *base.strategies)
+        for name in strategies:
+            resolve_strategy(name, base.strategies)
+        for what, given in (("strategy", strategies), ("budget", [*budgets]), ("seed", seeds)):
+            twice = next((v for i, v in enumerate(given) if v in given[:i]), None)
+            if twice is not None:
+                raise ConfigError(f"{what} {twice} is given twice", "name each once")
+        if not seeds or min(seeds) < 0:
+            raise ConfigError("seeds are whole numbers from 0, at least one", "such as --seeds 0,1,2")
+        wanted = dict(budgets) if isinstance(budgets, Mapping) else dict.fromkeys(budgets, len(seeds))
+        wanted = wanted or {None: len(seeds)}
+        ordered = tuple(sorted(wanted, key=lambda b: (b is None, b or 0)))
+        repeats = tuple(wanted[budget] for budget in ordered)
+        if min(repeats) < 1 or max(repeats) > len(seeds):
+            raise ConfigError(f"a budget is trained with 1 to {len(seeds)} seeds", "name more seeds, or ask for fewer")
+        rows = []
+        named: list[tuple[str | None, Mapping[str, Any]]] = [*(variants or {}).items()]
+        for variant, settings in named or [(None, {})]:
+            config = _varied(base, variant, settings)
+            for strategy in strategies:
+                name = strategy if variant is None else f"{strategy} · {variant}"
+                rows.append(Row(name, strategy, variant, _with_strategy(config, strategy)))
+        return cls(base, tuple(rows), ordered, tuple(sorted(seeds)), repeats)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All trainings: seed by seed, small budgets first, so that a comparison that is stopped has whole tables."""
+        return [
+            Cell(row, budget, seed, _of_cell(row.config, budget, seed))
+            for i, seed in enumerate(self.seeds)
+            for budget, repeats in zip(self.budgets, self.repeats, strict=True)
+            if i < repeats
+            for row in self.rows
+        ]
+
+    def to_json(self) -> str:
+        """Text that `from_json` reads."""
+        rows = [
+            {"name": r.name, "strategy": r.strategy, "variant": r.variant, "config": r.config.to_dict()}
+            for r in self.rows
+        ]
+        lists = {"budgets": self.budgets, "seeds": self.seeds, "repeats": self.repeats}
+        return json.dumps({"base": self.base.to_dict(), "rows": rows} | lists, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The grid that `to_json` wrote."""
+        values = json.loads(text)
+        rows = tuple(
+            Row(r["name"], r["strategy"], r["variant"], RunConfig.from_dict(r["config"])) for r in values["rows"]
+        )
+        lists = (tuple(values[name]) for name in ("budgets", "seeds", "repeats"))
+        return cls(RunConfig.from_dict(values["base"]), rows, *lists)
+
+
+def load_base(path: Path | None, overrides: Iterable[str]) -> tuple[RunConfig, dict[str, dict[str, Any]]]:
+    """The base configuration of a comparison, and the variants that keys given several times stand for.
+
+    Args:
+        path: a YAML file, laid over `DEFAULTS`; or None.
+        overrides: `key=value`; a key with several values makes a variant of each, several such keys one of each
+            combination.
+
+    Raises:
+        ConfigError: the file, a key or a value is wrong.
+    """
+    by_key: dict[str, list[str]] = {}
+    for override in overrides:
+        key, _, value = override.partition("=")
+        by_key.setdefault(key.strip(), []).append(value)
+    once = [f"{key}={values[0]}" for key, values in by_key.items() if len(values) == 1]
+    axes = {key: values for key, values in by_key.items() if len(values) > 1}
+    base = RunConfig.load(path, once, defaults=DEFAULTS)
+    variants = {}
+    for values in itertools.product(*axes.values()):
+        name = ", ".join(value.strip() for value in values)
+        if name in variants:
+            raise ConfigError(f"--set gives {name} twice", "name each value once")
+        variants[name] = {key: yaml.safe_load(value) for key, value in zip(axes, values, strict=True)}
+    return base, variants if axes else {}
+
+
+def read_variants(path: Path) -> dict[str, dict[str, Any]]:
+    """Model variants of a YAML file: a mapping from names to settings, such as `resnet18: {model.backbone: resnet18}`.
+
+    Raises:
+        ConfigError: the file cannot be read or is something else.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"variants not found: {path}", "give --variants an existing YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read variants {path}: {error}") from None
+    except yaml.YAMLError:
+        raise ConfigError(f"{path} is not valid YAML", "check indentation and quotes") from None
+    if not isinstance(values, dict) or not values or not all(isinstance(v, dict) for v in values.values()):
+        raise ConfigError(
+            f"{path} holds no variants", "write names with settings, such as  resnet18: {model.backbone: resnet18}"
+        )
+    return {str(name): dict(settings) for name, settings in values.items()}
+
+
+def _varied(base: RunConfig, variant: str | None, settings: Mapping[str, Any]) -> RunConfig:
+    """The base with a variant's settings; data, seed and strategy are the same for all."""
+    for key in settings:
+        part = key.split(".")[0]
+        if part in {"data", "seed", "strategy", "strategies", "cluster", "tracking"}:
+            raise ConfigError(
+                f"variant '{variant}' sets {key}, which all variants share",
+                "variants differ in model, training and evaluation",
+            )
+    return base.replace(*(f"{key}={json.dumps(value)}" for key, value in settings.items()))
+
+
+def _with_strategy(config: RunConfig, strategy: str) -> RunConfig:
+    """The configuration with one strategy, and without the own ones that it does not use."""
+    own = {strategy: config.strategies[strategy]} if strategy in config.strategies else {}
+    return RunConfig.from_dict(config.to_dict() | {"strategy": strategy, "strategies": own})
+
+
+def _of_cell(config: RunConfig, budget: int | None, seed: int) -> RunConfig:
+    data = config.data.model_copy(update={"budget": budget, "budget_seed": seed})
+    return config.model_copy(update={"data": data, "seed": seed})

@@ -1,0 +1,77 @@
+"""A comparison as CSV tables: one record a line, plain headers, numbers as they were measured."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+STRATEGIES = (
+    "name", "strategy", "variant", "budget", "seeds", "accuracy", "accuracy_low", "accuracy_high", "macro_f1",
+    "trainable", "share", "train_seconds", "relative_time", "best", "not_worse", "recommended",
+)  # fmt: skip
+PER_CLASS = ("name", "budget", "class", "f1")
+PAIRS = ("budget", "a", "b", "seeds", "difference", "low", "high", "p", "p_corrected", "verdict", "test")
+CELLS = (
+    "name", "budget", "seed", "state", "reason", "cached", "accuracy", "macro_f1", "ece", "epochs", "best_epoch",
+    "train_seconds", "seconds", "trainable", "parameters",
+)  # fmt: skip
+
+
+def tables(comparison: Mapping[str, Any]) -> dict[str, str]:
+    """The text of each CSV table by its file name.
+
+    `strategies.csv` has a line per strategy and budget (shares between 0 and 1, seconds), `per_class.csv` one per
+    strategy, budget and class, `pairs.csv` one per budget and pair (`a` against `b`), `cells.csv` one per training.
+    What does not apply is empty.
+
+    Args:
+        comparison: What comparison.json holds.
+    """
+    return {
+        "strategies.csv": _csv(STRATEGIES, _strategies(comparison)),
+        "per_class.csv": _csv(
+            PER_CLASS,
+            (
+                {"name": r["row"], "budget": r["budget"], "class": name, "f1": f1}
+                for r in comparison["results"]
+                for name, f1 in r["f1"].items()
+            ),
+        ),
+        "pairs.csv": _csv(PAIRS, (pair | _bounds(pair["interval"]) for pair in comparison["pairs"])),
+        "cells.csv": _csv(CELLS, (cell | {"name": cell["row"]} for cell in comparison["cells"])),
+    }
+
+
+def _strategies(comparison: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    rows = {row["name"]: row for row in comparison["rows"]}
+    advice = {advice["budget"]: advice for advice in comparison["recommendations"]}
+    for result in comparison["results"]:
+        name, advised = result["row"], advice.get(result["budget"])
+        bounds = {f"accuracy_{side}": bound for side, bound in _bounds(result["accuracy_interval"]).items()}
+        marks = {
+            "best": name == advised["best"],
+            "not_worse": name in advised["not_worse"],
+            "recommended": name == advised["row"],
+        } if advised else {}  # fmt: skip
+        yield rows[name] | result | bounds | marks
+
+
+def _bounds(interval: Sequence[float]) -> dict[str, float]:
+    return {"low": interval[0], "high": interval[1]}
+
+
+def _csv(columns: Sequence[str], records: Iterable[Mapping[str, Any]]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _plain(value) for key, value in record.items()} for record in records)
+    return file.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """A value in one field: truth in lower case as in JSON, a list with spaces between."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else value

@@ -1,0 +1,43 @@
+"""How figures are said on every page: shares, ranges, durations, moments, numbers of things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """A share as a percentage: 0.9731 is "97.31 %", with a space that does not break."""
+    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def span(interval: Sequence[float] | None, digits: int = 3, scale: float = 1.0, unit: str = "") -> str:
+    """An interval as "0.955 to 0.966"; None is a dash."""
+    return "–" if interval is None else f"{scale * interval[0]:.{digits}f} to {scale * interval[1]:.{digits}f}{unit}"
+
+
+def percents(interval: Sequence[float] | None, digits: int = 2) -> str:
+    """An interval of shares as "95.60 to 96.67 %"; None is a dash."""
+    return span(interval, digits, 100, "\N{NO-BREAK SPACE}%")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them: "0.4 s", "38 s", "4 min 12 s", "2 h 5 min"."""
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def moment(made: Mapping[str, Any]) -> str:
+    """When a run or a comparison was made, to the minute: "2026-01-02 03:04"; "" where it does not say."""
+    return str(made.get("created") or "")[:16].replace("T", " ")
+
+
+def number_of(things: int, one: str, many: str | None = None) -> str:
+    """So many things: "1 seed", "3 seeds", "1,200 patches" (`many` where an s is not enough)."""
+    return f"{things:,} {one if things == 1 else many or one + 's'}"
