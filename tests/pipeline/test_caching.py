@@ -63,6 +63,11 @@ def test_a_first_run_trains_and_leaves_a_complete_run_directory(first, processes
     assert run.manifest["command"] == ["landsift", "run"]
     assert set(run.manifest["stages"]) == {"load_dataset", "train_model", "create_report"}
     assert Path(run.manifest["data"]["store"]).is_dir()
+    checks = run.manifest["data"]["checks"]
+    assert [section["name"] for section in checks["sections"]] == [
+        "patches", "split", "classes", "exact copies", "labels", "bands", "blank patches",
+    ]  # fmt: skip
+    assert checks["sections"][1]["counts"] == {"kind": "stratified"} | run.manifest["data"]["split"]
     assert "</html>" in (run.path / "report.html").read_text(encoding="utf-8")
 
 

@@ -26,7 +26,17 @@ def copy(tmp_path) -> Path:
     ("modules", "data_changes", "training_changes"),
     [
         (
-            ["reports/pages.py", "reports/figures.py", "cli/main.py", "pipeline/assembly.py", "__init__.py"],
+            [
+                "reports/pages.py",
+                "reports/figures.py",
+                "cli/main.py",
+                "pipeline/assembly.py",
+                "data/leakage.py",
+                "data/findings.py",
+                "data/likeness.py",
+                "data/pixels.py",
+                "__init__.py",
+            ],
             False,
             False,
         ),

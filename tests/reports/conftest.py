@@ -146,6 +146,18 @@ def _manifest(folder: Path, classes: Sequence[str], patches: int, phases: Sequen
             "budget": None,
             "skipped": [{"path": "patches/broken <script>.png", "reason": "cannot identify image file"}],
             "store": str(folder / "no-store"),
+            "checks": {
+                "verdict": "wrong",
+                "sections": [
+                    {
+                        "name": "labels",
+                        "verdict": "wrong",
+                        "text": "2 pictures stand in <i>two</i> classes.",
+                        "counts": {},
+                        "examples": [],
+                    },
+                ],
+            },
         },
         "model": {
             "backbone": "efficientnet_b0",

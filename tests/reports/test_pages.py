@@ -42,6 +42,7 @@ def test_the_facts_of_the_run_are_told(run):
         "load_dataset 1 min 11 s yes",
         "The cache saved 1 min 11 s.",
         "torch 2.11.0",
+        "labels wrong 2 pictures stand in <i>two</i> classes.",
         "A processor",
         "patches/broken <script>.png cannot identify image file",
         """landsift run --data 'odd '"'"'n'"'"' quoted' --out""",
@@ -99,6 +100,13 @@ def test_without_frames_there_is_no_embedding_section(make_run):
 
 def test_without_stages_the_cache_is_not_mentioned(make_run):
     assert "The cache saved" not in report_html(make_run(stages=False))
+
+
+def test_a_run_of_before_the_checks_shows_none(run):
+    manifest = runs.read_json(run.path / runs.MANIFEST)
+    del manifest["data"]["checks"]
+    runs.write_json(run.path / runs.MANIFEST, manifest)
+    assert "Checks of the data" not in Page(report_html(run)).text
 
 
 def test_without_mistakes_the_page_says_so(make_run):

@@ -1,4 +1,4 @@
-"""`landsift data`: download, synthesize and build patches."""
+"""`landsift data`: download, synthesize, build and check patches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Download, synthesize and build patches.", no_args_is_help=True)
+app = typer.Typer(help="Download, synthesize, build and check patches.", no_args_is_help=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
@@ -86,3 +86,37 @@ def build(
     }
     line = f"{len(store):,} patches of {height} × {width} × {bands} in {len(store.classes)} classes: {store.folder}"
     print_result(result, [line], as_json=as_json)
+
+
+@app.command(no_args_is_help=True)
+def check(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="As in `landsift run --data`, or a store of `landsift data build`.",
+            show_default=False,
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change one setting; repeatable.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there is something to look at.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for copies across the split, contradicting labels, missing classes and odd pixels.
+
+    Exit status 1 where something is wrong.
+    """
+    from landsift.cli.results import print_checks
+    from landsift.config import RunConfig
+    from landsift.data.leakage import check_data
+    from landsift.pipeline.stores import opened
+
+    config = RunConfig.load(None, settings or ()).replace(f"data.source={json.dumps(source)}")
+    data = config.data
+    with opened(data) as store:
+        checks = check_data(store, data.split, data.budget, data.effective_budget_seed)
+    print_checks(source, checks, as_json=as_json)
+    if checks.verdict == "wrong" or (strict and checks.verdict == "look"):
+        raise typer.Exit(1)

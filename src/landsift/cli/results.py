@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landsift.runs import REPORT, Comparison, Run
+
+if TYPE_CHECKING:
+    from landsift.data.findings import DataChecks
 
 
 def print_result(result: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
@@ -64,3 +67,26 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     lines += [f"failed: {c['row']}, {c['budget']:,} labels, seed {c['seed']}: {c['reason']}" for c in failed]
     lines += ["", f"{result['trained']} trained, {result['cached']} from the cache, {len(failed)} failed"]
     print_result(result, [*lines, f"report  {comparison.path / REPORT}"], as_json=as_json)
+
+
+def print_checks(source: str, checks: DataChecks, *, as_json: bool) -> None:
+    """Print what a check of the data found: a verdict and a sentence for each section, and the first few cases."""
+    lines = []
+    for section in checks.sections:
+        lines.append(f"{section.verdict:<6}{section.name:<15}{section.text}")
+        lines += [f"{'':<21}{_case(example)}" for example in section.examples]
+    counts = {verdict: sum(s.verdict == verdict for s in checks.sections) for verdict in ("wrong", "look")}
+    lines.append(f"{counts['wrong']} wrong, {counts['look']} to look at, of {len(checks.sections)} sections")
+    print_result({"source": source, **checks.to_dict()}, lines, as_json=as_json)
+
+
+def _case(example: Mapping[str, Any]) -> str:
+    """One example: its files with their classes, and whatever else is known of it."""
+    paths, labels = example.get("paths", []), example.get("labels")
+    files = [f"{path} ({label})" for path, label in zip(paths, labels, strict=True)] if labels else list(paths)
+    others = [
+        f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in example.items()
+        if key not in {"paths", "labels"}
+    ]
+    return "  ".join([*others, *files])

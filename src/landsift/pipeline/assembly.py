@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from landsift import runs
-from landsift.config import RunConfig
+from landsift.config import DataConfig, RunConfig
+from landsift.data.findings import DataChecks
+from landsift.data.leakage import check_data
 from landsift.data.store import PatchStore
 from landsift.pipeline.artifacts import STAGE, stage_record, writing
 from landsift.reports.pages import report_html
+
+_log = logging.getLogger("landsift")
 
 
 def assemble(folder: Path, store: Path, trained: Path, config: RunConfig, command: list[str] | None, run: str) -> Path:
@@ -38,14 +45,36 @@ def assemble(folder: Path, store: Path, trained: Path, config: RunConfig, comman
     manifest = runs.read_json(folder / runs.MANIFEST)
     manifest["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     manifest["command"] = command
+    patches = PatchStore.open(store)
     manifest["data"]["store"] = str(store)
+    manifest["data"]["checks"] = _checks(patches, config.data).to_dict()
     manifest["stages"] = {"load_dataset": _stage(store, run), "train_model": _stage(trained, run)}
     runs.write_json(folder / runs.MANIFEST, manifest)
-    page = report_html(runs.Run.open(folder), PatchStore.open(store))
+    page = report_html(runs.Run.open(folder), patches)
     runs.write_text(folder / runs.REPORT, page)
     manifest["stages"]["create_report"] = {"seconds": round(time.monotonic() - start, 3), "cached": False}
     runs.write_json(folder / runs.MANIFEST, manifest)
     return folder
+
+
+def _checks(patches: PatchStore, data: DataConfig) -> DataChecks:
+    """The quick checks of the data; warns of what is wrong."""
+    with _unsaid():
+        checks = check_data(patches, data.split, data.budget, data.effective_budget_seed, thorough=False)
+    for section in checks.sections:
+        if section.verdict == "wrong":
+            _log.warning("the data, %s: %s", section.name, section.text)
+    return checks
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Without the notices of a split: the training has said them."""
+    before, _log.disabled = _log.disabled, True
+    try:
+        yield
+    finally:
+        _log.disabled = before
 
 
 def _stage(result: Path, run: str) -> dict[str, Any]:

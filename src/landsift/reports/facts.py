@@ -41,6 +41,7 @@ def page(run: Run) -> dict[str, Any]:
         "stages": _stages(manifest),
         "cache_note": _cache_note(manifest),
         "count_rows": _count_rows(data),
+        "check_rows": (data.get("checks") or {}).get("sections", []),
         "skipped": skipped[:SKIPPED],
         "skipped_total": f"{len(skipped):,}",
         "skipped_more": max(0, len(skipped) - SKIPPED),

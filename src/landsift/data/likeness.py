@@ -1,0 +1,238 @@
+"""Near copies: patches that show the same picture, turned, flipped, brightened or compressed again.
+
+A patch is reduced to 32 × 32 pixels and described by its discrete cosine transform, as perceptual hashes do (Zauner,
+"Implementation and Benchmarking of Perceptual Image Hash Functions", 2010). The coefficients themselves are compared,
+not bits made of them: in a smooth patch (water) the bits are noise. A flip changes the signs of coefficients and a
+quarter turn swaps them as well, so that
+
+    the eight flips and turns of a pair are compared with two products, and
+    the magnitudes, sorted within each swapped pair, do not depend on how a patch is turned, and two patches are never
+    farther apart in them than in their coefficients.
+
+By these magnitudes, their mean colour and their contrast, a k-d tree finds the candidates; that loses no pair. Whether
+a candidate is a near copy, the likeness decides: the correlation of two pictures under the best of the eight
+symmetries, first of the 8 × 8 lowest frequencies in grey, then of the reduced pictures in colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.data.progress import progress_bar
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+SIMILAR = 0.95
+"""Likeness from which two patches are near copies."""
+BRIGHTER = 10.0
+"""By how many of the 255 levels the mean of all bands may differ."""
+TINTED = 3.0
+"""By how many levels more than that mean a band may differ."""
+CONTRAST = 1.25
+"""By what factor the contrast may differ."""
+FAINT = 0.1
+"""Levels of contrast (standard deviation) below which a patch shows nothing that could be compared."""
+
+_SIDE = 32  # pixels of the reduced picture
+_LOW = 8  # frequencies per direction of the sketch
+_COMPONENTS = 8  # of the magnitudes, that the tree looks at: more make it slower than they spare in comparisons
+_CHUNK_BYTES = 2**25  # of pixels, as float32, at once
+_QUERIES, _PAIRS, _PICTURES = 2**10, 2**16, 2**8  # at once
+
+
+class Pairs(NamedTuple):
+    """Near copies in different parts of a split, the most alike first."""
+
+    earlier: Rows
+    """Row of the patch in the earlier part (train before val before test), [P]."""
+    later: Rows
+    """Row of the patch in the later part, [P]."""
+    likeness: Floats
+    """Correlation of the two under the best symmetry, [P]."""
+
+
+class Sketches(NamedTuple):
+    """What is kept of N patches: about 400 bytes of each."""
+
+    means: Floats
+    """Mean level of each band, [N, C]."""
+    contrast: Floats
+    """Standard deviation of the low frequencies in grey, in levels, [N]."""
+    shape: Floats
+    """The low frequencies in grey, divided by the contrast and without the mean, [N, 8, 8]."""
+
+
+def near_copies(images: NDArray[np.uint8], part: Rows, contents: Rows) -> Pairs:
+    """Find near copies in different parts of a split.
+
+    Exact copies are left out. Memory: some 400 bytes per patch.
+
+    Args:
+        images: uint8 [N, H, W, C]; may be memory-mapped.
+        part: The part of each patch (0, 1, 2), -1 for none, [N].
+        contents: A number per patch, equal for equal pixels, [N].
+    """
+    sketches = sketch(images)
+    found: list[tuple[Rows, Rows, Floats]] = []
+    for earlier, later in _candidates(sketches, part):
+        other = contents[earlier] != contents[later]
+        earlier, later = earlier[other], later[other]
+        low = likeness(sketches.shape[earlier], sketches.shape[later])
+        alike = low >= SIMILAR
+        for start in range(0, np.count_nonzero(alike), _PICTURES):
+            a, b = (rows[alike][start : start + _PICTURES] for rows in (earlier, later))
+            full = likeness(_pictures(images[a]), _pictures(images[b]))
+            sure = full >= SIMILAR
+            found.append((a[sure], b[sure], full[sure]))
+    if not found:
+        nobody = np.empty(0, dtype=np.int64)
+        return Pairs(nobody, nobody, np.empty(0, dtype=np.float32))
+    one, other, how = zip(*found, strict=True)
+    pairs = Pairs(np.concatenate(one), np.concatenate(other), np.concatenate(how))
+    order = np.lexsort((pairs.later, pairs.earlier, -pairs.likeness))
+    return Pairs(pairs.earlier[order], pairs.later[order], pairs.likeness[order])
+
+
+def sketch(images: NDArray[np.uint8]) -> Sketches:
+    """Describe patches, uint8 [N, H, W, C]."""
+    N, H, W, C = images.shape
+    means = np.empty((N, C), dtype=np.float32)
+    shape = np.empty((N, _LOW, _LOW), dtype=np.float32)
+    step = max(1, _CHUNK_BYTES // (4 * H * W * C))
+    with progress_bar("Describing patches", N) as advance:
+        for start in range(0, N, step):
+            here = slice(start, start + step)
+            found = coefficients(images[here], _LOW)
+            means[here] = found[:, 0, 0]
+            shape[here] = found.mean(axis=-1)
+            advance(len(found))
+    shape[:, 0, 0] = 0.0
+    return Sketches(means, *_normalised(shape))
+
+
+def coefficients(images: NDArray[np.uint8], count: int) -> Floats:
+    """The lowest frequencies of patches reduced to 32 × 32 pixels.
+
+    Args:
+        images: uint8 [N, H, W, C].
+        count: Frequencies per direction, K, at most 32.
+
+    Returns:
+        Coefficients in levels, [N, K, K, C]: the first is the mean, the squares of all 32 × 32 add up to the mean
+        square.
+    """
+    N, H, W, C = images.shape
+    down = (_basis(H, count) @ images.astype(np.float32).reshape(N, H, W * C)).reshape(N, count, W, C)
+    across: Floats = np.einsum("vw,nuwc->nuvc", _basis(W, count), down, optimize=True)
+    return across
+
+
+def likeness(a: Floats, b: Floats) -> Floats:
+    """Correlation of pictures under the best of the eight flips and turns of one of them.
+
+    Args:
+        a: Coefficients of length 1 and without the mean, [P, K, K] or [P, K, K, C].
+        b: The same of the others.
+
+    Returns:
+        -1 to 1, [P]; 1 where both show the same.
+    """
+    P, K = a.shape[:2]
+    best = np.full(P, -1.0, dtype=np.float32)
+    turned = np.swapaxes(b, 1, 2)
+    signs = _flip_signs(K)
+    for start in range(0, P, _PAIRS):
+        here = slice(start, start + _PAIRS)
+        for other in (b, turned):
+            product = a[here] * other[here]
+            if product.ndim == 4:
+                product = product.sum(axis=-1)
+            np.maximum(best[here], (product.reshape(-1, K * K) @ signs).max(axis=1), out=best[here])
+    return best
+
+
+def _candidates(sketches: Sketches, part: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """Pairs of rows in different parts that may be near copies, the one in the earlier part first; in pieces."""
+    from scipy.spatial import cKDTree
+
+    rows = np.flatnonzero((part >= 0) & (sketches.contrast >= FAINT))
+    if not len(rows):
+        return
+    places = _places(sketches, rows)
+    tree = cKDTree(places, balanced_tree=False, compact_nodes=False)  # a median at every node would cost more
+    queries = np.flatnonzero(part[rows] > 0)
+    with progress_bar("Comparing patches", len(queries)) as advance:
+        for start in range(0, len(queries), _QUERIES):
+            some = queries[start : start + _QUERIES]
+            near = tree.query_ball_point(places[some], 1.0, p=np.inf, return_sorted=False)
+            later = rows[np.repeat(some, [len(n) for n in near])]
+            earlier = rows[np.fromiter(chain.from_iterable(near), dtype=np.int64, count=len(later))]
+            apart = (part[earlier] >= 0) & (part[earlier] < part[later])
+            yield earlier[apart], later[apart]
+            advance(len(some))
+
+
+def _places(sketches: Sketches, rows: Rows) -> NDArray[np.float64]:
+    """Where patches lie: near copies are less than 1 apart in every direction, [len(rows), directions]."""
+    sums, squares = np.zeros(_LOW**2), np.zeros((_LOW**2, _LOW**2))
+    for magnitudes in _magnitudes(sketches.shape, rows):
+        sums, squares = sums + magnitudes.sum(axis=0), squares + magnitudes.T @ magnitudes
+    covariance = squares / len(rows) - np.outer(sums, sums) / len(rows) ** 2
+    directions = np.linalg.eigh(covariance)[1][:, ::-1][:, :_COMPONENTS]  # those that vary most tell most apart
+    level = sketches.means[rows].mean(axis=1, keepdims=True)
+    colour = [level / BRIGHTER, (sketches.means[rows] - level) / TINTED]
+    contrast = np.log(sketches.contrast[rows, None]) / np.log(CONTRAST)
+    farthest = np.sqrt(2.0 - 2.0 * SIMILAR) + 1e-4  # what a correlation means as a distance, and rounding
+    shape = [magnitudes @ directions / farthest for magnitudes in _magnitudes(sketches.shape, rows)]
+    return np.concatenate([*colour, contrast, np.concatenate(shape)], axis=1)
+
+
+def _magnitudes(shape: Floats, rows: Rows) -> Iterator[NDArray[np.float64]]:
+    """What no flip and no turn changes, [n, 64], for some rows after the other."""
+    u, v = np.triu_indices(_LOW, 1)
+    for start in range(0, len(rows), _PAIRS):
+        sizes = np.abs(shape[rows[start : start + _PAIRS]]).astype(np.float64)
+        one, other = sizes[:, u, v], sizes[:, v, u]
+        alone = sizes[:, np.arange(_LOW), np.arange(_LOW)]
+        yield np.concatenate([np.maximum(one, other), np.minimum(one, other), alone], axis=1)
+
+
+def _pictures(images: NDArray[np.uint8]) -> Floats:
+    """The reduced pictures in all bands, without each band's mean and of length 1: [N, 32, 32, C]."""
+    found = coefficients(images, _SIDE)
+    found[:, 0, 0] = 0.0
+    return _normalised(found)[1]
+
+
+def _normalised(found: Floats) -> tuple[Floats, Floats]:
+    """Length of each item, [N], and the items with length 1."""
+    length: Floats = np.linalg.norm(found.reshape(len(found), -1), axis=1)
+    found /= np.maximum(length, 1e-6).reshape(-1, *[1] * (found.ndim - 1))
+    return length, found
+
+
+def _basis(pixels: int, count: int) -> Floats:
+    """What takes `pixels` values to the lowest `count` frequencies of their 32 means, [count, pixels]."""
+    edges = np.linspace(0.0, pixels, _SIDE + 1)
+    place = np.arange(pixels)
+    overlap = np.minimum(edges[1:, None], place + 1) - np.maximum(edges[:-1, None], place)
+    means = np.clip(overlap, 0.0, None) * (_SIDE / pixels)
+    frequency, x = np.arange(count)[:, None], np.arange(_SIDE)
+    cosines = np.cos(np.pi * (x + 0.5) * frequency / _SIDE) * np.sqrt(2.0) / _SIDE
+    cosines[0] /= np.sqrt(2.0)
+    basis: Floats = (cosines @ means).astype(np.float32)
+    return basis
+
+
+def _flip_signs(count: int) -> Floats:
+    """Signs of coefficients (u, v) under no flip, one, the other and both: [count², 4]."""
+    odd = np.arange(count) % 2
+    u, v = 1 - 2 * odd[:, None], 1 - 2 * odd[None, :]
+    flips = [np.broadcast_to(sign, (count, count)).ravel() for sign in (np.ones((1, 1)), u, v, u * v)]
+    return np.stack(flips, axis=1).astype(np.float32)

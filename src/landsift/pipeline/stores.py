@@ -1,0 +1,42 @@
+"""A store to look into, without a run: what a run has decoded already, else decoded for the moment."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from landsift.config import DataConfig
+from landsift.data.sources import content_fingerprint
+from landsift.data.store import META, PatchStore, build_store
+from landsift.pipeline import artifacts, keys
+
+
+@contextmanager
+def opened(data: DataConfig) -> Iterator[PatchStore]:
+    """Open the patches of `data.source`; what is decoded for it lies in the cache folder and is deleted in the end.
+
+    Args:
+        data: The source, which may be a store's folder as well, and how its patches are decoded.
+
+    Raises:
+        DataError: the source or the store cannot be used.
+        RunError: the cache folder cannot be written.
+    """
+    if (Path(data.source).expanduser() / META).is_file():
+        yield PatchStore.open(data.source)
+        return
+    settings = keys.store_settings(data)
+    folder = artifacts.place(artifacts.STORES, keys.store_key(data, content_fingerprint(data)), local=True)
+    if not artifacts.damage(folder):
+        yield PatchStore.open(folder)
+        return
+    with artifacts.writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        artifacts.remove_left_behind(folder)
+    partial = artifacts.partial_path(folder)
+    try:
+        yield build_store(settings, partial)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,94 @@
+"""`landsift data check`, as a person types it."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from landsift.cli.main import main
+from landsift.config import SyntheticConfig
+from landsift.data import synthetic
+
+
+@pytest.fixture
+def landsift(monkeypatch, capsys, tmp_path):
+    """Run the command line in this process: exit status, standard output, standard error."""
+    monkeypatch.setenv("LANDSIFT_HOME", str(tmp_path / "home"))
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["landsift", *map(str, arguments)])
+        status = 0
+        try:
+            main()
+        except SystemExit as leaving:
+            status = int(leaving.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def patches(tmp_path):
+    """Two classes of 60 generated patches."""
+    config = SyntheticConfig(patches=720, size=16)
+    for k, name in enumerate(("barren", "cropland")):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        for i in range(60):
+            Image.fromarray(synthetic.patch(config, 6 * i + k)).save(tmp_path / "p" / name / f"{i}.png")
+    return tmp_path / "p"
+
+
+def test_sound_patches_leave_with_0_and_nothing_in_the_cache(landsift, patches, tmp_path):
+    status, out, _ = landsift("data", "check", patches)
+    assert status == 0
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 8
+    assert "120 patches of 16 × 16 × 3" in lines[0]
+    assert lines[-1] == "0 wrong, 0 to look at, of 8 sections"
+    assert [f for f in (tmp_path / "home").rglob("*") if f.is_file()] == []
+
+
+def test_a_store_of_ones_own_is_read_in_place(landsift, patches, tmp_path):
+    landsift("data", "build", patches, "--out", tmp_path / "s")
+    before = sorted((f, f.stat().st_mtime_ns) for f in (tmp_path / "s").iterdir())
+    status, out, _ = landsift("data", "check", tmp_path / "s", "--json")
+    assert status == 0
+    assert json.loads(out)["sections"][0]["counts"]["patches"] == 120
+    assert sorted((f, f.stat().st_mtime_ns) for f in (tmp_path / "s").iterdir()) == before
+    assert not (tmp_path / "home").exists()
+
+
+def test_what_is_wrong_leaves_with_1_and_names_the_files(landsift, patches):
+    Image.open(patches / "barren" / "0.png").save(patches / "cropland" / "again.png")
+    status, out, _ = landsift("data", "check", patches)
+    assert status == 1
+    (line,) = (line for line in out.splitlines() if line.startswith("wrong"))
+    assert line.split()[:5] == ["wrong", "labels", "1", "picture", "stands"]
+    assert f"{patches}/barren/0.png (barren)  {patches}/cropland/again.png (cropland)" in out
+
+    status, out, _ = landsift("data", "check", patches, "--json")
+    result = json.loads(out)
+    assert (status, result["verdict"], result["source"]) == (1, "wrong", str(patches))
+
+
+def test_what_is_to_be_looked_at_leaves_with_1_where_asked(landsift, patches):
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(patches / "barren" / "black.png")
+    status, out, _ = landsift("data", "check", patches)
+    assert (status, out.splitlines()[-1]) == (0, "0 wrong, 1 to look at, of 8 sections")
+    assert landsift("data", "check", patches, "--strict")[0] == 1
+
+
+def test_settings_reach_the_split(landsift, patches):
+    _, out, _ = landsift("data", "check", patches, "--set", "data.split.fractions=[0.8, 0.1, 0.1]", "--json")
+    sections = {section["name"]: section for section in json.loads(out)["sections"]}
+    assert sections["split"]["counts"] == {"kind": "stratified", "train": 96, "val": 12, "test": 12}
+
+
+def test_a_source_that_is_not_there_is_an_error(landsift, tmp_path):
+    status, out, err = landsift("data", "check", tmp_path / "nowhere")
+    assert (status, out) == (1, "")
+    assert err.splitlines()[0] == f"error: data source {tmp_path}/nowhere does not exist"
+    assert not (tmp_path / "home").exists()

@@ -1,0 +1,108 @@
+"""Near copies: what is turned, flipped or nearly equal is found, what is another picture is not."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from landsift.config import SyntheticConfig
+from landsift.data import synthetic
+from landsift.data.likeness import SIMILAR, coefficients, likeness, near_copies, sketch
+
+SYMMETRIES = [lambda p, k=k, f=f: np.rot90(p[:, ::-1] if f else p, k) for f in (0, 1) for k in range(4)]
+
+
+def found(images, part):
+    contents = np.unique(images.reshape(len(images), -1), axis=0, return_inverse=True)[1].ravel()
+    pairs = near_copies(images, np.asarray(part), contents)
+    return list(zip(pairs.earlier.tolist(), pairs.later.tolist(), strict=True))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.sampled_from([8, 17, 32, 64, 100]),
+    smooth=st.booleans(),
+    symmetry=st.integers(0, 7),
+    brighter=st.integers(0, 3),
+)
+def test_a_turned_copy_of_any_patch_is_found_and_unrelated_patches_are_not(seed, size, smooth, symmetry, brighter):
+    if smooth:
+        config = SyntheticConfig(seed=seed % 1000, size=size)
+        images = np.stack([synthetic.patch(config, i) for i in range(12)])
+    else:
+        images = np.random.default_rng(seed).integers(0, 250, (12, size, size, 3), dtype=np.uint8)
+    images = np.minimum(images, 250)
+    copy = SYMMETRIES[symmetry](images[5]) + np.uint8(brighter)
+    part = [0] * 6 + [1] * 6
+    pairs = found(np.concatenate([images, copy[None]]), [*part, 2])
+    expected = [] if (copy == images[5]).all() else [(5, 12)]
+    assert pairs == expected
+
+
+@given(seed=st.integers(0, 2**32 - 1), symmetry=st.integers(0, 7))
+def test_likeness_is_the_best_correlation_over_the_eight_symmetries(seed, symmetry):
+    rng = np.random.default_rng(seed)
+    a = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    b = (0.7 * SYMMETRIES[symmetry](a) + 0.3 * rng.integers(0, 256, (32, 32, 3))).astype(np.uint8)
+
+    def centred(pixels):
+        pixels = pixels - pixels.mean(axis=(0, 1))
+        return pixels / np.linalg.norm(pixels)
+
+    def described(pixels):
+        found = coefficients(pixels[None], 32)
+        found[:, 0, 0] = 0.0
+        return found / np.linalg.norm(found)
+
+    expected = max((centred(a) * centred(turn(b))).sum() for turn in SYMMETRIES)
+    assert likeness(described(a), described(b))[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_first_coefficient_is_the_mean_and_the_rest_add_up_to_the_variance():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    squares = coefficients(pixels, 32).astype(float) ** 2
+    np.testing.assert_allclose(squares[:, 0, 0], pixels.mean(axis=(1, 2)) ** 2, rtol=1e-4)
+    np.testing.assert_allclose(squares.sum(axis=(1, 2)), (pixels.astype(float) ** 2).mean(axis=(1, 2)), rtol=1e-4)
+
+
+def test_smooth_patches_of_one_class_are_not_taken_for_copies():
+    """A class of water, whose patches differ in faint ripples alone."""
+    config = SyntheticConfig(patches=1200, difficulty=0.0)
+    images = np.stack([synthetic.patch(config, i) for i in range(1200) if synthetic.class_of(i) == "water"])
+    assert len(images) == 200
+    assert found(images, np.arange(200) % 3) == []
+
+
+def test_the_tree_loses_no_pair(monkeypatch):
+    """All pairs, compared one by one, give what the search gives."""
+    rng = np.random.default_rng(0)
+    config = SyntheticConfig(patches=120)
+    images = np.stack([synthetic.patch(config, i) for i in range(120)])
+    part = rng.integers(0, 3, 120)
+    noise = rng.normal(0, 6, (60, 64, 64, 3))
+    copies = [np.rot90(i, k % 4) for k, i in enumerate(images[:60])]
+    images = np.concatenate([images, np.clip(copies + noise, 0, 255).astype(np.uint8)])
+    part = np.concatenate([part, rng.integers(0, 3, 60)])
+    low = sketch(images)
+    full = coefficients(images, 32)
+    full[:, 0, 0] = 0.0
+    full /= np.linalg.norm(full.reshape(len(full), -1), axis=1)[:, None, None, None]
+    one, other = (rows.ravel() for rows in np.meshgrid(np.arange(180), np.arange(180), indexing="ij"))
+    one, other = one[part[one] < part[other]], other[part[one] < part[other]]
+    alike = (likeness(low.shape[one], low.shape[other]) >= SIMILAR) & (likeness(full[one], full[other]) >= SIMILAR)
+    expected = set(zip(one[alike].tolist(), other[alike].tolist(), strict=True))
+    assert len(expected) > 20
+    assert set(found(images, part)) == expected
+
+
+def test_patches_that_show_nothing_and_patches_in_no_part_are_passed_over():
+    images = np.stack([np.full((16, 16, 3), level, np.uint8) for level in range(100, 112)])
+    images[0, 0, 0] = 255  # a single pixel is something
+    images[1] = np.rot90(images[0])
+    images[2] = np.rot90(images[0], 2)
+    assert found(images, [0, 1, -1, *[0, 1, 2] * 3]) == [(0, 1)]
+
+
+def test_no_patches_at_all():
+    assert found(np.zeros((3, 8, 8, 3), np.uint8), [0, 1, 2]) == []
