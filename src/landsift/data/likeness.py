@@ -10,8 +10,10 @@ quarter turn swaps them as well, so that
     farther apart in them than in their coefficients.
 
 By these magnitudes, their mean colour and their contrast, a k-d tree finds the candidates; that loses no pair. Whether
-a candidate is a near copy, the likeness decides: the correlation of two pictures under the best of the eight
-symmetries, first of the 8 × 8 lowest frequencies in grey, then of the reduced pictures in colour.
+a candidate is a near copy, the likeness decides: the correlation of two patches under the best of the eight
+symmetries, first of the 8 × 8 lowest frequencies in grey, then of all up to the tenth in colour. Frequencies are
+weighted by their number, as in a derivative, so that edges and texture count and not large areas: else any two patches
+that a field's border divides alike would pass for copies.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from landsift.data.progress import progress_bar
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
-SIMILAR = 0.95
+SIMILAR = 0.93
 """Likeness from which two patches are near copies."""
 BRIGHTER = 10.0
 """By how many of the 255 levels the mean of all bands may differ."""
@@ -39,11 +41,13 @@ CONTRAST = 1.25
 FAINT = 0.1
 """Levels of contrast (standard deviation) below which a patch shows nothing that could be compared."""
 
-_SIDE = 32  # pixels of the reduced picture
+_SIDE = 32  # pixels of the reduced patch
 _LOW = 8  # frequencies per direction of the sketch
+_HIGHEST = 10  # frequency that is compared: above it, copies that are moved by a pixel differ
+_CANDIDATE = 0.9  # likeness of two sketches, from which their patches are compared
 _COMPONENTS = 8  # of the magnitudes, that the tree looks at: more make it slower than they spare in comparisons
 _CHUNK_BYTES = 2**25  # of pixels, as float32, at once
-_QUERIES, _PAIRS, _PICTURES = 2**10, 2**16, 2**8  # at once
+_QUERIES, _PAIRS, _DETAILS = 2**10, 2**16, 2**8  # at once
 
 
 class Pairs(NamedTuple):
@@ -65,7 +69,7 @@ class Sketches(NamedTuple):
     contrast: Floats
     """Standard deviation of the low frequencies in grey, in levels, [N]."""
     shape: Floats
-    """The low frequencies in grey, divided by the contrast and without the mean, [N, 8, 8]."""
+    """The low frequencies in grey, weighted and of length 1, [N, 8, 8]."""
 
 
 def near_copies(images: NDArray[np.uint8], part: Rows, contents: Rows) -> Pairs:
@@ -83,11 +87,10 @@ def near_copies(images: NDArray[np.uint8], part: Rows, contents: Rows) -> Pairs:
     for earlier, later in _candidates(sketches, part):
         other = contents[earlier] != contents[later]
         earlier, later = earlier[other], later[other]
-        low = likeness(sketches.shape[earlier], sketches.shape[later])
-        alike = low >= SIMILAR
-        for start in range(0, np.count_nonzero(alike), _PICTURES):
-            a, b = (rows[alike][start : start + _PICTURES] for rows in (earlier, later))
-            full = likeness(_pictures(images[a]), _pictures(images[b]))
+        alike = likeness(sketches.shape[earlier], sketches.shape[later]) >= _CANDIDATE
+        for start in range(0, np.count_nonzero(alike), _DETAILS):
+            a, b = (rows[alike][start : start + _DETAILS] for rows in (earlier, later))
+            full = likeness(details(images[a]), details(images[b]))
             sure = full >= SIMILAR
             found.append((a[sure], b[sure], full[sure]))
     if not found:
@@ -102,7 +105,7 @@ def near_copies(images: NDArray[np.uint8], part: Rows, contents: Rows) -> Pairs:
 def sketch(images: NDArray[np.uint8]) -> Sketches:
     """Describe patches, uint8 [N, H, W, C]."""
     N, H, W, C = images.shape
-    means = np.empty((N, C), dtype=np.float32)
+    means, contrast = np.empty((N, C), dtype=np.float32), np.empty(N, dtype=np.float32)
     shape = np.empty((N, _LOW, _LOW), dtype=np.float32)
     step = max(1, _CHUNK_BYTES // (4 * H * W * C))
     with progress_bar("Describing patches", N) as advance:
@@ -110,10 +113,17 @@ def sketch(images: NDArray[np.uint8]) -> Sketches:
             here = slice(start, start + step)
             found = coefficients(images[here], _LOW)
             means[here] = found[:, 0, 0]
-            shape[here] = found.mean(axis=-1)
+            grey = found.mean(axis=-1)
+            grey[:, 0, 0] = 0.0
+            contrast[here] = np.linalg.norm(grey.reshape(len(grey), -1), axis=1)
+            shape[here] = _weighted(grey)
             advance(len(found))
-    shape[:, 0, 0] = 0.0
-    return Sketches(means, *_normalised(shape))
+    return Sketches(means, contrast, shape)
+
+
+def details(images: NDArray[np.uint8]) -> Floats:
+    """What is compared of candidates, uint8 [N, H, W, C]: weighted frequencies of length 1, [N, 11, 11, C]."""
+    return _weighted(coefficients(images, _HIGHEST + 1))
 
 
 def coefficients(images: NDArray[np.uint8], count: int) -> Floats:
@@ -134,7 +144,7 @@ def coefficients(images: NDArray[np.uint8], count: int) -> Floats:
 
 
 def likeness(a: Floats, b: Floats) -> Floats:
-    """Correlation of pictures under the best of the eight flips and turns of one of them.
+    """Correlation of patches under the best of the eight flips and turns of one of them.
 
     Args:
         a: Coefficients of length 1 and without the mean, [P, K, K] or [P, K, K, C].
@@ -188,7 +198,7 @@ def _places(sketches: Sketches, rows: Rows) -> NDArray[np.float64]:
     level = sketches.means[rows].mean(axis=1, keepdims=True)
     colour = [level / BRIGHTER, (sketches.means[rows] - level) / TINTED]
     contrast = np.log(sketches.contrast[rows, None]) / np.log(CONTRAST)
-    farthest = np.sqrt(2.0 - 2.0 * SIMILAR) + 1e-4  # what a correlation means as a distance, and rounding
+    farthest = np.sqrt(2.0 - 2.0 * _CANDIDATE) + 1e-4  # what a correlation means as a distance, and rounding
     shape = [magnitudes @ directions / farthest for magnitudes in _magnitudes(sketches.shape, rows)]
     return np.concatenate([*colour, contrast, np.concatenate(shape)], axis=1)
 
@@ -203,18 +213,15 @@ def _magnitudes(shape: Floats, rows: Rows) -> Iterator[NDArray[np.float64]]:
         yield np.concatenate([np.maximum(one, other), np.minimum(one, other), alone], axis=1)
 
 
-def _pictures(images: NDArray[np.uint8]) -> Floats:
-    """The reduced pictures in all bands, without each band's mean and of length 1: [N, 32, 32, C]."""
-    found = coefficients(images, _SIDE)
-    found[:, 0, 0] = 0.0
-    return _normalised(found)[1]
-
-
-def _normalised(found: Floats) -> tuple[Floats, Floats]:
-    """Length of each item, [N], and the items with length 1."""
-    length: Floats = np.linalg.norm(found.reshape(len(found), -1), axis=1)
+def _weighted(found: Floats) -> Floats:
+    """Coefficients [N, K, K, ...] weighted by their frequency, and of length 1."""
+    K = found.shape[1]
+    frequency = np.hypot(*np.indices((K, K))).astype(np.float32)
+    weights = np.where(frequency <= _HIGHEST, frequency, 0.0).astype(np.float32)
+    found = found * weights.reshape(K, K, *[1] * (found.ndim - 3))
+    length = np.linalg.norm(found.reshape(len(found), -1), axis=1)
     found /= np.maximum(length, 1e-6).reshape(-1, *[1] * (found.ndim - 1))
-    return length, found
+    return found
 
 
 def _basis(pixels: int, count: int) -> Floats:
