@@ -3,15 +3,11 @@
 A patch is reduced to 32 × 32 pixels and described by its discrete cosine transform, as perceptual hashes do (Zauner,
 "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010). The coefficients themselves are compared,
 not bits made of them: in a smooth patch (water) the bits are noise. A flip changes the signs of coefficients and a
-quarter turn swaps them as well, so that
+quarter turn swaps them as well, so that a pair is compared under all eight flips and turns with two products.
 
-    the eight flips and turns of a pair are compared with two products, and
-    the magnitudes, sorted within each swapped pair, do not depend on how a patch is turned, and two patches are never
-    farther apart in them than in their coefficients.
-
-By these magnitudes, their mean colour and their contrast, a k-d tree finds the candidates; that loses no pair. Whether
-a candidate is a near copy, the likeness decides: the correlation of two patches under the best of the eight
-symmetries, first of the 8 × 8 lowest frequencies in grey, then of all up to the tenth in colour. Frequencies are
+Candidates are pairs whose colour and contrast, which no flip and no turn changes, lie close together: a k-d tree finds
+them. Whether a candidate is a near copy, the likeness decides: the correlation of two patches under the best of the
+eight symmetries, first of the 8 × 8 lowest frequencies in grey, then of all up to the tenth in colour. Frequencies are
 weighted by their number, as in a derivative, so that edges and texture count and not large areas: else any two patches
 that a field's border divides alike would pass for copies.
 """
@@ -37,7 +33,7 @@ BRIGHTER = 10.0
 TINTED = 3.0
 """By how many levels more than that mean a band may differ."""
 CONTRAST = 1.25
-"""By what factor the contrast may differ."""
+"""By what factor contrasts may differ: of each band, and in grey of coarse, middling and fine structures."""
 FAINT = 0.1
 """Levels of contrast (standard deviation) below which a patch shows nothing that could be compared."""
 
@@ -45,7 +41,7 @@ _SIDE = 32  # pixels of the reduced patch
 _LOW = 8  # frequencies per direction of the sketch
 _HIGHEST = 10  # frequency that is compared: above it, copies that are moved by a pixel differ
 _CANDIDATE = 0.9  # likeness of two sketches, from which their patches are compared
-_COMPONENTS = 8  # of the magnitudes, that the tree looks at: more make it slower than they spare in comparisons
+_RINGS = (0.0, 2.0, 4.0, 10.0)  # frequencies that bound coarse, middling and fine structures
 _CHUNK_BYTES = 2**25  # of pixels, as float32, at once
 _QUERIES, _PAIRS, _DETAILS = 2**10, 2**16, 2**8  # at once
 
@@ -66,8 +62,8 @@ class Sketches(NamedTuple):
 
     means: Floats
     """Mean level of each band, [N, C]."""
-    contrast: Floats
-    """Standard deviation of the low frequencies in grey, in levels, [N]."""
+    contrasts: Floats
+    """Standard deviations of the low frequencies, in levels: of each band, then in grey by ring, [N, C + 3]."""
     shape: Floats
     """The low frequencies in grey, weighted and of length 1, [N, 8, 8]."""
 
@@ -105,8 +101,10 @@ def near_copies(images: NDArray[np.uint8], part: Rows, contents: Rows) -> Pairs:
 def sketch(images: NDArray[np.uint8]) -> Sketches:
     """Describe patches, uint8 [N, H, W, C]."""
     N, H, W, C = images.shape
-    means, contrast = np.empty((N, C), dtype=np.float32), np.empty(N, dtype=np.float32)
+    means, contrasts = (np.empty((N, columns), dtype=np.float32) for columns in (C, C + len(_RINGS) - 1))
     shape = np.empty((N, _LOW, _LOW), dtype=np.float32)
+    frequency = _frequencies(_LOW).reshape(-1, 1)
+    rings = ((frequency > _RINGS[:-1]) & (frequency <= _RINGS[1:])).astype(np.float32)
     step = max(1, _CHUNK_BYTES // (4 * H * W * C))
     with progress_bar("Describing patches", N) as advance:
         for start in range(0, N, step):
@@ -114,11 +112,11 @@ def sketch(images: NDArray[np.uint8]) -> Sketches:
             found = coefficients(images[here], _LOW)
             means[here] = found[:, 0, 0]
             grey = found.mean(axis=-1)
-            grey[:, 0, 0] = 0.0
-            contrast[here] = np.linalg.norm(grey.reshape(len(grey), -1), axis=1)
+            contrasts[here, :C] = np.sqrt((found**2).sum(axis=(1, 2)) - found[:, 0, 0] ** 2)
+            contrasts[here, C:] = np.sqrt((grey**2).reshape(-1, _LOW**2) @ rings)
             shape[here] = _weighted(grey)
             advance(len(found))
-    return Sketches(means, contrast, shape)
+    return Sketches(means, contrasts, shape)
 
 
 def details(images: NDArray[np.uint8]) -> Floats:
@@ -171,7 +169,7 @@ def _candidates(sketches: Sketches, part: Rows) -> Iterator[tuple[Rows, Rows]]:
     """Pairs of rows in different parts that may be near copies, the one in the earlier part first; in pieces."""
     from scipy.spatial import cKDTree
 
-    rows = np.flatnonzero((part >= 0) & (sketches.contrast >= FAINT))
+    rows = np.flatnonzero((part >= 0) & (sketches.contrasts.max(axis=1) >= FAINT))
     if not len(rows):
         return
     places = _places(sketches, rows)
@@ -190,38 +188,26 @@ def _candidates(sketches: Sketches, part: Rows) -> Iterator[tuple[Rows, Rows]]:
 
 def _places(sketches: Sketches, rows: Rows) -> NDArray[np.float64]:
     """Where patches lie: near copies are less than 1 apart in every direction, [len(rows), directions]."""
-    sums, squares = np.zeros(_LOW**2), np.zeros((_LOW**2, _LOW**2))
-    for magnitudes in _magnitudes(sketches.shape, rows):
-        sums, squares = sums + magnitudes.sum(axis=0), squares + magnitudes.T @ magnitudes
-    covariance = squares / len(rows) - np.outer(sums, sums) / len(rows) ** 2
-    directions = np.linalg.eigh(covariance)[1][:, ::-1][:, :_COMPONENTS]  # those that vary most tell most apart
     level = sketches.means[rows].mean(axis=1, keepdims=True)
-    colour = [level / BRIGHTER, (sketches.means[rows] - level) / TINTED]
-    contrast = np.log(sketches.contrast[rows, None]) / np.log(CONTRAST)
-    farthest = np.sqrt(2.0 - 2.0 * _CANDIDATE) + 1e-4  # what a correlation means as a distance, and rounding
-    shape = [magnitudes @ directions / farthest for magnitudes in _magnitudes(sketches.shape, rows)]
-    return np.concatenate([*colour, contrast, np.concatenate(shape)], axis=1)
-
-
-def _magnitudes(shape: Floats, rows: Rows) -> Iterator[NDArray[np.float64]]:
-    """What no flip and no turn changes, [n, 64], for some rows after the other."""
-    u, v = np.triu_indices(_LOW, 1)
-    for start in range(0, len(rows), _PAIRS):
-        sizes = np.abs(shape[rows[start : start + _PAIRS]]).astype(np.float64)
-        one, other = sizes[:, u, v], sizes[:, v, u]
-        alone = sizes[:, np.arange(_LOW), np.arange(_LOW)]
-        yield np.concatenate([np.maximum(one, other), np.minimum(one, other), alone], axis=1)
+    contrasts = np.log(np.maximum(sketches.contrasts[rows], FAINT)) / np.log(CONTRAST)
+    return np.concatenate([level / BRIGHTER, (sketches.means[rows] - level) / TINTED, contrasts], axis=1)
 
 
 def _weighted(found: Floats) -> Floats:
     """Coefficients [N, K, K, ...] weighted by their frequency, and of length 1."""
     K = found.shape[1]
-    frequency = np.hypot(*np.indices((K, K))).astype(np.float32)
+    frequency = _frequencies(K)
     weights = np.where(frequency <= _HIGHEST, frequency, 0.0).astype(np.float32)
     found = found * weights.reshape(K, K, *[1] * (found.ndim - 3))
     length = np.linalg.norm(found.reshape(len(found), -1), axis=1)
     found /= np.maximum(length, 1e-6).reshape(-1, *[1] * (found.ndim - 1))
     return found
+
+
+def _frequencies(count: int) -> NDArray[np.float64]:
+    """The frequency of each coefficient (u, v), in half waves per patch, [count, count]."""
+    frequencies: NDArray[np.float64] = np.hypot(*np.indices((count, count)))
+    return frequencies
 
 
 def _basis(pixels: int, count: int) -> Floats:
