@@ -57,11 +57,12 @@ def test_likeness_is_the_best_correlation_over_the_eight_symmetries(seed, symmet
     b = (0.7 * SYMMETRIES[symmetry](a) + 0.3 * rng.integers(0, 256, (32, 32, 3))).astype(np.uint8)
 
     def centred(pixels):
-        pixels = pixels - pixels.mean(axis=(0, 1))
+        pixels = pixels.mean(axis=-1)
+        pixels = pixels - pixels.mean()
         return pixels / np.linalg.norm(pixels)
 
     def described(pixels):
-        found = coefficients(pixels[None], 32)
+        found = coefficients(pixels[None], 32).mean(axis=-1)
         found[:, 0, 0] = 0.0
         return found / np.linalg.norm(found)
 

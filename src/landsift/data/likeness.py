@@ -6,10 +6,10 @@ not bits made of them: in a smooth patch (water) the bits are noise. A flip chan
 quarter turn swaps them as well, so that a pair is compared under all eight flips and turns with two products.
 
 Candidates are pairs whose colour and contrast, which no flip and no turn changes, lie close together: a k-d tree finds
-them. Whether a candidate is a near copy, the likeness decides: the correlation of two patches under the best of the
-eight symmetries, first of the 8 × 8 lowest frequencies in grey, then of all up to the tenth in colour. Frequencies are
-weighted by their number, as in a derivative, so that edges and texture count and not large areas: else any two patches
-that a field's border divides alike would pass for copies.
+them. Whether a candidate is a near copy, the likeness decides: the correlation of two patches in grey under the best of
+the eight symmetries, first of the 8 × 8 lowest frequencies, then of all up to the tenth. Frequencies are weighted by
+their number, as in a derivative, so that edges and texture count and not large areas: else any two patches that a
+field's border divides alike would pass for copies. `benchmarks/near_copies.py` measures what this finds.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ BRIGHTER = 10.0
 TINTED = 3.0
 """By how many levels more than that mean a band may differ."""
 CONTRAST = 1.25
-"""By what factor contrasts may differ: of each band, and in grey of coarse, middling and fine structures."""
-FAINT = 0.1
+"""By what factor the contrasts of coarse, middling and fine structures in grey may differ."""
+FAINT = 0.02
 """Levels of contrast (standard deviation) below which a patch shows nothing that could be compared."""
 
 _SIDE = 32  # pixels of the reduced patch
@@ -63,7 +63,7 @@ class Sketches(NamedTuple):
     means: Floats
     """Mean level of each band, [N, C]."""
     contrasts: Floats
-    """Standard deviations of the low frequencies, in levels: of each band, then in grey by ring, [N, C + 3]."""
+    """Standard deviations of coarse, middling and fine structures in grey, in levels, [N, 3]."""
     shape: Floats
     """The low frequencies in grey, weighted and of length 1, [N, 8, 8]."""
 
@@ -101,7 +101,7 @@ def near_copies(images: NDArray[np.uint8], part: Rows, contents: Rows) -> Pairs:
 def sketch(images: NDArray[np.uint8]) -> Sketches:
     """Describe patches, uint8 [N, H, W, C]."""
     N, H, W, C = images.shape
-    means, contrasts = (np.empty((N, columns), dtype=np.float32) for columns in (C, C + len(_RINGS) - 1))
+    means, contrasts = (np.empty((N, columns), dtype=np.float32) for columns in (C, len(_RINGS) - 1))
     shape = np.empty((N, _LOW, _LOW), dtype=np.float32)
     frequency = _frequencies(_LOW).reshape(-1, 1)
     rings = ((frequency > _RINGS[:-1]) & (frequency <= _RINGS[1:])).astype(np.float32)
@@ -112,16 +112,15 @@ def sketch(images: NDArray[np.uint8]) -> Sketches:
             found = coefficients(images[here], _LOW)
             means[here] = found[:, 0, 0]
             grey = found.mean(axis=-1)
-            contrasts[here, :C] = np.sqrt((found**2).sum(axis=(1, 2)) - found[:, 0, 0] ** 2)
-            contrasts[here, C:] = np.sqrt((grey**2).reshape(-1, _LOW**2) @ rings)
+            contrasts[here] = np.sqrt((grey**2).reshape(-1, _LOW**2) @ rings)
             shape[here] = _weighted(grey)
             advance(len(found))
     return Sketches(means, contrasts, shape)
 
 
 def details(images: NDArray[np.uint8]) -> Floats:
-    """What is compared of candidates, uint8 [N, H, W, C]: weighted frequencies of length 1, [N, 11, 11, C]."""
-    return _weighted(coefficients(images, _HIGHEST + 1))
+    """What is compared of candidates, uint8 [N, H, W, C]: weighted frequencies of length 1, [N, 11, 11]."""
+    return _weighted(coefficients(images, _HIGHEST + 1).mean(axis=-1))
 
 
 def coefficients(images: NDArray[np.uint8], count: int) -> Floats:
@@ -145,7 +144,7 @@ def likeness(a: Floats, b: Floats) -> Floats:
     """Correlation of patches under the best of the eight flips and turns of one of them.
 
     Args:
-        a: Coefficients of length 1 and without the mean, [P, K, K] or [P, K, K, C].
+        a: Coefficients of length 1 and without the mean, [P, K, K].
         b: The same of the others.
 
     Returns:
@@ -158,10 +157,8 @@ def likeness(a: Floats, b: Floats) -> Floats:
     for start in range(0, P, _PAIRS):
         here = slice(start, start + _PAIRS)
         for other in (b, turned):
-            product = a[here] * other[here]
-            if product.ndim == 4:
-                product = product.sum(axis=-1)
-            np.maximum(best[here], (product.reshape(-1, K * K) @ signs).max(axis=1), out=best[here])
+            correlations = (a[here] * other[here]).reshape(-1, K * K) @ signs
+            np.maximum(best[here], correlations.max(axis=1), out=best[here])
     return best
 
 
@@ -194,13 +191,10 @@ def _places(sketches: Sketches, rows: Rows) -> NDArray[np.float64]:
 
 
 def _weighted(found: Floats) -> Floats:
-    """Coefficients [N, K, K, ...] weighted by their frequency, and of length 1."""
-    K = found.shape[1]
-    frequency = _frequencies(K)
-    weights = np.where(frequency <= _HIGHEST, frequency, 0.0).astype(np.float32)
-    found = found * weights.reshape(K, K, *[1] * (found.ndim - 3))
-    length = np.linalg.norm(found.reshape(len(found), -1), axis=1)
-    found /= np.maximum(length, 1e-6).reshape(-1, *[1] * (found.ndim - 1))
+    """Coefficients [N, K, K] weighted by their frequency, and of length 1."""
+    frequency = _frequencies(found.shape[1])
+    found = found * np.where(frequency <= _HIGHEST, frequency, 0.0).astype(np.float32)
+    found /= np.maximum(np.linalg.norm(found, axis=(1, 2), keepdims=True), 1e-6)
     return found
 
 

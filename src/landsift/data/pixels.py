@@ -128,9 +128,10 @@ def blank_section(store: PatchStore, facts: PixelFacts) -> Section:
     of = "" if facts.patches == len(store) else f" among {facts.patches:,} looked at"
     if not len(facts.blank) and not len(facts.half_empty):
         return Section("blank patches", "ok", f"none is of one colour or mostly empty{of}.", counts)
-    text = (
-        f"{number_of(len(facts.blank), 'patch is', 'patches are')} of one colour, "
-        f"{number_of(len(facts.half_empty), 'is', 'are')} 0 in more than half of the pixels{of}."
+    cases = (
+        (len(facts.blank), "patch is of one colour", "patches are of one colour"),
+        (len(facts.half_empty), "patch is more than half empty (0)", "patches are more than half empty (0)"),
     )
+    text = f"{'; '.join(number_of(*case) for case in cases if case[0])}{of}."
     rows = np.concatenate([facts.blank, facts.half_empty])[:EXAMPLES]
     return Section("blank patches", "look", text, counts, [example(store, [int(row)]) for row in rows])
