@@ -128,6 +128,12 @@ def test_exact_copies_across_the_tables_split_are_told_and_are_left_out(build):
     assert found["near copies"].counts["pairs"] == 0
 
 
+def test_rows_without_a_part_are_in_no_other_part(build):
+    found = check(build({24: scene(0)}, split=[*PARTS[:24], "", *PARTS[25:]]))
+    assert "1 patches have no split" in found["split"].text
+    assert found["exact copies"].counts == {"copies": 1, "contents": 1, "across": 0}
+
+
 @pytest.mark.parametrize("thorough", [True, False])
 def test_equal_pixels_in_two_classes_are_wrong(build, thorough):
     found = check(build({13: scene(0), 15: scene(15), 35: scene(33)}), thorough)
