@@ -221,6 +221,15 @@ def test_blank_patches_are_counted(build):
     assert names(blank)[2] == ["09"]
 
 
+def test_the_quick_check_looks_at_some_patches_and_says_how_many(build, monkeypatch):
+    store = build({3: np.zeros((64, 64, 3), np.uint8), 35: np.zeros((64, 64, 3), np.uint8)})
+    monkeypatch.setattr("landsift.data.leakage.SAMPLE_BYTES", 5 * 64 * 64 * 3)
+    found = check(store, thorough=False)
+    assert found["bands"].counts["patches_looked_at"] == 5
+    assert found["blank patches"].counts["blank"] == 1  # the last is among them, the other is not
+    assert found["blank patches"].text == "1 patch is of one colour among 5 looked at."
+
+
 def test_unreadable_files_are_told(tmp_path, image_folder):
     root = image_folder({"A": 60, "B": 60})
     (root / "A" / "A_000.png").write_bytes(b"no image")
