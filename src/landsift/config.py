@@ -22,6 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from landsift.errors import ConfigError
 
+_MAX_FILE = 2**20  # bytes of a configuration
+_MAX_NODES = 100_000
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 
@@ -334,16 +337,45 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
+class _NotYamlError(ValueError):
+    """Text is not YAML, or more than a configuration; the message says where or why, after a space."""
+
+
+def _parse(text: str) -> Any:
+    """The value of a YAML text, a tree of at most _MAX_NODES values."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise _NotYamlError(f" (line {mark.line + 1})" if mark else "") from None
+    except Exception as error:  # ValueError for 2001-99-99, RecursionError for [[[[, IndexError for !!int '', ...
+        raise _NotYamlError(f" ({' '.join(str(error).split())[:100]})") from error
+    waiting, count = [values], 0
+    while waiting:  # aliases make few bytes an endless tree
+        count += 1
+        if count > _MAX_NODES:
+            raise _NotYamlError(f" (more than {_MAX_NODES:,} values)")
+        node = waiting.pop()
+        if isinstance(node, Mapping):
+            waiting += node.values()
+        elif isinstance(node, list | tuple | set):
+            waiting += node
+    return values
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(_MAX_FILE + 1)  # a pipe is welcome, an endless one is not
+        if len(raw) > _MAX_FILE:
+            raise ConfigError(f"configuration {path} is larger than {_MAX_FILE >> 20} MiB", "is it a YAML file?")
+        values = _parse(raw.decode())
     except FileNotFoundError:
         raise ConfigError(f"configuration file not found: {path}", "give --config an existing YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}") from None
-    except yaml.YAMLError as error:
-        where = f" (line {mark.line + 1})" if (mark := getattr(error, "problem_mark", None)) else ""
-        raise ConfigError(f"{path} is not valid YAML{where}", "check indentation and quotes there") from None
+    except _NotYamlError as error:
+        raise ConfigError(f"{path} is not valid YAML{error}", "check indentation and quotes there") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -367,8 +399,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
             f"--set {override!r} is not of the form key=value", "write it like --set training.image_size=128"
         )
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = _parse(text)
+    except _NotYamlError:
         raise ConfigError(f"the value of --set {key} is not valid YAML: {text}") from None
     *parents, last = key.strip().split(".")
     node: Any = values
@@ -427,8 +459,13 @@ def _as_config_error(error: ValidationError) -> ConfigError:
     if not parts:
         return ConfigError(reason)
     return ConfigError(
-        f"configuration key '{'.'.join(parts)}': {reason[0].lower()}{reason[1:]} (got {worst['input']!r})"
+        f"configuration key '{'.'.join(parts)}': {reason[0].lower()}{reason[1:]} (got {_short(worst['input'])})"
     )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _nearest_key(key: str, known: list[str]) -> str:

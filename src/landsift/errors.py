@@ -7,15 +7,23 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
+def plain(text: str) -> str:
+    """`text` on one line, with escapes for what cannot be printed, such as a file name's line breaks."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class LandsiftError(Exception):
     """An error a person can act on.
 
     Args:
-        message: What happened and to which file or key, in one line.
+        message: What happened and to which file or key, in one line; what cannot be printed in it is escaped.
         hint: What to do next, in one line; may be empty.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message, hint = plain(message), plain(hint)
         super().__init__(message, hint)
         self.message = message
         self.hint = hint

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from landsift.errors import plain
+
 
 class _ToStderr(logging.Handler):
     """Notices without prefix, warnings with one.
@@ -14,7 +16,7 @@ class _ToStderr(logging.Handler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = "\n".join(map(plain, record.getMessage().split("\n")))  # a file's name may hold a terminal's commands
         print(text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}", file=sys.stderr)  # noqa: T201
 
 

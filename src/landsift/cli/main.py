@@ -6,6 +6,7 @@ to do, 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -166,6 +167,8 @@ def main() -> None:
     """Run the command line; the entry point of the `landsift` command."""
     spin_briefly()
     show_on_stderr()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be text
     try:
         app()
     except LandsiftError as error:

@@ -1,7 +1,8 @@
 """From the bytes of an image file to pixels: 8-bit RGB, or a reason why not.
 
 Grayscale and palette images become RGB, an alpha band is dropped, CMYK is converted, and of a file
-with several frames or pages the first is taken. Nothing is clipped or rescaled in silence: 16-bit,
+with several frames or pages the first is taken. Pixels stay where they are stored: an orientation in the
+EXIF data is not applied, as in torchvision. Nothing is clipped or rescaled in silence: 16-bit,
 floating-point and signed images are refused with a reason.
 """
 
@@ -9,10 +10,12 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +28,16 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 """Endings (lower case) of the files that count as images in a class folder."""
 
-MAX_BYTES = 2**30
+MAX_BYTES = 2**28
 """Largest file that is read; a patch is some kilobytes."""
+
+MAX_PIXELS = 2**26
+"""Largest image that is decoded, 8192 × 8192: some 900 MB while it is turned into RGB."""
+
+_LARGE = 2**22  # pixels; images above it are decoded one at a time, so that memory does not grow with the cores
+_ONE_AT_A_TIME = threading.Lock()
+_MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten, and each costs as much as the whole image
+_START_OF_SCAN = b"\xff\xda"
 
 _FORMATS = ("JPEG", "PNG", "TIFF")
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
@@ -66,16 +77,23 @@ def read_bytes(path: Path) -> bytes:
         UnreadableError: it is missing, empty, larger than MAX_BYTES, not a regular file, or may not be read.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a named pipe would block for ever
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a device may do something
             raise UnreadableError("not a regular file")
-        if status.st_size == 0:
+        # Without blocking: by now the file may be a named pipe.
+        with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise UnreadableError(f"the file is larger than {MAX_BYTES >> 20} MiB")
+            raw: bytes = file.read(size + 1) or b""
+            while len(raw) < size and (more := file.read(size - len(raw))):
+                raw += more
+        if not raw:
             raise UnreadableError("the file is empty")
-        if status.st_size > MAX_BYTES:
-            raise UnreadableError(f"the file is larger than {MAX_BYTES >> 30} GiB")
-        return path.read_bytes()
+        return raw
     except FileNotFoundError:
         raise UnreadableError("the file does not exist") from None
+    except ValueError as error:  # a name with a NUL
+        raise UnreadableError(str(error)) from None
     except OSError as error:
         raise UnreadableError((error.strerror or str(error)).lower()) from None
 
@@ -99,7 +117,7 @@ def decode(raw: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
     Raises:
         UnreadableError: the image is damaged, not of 8 bits per band, or too large.
     """
-    with _opened(raw) as image:
+    with _opened(raw) as image, _ONE_AT_A_TIME if image.width * image.height > _LARGE else nullcontext():
         try:
             return resize(np.asarray(_to_rgb(image), dtype=np.uint8), size)
         except Exception as error:  # Pillow's decoders raise what they meet: OSError, SyntaxError, struct.error, ...
@@ -122,6 +140,7 @@ def _opened(raw: bytes) -> Iterator[Image]:
 
     try:
         image = Image.open(io.BytesIO(raw), formats=_FORMATS)
+        _refuse_bomb(image, raw)
         _refuse_loss(image, raw)
     except UnreadableError:
         raise
@@ -130,18 +149,28 @@ def _opened(raw: bytes) -> Iterator[Image]:
             raise UnreadableError("a TIFF that is damaged or whose bands cannot be read as 8-bit RGB") from error
         raise UnreadableError("not a JPEG, PNG or TIFF image") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
+        raise UnreadableError(f"more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:
         raise UnreadableError(_one_line(error)) from error
     with image:
         yield image
 
 
+def _refuse_bomb(image: Image, raw: bytes) -> None:
+    """Refuse small files that take much memory or time to decode."""
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableError(f"more than {MAX_PIXELS:,} pixels")
+    if image.format in {"JPEG", "MPO"} and raw.count(_START_OF_SCAN) > _MAX_SCANS:
+        raise UnreadableError(f"a JPEG of more than {_MAX_SCANS} scans")
+
+
 def _refuse_loss(image: Image, raw: bytes) -> None:
     """Refuse what Pillow would clip, or cut to 8 bits, without a word."""
     bits, signed = 8, False
     if image.format == "PNG":
-        bits = raw[24]  # the bit depth in the header chunk; Pillow opens 16-bit RGB as mode RGB
+        # Pillow opens 16-bit RGB as mode RGB; where the header chunk is not the first, raw[24] is none of its bytes.
+        tiles = image.tile  # type: ignore[attr-defined]
+        bits = 16 if any("16" in str(tile[-1]) for tile in tiles) else raw[24]
     elif image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         bits = max(_as_tuple(tags.get(_BITS_PER_SAMPLE, 1)))

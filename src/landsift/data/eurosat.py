@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -44,6 +44,9 @@ MD5 = "c8fa014336c82ac7804f0398fcb19387"
 _TOP = "2750"
 _UNPACKED = f"eurosat/{_TOP}"
 _RECEIPT = ".landsift.json"
+_MAX_ARCHIVE = 2**30  # bytes, of 94 MB
+_MAX_UNPACKED = 2**30  # bytes, of 94 MB: JPEG does not get smaller
+_MAX_MEMBERS = 100_000
 
 
 def find(config: EuroSATConfig) -> Path | None:
@@ -103,11 +106,12 @@ def _download(config: EuroSATConfig, root: Path) -> Path:
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
+    downloader = ResumingDownloader(root / f"{ARCHIVE}.part", _MAX_ARCHIVE)
     archives = pooch.create(
         path=root, base_url=config.base_url.rstrip("/") + "/", registry={ARCHIVE: archive_content(config)}
     )
     try:
-        return Path(archives.fetch(ARCHIVE, downloader=ResumingDownloader(root / f"{ARCHIVE}.part")))
+        return Path(archives.fetch(ARCHIVE, downloader=downloader))
     except ValueError as error:  # pooch's word for a hash that does not match
         kind = "SHA-256" if config.sha256 else "MD5"
         given = "data.eurosat.sha256" if config.sha256 else "the published one"
@@ -126,6 +130,7 @@ def _unpack(archive: Path, root: Path) -> Path:
     try:
         with zipfile.ZipFile(archive) as file:
             members = [m for m in file.infolist() if not m.is_dir()]
+            _refuse_bomb(members, archive)
             for member in members:
                 _refuse_outside(member, archive)
             with progress_bar("Unpacking EuroSAT", len(members)) as advance:
@@ -138,17 +143,36 @@ def _unpack(archive: Path, root: Path) -> Path:
         (partial / _TOP / _RECEIPT).write_text(json.dumps(receipt) + "\n", encoding="utf-8")
         target.parent.mkdir(exist_ok=True)
         (partial / _TOP).rename(target)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error) as error:
-        raise DataError(f"{archive} is no zip file that can be unpacked: {error}", "delete it and run again") from None
+    except DataError:
+        raise
+    except Exception as error:  # what zipfile and the decompressors of its four methods meet
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the archive's
+            raise
+        raise DataError(f"{archive} is no zip file that can be unpacked: {error}", "delete it and run again") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
+def _refuse_bomb(members: list[zipfile.ZipInfo], archive: Path) -> None:
+    """Refuse what would fill the disk, or write one file twice; zipfile unpacks no more of a member than it claims."""
+    size = sum(member.file_size for member in members)
+    if size > _MAX_UNPACKED or len(members) > _MAX_MEMBERS:
+        raise DataError(
+            f"{archive} was not unpacked: it claims {len(members):,} files of {size / 2**30:.1f} GiB together, where "
+            "EuroSAT has 27,000 of 0.1",
+            "use the original archive",
+        )
+    names = Counter(member.filename.lower() for member in members)  # some disks do not tell a from A
+    name, count = names.most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise DataError(f"{archive} was not unpacked: it holds {name!r} twice", "use the original archive")
+
+
 def _refuse_outside(member: zipfile.ZipInfo, archive: Path) -> None:
     path = PurePosixPath(member.filename.replace("\\", "/"))
     is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or is_link:
+    if path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0] or is_link:
         raise DataError(
             f"{archive} was not unpacked: its member {member.filename!r} points outside", "use the original archive"
         )

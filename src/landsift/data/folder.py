@@ -34,7 +34,7 @@ def read_folder(root: Path) -> Records:
         DataError: the folder cannot be read, holds no images, or a class folder has none.
     """
     try:
-        classes = sorted(e.name for e in os.scandir(root) if e.is_dir() and not _hidden(e.name))
+        classes = sorted(e.name for e in os.scandir(root) if _is_folder(e) and not _hidden(e.name))
         "".join(classes).encode()
         seen = {_identity(root)} | {_identity(root / name) for name in classes}
         images = (Record(f"{name}/{image}", name) for name in classes for image in _images_below(root / name, seen))

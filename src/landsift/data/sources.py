@@ -155,7 +155,7 @@ def open_source(data: DataConfig) -> Source:
     path = _path(data.source)
     if path.is_dir():
         return FileSource("folder", path, read_folder(path))
-    if path.suffix.lower() in TABLE_SUFFIXES and path.exists():
+    if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():  # reading a named pipe would block for ever
         return FileSource("table", path.parent, read_table(path))
     raise _unknown(data.source, path)
 
