@@ -185,7 +185,7 @@ def read_json(path: Path) -> Any:
     """Read JSON; raises RunError that names the file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"cannot read {path}: {error}") from None
 
 
@@ -195,8 +195,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
     try:
         return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot read {path}: {error}") from None
+    except Exception as error:  # pyarrow's errors are of five bases
+        raise RunError(f"cannot read {path}: {error}") from error
 
 
 def check_output(path: Path) -> Path:

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Sized)
 
+MAX_SIDE = 4096
+"""Largest height and width of a patch in pixels, as of data.patch_size."""
+
 IMAGES, INDEX, META = "images.npy", "index.parquet", "store.json"
 
 _WRITABLE = "give a folder of yours on a disk with free space"
@@ -100,8 +103,10 @@ class PatchStore:
             if (folder / INDEX).stat().st_size != meta["index_bytes"]:
                 raise _damaged(folder, f"{INDEX} has not the size it was written with")
             return cls(folder, images, meta)
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            raise _damaged(folder, " ".join(str(error).split()) or type(error).__name__) from None
+        except DataError:
+            raise
+        except Exception as error:  # OSError, ValueError, KeyError, AttributeError for an archive of arrays, ...
+            raise _damaged(folder, " ".join(str(error).split()) or type(error).__name__) from error
 
     @cached_property
     def index(self) -> pd.DataFrame:
@@ -134,7 +139,10 @@ class PatchStore:
     def labels(self) -> NDArray[np.int64]:
         """Position of each patch's class in `classes`: int64 [N]."""
         values = self._read(read_column, "label").to_numpy()
-        return np.array(values, dtype=np.int64)  # a copy: pyarrow lends its own read-only
+        labels = np.array(values, dtype=np.int64)  # a copy: pyarrow lends its own read-only
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            raise _damaged(self.folder, f"{INDEX} names classes that {META} does not")
+        return labels
 
     def contents(self) -> NDArray[np.int64]:
         """A number per patch, equal for patches with equal pixels: int64 [N]."""
@@ -147,8 +155,8 @@ class PatchStore:
             if len(values) != len(self):
                 raise ValueError(f"{INDEX} has {len(values)} rows for {len(self)} patches")
             return values
-        except (OSError, ValueError, KeyError) as error:
-            raise _damaged(self.folder, " ".join(str(error).split())) from None
+        except Exception as error:  # pyarrow's errors are of five bases
+            raise _damaged(self.folder, " ".join(str(error).split())) from error
 
     def __len__(self) -> int:
         return len(self.images)
@@ -267,6 +275,11 @@ def _patch_size(data: DataConfig, scans: Scans) -> tuple[int, int]:
     if (size := scans.most_common_size()) is None:
         total, reason = len(scans.sizes), scans.reasons[0]
         raise DataError(f"none of the {total} files can be decoded; the first: {reason}", "repair them")
+    if max(size) > MAX_SIDE:
+        raise DataError(
+            f"most images are of {size[0]} × {size[1]} pixels, more than a patch of {MAX_SIDE} × {MAX_SIDE}",
+            "cut them into patches, or set data.patch_size",
+        )
     return size
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.decode import IMAGE_SUFFIXES, UnreadableError, decode, read_bytes
+from landsift.data.decode import IMAGE_SUFFIXES, UnreadableError, decode, quiet_pillow, read_bytes
+from landsift.data.parallel import cores
 from landsift.data.progress import progress_bar
 from landsift.errors import DataError, RunError
 from landsift.models.memory import keep_freed_memory
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("landsift")
 
 CHUNK = 256
-"""Files decoded at a time: memory stays that of 256 patches, however many there are."""
+"""Files decoded at a time, fewer of large patches: memory stays the same, however many there are."""
+_CHUNK_BYTES = 2**26
 
 Skipped = list[dict[str, str]]
 
@@ -53,10 +56,11 @@ def predict_files(model: Path, paths: Iterable[Path]) -> tuple[pd.DataFrame, Ski
     tables: list[NDArray[np.float32]] = []
     kept: list[str] = []
     skipped: Skipped = []
-    with progress_bar("Classifying", len(files)) as advance, ThreadPoolExecutor() as pool:
+    with quiet_pillow(), progress_bar("Classifying", len(files)) as advance, ThreadPoolExecutor(cores()) as pool:
         decoded = functools.partial(_decoded, size=predictor.description.patch_size)
-        for start in range(0, len(files), CHUNK):
-            chunk = files[start : start + CHUNK]
+        count = max(1, min(CHUNK, _CHUNK_BYTES // (3 * math.prod(predictor.description.patch_size))))
+        for start in range(0, len(files), count):
+            chunk = files[start : start + count]
             images: list[NDArray[np.uint8]] = []
             for file, image in zip(chunk, pool.map(decoded, chunk), strict=True):
                 if isinstance(image, str):
@@ -89,7 +93,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
         if path.is_dir():
             below = [
                 Path(folder) / name
-                for folder, _, names in sorted(os.walk(path))
+                for folder, _, names in sorted(os.walk(path, onerror=_refuse_folder))
                 for name in sorted(names)
                 if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
             ]
@@ -100,7 +104,18 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
             files.append(path)
         else:
             raise DataError(f"no such file or folder: {path}")
+    for file in files:
+        try:
+            str(file).encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"the name {str(file)!r} is not valid UTF-8, as a table's text must be", "rename it"
+            ) from None
     return files
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise DataError(f"cannot read {error.filename}: {(error.strerror or str(error)).lower()}", "check its rights")
 
 
 def table_writer(out: Path) -> Callable[[pd.DataFrame], None]:

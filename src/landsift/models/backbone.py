@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("landsift")
 
+_NOT_ARGUMENTS = frozenset(
+    {"cache_dir", "checkpoint_path", "features_only", "num_classes", "pretrained", "pretrained_cfg"}
+    | {"pretrained_cfg_overlay", "pretrained_strict"}
+)
+"""What timm.create_model takes that leads to other files, which may carry code, or to another kind of network."""
+
 OTHER_WEIGHTS = "give model.weights a .safetensors file in timm's layout, a run directory, or 'none' for random weights"
 
 
@@ -101,6 +107,8 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
 
     check_backbone(config)
     arguments = dict(config.backbone_args)
+    if own := sorted(_NOT_ARGUMENTS.intersection(arguments)):
+        raise ModelError(f"model.backbone_args: '{own[0]}' says nothing about the network", OTHER_WEIGHTS)
     if "img_size" not in arguments and has_fixed_input(config.backbone):
         arguments["img_size"] = image_size
     overlay: dict[str, Any] = {}
@@ -111,10 +119,12 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
         network: nn.Module = timm.create_model(
             config.backbone, pretrained=pretrained, num_classes=0, pretrained_cfg_overlay=overlay, **arguments
         )
-    except (TypeError, AssertionError) as error:
-        raise ModelError(f"{config.backbone} does not take backbone_args {config.backbone_args}: {error}") from None
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(f"cannot make backbone {config.backbone}: {_one_line(error)}", OTHER_WEIGHTS) from None
+    except Exception as error:  # whatever a network's arithmetic makes of its arguments
+        given = str(config.backbone_args)[:200]
+        message = f"{config.backbone} does not take backbone_args {given}: {_one_line(error)}"
+        raise ModelError(message) from error
     return network
 
 
@@ -149,9 +159,9 @@ def _features(network: nn.Module, name: str, image_size: int) -> int:
     try:
         with torch.inference_mode():
             features: int = network.eval()(torch.zeros(1, bands, image_size, image_size)).shape[-1]
-    except (AssertionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # whatever a network's arithmetic makes of its input
         message = f"{name} does not take images of {image_size} pixels: {_one_line(error)}"
-        raise ModelError(message, "change training.image_size or model.backbone_args") from None
+        raise ModelError(message, "change training.image_size or model.backbone_args") from error
     network.train()
     return features
 
@@ -173,6 +183,7 @@ def _trained_with(network: nn.Module) -> Normalization | None:
 
 def _weights_file(source: Path) -> tuple[Path, Normalization | None]:
     """The file with the weights, and the statistics that its folder's model.json names."""
+    from landsift.errors import RunError
     from landsift.runs import MODEL, read_json
 
     if source.is_file():
@@ -180,19 +191,37 @@ def _weights_file(source: Path) -> tuple[Path, Normalization | None]:
     for folder in (source, source / MODEL):
         file, description = folder / "model.safetensors", folder / "model.json"
         if file.is_file() and description.is_file():
-            stored = read_json(description)
-            return file, Normalization(mean=stored["mean"], std=stored["std"])
+            try:
+                stored = read_json(description)
+                return file, Normalization(mean=stored["mean"], std=stored["std"])
+            except (RunError, KeyError, TypeError, ValueError, RecursionError) as error:
+                raise ModelError(f"{description} is damaged: {type(error).__name__}: {_one_line(error)}") from None
     raise ModelError(f"model.weights: {source} holds no model/model.safetensors with its model.json", OTHER_WEIGHTS)
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, which holds nothing that could be executed.
+
+    Raises:
+        ValueError: it cannot be read, or holds values that are no finite numbers.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(file)
+        odd = [name for name, t in tensors.items() if t.is_complex() or not bool(t.isfinite().all())]
+    except Exception as error:  # SafetensorError, OSError, and KeyError for a type that torch does not have
+        raise ValueError(_one_line(error)) from error
+    if odd:
+        raise ValueError(f"tensor {odd[0]} holds values that are no finite numbers")
+    return tensors
 
 
 def _load_file(network: nn.Module, file: Path, name: str) -> None:
     """Load weights in timm's layout, or the backbone of a landsift model; the classifier is left out."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        tensors = load_file(file)
-    except (SafetensorError, OSError) as error:
+        tensors = read_tensors(file)
+    except ValueError as error:
         raise ModelError(f"cannot read weights {file}: {_one_line(error)}", OTHER_WEIGHTS) from None
     if any(key.startswith("backbone.") for key in tensors):
         tensors = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}

@@ -7,13 +7,15 @@ model/
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from landsift.config import HeadConfig, ModelConfig
+from landsift.config import ModelConfig
 from landsift.errors import ModelError
-from landsift.runs import MODEL, read_json, write_json, write_whole
+from landsift.models.backbone import check_backbone, read_tensors
+from landsift.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
+from landsift.runs import MODEL, write_json, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,40 +24,8 @@ if TYPE_CHECKING:
 
     from landsift.models.classifier import PatchClassifier
 
-FORMAT = 1
-WEIGHTS_FILE = "model.safetensors"
-DESCRIPTION_FILE = "model.json"
 
-
-@dataclass(frozen=True)
-class ModelDescription:
-    """All that is needed beside the weights to rebuild a classifier and prepare its input.
-
-    Attributes:
-        backbone: timm's name.
-        backbone_args: arguments of `timm.create_model`.
-        head: hidden width (None: linear) and dropout.
-        classes: names, in the order of the logits.
-        patch_size: height and width in pixels that patches were stored at; files are resized to it first.
-        image_size: height and width of the network's input in pixels.
-        mean: per band, of inputs in [0, 1].
-        std: per band, of inputs in [0, 1].
-        landsift: version that wrote it.
-        tta: "flips": probabilities are averaged over the eight flips and turns; "none": one look.
-        format: version of this layout.
-    """
-
-    backbone: str
-    backbone_args: dict[str, Any]
-    head: dict[str, Any]
-    classes: tuple[str, ...]
-    patch_size: tuple[int, int]
-    image_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    landsift: str
-    tta: str = "none"
-    format: int = FORMAT
+_BATCH_PIXELS = 64 * 512**2
 
 
 def save_model(classifier: PatchClassifier, description: ModelDescription, folder: Path) -> None:
@@ -92,7 +62,7 @@ class Predictor:
 
         Args:
             images: uint8 [B, H, W, C]; any B, any size.
-            batch_size: patches on the device at a time.
+            batch_size: patches on the device at a time; fewer where the network's input is above 512 pixels.
 
         Returns:
             float32 [B, K]; rows add up to 1.
@@ -108,6 +78,7 @@ class Predictor:
         bands = len(self.description.mean)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != bands:
             raise ModelError(f"the model takes uint8 [B, H, W, {bands}], not {images.dtype} {list(images.shape)}")
+        batch_size = max(1, min(batch_size, _BATCH_PIXELS // self.description.image_size**2))
         out = np.empty((len(images), len(self.classes)), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(images), batch_size):
@@ -151,32 +122,42 @@ def load_model(path: Path | str, device: str = "auto") -> Predictor:
 
 
 def _rebuild(folder: Path) -> tuple[PatchClassifier, ModelDescription]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     from landsift.models.backbone import create_backbone
     from landsift.models.classifier import PatchClassifier
 
-    stored = read_json(folder / DESCRIPTION_FILE)
-    if stored.get("format") != FORMAT:
-        raise ModelError(f"{folder / DESCRIPTION_FILE}: format {stored.get('format')} is not known", "update landsift")
+    description = read_description(folder / DESCRIPTION_FILE)
+    config = description.network_config
     try:
-        description = ModelDescription(
-            **stored | {key: tuple(stored[key]) for key in ("classes", "patch_size", "mean", "std")},
-        )
-        config = ModelConfig(
-            backbone=description.backbone,
-            backbone_args=description.backbone_args,
-            weights="none",
-            head=HeadConfig(**description.head),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder / DESCRIPTION_FILE} is damaged: {type(error).__name__}: {error}") from None
+        tensors = read_tensors(folder / WEIGHTS_FILE)
+        _refuse_larger(config, sum(tensor.numel() for tensor in tensors.values()))
+    except ValueError as error:
+        raise _no_fit(folder, error) from None
     backbone = create_backbone(config, description.image_size)
     classifier = PatchClassifier(backbone.network, backbone.features, len(description.classes), config.head)
     try:
-        classifier.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise ModelError(f"{folder / WEIGHTS_FILE} does not fit {DESCRIPTION_FILE}: {reason}") from None
+        classifier.load_state_dict(tensors)
+    except (RuntimeError, TypeError) as error:
+        raise _no_fit(folder, error) from None
     return classifier, description
+
+
+def _refuse_larger(config: ModelConfig, values: int) -> None:
+    """Raise ValueError where a backbone has more values than there are, before memory is taken for them."""
+    import timm
+    import torch
+
+    check_backbone(config)
+    try:
+        with torch.device("meta"):
+            network = timm.create_model(config.backbone, num_classes=0, **config.backbone_args)
+    except Exception:  # noqa: BLE001 (create_backbone says what is wrong with it)
+        return
+    needed = sum(value.numel() for value in network.state_dict().values())
+    needed += (config.head.hidden or 0) * int(getattr(network, "num_features", 1))
+    if needed > values:
+        raise ValueError(f"{config.backbone} and its head have {needed:,} values, the file {values:,}")
+
+
+def _no_fit(folder: Path, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())[:160]
+    return ModelError(f"{folder / WEIGHTS_FILE} does not fit {DESCRIPTION_FILE}: {reason}")

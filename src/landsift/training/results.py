@@ -37,7 +37,8 @@ def write_model_and_figures(
     """With the best checkpoint's weights in `module`: write the model, its predictions and their evaluation."""
     from landsift.data.batches import PatchReader
     from landsift.evaluation.metrics import evaluate
-    from landsift.models.predictor import ModelDescription, load_model, save_model
+    from landsift.models.description import ModelDescription
+    from landsift.models.predictor import load_model, save_model
 
     phase = module.strategy[phase_of(module.strategy, best["epoch"])]
     description = ModelDescription(

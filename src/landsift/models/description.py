@@ -1,0 +1,105 @@
+"""`model.json`: how a trained model is rebuilt and what its input must look like, checked as it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from landsift.config import HeadConfig, ModelConfig
+from landsift.errors import ModelError, RunError
+from landsift.runs import read_json
+
+FORMAT = 1
+WEIGHTS_FILE = "model.safetensors"
+DESCRIPTION_FILE = "model.json"
+
+_MAX_BYTES = 2**26
+_MAX_ARGUMENT = 8192  # of a network's arguments: a depth of a billion would never be built
+
+Side = Annotated[int, Field(ge=1, le=4096)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """All that is needed beside the weights to rebuild a classifier and prepare its input.
+
+    Attributes:
+        backbone: timm's name.
+        backbone_args: arguments of `timm.create_model`.
+        head: hidden width (None: linear) and dropout.
+        classes: names, in the order of the logits.
+        patch_size: height and width in pixels that patches were stored at; files are resized to it first.
+        image_size: height and width of the network's input in pixels.
+        mean: per band, of inputs in [0, 1].
+        std: per band, of inputs in [0, 1].
+        landsift: version that wrote it.
+        tta: "flips": probabilities are averaged over the eight flips and turns; "none": one look.
+        format: version of this layout.
+    """
+
+    backbone: str
+    backbone_args: dict[str, Any]
+    head: dict[str, Any]
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=100_000)]
+    patch_size: tuple[Side, Side]
+    image_size: Annotated[int, Field(ge=1, le=2048)]
+    mean: Annotated[tuple[Finite, ...], Field(min_length=1, max_length=100)]
+    std: Annotated[tuple[Spread, ...], Field(min_length=1, max_length=100)]
+    landsift: str
+    tta: Literal["none", "flips"] = "none"
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class stands twice in classes")
+        if len(self.mean) != len(self.std):
+            raise ValueError("mean and std are of different lengths")
+        _check_arguments(self.backbone_args)
+
+    @property
+    def network_config(self) -> ModelConfig:
+        """The network as a configuration describes it, with random weights."""
+        head = HeadConfig(**self.head)
+        return ModelConfig(backbone=self.backbone, backbone_args=self.backbone_args, weights="none", head=head)
+
+
+def _check_arguments(value: Any) -> None:
+    """Raise ValueError for what makes no network of a size that can be."""
+    if isinstance(value, dict | list | tuple):
+        if len(value) > 100:
+            raise ValueError("backbone_args is too long")
+        for part in value.values() if isinstance(value, dict) else value:
+            _check_arguments(part)
+    elif isinstance(value, int | float) and not abs(value) <= _MAX_ARGUMENT:
+        raise ValueError(f"backbone_args: {value} is too large")
+
+
+def read_description(file: Path) -> ModelDescription:
+    """Read `model.json`.
+
+    Raises:
+        ModelError: it cannot be read, is of another format, or holds values that describe no model.
+    """
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            raise ModelError(f"{file} is damaged: larger than {_MAX_BYTES >> 20} MiB")
+        stored = read_json(file)
+    except (OSError, RunError, RecursionError) as error:
+        raise ModelError(f"{file} is damaged: {error}") from None
+    if not isinstance(stored, dict):
+        raise ModelError(f"{file} is damaged: it holds no keys")
+    if stored.get("format") != FORMAT:
+        raise ModelError(f"{file}: format {str(stored.get('format'))[:20]} is not known", "update landsift")
+    try:
+        description = TypeAdapter(ModelDescription).validate_python(stored, strict=None)
+        description.network_config  # noqa: B018 (checks the head)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ModelError(f"{file} is damaged: {where + ': ' if where else ''}{first['msg']}"[:300]) from None
+    return description
