@@ -144,3 +144,44 @@ def test_a_budgets_seed_is_the_splits_unless_it_has_one():
 def test_a_phase_that_is_not_there_is_refused(position):
     with pytest.raises(ConfigError, match=f"'{position}' is no phase here\nthere are 2 phases, counted from 0"):
         RunConfig.load(None, [PHASES, f"strategy.{position}.epochs=5"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: " + "[" * 5000, "not valid YAML"),
+        ("seed: 2001-99-99", "not valid YAML"),
+        ("seed: !!int ''", "not valid YAML"),
+        ("seed: !!float abc", "not valid YAML"),
+        ("seed: !!timestamp abc", "not valid YAML"),
+        ("seed: !!python/object/apply:os.system [true]", "not valid YAML"),
+        ("seed: " + "9" * 5000, "not valid YAML"),
+        ("strategy: &a [*a]", "more than 100,000 values"),
+        ("seed: 1 " + "#" * 2**20, "larger than 1 MiB"),
+        ("seed: " + "x" * 5000, "…)"),
+        ('{"a\\nb\\e[31m": 2}', "a\\nb\\x1b[31m"),
+        ("{1: 2}", "should be strings"),
+    ],
+)
+def test_a_hostile_file_is_refused_in_two_short_lines(tmp_path, text, said):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        RunConfig.load(tmp_path / "c.yaml")
+    assert said in str(error.value)
+    assert len(str(error.value).splitlines()) <= 2
+    assert len(str(error.value)) < 500
+
+
+def test_aliases_that_make_a_few_bytes_an_endless_tree_are_refused(tmp_path):
+    """Printing the value that was refused took all memory."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    (tmp_path / "c.yaml").write_text("\n".join([*lines, "seed: *a11"]))
+    with pytest.raises(ConfigError, match="more than 100,000 values"):
+        RunConfig.load(tmp_path / "c.yaml")
+
+
+def test_an_override_that_cannot_be_parsed_is_an_error():
+    for text in ("[" * 5000, "2001-99-99"):
+        with pytest.raises(ConfigError, match="the value of --set seed is not valid YAML"):
+            RunConfig.load(None, [f"seed={text}"])

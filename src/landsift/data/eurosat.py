@@ -146,7 +146,8 @@ def _unpack(archive: Path, root: Path) -> Path:
     except DataError:
         raise
     except Exception as error:  # what zipfile and the decompressors of its four methods meet
-        if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the archive's
+        clash = isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError)  # of two members
+        if isinstance(error, OSError) and error.errno is not None and not clash:  # the disk's, not the archive's
             raise
         raise DataError(f"{archive} is no zip file that can be unpacked: {error}", "delete it and run again") from error
     finally:

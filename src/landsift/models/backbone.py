@@ -85,9 +85,11 @@ def weights_source(weights: str) -> str | Path:
 
 
 def check_backbone(config: ModelConfig) -> None:
-    """Check the backbone's name and that its weights can be looked for, without making it; raises ModelError."""
+    """Check the backbone's name, arguments and that its weights can be looked for, unmade; raises ModelError."""
     import timm
 
+    if foreign := sorted(_NOT_ARGUMENTS.intersection(config.backbone_args)):
+        raise ModelError(f"model.backbone_args: '{foreign[0]}' says nothing about the network", OTHER_WEIGHTS)
     name = config.backbone.split(".")[0]
     if not timm.is_model(name):
         known = timm.list_models()
@@ -107,8 +109,6 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
 
     check_backbone(config)
     arguments = dict(config.backbone_args)
-    if own := sorted(_NOT_ARGUMENTS.intersection(arguments)):
-        raise ModelError(f"model.backbone_args: '{own[0]}' says nothing about the network", OTHER_WEIGHTS)
     if "img_size" not in arguments and has_fixed_input(config.backbone):
         arguments["img_size"] = image_size
     overlay: dict[str, Any] = {}

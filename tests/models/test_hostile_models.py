@@ -1,0 +1,235 @@
+"""Models from strangers: nothing in them is executed, and no value in them takes memory beyond the files' own."""
+
+import json
+import os
+import pickle
+import re
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import landsift
+from landsift.config import HeadConfig, ModelConfig
+from landsift.data.store import PatchStore
+from landsift.errors import LandsiftError, ModelError
+from landsift.evaluation.predict import image_files
+from landsift.models.backbone import create_backbone
+from landsift.models.classifier import PatchClassifier
+from landsift.models.description import ModelDescription
+from landsift.models.predictor import load_model, save_model
+
+SOURCE = Path(landsift.__file__).parent
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A `model/` folder that loads."""
+    torch.manual_seed(0)
+    backbone = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
+    classifier = PatchClassifier(backbone.network, backbone.features, 3, HeadConfig())
+    values = {"backbone": "test_efficientnet", "backbone_args": {}, "head": {"hidden": 256, "dropout": 0.3}}
+    values |= {"classes": ("a", "b", "c"), "patch_size": (16, 16), "image_size": 32}
+    values |= {"mean": (0.5,) * 3, "std": (0.5,) * 3, "landsift": "0"}
+    save_model(classifier, ModelDescription(**values), tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def payload(tmp_path):
+    """A pickle that, when it is loaded, makes a file; the test fails if the file is there at its end."""
+
+    class Payload:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "executed",)
+
+    raw = pickle.dumps(Payload())
+    pickle.loads(raw)
+    assert (tmp_path / "executed").exists()  # it would work
+    (tmp_path / "executed").unlink()
+    yield Payload()
+    assert not (tmp_path / "executed").exists()
+
+
+def changed(model, **values):
+    file = model / "model.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def refusal(call) -> str:
+    with pytest.raises(LandsiftError) as error:
+        call()
+    text = str(error.value)
+    assert len(text.splitlines()) <= 2
+    assert len(text) < 600
+    return text
+
+
+@pytest.mark.parametrize("name", ["w.ckpt", "w.pth", "w.pt", "w.safetensors", "w.npz"])
+def test_weights_that_carry_code_are_not_executed(payload, tmp_path, name):
+    torch.save({"state_dict": payload}, tmp_path / name)
+    said = "cannot read weights" if name == "w.safetensors" else "not a .safetensors file"
+    assert said in refusal(
+        lambda: create_backbone(ModelConfig(backbone="test_resnet", weights=str(tmp_path / name)), 32)
+    )
+
+
+@pytest.mark.parametrize("kind", ["torch", "pickle"])
+def test_a_model_whose_weights_carry_code_is_not_executed(payload, model, kind):
+    file = model / "model.safetensors"
+    torch.save(payload, file) if kind == "torch" else file.write_bytes(pickle.dumps(payload))
+    assert "does not fit" in refusal(lambda: load_model(model))
+    assert "cannot read weights" in refusal(
+        lambda: create_backbone(ModelConfig(backbone="test_efficientnet", weights=str(model)), 32)
+    )
+
+
+@pytest.mark.parametrize(
+    "key", ["checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "pretrained"]
+)
+def test_a_description_cannot_lead_timm_to_other_files(payload, model, tmp_path, key):
+    """`backbone_args: {checkpoint_path: ...}` was handed to timm, which loaded the file."""
+    torch.save(payload, tmp_path / "evil.pth")
+    value = {"file": str(tmp_path / "evil.pth")} if "cfg" in key else str(tmp_path / "evil.pth")
+    changed(model, backbone_args={key: value})
+    assert f"'{key}' says nothing about the network" in refusal(lambda: load_model(model))
+
+
+def test_a_store_whose_arrays_carry_code_is_not_opened(payload, tmp_path):
+    meta = {"format": 1, "shape": [1], "index_bytes": 0}
+    (tmp_path / "store.json").write_text(json.dumps(meta))
+    (tmp_path / "index.parquet").touch()
+    np.save(tmp_path / "images.npy", np.array([payload], dtype=object), allow_pickle=True)
+    assert "damaged" in refusal(lambda: PatchStore.open(tmp_path))
+    with zipfile.ZipFile(tmp_path / "images.npy", "w") as archive:  # numpy opens it as an archive of arrays
+        archive.writestr("images.npy", pickle.dumps(payload))
+    assert "damaged" in refusal(lambda: PatchStore.open(tmp_path))
+
+
+def test_nothing_in_the_source_unpickles():
+    for file in SOURCE.rglob("*.py"):
+        text = file.read_text()
+        assert not re.search(r"\bimport (pickle|dill|cloudpickle|joblib)\b|pickle\.loads?\(", text), file
+        for call in re.findall(r"torch\.load\(.*", text):
+            assert "weights_only=True" in call, f"{file}: {call}"
+        for call in re.findall(r"\bnp\.load\(.*", text):
+            assert "allow_pickle=False" in call, f"{file}: {call}"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"classes": "abc"}, "classes"),
+        ({"classes": []}, "classes"),
+        ({"classes": ["a", "a", "b"]}, "twice"),
+        ({"classes": [1, None, {}]}, "classes"),
+        ({"patch_size": [10**6, 10**6]}, "patch_size"),
+        ({"patch_size": [0, 16]}, "patch_size"),
+        ({"patch_size": [16]}, "patch_size"),
+        ({"image_size": 10**9}, "image_size"),
+        ({"image_size": -1}, "image_size"),
+        ({"mean": [0.5, float("nan"), 0.5]}, "mean"),
+        ({"std": [0.5, 0.0, 0.5]}, "std"),
+        ({"std": [0.5]}, "different lengths"),
+        ({"tta": "all"}, "tta"),
+        ({"head": {"hidden": -1}}, "hidden"),
+        ({"head": {"hidden": 10**12, "dropout": 0.3}}, "have 256,000,000,101,737 values"),
+        ({"head": []}, "head"),
+        ({"backbone": "../../evil"}, "backbone"),
+        ({"backbone": "hf-hub:evil/model"}, "unknown backbone"),
+        ({"backbone": "local-dir:/tmp/evil"}, "unknown backbone"),
+        ({"backbone": "vit_giant_patch14_dinov2"}, "does not fit"),
+        ({"backbone": 7}, "backbone"),
+        ({"backbone_args": {"depth": 10**9}}, "too large"),
+        ({"backbone_args": {"in_chans": float("inf")}}, "too large"),
+        ({"backbone_args": {"in_chans": 0}}, "test_efficientnet"),
+        ({"backbone_args": {"in_chans": 8000}}, "does not fit"),
+        ({"backbone_args": {"act_layer": "evil"}}, "test_efficientnet"),
+        ({"backbone_args": {"global_pool": []}}, "test_efficientnet"),
+        ({"backbone_args": {"features_only": True}}, "features_only"),
+        ({"backbone_args": [1]}, "backbone_args"),
+        ({"format": {"a": 1}}, "format"),
+    ],
+    ids=str,
+)
+def test_absurd_values_of_a_description_are_refused(model, values, said):
+    changed(model, **values)
+    assert said in refusal(lambda: load_model(model))
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "null", "1", "", "{", '"' + "x" * 10, "[" * 100_000, '{"format": ' + "9" * 5000]
+)
+def test_a_description_that_is_no_object_is_damaged(model, text):
+    (model / "model.json").write_text(text)
+    assert "damaged" in refusal(lambda: load_model(model))
+    assert "damaged" in refusal(
+        lambda: create_backbone(ModelConfig(backbone="test_efficientnet", weights=str(model)), 32)
+    )
+
+
+@pytest.mark.parametrize("size", [2**24, 2**33, 2**63, 2**64 - 1])
+def test_a_header_that_claims_gigabytes_is_refused(model, size):
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", size) + b"{}" + bytes(100))
+    assert "does not fit" in refusal(lambda: load_model(model))
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]},
+        {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [2**63, 2**63], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]},
+        {"dtype": "F33", "shape": [2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]},
+    ],
+    ids=str,
+)
+def test_tensors_that_are_not_in_the_file_are_refused(model, tensor):
+    header = json.dumps({"a": tensor}).encode()
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+    assert "does not fit" in refusal(lambda: load_model(model))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(model, value):
+    """Every patch was given the first class, in silence."""
+    tensors = load_file(model / "model.safetensors")
+    tensors["head.1.bias"][3] = value
+    save_file(tensors, model / "model.safetensors")
+    assert "head.1.bias holds values that are no finite numbers" in refusal(lambda: load_model(model))
+
+
+@pytest.mark.parametrize("part", [0, 4, 8, 100, -1, -1000])
+def test_cut_weights_are_refused(model, part):
+    file = model / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:part])
+    assert "does not fit" in refusal(lambda: load_model(model))
+
+
+def test_large_inputs_are_classified_in_smaller_batches(model):
+    """The memory of 64 of them is more than the machine's."""
+    patches = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    changed(model, image_size=544)
+    predictor = load_model(model)
+    sizes = []
+    predictor._classifier.register_forward_hook(lambda module, images, out: sizes.append(len(out)))
+    predictor(np.repeat(patches, 20, axis=0))
+    assert sizes == [56, 4]
+
+
+def test_names_that_a_table_cannot_hold_are_refused_before_the_work(tmp_path):
+    """The table's writer ended in a traceback after all patches were classified."""
+    (tmp_path / os.fsdecode(b"\xff.png")).touch()
+    assert "not valid UTF-8" in refusal(lambda: image_files([tmp_path]))
+
+
+def test_the_model_itself_still_loads(model):
+    assert load_model(model).classes == ("a", "b", "c")
+    with pytest.raises(ModelError):
+        load_model(model / "gone")
