@@ -1,17 +1,21 @@
 """Folders with everything in them that a file system allows: named, passed over, never a hang."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from small_sources import data_config, random_pixels, refused
 
 from landsift.data.sources import open_source
-from landsift.data.store import build_store
+from landsift.data.store import PatchStore, build_store
 from landsift.errors import DataError, plain
 
 NAMES = [
@@ -101,3 +105,52 @@ def test_a_folder_deeper_than_paths_may_be_long_is_an_error(folder):
 def test_a_table_that_is_a_named_pipe_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "t.csv")
     refused(lambda: open_source(data_config(f"data.source={tmp_path / 't.csv'}")), "neither a folder nor")
+
+
+class TestStore:
+    """What a store's files may hold when it is opened; found by fuzzing."""
+
+    @pytest.fixture
+    def store(self, folder):
+        return build_store(data_config(f"data.source={folder}"), folder.parent / "store").folder
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"info": {}},
+            {"info": {"root": 3}},
+            {"info": []},
+            {"classes": [1, 2]},
+            {"mean": [0.5]},
+            {"fingerprint": None},
+        ],
+        ids=str,
+    )
+    def test_a_description_with_other_values_is_damaged(self, store, change):
+        meta = json.loads((store / "store.json").read_text())
+        (store / "store.json").write_text(json.dumps(meta | change))
+        refused(lambda: PatchStore.open(store), "damaged", "built again")
+
+    def replace(self, store, name, values):
+        table = parquet.read_table(store / "index.parquet")
+        at = table.column_names.index(name)
+        parquet.write_table(table.set_column(at, name, values), store / "index.parquet")
+        meta = json.loads((store / "store.json").read_text())
+        size = (store / "index.parquet").stat().st_size
+        (store / "store.json").write_text(json.dumps(meta | {"index_bytes": size}))
+        return PatchStore.open(store)
+
+    def test_paths_that_are_no_text_are_damage(self, store):
+        """They ended in a traceback."""
+        offsets, data = pa.py_buffer(np.arange(5, dtype=np.int32)), pa.py_buffer(b"\xff\xfe\xff\xfe")
+        broken = pa.Array.from_buffers(pa.string(), 4, [None, offsets, data])
+        for values in (broken, pa.array([1, 2, 3, 4]), pa.array(["a", None, "b", "c"])):
+            opened = self.replace(store, "path", values)
+            refused(lambda opened=opened: opened.index, "damaged")
+            refused(lambda opened=opened: opened.paths(np.arange(4)), "damaged")
+
+    def test_labels_of_no_class_are_damage(self, store):
+        """They were trained on in silence."""
+        for values in ([0, 0, 1, 2], [0, 0, 1, -1], [0.0, 0.0, 1.0, 1.0], [0, 0, 1, None]):
+            opened = self.replace(store, "label", pa.array(values))
+            refused(lambda opened=opened: opened.labels, "damaged")

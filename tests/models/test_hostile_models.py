@@ -100,11 +100,13 @@ def test_a_description_cannot_lead_timm_to_other_files(payload, model, tmp_path,
 
 
 def test_a_store_whose_arrays_carry_code_is_not_opened(payload, tmp_path):
-    meta = {"format": 1, "shape": [1], "index_bytes": 0}
+    meta = {"format": 1, "shape": [1], "index_bytes": 0, "classes": [], "info": {"root": None}}
     (tmp_path / "store.json").write_text(json.dumps(meta))
     (tmp_path / "index.parquet").touch()
     np.save(tmp_path / "images.npy", np.array([payload], dtype=object), allow_pickle=True)
     assert "damaged" in refusal(lambda: PatchStore.open(tmp_path))
+    (tmp_path / "images.npy").write_bytes(pickle.dumps(payload))
+    assert "no array of numbers" in refusal(lambda: PatchStore.open(tmp_path))  # numpy advises to trust it
     with zipfile.ZipFile(tmp_path / "images.npy", "w") as archive:  # numpy opens it as an archive of arrays
         archive.writestr("images.npy", pickle.dumps(payload))
     assert "damaged" in refusal(lambda: PatchStore.open(tmp_path))

@@ -55,10 +55,16 @@ def read_column(path: Path, name: str) -> pa.ChunkedArray:
     Raises:
         OSError, ValueError: the file cannot be read or parsed.
     """
+    import pyarrow as pa
     from pyarrow import parquet
 
     with path.open("rb") as file, parquet.ParquetFile(file, read_dictionary=["group", "split"]) as table:
-        return table.read(columns=[name])[name]
+        column = table.read(columns=[name])[name]
+    kind = {"path": pa.string(), "sha256": pa.string(), "label": pa.int64()}.get(name)
+    if kind is not None and (column.type != kind or column.null_count):
+        raise ValueError(f"column {name} is not as it was written")
+    column.validate(full=True)  # Parquet itself does not see to it that text is UTF-8
+    return column
 
 
 def read_contents(path: Path) -> NDArray[np.int64]:

@@ -102,11 +102,19 @@ class PatchStore:
                 raise _damaged(folder, f"{IMAGES} is not uint8 {meta['shape']}")
             if (folder / INDEX).stat().st_size != meta["index_bytes"]:
                 raise _damaged(folder, f"{INDEX} has not the size it was written with")
+            texts = [*meta["classes"], meta["fingerprint"], meta["info"]["root"] or ""]
+            if not all(isinstance(text, str) for text in texts):
+                raise _damaged(folder, f"{META} holds values where text must be")
+            if not len(meta["mean"]) == len(meta["std"]) == images.shape[-1]:
+                raise _damaged(folder, f"{META} has not one mean and std per band")
             return cls(folder, images, meta)
         except DataError:
             raise
         except Exception as error:  # OSError, ValueError, KeyError, AttributeError for an archive of arrays, ...
-            raise _damaged(folder, " ".join(str(error).split()) or type(error).__name__) from error
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if "pickle" in reason:  # numpy advises to trust the file
+                reason = f"{IMAGES} is no array of numbers"
+            raise _damaged(folder, reason) from error
 
     @cached_property
     def index(self) -> pd.DataFrame:
