@@ -1,5 +1,6 @@
 """Miniature sources and a server on loopback that can misbehave."""
 
+import hashlib
 import io
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landsift.config import DataConfig, RunConfig
+from landsift.config import DataConfig, EuroSATConfig, RunConfig
 from landsift.errors import LandsiftError
 
 
@@ -42,6 +43,12 @@ def eurosat_zip(per_class: int = 3, top: str = "2750") -> bytes:
                 Image.fromarray(random_pixels(100 * c + i, (64, 64))).save(jpeg, "JPEG", quality=90)
                 archive.writestr(f"{top}/{cls}/{cls}_{i}.jpg", jpeg.getvalue())
     return buffer.getvalue()
+
+
+def config_for(server, root, **changes) -> EuroSATConfig:
+    """EuroSAT as `server` has it, below `root`."""
+    sha256 = hashlib.sha256(server.content).hexdigest()
+    return EuroSATConfig(**{"base_url": server.url, "sha256": sha256, "root": root} | changes)
 
 
 class ArchiveServer(ThreadingHTTPServer):

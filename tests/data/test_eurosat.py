@@ -7,7 +7,7 @@ import threading
 import zipfile
 
 import pytest
-from small_sources import data_config, eurosat_zip, refused
+from small_sources import config_for, data_config, eurosat_zip, refused
 
 from landsift.config import EuroSATConfig
 from landsift.data import download, eurosat
@@ -15,11 +15,6 @@ from landsift.data.sources import content_fingerprint, open_source
 from landsift.data.store import build_store
 
 ARCHIVE = eurosat_zip()
-
-
-def config_for(server, root, **changes) -> EuroSATConfig:
-    sha256 = hashlib.sha256(server.content).hexdigest()
-    return EuroSATConfig(**{"base_url": server.url, "sha256": sha256, "root": root} | changes)
 
 
 def as_data(config: EuroSATConfig):

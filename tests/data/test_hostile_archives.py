@@ -6,8 +6,7 @@ import warnings
 import zipfile
 
 import pytest
-from small_sources import eurosat_zip, refused
-from test_eurosat import config_for
+from small_sources import config_for, eurosat_zip, refused
 
 from landsift.data import eurosat
 

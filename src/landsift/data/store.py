@@ -102,7 +102,11 @@ class PatchStore:
                 raise _damaged(folder, f"{IMAGES} is not uint8 {meta['shape']}")
             if (folder / INDEX).stat().st_size != meta["index_bytes"]:
                 raise _damaged(folder, f"{INDEX} has not the size it was written with")
-            texts = [*meta["classes"], meta["fingerprint"], meta["info"]["root"] or ""]
+            texts = [
+                *meta["classes"],
+                meta["fingerprint"],
+                "" if meta["info"]["root"] is None else meta["info"]["root"],
+            ]
             if not all(isinstance(text, str) for text in texts):
                 raise _damaged(folder, f"{META} holds values where text must be")
             if not len(meta["mean"]) == len(meta["std"]) == images.shape[-1]:
