@@ -77,6 +77,24 @@ def test_few_bytes_that_claim_many_rows_are_refused(parquet_table, monkeypatch):
     refused(lambda: read_table(file), "more than 1,000 rows")
 
 
+def test_a_few_kilobytes_that_unpack_to_gigabytes_are_refused(tmp_path, monkeypatch):
+    """33 kB took 4 GB: one value of a gigabyte, or one of megabytes in every row."""
+    monkeypatch.setattr(tables, "_MAX_ROW_GROUP", 2**20)
+    frame = pa.table({"path": ["a" * 2**21], "label": ["x"]})
+    parquet.write_table(frame, tmp_path / "t.parquet", compression="zstd", use_dictionary=False)
+    refused(lambda: read_table(tmp_path / "t.parquet"), "unpacks to 2 MiB", "row groups")
+    frame = pa.table({"path": ["a" * 2**18] * 5000, "label": ["x"] * 5000})
+    parquet.write_table(frame, tmp_path / "t.parquet", compression="zstd")
+    refused(lambda: read_table(tmp_path / "t.parquet"), "row 1", "too long")
+
+
+def test_a_column_of_few_values_and_none_comes_back_in_order(parquet_table):
+    labels = ["b", "a", "b", "c", "a"] * 5000
+    splits = ["train", None, "val", "train", None] * 5000
+    file = parquet_table({"path": [f"{i}" for i in range(25_000)], "label": labels, "split": splits})
+    assert [(r.label, r.split) for r in read_table(file)] == list(zip(labels, splits, strict=True))
+
+
 def test_missing_labels_are_named_whatever_their_type(parquet_table):
     for labels in ([1.0, np.nan], ["x", None], ["x", ""], [1, None]):
         file = parquet_table({"path": ["a", "b"], "label": pa.array(labels)})

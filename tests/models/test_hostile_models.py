@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import landsift
 from landsift.config import HeadConfig, ModelConfig
 from landsift.data.store import PatchStore
 from landsift.errors import LandsiftError, ModelError
-from landsift.evaluation.predict import image_files
+from landsift.evaluation.predict import image_files, predict_files
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
 from landsift.models.description import ModelDescription
@@ -235,3 +236,24 @@ def test_the_model_itself_still_loads(model):
     assert load_model(model).classes == ("a", "b", "c")
     with pytest.raises(ModelError):
         load_model(model / "gone")
+
+
+@pytest.mark.filterwarnings("error")
+def test_hostile_files_are_left_out_of_a_prediction_with_a_reason(model, tmp_path):
+    """Pillow's warning about a bomb went to the terminal, and the bomb was decoded."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    Image.new("RGB", (30, 20)).save(folder / "good.png")
+    Image.new("1", (10_000, 10_000)).save(folder / "bomb.png")
+    (folder / "text.png").write_text("no image")
+    (folder / "gone.jpg").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.tif")
+    table, skipped = predict_files(model, [folder])
+    assert [Path(p).name for p in table["path"]] == ["good.png"]
+    reasons = {Path(s["path"]).name: s["reason"] for s in skipped}
+    assert reasons == {
+        "bomb.png": "more than 67,108,864 pixels",
+        "gone.jpg": "the file does not exist",
+        "pipe.tif": "not a regular file",
+        "text.png": "not a JPEG, PNG or TIFF image",
+    }

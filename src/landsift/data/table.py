@@ -7,17 +7,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from landsift.data.records import CHUNK, Record, Records
 from landsift.errors import DataError, nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow import parquet
 
 TABLE_SUFFIXES = frozenset({".csv", ".parquet", ".pq"})
 
 MAX_ROWS = 2**25
 """Largest table that is read; 33 million rows take some 2 GB, and a Parquet file of some bytes may claim more."""
 
+_MAX_ROW_GROUP = 2**28  # bytes of paths and labels once unpacked; a million rows take a tenth of it
 _MAX_LINE = 2**20  # characters
 _MAX_PATH, _MAX_NAME = 4096, 1000  # characters
 
@@ -109,19 +113,42 @@ def _parquet_rows(file: Path) -> Iterator[list[str]]:
 
     with file.open("rb") as stream, parquet.ParquetFile(stream) as table:
         schema = table.schema_arrow
-        positions = [None if at is None else schema.field(at) for at in _positions(file, schema.names)]
-        for field in positions:
+        fields = [None if at is None else schema.field(at) for at in _positions(file, schema.names)]
+        names = [field.name for field in fields if field is not None]
+        for field in fields:
             if field is not None and types.is_nested(field.type):
                 raise ValueError(f"column '{field.name}' holds {field.type}, not text")
-        if table.metadata.num_rows > MAX_ROWS:
-            raise DataError(f"{file} has more than {MAX_ROWS:,} rows", "divide it")
-        names = [field.name for field in positions if field is not None]
+        _refuse_bomb(file, table.metadata, names)
+    # As dictionaries, because one long value may stand in every row.
+    with file.open("rb") as stream, parquet.ParquetFile(stream, read_dictionary=names) as table:
         for batch in table.iter_batches(CHUNK, columns=names):
-            columns = ([""] * len(batch) if field is None else _texts(batch.column(field.name)) for field in positions)
+            columns = ([""] * len(batch) if field is None else _texts(batch.column(field.name)) for field in fields)
             yield from map(list, zip(*columns, strict=True))
 
 
+def _refuse_bomb(file: Path, metadata: parquet.FileMetaData, names: list[str]) -> None:
+    if metadata.num_rows > MAX_ROWS:
+        raise DataError(f"{file} has more than {MAX_ROWS:,} rows", "divide it")
+    for group in range(metadata.num_row_groups):
+        columns = (metadata.row_group(group).column(i) for i in range(metadata.num_columns))
+        size = sum(column.total_uncompressed_size for column in columns if column.path_in_schema in names)
+        if size > _MAX_ROW_GROUP:
+            raise DataError(
+                f"{file}: a row group of it unpacks to {size >> 20:,} MiB of paths and labels",
+                "write it with row groups of at most a million rows",
+            )
+
+
 def _texts(column: pa.Array) -> list[str]:
+    import pyarrow as pa
+    from pyarrow import types
+
+    if types.is_dictionary(column.type):
+        # A batch brings the values of the whole row group; those that its rows name are taken.
+        names, positions = np.unique(column.indices.fill_null(-1).to_numpy(), return_inverse=True)
+        nulls = int(len(names) > 0 and names[0] < 0)
+        texts = [""] * nulls + _texts(column.dictionary.take(pa.array(names[nulls:])))
+        return [texts[at] for at in positions.tolist()]
     # A number that is none differs from itself.
     values = column.to_pylist()
     return [
