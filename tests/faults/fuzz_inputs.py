@@ -37,6 +37,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -529,7 +530,8 @@ class Worker:
         hung = threading.Event()
         timer = threading.Timer(seconds, lambda: (hung.set(), process.kill()))
         timer.start()
-        print(kind, number, seed, file=process.stdin, flush=True)
+        with suppress(BrokenPipeError):  # it may have died, or been ended, before
+            print(kind, number, seed, file=process.stdin, flush=True)
         answer = process.stdout.readline()
         timer.cancel()
         if answer:
@@ -542,7 +544,8 @@ class Worker:
     def _stop(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            with suppress(BrokenPipeError):
+                self._process.communicate()
             self._process = None
 
 
