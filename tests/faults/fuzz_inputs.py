@@ -25,6 +25,7 @@ import hashlib
 import io
 import json
 import random
+import re
 import resource
 import shutil
 import struct
@@ -455,7 +456,9 @@ def run_case(corpus: Corpus, kind: str, number: int, seed: int) -> dict[str, Any
         outcome = "left" if stayed or (kind == "archive" and any(folder.rglob("*.jpg"))) else "refused"
         if len(message.splitlines()) > 2 or not message.replace("\n", "").isprintable():
             outcome = "left"
-        if "memory" in message.lower():
+        if re.search(
+            r"allocat|out of memory|MemoryError", message
+        ):  # not zstd's refusal of a frame that needs too much
             outcome = "memory"
     except MemoryError as error:
         outcome, message = "memory", str(error)
