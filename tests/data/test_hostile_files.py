@@ -57,14 +57,21 @@ def test_what_cannot_be_printed_is_escaped_and_the_rest_left_alone():
     assert str(DataError("a\nb", "c\td")) == "a\\nb\nc\\td"
 
 
-def test_a_folder_that_is_not_utf8_is_built_and_its_name_printed(folder):
-    source = os.fsencode(folder.parent) + b"/\xff"
-    folder.rename(os.fsdecode(source))
-    command = [sys.executable, "-m", "landsift", "data", "build", source, "--out", source + b"store"]
+def test_a_store_may_lie_where_the_name_is_not_utf8_and_is_printed(folder):
+    """Printing it ended in a traceback."""
+    out = os.fsencode(folder.parent) + b"/\xffstore"
     for option in ([], ["--json"]):
-        done = subprocess.run([*command, *option], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "landsift", "data", "build", folder, "--out", out, *option]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "udcff" in done.stdout
+
+
+def test_a_source_whose_name_is_not_utf8_is_refused_before_the_work(folder):
+    """The store was built; reading its paths ended in a traceback."""
+    source = folder.parent / os.fsdecode(b"\xff")
+    folder.rename(source)
+    refused(lambda: open_source(data_config(f"data.source={json.dumps(str(source))}")), "not valid UTF-8", "rename it")
 
 
 def test_links_pipes_sockets_and_folders_called_images_are_named_or_passed_over(folder):

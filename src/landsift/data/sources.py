@@ -153,6 +153,8 @@ def open_source(data: DataConfig) -> Source:
     if not data.source.strip():
         raise DataError("data.source is empty", _KNOWN)
     path = _path(data.source)
+    if not _is_text(path):
+        raise DataError(f"the path {path} is not valid UTF-8, as the paths in a run's tables must be", "rename it")
     if path.is_dir():
         return FileSource("folder", path, read_folder(path))
     if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():  # reading a named pipe would block for ever
@@ -224,6 +226,14 @@ class _ListDigest:
         whole = self._hash.copy()
         whole.update(b"]")
         return whole.hexdigest()
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _path(source: str) -> Path:

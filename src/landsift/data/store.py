@@ -109,6 +109,7 @@ class PatchStore:
             ]
             if not all(isinstance(text, str) for text in texts):
                 raise _damaged(folder, f"{META} holds values where text must be")
+            "".join(texts).encode()
             if not len(meta["mean"]) == len(meta["std"]) == images.shape[-1]:
                 raise _damaged(folder, f"{META} has not one mean and std per band")
             return cls(folder, images, meta)
