@@ -94,7 +94,7 @@ def store(tmp_path_factory):
     """Patches of two classes that differ in brightness and overlap, 400 of the common one and 50 of the rare one."""
     root = tmp_path_factory.mktemp("skewed")
     rng = np.random.default_rng(0)
-    for name, count, brightness in (("common", 400, 110), ("rare", 50, 140)):
+    for name, count, brightness in (("common", 400, 110), ("rare", 50, 150)):
         (root / "patches" / name).mkdir(parents=True)
         for i in range(count):
             pixels = rng.normal(rng.normal(brightness, 20), 10, (16, 16, 3)).clip(0, 255).astype(np.uint8)
@@ -141,7 +141,7 @@ def test_balancing_finds_more_of_a_rare_class(trained, plain, setting, cached):
     balanced = trained(f"training.{setting}=balanced", f"training.cache_features={cached}")
     assert recall(plain) < 0.2
     assert recall(balanced) > 0.5
-    assert recall(balanced, "common") > 0.4  # calling everything rare gives 0; other threads round differently
+    assert recall(balanced, "common") > 0.6  # it does not just call everything rare
 
 
 def test_the_best_epoch_is_then_that_of_the_highest_mean_recall(trained, plain):
