@@ -89,19 +89,6 @@ def test_parts_of_a_batch_add_up_to_the_whole(logits, mixed):
 # A rare class
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """Patches of two classes that differ in brightness and overlap, 400 of the common one and 50 of the rare one."""
-    root = tmp_path_factory.mktemp("skewed")
-    rng = np.random.default_rng(0)
-    for name, count, brightness in (("common", 400, 110), ("rare", 50, 150)):
-        (root / "patches" / name).mkdir(parents=True)
-        for i in range(count):
-            pixels = rng.normal(rng.normal(brightness, 20), 10, (16, 16, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(root / "patches" / name / f"{i}.png")
-    return build_store(configured(root / "patches").data, root / "store")
-
-
 def configured(source, *changes):
     settings = (
         f"data.source={source}",
@@ -115,12 +102,28 @@ def configured(source, *changes):
 
 
 @pytest.fixture(scope="module")
-def trained(store, tmp_path_factory):
-    def run(*changes):
-        config = configured(store.info["root"], *changes)
-        return train(config, store, tmp_path_factory.mktemp("run") / "r")
+def trained(tmp_path_factory):
+    stores = {}
+
+    def run(*changes, rare=140):
+        """Train on patches of which the rare class has this mean brightness, and the common one 110."""
+        if rare not in stores:
+            stores[rare] = skewed(tmp_path_factory.mktemp("skewed"), rare)
+        config = configured(stores[rare].info["root"], *changes)
+        return train(config, stores[rare], tmp_path_factory.mktemp("run") / "r")
 
     return run
+
+
+def skewed(root, rare):
+    """Patches of two classes that differ in brightness and overlap, 400 of the common one and 50 of the rare one."""
+    rng = np.random.default_rng(0)
+    for name, count, brightness in (("common", 400, 110), ("rare", 50, rare)):
+        (root / "patches" / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.normal(rng.normal(brightness, 20), 10, (16, 16, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / "patches" / name / f"{i}.png")
+    return build_store(configured(root / "patches").data, root / "store")
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +140,9 @@ def recall(run, name="rare"):
 
 @pytest.mark.parametrize("setting", ["sampler", "class_weights"])
 @pytest.mark.parametrize("cached", ["true", "false"], ids=["features kept", "features not kept"])
-def test_balancing_finds_more_of_a_rare_class(trained, plain, setting, cached):
-    balanced = trained(f"training.{setting}=balanced", f"training.cache_features={cached}")
+def test_balancing_finds_more_of_a_rare_class(trained, setting, cached):
+    settings = f"training.{setting}=balanced", f"training.cache_features={cached}"
+    plain, balanced = trained(rare=150), trained(*settings, rare=150)
     assert recall(plain) < 0.2
     assert recall(balanced) > 0.5
     assert recall(balanced, "common") > 0.6  # it does not just call everything rare
