@@ -21,9 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from landsift.errors import ConfigError
-
-_MAX_FILE = 2**20  # bytes of a configuration
-_MAX_NODES = 100_000
+from landsift.overrides import apply, laid_over, read_mapping
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -303,9 +301,9 @@ class RunConfig(_Section):
         Raises:
             ConfigError: the file cannot be read or parsed, or a key or value is wrong.
         """
-        values = _laid_over(copy.deepcopy(defaults or {}), _read_yaml(path) if path else {})
+        values = laid_over(copy.deepcopy(defaults or {}), read_mapping(path, "--config") if path else {})
         for override in overrides:
-            _apply(values, override)
+            apply(values, override)
         return cls.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -320,7 +318,7 @@ class RunConfig(_Section):
         """A copy with `key=value` overrides laid over it."""
         values = self.to_dict()
         for override in overrides:
-            _apply(values, override)
+            apply(values, override)
         return self.from_dict(values)
 
 
@@ -335,97 +333,6 @@ def cache_folder() -> Path:
 def digest(value: Any) -> str:
     """SHA-256 (hex) of a JSON-serialisable value, independent of the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-class _NotYamlError(ValueError):
-    """Text is not YAML, or more than a configuration; the message says where or why, after a space."""
-
-
-def _parse(text: str) -> Any:
-    """The value of a YAML text, a tree of at most _MAX_NODES values."""
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise _NotYamlError(f" (line {mark.line + 1})" if mark else "") from None
-    except Exception as error:  # ValueError for 2001-99-99, RecursionError for [[[[, IndexError for !!int '', ...
-        raise _NotYamlError(f" ({' '.join(str(error).split())[:100]})") from error
-    waiting, count = [values], 0
-    while waiting:  # aliases make few bytes an endless tree
-        count += 1
-        if count > _MAX_NODES:
-            raise _NotYamlError(f" (more than {_MAX_NODES:,} values)")
-        node = waiting.pop()
-        if isinstance(node, Mapping):
-            waiting += node.values()
-        elif isinstance(node, list | tuple | set):
-            waiting += node
-    return values
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_FILE + 1)  # a pipe is welcome, an endless one is not
-        if len(raw) > _MAX_FILE:
-            raise ConfigError(f"configuration {path} is larger than {_MAX_FILE >> 20} MiB", "is it a YAML file?")
-        values = _parse(raw.decode())
-    except FileNotFoundError:
-        raise ConfigError(f"configuration file not found: {path}", "give --config an existing YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read configuration {path}: {error}") from None
-    except _NotYamlError as error:
-        raise ConfigError(f"{path} is not valid YAML{error}", "check indentation and quotes there") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no keys", "a configuration is a mapping such as 'seed: 0'")
-    return values
-
-
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested values of `above`, and of `below` where `above` has none."""
-    merged = dict(below) | dict(above)
-    for key in below.keys() & above.keys():
-        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
-            merged[key] = _laid_over(below[key], above[key])
-    return merged
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(
-            f"--set {override!r} is not of the form key=value", "write it like --set training.image_size=128"
-        )
-    try:
-        value = _parse(text)
-    except _NotYamlError:
-        raise ConfigError(f"the value of --set {key} is not valid YAML: {text}") from None
-    *parents, last = key.strip().split(".")
-    node: Any = values
-    for parent in parents:
-        child = _member(node, parent, key)
-        if not isinstance(child, dict | list):
-            child = node[parent] = {}
-        node = child
-    if isinstance(node, list):
-        _member(node, last, key)
-        node[int(last)] = value
-    else:
-        node[last] = value
-
-
-def _member(node: dict[str, Any] | list[Any], name: str, key: str) -> Any:
-    """What a part of a key stands for: a key of a section, or a position, counted from 0, in a list of phases."""
-    if isinstance(node, dict):
-        return node.get(name)
-    if name.isdecimal() and int(name) < len(node):
-        return node[int(name)]
-    count = f"{len(node)} phase{'s' if len(node) > 1 else ''}"
-    raise ConfigError(
-        f"--set {key}: '{name}' is no phase here", f"there are {count}, counted from 0, as in strategy.0.epochs=2"
-    )
 
 
 def _known_keys(section: type[BaseModel], prefix: str = "") -> Iterable[str]:

@@ -19,10 +19,12 @@ from landsift.errors import DataError, ModelError, RunError
 from landsift.pipeline import cell_worker
 from landsift.pipeline.compare import run_grid, submit_comparison
 from landsift.pipeline.grid import Grid, load_base
+from landsift.pipeline.progress import Progress
 
 OWN = (
     "strategies={quick: [{name: head, epochs: 1, lr_head: 0.002}], "
     "all: [{name: all, epochs: 1, lr_head: 0.002, blocks: all, lr_backbone: 0.001}], "
+    "twin: [{name: head, epochs: 1, lr_head: 0.002}], "
     "bad: [{name: bad, epochs: 3, lr_head: 1.0e+30, blocks: all, lr_backbone: 1.0e+30}], "
     "long: [{name: long, epochs: 100000, lr_head: 0.002}]}"
 )
@@ -177,6 +179,15 @@ def test_what_cannot_be_had_is_refused_before_anything_trains(tmp_path):
         run_grid(grid(("quick",), (12,), (0,), "model.backbone=no_such_net"), tmp_path / "out")
     assert not (cache_folder() / "cells").exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_equal_strategies_of_two_names_are_trained_once(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(Progress, "started", lambda _, label: started.append(label))
+    compared = run_grid(grid(("quick", "twin"), (12,)), tmp_path / "out", workers=2)
+    assert started == ["quick, 12 labels, seed 0"]
+    first, second = compared.data["cells"]
+    assert first["accuracy"] == second["accuracy"]
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):

@@ -97,6 +97,8 @@ def test_keys_given_several_times_make_variants_of_each_combination():
     _, variants = load_base(None, [*sets, "training.image_size=96"])
     assert list(variants) == ["resnet18, 64", "resnet18, 96", "resnet34, 64", "resnet34, 96"]
     assert variants["resnet34, 96"] == {"model.backbone": "resnet34", "training.image_size": 96}
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_base(None, ["model.backbone=[", "model.backbone=resnet18"])
     with pytest.raises(ConfigError, match="resnet18 twice"):
         load_base(None, ["model.backbone=resnet18", "model.backbone=resnet18"])
 

@@ -106,11 +106,13 @@ async def train_all(
         RunError: all of them failed.
     """
     folders: list[Dir] = []
+    same: dict[str, asyncio.Lock] = {}  # strategies of other names may be equal: they are trained once
     progress = Progress(grid, count) if transfer.is_local() else None
 
     async def one(cell: Cell, key: str) -> dict[str, Any]:
         try:
-            folder = await train(cell, key)
+            async with same.setdefault(key, asyncio.Lock()):
+                folder = await train(cell, key)
         except Exception as error:  # noqa: BLE001 (whatever it is, the other cells go on, and it is reported)
             reason = failures.reason(error)
             if progress is not None:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
 from landsift.config import RunConfig
 from landsift.errors import ConfigError
+from landsift.overrides import read_mapping, value_of
 from landsift.training.phases import STRATEGIES, resolve_strategy
 
 DEFAULTS: dict[str, Any] = {
@@ -188,7 +187,7 @@ def load_base(path: Path | None, overrides: Iterable[str]) -> tuple[RunConfig, d
         name = ", ".join(value.strip() for value in values)
         if name in variants:
             raise ConfigError(f"--set gives {name} twice", "name each value once")
-        variants[name] = {key: yaml.safe_load(value) for key, value in zip(axes, values, strict=True)}
+        variants[name] = {key: value_of(key, value) for key, value in zip(axes, values, strict=True)}
     return base, variants if axes else {}
 
 
@@ -198,15 +197,8 @@ def read_variants(path: Path) -> dict[str, dict[str, Any]]:
     Raises:
         ConfigError: the file cannot be read or is something else.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"variants not found: {path}", "give --variants an existing YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read variants {path}: {error}") from None
-    except yaml.YAMLError:
-        raise ConfigError(f"{path} is not valid YAML", "check indentation and quotes") from None
-    if not isinstance(values, dict) or not values or not all(isinstance(v, dict) for v in values.values()):
+    values = read_mapping(path, "--variants")
+    if not values or not all(isinstance(v, dict) for v in values.values()):
         raise ConfigError(
             f"{path} holds no variants", "write names with settings, such as  resnet18: {model.backbone: resnet18}"
         )
