@@ -49,12 +49,15 @@ class Predictor:
         import torch
 
         from landsift.models.classifier import Normalize
+        from landsift.models.inference import find_folds, folded
 
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.device = torch.device(chosen)
         self.description = description
         self.classes = description.classes
         self._classifier = classifier.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        backbone = self._classifier.backbone
+        self._network = torch.nn.Sequential(folded(backbone, find_folds(backbone)), self._classifier.head)
         self._normalize = Normalize(description.mean, description.std).to(self.device)
 
     def __call__(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
@@ -62,7 +65,8 @@ class Predictor:
 
         Args:
             images: uint8 [B, H, W, C]; any B, any size.
-            batch_size: patches on the device at a time; fewer where the network's input is above 512 pixels.
+            batch_size: patches on the device at a time; fewer where the network's input is above 512 pixels, or above
+                what a CPU's caches hold.
 
         Returns:
             float32 [B, K]; rows add up to 1.
@@ -74,20 +78,24 @@ class Predictor:
         import torch
 
         from landsift.models.classifier import resize, to_float
+        from landsift.models.inference import cpu_batch
 
         bands = len(self.description.mean)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != bands:
             raise ModelError(f"the model takes uint8 [B, H, W, {bands}], not {images.dtype} {list(images.shape)}")
-        batch_size = max(1, min(batch_size, _BATCH_PIXELS // self.description.image_size**2))
+        size = self.description.image_size
+        batch_size = max(1, min(batch_size, _BATCH_PIXELS // size**2))
+        if self.device.type == "cpu":
+            batch_size = min(batch_size, cpu_batch(size))
         out = np.empty((len(images), len(self.classes)), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(images), batch_size):
                 batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(self.device)
-                prepared = self._normalize(resize(to_float(batch), self.description.image_size))
+                prepared = self._normalize(resize(to_float(batch), size))
                 views = [prepared]
                 if self.description.tta == "flips":
                     views = symmetries(prepared, square=len(set(self.description.patch_size)) == 1)
-                total = sum(self._classifier(view).float().softmax(dim=1) for view in views)
+                total = sum(self._network(view).float().softmax(dim=1) for view in views)
                 out[start : start + len(batch)] = (total / len(views)).cpu().numpy()
         return out
 

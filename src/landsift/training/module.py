@@ -7,6 +7,7 @@ epoch resumes, at phase boundaries too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +21,7 @@ from landsift.data.augment import augment, batch_generator, draw_symmetry, flips
 from landsift.data.batches import Batch
 from landsift.models.backbone import backbone_blocks
 from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
+from landsift.models.inference import Folds, find_folds, folded, in_chunks
 from landsift.training import distributed
 from landsift.training.groups import parameter_groups
 from landsift.training.losses import cross_entropy
@@ -82,6 +84,8 @@ class PatchModule(L.LightningModule):
         self._loss_weights: list[int] = []
         self._val_figures: list[Tensor] = []
         self._val_weights: list[int] = []
+        self._folds: Folds | None = None
+        self._answer: Callable[[Tensor], Tensor] | None = None
         self.phase_index = -1
         self.enter_phase(0)
 
@@ -204,8 +208,7 @@ class PatchModule(L.LightningModule):
         if self.val_features is not None:
             features = self.val_features.take_drawn(batch.rows, torch.zeros_like(batch.rows)).to(self.device)
         else:
-            with self.as_compiled(batch):
-                features = backbone(self.prepare(batch.images))
+            features = self._features(backbone, batch)
         logits = head(features)
         loss = F.cross_entropy(logits, batch.labels)
         right = (logits.argmax(dim=1) == batch.labels).float()
@@ -217,6 +220,18 @@ class PatchModule(L.LightningModule):
         if kept.any():
             self.kept_rows.append(batch.rows[kept])
             self.kept_embeddings.append(features[kept.to(features.device)].float().cpu())
+
+    def _features(self, backbone: nn.Module, batch: Batch) -> Tensor:
+        """Features float [B, D] of the batch as stored."""
+        if self.compiled:
+            with self.as_compiled(batch):
+                features: Tensor = backbone(self.prepare(batch.images))
+            return features
+        if self._answer is None:
+            self._folds = find_folds(backbone) if self._folds is None else self._folds
+            network = folded(backbone, self._folds)  # in a closure: as an attribute it would be part of this module
+            self._answer = lambda images: network(self.prepare(images))
+        return in_chunks(self._answer, batch.images, self.image_size)
 
     def compile_backbone(self) -> None:
         """Compile the backbone in place, for batches of the configured size."""
@@ -268,9 +283,11 @@ class PatchModule(L.LightningModule):
         self.kept_embeddings.clear()
         self._val_figures.clear()
         self._val_weights.clear()
+        self._answer = None
 
     def on_validation_epoch_end(self) -> None:
         """Log loss and accuracy per patch and the mean recall of the classes, over all ranks."""
+        self._answer = None
         loss, accuracy, *shares = distributed.weighted_mean(self._val_figures, self._val_weights)
         of_class, found = shares[: self.classes], shares[self.classes :]
         recalls = [right / all_of for right, all_of in zip(found, of_class, strict=True) if all_of > 0]
