@@ -33,8 +33,9 @@ TRIAL_BATCH = 16
 WORTH_MEASURING = 0.02
 """Seconds of a trial batch below which there is nothing to gain on a CPU."""
 REPEATS = 3
-PAYS_AFTER = 1800.0
-"""Seconds left in a phase from which compiling pays; it costs a minute or two and gains a tenth or two."""
+PAYS_AFTER = 3600.0
+"""Seconds left in a phase from which `auto` compiles: that takes under a minute, which a gain of 4 % has paid back in
+half of them, and which is a hundredth of them where there is none (docs/results.md)."""
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -143,7 +144,7 @@ class CompileWhereItPays(Callback):
             self.compiled_at = trainer.current_epoch
         if self.compiled_at is not None:
             module.compile_backbone()
-            logger.info("the network is compiled now, which takes a minute or two")
+            logger.info("the network is compiled now, which takes about a minute")
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Decide from the epoch's time whether compiling pays for the epochs that this phase still has."""
