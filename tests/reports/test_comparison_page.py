@@ -206,3 +206,16 @@ def test_the_page_is_one_valid_file_that_asks_for_nothing(made, page):
 
 def test_the_page_comes_from_the_file_alone_and_is_the_same_every_time(made):
     assert comparison_html(made) == comparison_html(json.loads(json.dumps(made)))
+
+
+def test_a_budget_with_fewer_seeds_says_so_once():
+    """On every row the words pushed the last column out of the page."""
+    made = comparison(failed={("scratch", 500, 2): "out of memory"})
+    made["cells"] = [c for c in made["cells"] if c["budget"] < 8000 or c["seed"] == 0]
+    for result in made["results"]:
+        if result["budget"] == 8000:
+            result |= {"seeds": [0], "accuracy_per_seed": result["accuracy_per_seed"][:1]}
+    page = Page(comparison_html(made))
+    assert page.text.count("1 of 3 seeds") == 1
+    assert page.text.count("2 of 3 seeds") == 1
+    assert "one seed" in page.text[: page.text.index("With 500 labels")]

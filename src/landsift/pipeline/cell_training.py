@@ -51,6 +51,7 @@ def train_here(config: RunConfig, store: Path, folder: Path, label: str, group: 
     from landsift.data.store import PatchStore
     from landsift.training.fit import train as fit
 
+    config = _in_one_arithmetic(config)
     experiment = _experiment(config.tracking, label, group)
     try:
         fit(config, PatchStore.open(store), folder, experiment)
@@ -60,6 +61,21 @@ def train_here(config: RunConfig, store: Path, folder: Path, label: str, group: 
     for path in folder.iterdir():
         if path.name not in KEPT:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _in_one_arithmetic(config: RunConfig) -> RunConfig:
+    """The configuration with what `auto` would choose by timing settled by the device: cells must not differ in it."""
+    import torch
+
+    from landsift.training.arithmetic import has_bfloat16
+
+    training = config.training
+    on_gpu = training.accelerator != "cpu" and torch.cuda.is_available()
+    precision = "bf16" if on_gpu and has_bfloat16(torch.device("cuda")) else "32"
+    return config.replace(
+        *([f"training.precision='{precision}'"] if training.precision == "auto" else []),
+        *(["training.compile=false"] if training.compile == "auto" else []),
+    )
 
 
 def _experiment(tracking: TrackingConfig, label: str, group: str) -> Any | None:

@@ -121,7 +121,11 @@ def _headline(comparison: Mapping[str, Any], advice: Mapping[str, Any]) -> list[
             "name": "Test accuracy",
             "figure": advice["accuracy"],
             "lines": [f"95 % interval {advice['interval']}"]
-            + ([f"mean over {seeds}"] if len(comparison["seeds"]) > 1 else []),
+            + (
+                [f"mean over {seeds}" if len(result["seeds"]) > 1 else "one seed"]
+                if len(comparison["seeds"]) > 1
+                else []
+            ),
         },
         {
             "name": "Macro F1",

@@ -28,11 +28,13 @@ def panel(comparison: Mapping[str, Any], budget: int) -> dict[str, Any]:
     results.sort(key=lambda r: -r["accuracy"])
     names = [r["row"] for r in results]
     advice = next((r for r in comparison["recommendations"] if r["budget"] == budget), None)
+    asked, most = len(comparison["seeds"]), max((len(r["seeds"]) for r in results), default=0)
     return {
         "budget": budget,
         "name": f"{budget:,}",
+        "seeds": f"{most} of {number_of(asked, 'seed')}" if 0 < most < asked else "",
         "sentence": advice["sentence"] if advice else "",
-        "rows": _rows(results, advice, comparison),
+        "rows": _rows(results, advice, comparison, most),
         "failed": [row["name"] for row in comparison["rows"] if row["name"] not in names],
         "names": names,
         "classes": _classes(results, comparison),
@@ -52,14 +54,17 @@ def probability(p: float | None) -> str:
 
 
 def _rows(
-    results: Sequence[Mapping[str, Any]], advice: Mapping[str, Any] | None, comparison: Mapping[str, Any]
+    results: Sequence[Mapping[str, Any]],
+    advice: Mapping[str, Any] | None,
+    comparison: Mapping[str, Any],
+    seeds: int,
 ) -> list[dict[str, Any]]:
     scale = _Scale([v for r in results for v in r["accuracy_interval"]], smallest_error(comparison))
     return [
         {
             "name": r["row"],
             "chosen": advice is not None and r["row"] == advice["row"],
-            "badges": _badges(r, advice, len(comparison["seeds"])),
+            "badges": _badges(r, advice, seeds),
             "accuracy": percent(r["accuracy"]),
             "interval": percents(r["accuracy_interval"]),
             "each": ", ".join(f"{100 * a:.2f}" for a in r["accuracy_per_seed"]),
@@ -79,7 +84,7 @@ def _rows(
 
 
 def _badges(result: Mapping[str, Any], advice: Mapping[str, Any] | None, seeds: int) -> list[tuple[str, str]]:
-    """What is said beside a row's name: (class of the style sheet, words)."""
+    """What is said beside a row's name: (class of the style sheet, words); `seeds` is the most of a row there."""
     name, found = result["row"], []
     if advice and name == advice["row"]:
         found.append(("use", "recommended"))
