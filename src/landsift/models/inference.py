@@ -7,13 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-NORMS: tuple[type[nn.Module], ...] = (nn.BatchNorm2d, BatchNormAct2d)
-CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv2d, Conv2dSame)
-"""What is folded, by exact type: a subclass may do more to its weights, as weight standardisation does."""
 
 PIXELS_PER_THREAD = 8 * 224**2
 """Input pixels that a CPU takes at a time; with more, what the layers hand on falls out of the cores' caches."""
@@ -22,18 +17,33 @@ Folds = list[tuple[str, str]]
 """Names of convolutions and of the batch norms that read them alone."""
 
 
+Types = tuple[type[nn.Module], ...]
+
+
+def _kinds() -> tuple[Types, Types]:
+    """Batch norms and convolutions that fold, by exact type: a subclass may do more, as weight standardisation does."""
+    from timm.layers import BatchNormAct2d, Conv2dSame  # timm imports W&B where it is installed
+
+    return (nn.BatchNorm2d, BatchNormAct2d), (nn.Conv2d, Conv2dSame)
+
+
 class _Tracer(fx.Tracer):
+    def __init__(self, leaves: Types) -> None:
+        super().__init__()
+        self._leaves = leaves
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return type(m) in NORMS + CONVOLUTIONS or super().is_leaf_module(m, module_qualified_name)
+        return type(m) in self._leaves or super().is_leaf_module(m, module_qualified_name)
 
 
 def find_folds(network: nn.Module) -> Folds:
     """The batch norms of a network that can be folded; none where `torch.fx` cannot follow its forward."""
-    if not any(type(module) in NORMS for module in network.modules()):
+    norms, convolutions = _kinds()
+    if not any(type(module) in norms for module in network.modules()):
         return []
     network = copy.deepcopy(network).eval()
     try:
-        graph = _Tracer().trace(network)
+        graph = _Tracer(norms + convolutions).trace(network)
     except Exception:  # noqa: BLE001 (whatever the forward does that cannot be traced, it works unfolded)
         return []
     modules = dict(network.named_modules())
@@ -44,7 +54,7 @@ def find_folds(network: nn.Module) -> Folds:
         if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
             continue
         convolution, norm = str(before.target), str(node.target)
-        types = type(modules[convolution]) in CONVOLUTIONS and type(modules[norm]) in NORMS
+        types = type(modules[convolution]) in convolutions and type(modules[norm]) in norms
         if (
             types
             and calls[convolution] == calls[norm] == 1
