@@ -10,6 +10,7 @@ from landsift.training.fit import train
 from landsift.training.module import PatchModule
 
 SETTINGS = (
+    "training.precision=auto",
     "tracking.tsne_every=0",
     "strategy=[{epochs: 2, lr_head: 5.0e-3, blocks: all, lr_backbone: 1.0e-3}]",
 )
