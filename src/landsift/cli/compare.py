@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from landsift.cli.options import ConfigOption, JsonOption, RemoteOption
+
 
 def compare(
     out: Annotated[
@@ -37,9 +39,7 @@ def compare(
         ),
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", metavar="N,M", help="One training each.")] = "0,1,2",
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", metavar="FILE", help="A YAML configuration.", show_default=False)
-    ] = None,
+    config: ConfigOption = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,11 +62,8 @@ def compare(
         ),
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Train everything, whatever the cache holds.")] = False,
-    remote: Annotated[
-        Path | None,
-        typer.Option("--remote", metavar="FLYTE_CONFIG", help="Submit to the Flyte cluster of this configuration."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    remote: RemoteOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare training strategies × label budgets × seeds on the same patches.
 

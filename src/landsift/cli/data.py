@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Download, synthesize, build and check patches.", no_args_is_help=True)
+from landsift.cli.options import JsonOption
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+app = typer.Typer(help="Download, synthesize, build and check patches.", no_args_is_help=True)
 
 
 @app.command()

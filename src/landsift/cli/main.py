@@ -16,6 +16,7 @@ import typer
 
 from landsift.cli import data as data_commands
 from landsift.cli.compare import compare
+from landsift.cli.options import ConfigOption, JsonOption, RemoteOption
 from landsift.errors import LandsiftError
 from landsift.notices import show_on_stderr
 from landsift.threads import spin_briefly
@@ -32,7 +33,6 @@ app.add_typer(data_commands.app, name="data")
 
 INTERRUPTED = 130
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 
 
@@ -69,9 +69,7 @@ def run(
             show_default=False,
         ),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", metavar="FILE", help="A YAML configuration.", show_default=False)
-    ] = None,
+    config: ConfigOption = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,10 +77,7 @@ def run(
         ),
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage, whatever the cache holds.")] = False,
-    remote: Annotated[
-        Path | None,
-        typer.Option("--remote", metavar="FLYTE_CONFIG", help="Submit to the Flyte cluster of this configuration."),
-    ] = None,
+    remote: RemoteOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a classifier, test it, and leave a run directory with its report.
