@@ -1,9 +1,13 @@
 """Fixtures that every test may use."""
 
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Of a shell's background job SIGINT is ignored, and so it would be by the processes that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, and no deadline: a busy machine is no bug.
 settings.register_profile("landsift", deadline=None, derandomize=True, max_examples=50)

@@ -184,6 +184,11 @@ class TrainingConfig(_Section):
     gradient_clip: Positive | None = None
     """Largest gradient norm; null: not clipped."""
     early_stopping: EarlyStopping | None = None
+    checkpoint_minutes: Positive | None = 10.0
+    """Minutes between checkpoints within an epoch, from which an interrupted run goes on; null: after epochs alone."""
+    max_skipped_steps: int = Field(10, ge=0)
+    """Steps of an epoch that may be left out because loss or gradients are not finite numbers; one more ends the run,
+    and its last good checkpoint stays."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(1, ge=1)
     """Processes on this machine that train together (DDP), one per GPU; `batch_size` is each one's."""

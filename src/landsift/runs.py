@@ -151,6 +151,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(partial)
         partial.chmod(0o666 & ~_umask())  # some writers make files that only their owner may read
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())  # a machine that goes down must not leave the name without the content
         os.replace(partial, path)
     except OSError as error:
         raise RunError(
@@ -160,10 +162,22 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         partial.unlink(missing_ok=True)
 
 
+def remove_partial(folder: Path) -> None:
+    """Delete what killed processes left of files that they were writing; for a folder that nobody else writes to."""
+    for file in folder.rglob(".*.partial"):
+        if file.is_file():
+            file.unlink()
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write bytes whole or not at all."""
+    write_whole(path, lambda partial: partial.write_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -133,7 +133,7 @@ def test_a_process_that_dies_is_replaced_and_its_training_repeated(tmp_path):
     def kill_one() -> None:
         while not killed:
             for pid in set(cell_processes()) - before:
-                if any((cache_folder() / "cells").glob(".*")):  # it has begun to train
+                if any((cache_folder() / "unfinished").glob("*")):  # it has begun to train
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
                     return

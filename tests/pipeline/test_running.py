@@ -153,12 +153,11 @@ def test_names_reach_wandb_as_they_are_written(tiny):
     assert RunConfig.from_dict(read.config) == named
 
 
-def test_an_interrupt_ends_the_run_and_leaves_no_output(processes: Processes, tmp_path):
+def test_an_interrupt_ends_the_run_and_leaves_no_output_but_what_it_goes_on_from(processes: Processes, tmp_path):
     long = "strategy=[{name: head, epochs: 100000, lr_head: 0.002}]"
     process = processes.start([{"out": f"{tmp_path}/out", "set": [long, "tracking.wandb=offline"]}])
-    trained = processes.home / "trained"
     deadline = time.monotonic() + 60
-    while not list(trained.glob(".*/checkpoints/*")):
+    while not list(processes.home.glob("unfinished/*/checkpoints/last.ckpt")):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -166,7 +165,8 @@ def test_an_interrupt_ends_the_run_and_leaves_no_output(processes: Processes, tm
     process.communicate(timeout=30)
     assert process.returncode != 0
     assert not (tmp_path / "out").exists()
-    assert listing(trained) == []
+    assert listing(processes.home / "trained") == []
+    assert len(list(processes.home.glob("unfinished/*/checkpoints/last.ckpt"))) == 1
     assert [name for name in listing(tmp_path) if name.endswith(".partial")] == []
 
 

@@ -1,94 +1,192 @@
-"""A phase is entered from its number alone, so that a checkpoint of any epoch goes on as if nothing had happened."""
+"""An interrupted training goes on from where it was, and ends with the same bits as one that never stopped."""
 
-import lightning as L
+import json
+import random
+import signal
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from interruptions import Killed, after_steps, assert_equal, in_validation, kill, sigterm
+from small_runs import small
 
-from landsift.config import AugmentConfig, HeadConfig, ModelConfig, Normalization, TrainingConfig
-from landsift.data.batches import PatchBatches
-from landsift.models.backbone import create_backbone
-from landsift.models.classifier import PatchClassifier
-from landsift.training.callbacks import History, PhaseChange, TSNEFrames, last_checkpoint
-from landsift.training.features import FrozenFeatures
-from landsift.training.module import PatchModule
-from landsift.training.phases import Phase, total_epochs
+from landsift.errors import RunError
+from landsift.interruption import Terminated
+from landsift.training import resume
+from landsift.training.fit import train
 
-STRATEGY = (
-    Phase("head", epochs=2, lr_head=5e-3),
-    Phase("last", epochs=2, lr_head=1e-3, blocks=1, lr_backbone=1e-3, schedule="run"),
-    Phase("all", epochs=1, lr_head=1e-3, blocks="all", lr_backbone=1e-3, schedule="run"),
+PLAIN = (
+    "strategy=[{name: head, epochs: 2, lr_head: 5.0e-3}, {name: all, epochs: 2, lr_head: 2.0e-3, lr_backbone: 2.0e-3, "
+    "blocks: all}]",
+    "training.augment.color_jitter=[0, 0, 0, 0]",
+    "training.ema=0.9",
+    "tracking.tsne_every=2",
 )
+"""A head on features that are kept, averaged weights, dropout; five steps an epoch."""
+RICH = (
+    "strategy=[{name: last, epochs: 2, lr_head: 5.0e-3, blocks: 1, lr_backbone: 1.0e-3, schedule: run, "
+    "warmup_steps: 3}, {name: all, epochs: 2, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all, layer_decay: 0.7, "
+    "schedule: run, image_size: 24}]",
+    "model.backbone_args={drop_path_rate: 0.2}",
+    "training.augment={crop: 0.5, mixup: 0.2, cutmix: 1.0}",
+    "training.gradient_clip=0.5",
+    "training.sampler=balanced",
+    "training.early_stopping={patience: 5}",
+    "tracking.tsne_every=0",
+)
+"""Everything that draws random numbers, and all that has a state."""
+VARIANTS = {"plain": PLAIN, "rich": RICH}
 
 
-PLAIN = TrainingConfig(image_size=32)
-FAST = TrainingConfig(image_size=32, ema=0.9, augment=AugmentConfig(color_jitter=(0, 0, 0, 0)))
-"""With averaged weights and kept features."""
-
-
-def module(settings):
-    torch.manual_seed(0)
-    backbone = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
-    # No dropout: its random state is the one thing that a checkpoint does not hold here.
-    classifier = PatchClassifier(backbone.network, backbone.features, 3, HeadConfig(dropout=0.0))
-    normal = Normalization(mean=(0.5,) * 3, std=(0.25,) * 3)
-    kept = torch.arange(32, 48)
-    return PatchModule(classifier, STRATEGY, settings, classes=3, normalization=normal, seed=0, keep_rows=kept)
-
-
-def fit(settings, folder, epochs, resume=None):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (48, 16, 16, 3), dtype=np.uint8)
-    labels = np.arange(48, dtype=np.int64) % 3
-    trained, history = module(settings), History(folder)
-    frames = TSNEFrames(np.arange(32, 48), labels[32:], ("a", "b", "c"), every=2, seed=0)
-    train = PatchBatches(images, labels, np.arange(32), batch_size=8, shuffle=True)
-    val = PatchBatches(images, labels, np.arange(32, 48), batch_size=8)
-    features = FrozenFeatures(
-        folder / "features", PatchBatches(images, labels, np.arange(32), batch_size=8), val, settings
-    )
-    trainer = L.Trainer(
-        max_epochs=total_epochs(STRATEGY),
-        accelerator="cpu",
-        callbacks=[PhaseChange(), history, features, frames, last_checkpoint(folder), StopAfter(epochs)],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
-    trainer.fit(trained, train, val, ckpt_path=resume)
-    rows = [{key: value for key, value in row.items() if "seconds" not in key} for row in history.rows]
-    return trained, rows, frames.frames
-
-
-class StopAfter(L.Callback):
-    """Ends the training after so many epochs, as an interruption would."""
-
-    def __init__(self, epochs):
-        self.epochs = epochs
-
-    def on_train_epoch_end(self, trainer, _module):
-        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
-
-
-@pytest.fixture(scope="module", params=[PLAIN, FAST], ids=["plain", "averages and features"])
-def settings(request):
-    return request.param
+@pytest.fixture(scope="module", params=VARIANTS)
+def config(request):
+    return small(*VARIANTS[request.param])
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(settings, tmp_path_factory):
-    return fit(settings, tmp_path_factory.mktemp("whole"), epochs=5)
+def whole(config, store, tmp_path_factory):
+    """A run that nothing interrupted."""
+    return train(config, store, tmp_path_factory.mktemp("whole") / "r").path
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3, 4], ids=lambda n: f"after epoch {n}")
-def test_a_resumed_training_ends_with_the_same_weights_and_history(settings, uninterrupted, tmp_path, epochs):
-    fit(settings, tmp_path, epochs)
-    resumed, rows, frames = fit(settings, tmp_path, 5, resume=tmp_path / "last.ckpt")
-    whole, all_rows, all_frames = uninterrupted
-    assert resumed.phase.name == "all"
-    for name, value in resumed.state_dict().items():
-        assert torch.equal(value, whole.state_dict()[name]), name
-    assert rows == all_rows
-    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
-    assert {epoch for epoch, _ in all_frames} == {0, 2, 4} <= {epoch for epoch, _ in frames}
+def stopped(config, store, folder: Path, when) -> None:
+    """Train until SIGTERM comes."""
+    before = signal.getsignal(signal.SIGTERM)
+    with when, pytest.raises(Terminated) as caught:
+        train(config, store, folder)
+    assert caught.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("step", [1, 4, 5, 6, 10, 11, 13, 15, 19, 20])
+def test_after_sigterm_in_any_step_it_goes_on(config, store, whole, tmp_path, step):
+    """Steps 5, 10, 15 and 20 are the last of their epochs, 10 of its phase, 20 of all."""
+    stopped(config, store, tmp_path / "r", after_steps(step, sigterm))
+    done = torch.load(tmp_path / "r" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert done["global_step"] == step
+    train(config, store, tmp_path / "r")
+    assert_equal(tmp_path / "r", whole)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 6, 8])
+def test_after_sigterm_in_a_validation_it_goes_on(config, store, whole, tmp_path, batch):
+    """Validations have two batches: of the first it stops before the second, of the second at the end of the epoch."""
+    stopped(config, store, tmp_path / "r", in_validation(batch, sigterm))
+    rows = json.loads((tmp_path / "r" / "metrics.json").read_text()) if batch > 1 else []
+    assert len(rows) == batch // 2
+    train(config, store, tmp_path / "r")
+    assert_equal(tmp_path / "r", whole)
+
+
+@pytest.mark.parametrize("step", [7, 10, 18])
+def test_after_a_kill_it_goes_on_from_the_last_epoch(config, store, whole, tmp_path, step):
+    with after_steps(step, kill), pytest.raises(Killed):
+        train(config, store, tmp_path / "r")
+    done = torch.load(tmp_path / "r" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert done["global_step"] == (step - 1) // 5 * 5
+    train(config, store, tmp_path / "r")
+    assert_equal(tmp_path / "r", whole)
+
+
+def test_within_an_epoch_it_goes_on_from_the_last_checkpoint(config, store, whole, tmp_path):
+    often = config.replace("training.checkpoint_minutes=1.0e-9")
+    with after_steps(8, kill), pytest.raises(Killed):
+        train(often, store, tmp_path / "r")
+    assert torch.load(tmp_path / "r" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 7
+    run = train(config, store, tmp_path / "r")  # how often it is guarded makes no other training of it
+    assert_equal(tmp_path / "r", whole)
+    assert run.manifest["interruptions"] == 1
+    assert run.manifest["seconds_before"] > 0
+
+
+def test_interrupted_again_and_again_it_ends_the_same(config, store, whole, tmp_path):
+    attempts = 1
+    for steps in (3, 3, 1, 4, 2, 5):
+        stopped(config, store, tmp_path / "r", after_steps(steps, sigterm))
+        attempts += 1
+    run = train(config, store, tmp_path / "r")
+    assert_equal(tmp_path / "r", whole)
+    assert run.manifest["interruptions"] == attempts - 1
+
+
+def test_killed_after_the_last_epoch_it_is_only_tested(config, store, whole, tmp_path):
+    with in_validation(9, kill), pytest.raises(Killed):  # four validations have eight batches; then it predicts
+        train(config, store, tmp_path / "r")
+    assert not (tmp_path / "r" / "evaluation.json").exists()
+
+    def step():
+        raise AssertionError("a step was trained")
+
+    with after_steps(1, step):
+        train(config, store, tmp_path / "r")
+    assert_equal(tmp_path / "r", whole)
+
+
+def test_a_stop_on_the_validation_loss_stays_one(store, tmp_path):
+    """What was stopped early and killed before its test must not train on."""
+    early = small(
+        "strategy=[{epochs: 9, lr_head: 5.0e-3}]",
+        "training.early_stopping={patience: 1, min_delta: 100}",
+        "tracking.tsne_every=5",
+    )
+    once = train(early, store, tmp_path / "once").path
+    assert len(json.loads((once / "metrics.json").read_text())) == 2
+    with in_validation(5, kill), pytest.raises(Killed):
+        train(early, store, tmp_path / "r")
+    train(early, store, tmp_path / "r")
+    assert_equal(tmp_path / "r", once)
+
+
+def test_a_finished_training_that_is_asked_for_again_stays_as_it_is(config, store, whole, tmp_path):
+    before = (whole / "model" / "model.safetensors").stat().st_mtime_ns
+    train(config, store, whole)
+    assert (whole / "model" / "model.safetensors").stat().st_mtime_ns >= before
+    train(config, store, tmp_path / "r")
+    assert_equal(tmp_path / "r", whole)
+
+
+def test_an_epoch_that_counts_no_more_leaves_no_checkpoint(config, store, whole, tmp_path):
+    """Killed between the best epochs' checkpoint and the last one, the newer of the two is nobody's."""
+    stopped(config, store, tmp_path / "r", after_steps(5, sigterm))
+    orphan = tmp_path / "r" / "checkpoints" / "best-000-0.987.ckpt"
+    orphan.write_bytes(b"of an epoch that is trained again")
+    (tmp_path / "r" / "checkpoints" / ".last.ckpt.99.partial").write_bytes(b"half")
+    train(config, store, tmp_path / "r")
+    assert_equal(tmp_path / "r", whole)
+
+
+def test_it_goes_on_in_another_place(config, store, whole, tmp_path):
+    stopped(config, store, tmp_path / "a", after_steps(13, sigterm))
+    (tmp_path / "a").rename(tmp_path / "b")
+    train(config, store, tmp_path / "b")
+    assert_equal(tmp_path / "b", whole)
+
+
+def test_another_trainings_folder_is_refused(config, store, tmp_path):
+    stopped(config, store, tmp_path / "r", after_steps(3, sigterm))
+    with pytest.raises(RunError, match="other settings or patches"):
+        train(config.replace("seed=1"), store, tmp_path / "r")
+
+
+def test_what_was_measured_at_the_start_is_not_measured_again(config, store, tmp_path):
+    """The precision is chosen by a trial batch: another choice after an interruption would change the numbers."""
+    auto = config.replace("training.precision=auto")
+    stopped(auto, store, tmp_path / "r", after_steps(3, sigterm))
+    file = tmp_path / "r" / "checkpoints" / resume.SETTLED
+    settled = json.loads(file.read_text())
+    file.write_text(json.dumps(settled | {"precision": "bf16-mixed", "precision_trials": {"bf16-mixed": 1.0}}))
+    run = train(auto, store, tmp_path / "r")
+    assert run.manifest["hardware"]["precision"] == "bf16-mixed"
+    assert run.manifest["hardware"]["precision_trials"] == {"bf16-mixed": 1.0}
+
+
+def draw() -> tuple[float, ...]:
+    return random.random(), np.random.random(), torch.rand(1).item()  # noqa: NPY002
+
+
+def test_random_states_come_back_and_are_plain_values(tmp_path):
+    torch.save(resume.random_states(), tmp_path / "states")
+    drawn = draw()
+    resume.put_random_states_back(torch.load(tmp_path / "states", weights_only=True))
+    assert draw() == drawn

@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints.
 
 Results go to standard output, progress and notices to standard error. Exit status: 0 done, 1 an error that says what
-to do, 2 wrong usage, 130 interrupted.
+to do, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from landsift.cli import data as data_commands
 from landsift.cli.compare import compare
 from landsift.cli.options import ConfigOption, JsonOption, RemoteOption
 from landsift.errors import LandsiftError
+from landsift.interruption import Terminated, end_on_sigterm
 from landsift.notices import show_on_stderr
 from landsift.threads import spin_briefly
 
@@ -76,13 +77,15 @@ def run(
             "--set", "-s", metavar="KEY=VALUE", help="Change one setting, such as training.image_size=128; repeatable."
         ),
     ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage, whatever the cache holds.")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Run every stage from its beginning, whatever the cache holds.")
+    ] = False,
     remote: RemoteOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a classifier, test it, and leave a run directory with its report.
 
-    Stages whose data, settings and code have not changed come from the cache.
+    Stages whose data, settings and code have not changed come from the cache; an interrupted training goes on.
     """
     from landsift.cli.results import print_run
     from landsift.config import RunConfig
@@ -100,7 +103,7 @@ def run(
         print(json.dumps({"url": url}) if as_json else url)
         return
     assert out is not None
-    finished = pipeline.run(chosen, out, cache=not no_cache, command=command)
+    finished = pipeline.run(chosen, out, cache=not no_cache, command=command, config_file=config)
     print_run(finished, as_json=as_json)
 
 
@@ -162,6 +165,7 @@ def main() -> None:
     """Run the command line; the entry point of the `landsift` command."""
     spin_briefly()
     show_on_stderr()
+    end_on_sigterm()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be text
     try:
@@ -172,4 +176,6 @@ def main() -> None:
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:  # typer turns Ctrl+C into this status and says nothing
             print("interrupted", file=sys.stderr)
+        elif isinstance(leaving, Terminated):
+            print("ended by SIGTERM", file=sys.stderr)
         raise

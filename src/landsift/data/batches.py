@@ -215,6 +215,7 @@ class PatchBatches:
         """False leaves the images out, [B, 0, 0, 0], where only labels and rows are wanted."""
         self._read = PatchReader(images)
         self._resident: Resident | None = None
+        self._skipped = 0
 
     def __len__(self) -> int:
         """How many batches this process has per epoch."""
@@ -222,6 +223,10 @@ class PatchBatches:
         if self.sampler.shuffle:
             return full + (rest >= 2 * self.world or (rest > 0 and full == 0))
         return full + (rest > self.rank)
+
+    def skip(self, count: int) -> None:
+        """Leave out the first `count` batches of the next epoch, which an interrupted training has seen."""
+        self._skipped = count
 
     def __iter__(self) -> Iterator[Batch]:
         if self.device is None or not self.with_images:
@@ -236,7 +241,8 @@ class PatchBatches:
         """Of each step: this process's rows, where they begin in the global batch, and how many that has."""
         order = self.sampler()
         size = self.batch_size * self.world
-        for i in range(len(self)):
+        first, self._skipped = self._skipped, 0
+        for i in range(first, len(self)):
             rows = order[i * size : (i + 1) * size]
             each, more = divmod(len(rows), self.world)
             start = self.rank * each + min(self.rank, more)

@@ -3,6 +3,7 @@
     CACHE/stores/KEY/     a patch store
     CACHE/trained/KEY/    the files of a run directory, without its report
     CACHE/cells/KEY/      the figures of a training of a comparison
+    CACHE/unfinished/KEY/ a training that was interrupted, with a checkpoint to go on from
 
 Each folder holds a `stage.json` beside the result: how long the work took, which run did it, and every file with its
 size, by which a deleted or shortened file is noticed.
@@ -11,6 +12,7 @@ size, by which a deleted or shortened file is noticed.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import re
@@ -23,12 +25,20 @@ from pathlib import Path
 from typing import Any
 
 from landsift.config import cache_folder
-from landsift.errors import RunError
+from landsift.errors import ModelError, RunError
 
 STAGE = "stage.json"
 STORES = "stores"
 TRAINED = "trained"
 CELLS = "cells"
+UNFINISHED = "unfinished"
+LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
+OF_RUN = ".run"
+"""Which run began an unfinished training."""
+TRACKED = ".tracking.json"
+"""Where an unfinished training is tracked."""
+
+_log = logging.getLogger("landsift")
 
 
 def place(kind: str, key: str, *, local: bool) -> Path:
@@ -57,13 +67,65 @@ def building(folder: Path, run: str) -> Iterator[Path]:
         remove_left_behind(folder)
     try:
         yield partial
-        files = {str(f.relative_to(partial)): f.stat().st_size for f in sorted(partial.rglob("*")) if f.is_file()}
-        stage = {"seconds": round(time.monotonic() - start, 3), "run": run, "files": files}
-        with writing(folder):
-            (partial / STAGE).write_text(json.dumps(stage), encoding="utf-8")
-            _replace(partial, folder, began)
+        _finish(partial, folder, run, time.monotonic() - start, began)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def continuing(folder: Path, run: str, *, afresh: bool = False) -> Iterator[Path]:
+    """The same for a training, which is interrupted more often than it fails: its last checkpoint stays to go on from.
+
+    Nobody else may be making `folder` (`locks.turn`). What the attempts before took counts as work on it.
+
+    Args:
+        folder: where the finished result goes.
+        run: name of the Flyte run that does the work.
+        afresh: begin again, unless what is there is of this very run.
+
+    Raises:
+        RunError: the cache folder cannot be written.
+    """
+    start, began = time.monotonic(), time.time()
+    partial = unfinished(folder)
+    with writing(partial):
+        if afresh and _text(partial / OF_RUN) != run:
+            shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        (partial / OF_RUN).write_text(run, encoding="utf-8")
+    try:
+        yield partial
+        before = float(json.loads((partial / "manifest.json").read_text(encoding="utf-8")).get("seconds_before", 0))
+        for name in (OF_RUN, TRACKED):
+            (partial / name).unlink(missing_ok=True)
+        _finish(partial, folder, run, before + time.monotonic() - start, began)
+    except BaseException as error:
+        if not (partial / LAST_CHECKPOINT).is_file():
+            shutil.rmtree(partial, ignore_errors=True)
+        elif isinstance(error, ModelError):
+            _log.warning("the last good checkpoint is %s", partial / LAST_CHECKPOINT)
+        else:
+            _log.warning("what was trained is kept in %s: the same command goes on from there", partial)
+        raise
+
+
+def unfinished(folder: Path) -> Path:
+    """Where a training is that will become `folder`."""
+    return folder.parents[1] / UNFINISHED / folder.name
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def _finish(partial: Path, folder: Path, run: str, seconds: float, began: float) -> None:
+    """Note what the work has made, and put it into its place."""
+    files = {str(f.relative_to(partial)): f.stat().st_size for f in sorted(partial.rglob("*")) if f.is_file()}
+    with writing(folder):
+        stage = {"seconds": round(seconds, 3), "run": run, "files": files}
+        (partial / STAGE).write_text(json.dumps(stage), encoding="utf-8")
+        _replace(partial, folder, began)
 
 
 def damage(folder: Path) -> str:

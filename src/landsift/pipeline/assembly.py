@@ -16,13 +16,22 @@ from landsift.config import DataConfig, RunConfig
 from landsift.data.findings import DataChecks
 from landsift.data.leakage import check_data
 from landsift.data.store import PatchStore
+from landsift.pipeline import repeating
 from landsift.pipeline.artifacts import STAGE, stage_record, writing
 from landsift.reports.pages import report_html
 
 _log = logging.getLogger("landsift")
 
 
-def assemble(folder: Path, store: Path, trained: Path, config: RunConfig, command: list[str] | None, run: str) -> Path:
+def assemble(
+    folder: Path,
+    store: Path,
+    trained: Path,
+    config: RunConfig,
+    command: list[str] | None,
+    repeats: repeating.Original | None,
+    run: str,
+) -> Path:
     """Fill `folder` with a complete run directory and return it.
 
     The files are copies: who edits or deletes one of them does not touch the cache.
@@ -33,6 +42,7 @@ def assemble(folder: Path, store: Path, trained: Path, config: RunConfig, comman
         trained: the training's result.
         config: this run's configuration; the cached one may differ in what does not touch training.
         command: the command line, or None.
+        repeats: the run that this one repeats, or None.
         run: name of the Flyte run; a stage whose result another run made was cached.
 
     Raises:
@@ -49,12 +59,25 @@ def assemble(folder: Path, store: Path, trained: Path, config: RunConfig, comman
     manifest["data"]["store"] = str(store)
     manifest["data"]["checks"] = _checks(patches, config.data).to_dict()
     manifest["stages"] = {"load_dataset": _stage(store, run), "train_model": _stage(trained, run)}
+    if repeats is not None:
+        manifest["repeats"] = repeating.compared(repeats, manifest, runs.read_json(folder / runs.METRICS))
+        _say(manifest["repeats"])
     runs.write_json(folder / runs.MANIFEST, manifest)
     page = report_html(runs.Run.open(folder), patches)
     runs.write_text(folder / runs.REPORT, page)
     manifest["stages"]["create_report"] = {"seconds": round(time.monotonic() - start, 3), "cached": False}
     runs.write_json(folder / runs.MANIFEST, manifest)
     return folder
+
+
+def _say(repeats: dict[str, Any]) -> None:
+    """Tell whether the run has repeated another, and what was different."""
+    differs = "; ".join(f"{d['what']} {d['then']} → {d['now']}" for d in repeats["differs"])
+    if repeats["same_metrics"]:
+        _log.info("the same metrics as %s, to the last bit%s", repeats["run"], f", although: {differs}" * bool(differs))
+    else:
+        because = differs or "the same data, versions and machine: something is not repeatable"
+        _log.warning("other metrics than %s: %s", repeats["run"], because)
 
 
 def _checks(patches: PatchStore, data: DataConfig) -> DataChecks:

@@ -18,6 +18,8 @@ import flyte
 from landsift.config import ClusterConfig, RunConfig, cache_folder
 from landsift.errors import ConfigError
 
+RETRIES = 3
+"""How often a cluster tries a training again, which then goes on from where it was."""
 PACKAGE = Path(__file__).parents[1]
 LOCK = PACKAGE.parents[1] / "requirements.lock"
 REQUIREMENTS = cache_folder() / "images" / "requirements.txt"
@@ -84,7 +86,8 @@ def with_resources(training: Any, config: RunConfig) -> Any:
     """A task that trains, with the configured GPU and, where W&B is online, its key from the cluster."""
     secrets = [flyte.Secret(key="WANDB_API_KEY", as_env_var="WANDB_API_KEY")]
     online = config.tracking.wandb == "online"
-    return training.override(resources=training_resources(config.cluster), secrets=secrets if online else None)
+    resources = training_resources(config.cluster)
+    return training.override(resources=resources, secrets=secrets if online else None, retries=RETRIES)
 
 
 def bundled_files() -> tuple[str, ...]:

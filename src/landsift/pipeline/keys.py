@@ -12,13 +12,12 @@ import ast
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from landsift.config import DataConfig, RunConfig, digest
-from landsift.training.phases import resolve_strategy, settled
+from landsift.training.phases import deciding_settings, settled
 
 STORE_LIBRARIES = ("numpy", "pillow")
 """Libraries whose version may change a decoded pixel."""
@@ -94,19 +93,11 @@ def cell_keys(configs: Sequence[RunConfig], store: str) -> list[str]:
 
 
 def _training_key(stage: str, config: RunConfig, store: str, weights: str, code: str) -> str:
-    settings = config.to_dict()
-    data = settings.pop("data")
-    settings.pop("cluster")
-    settings.pop("strategies")
-    settings["strategy"] = [asdict(phase) for phase in resolve_strategy(config.strategy, config.strategies)]
-    for name in ("wandb", "project", "entity"):
-        settings["tracking"].pop(name)
     return digest(
         {
             "stage": stage,
             "store": store,
-            "settings": settings | {"split": data["split"], "budget": data["budget"]},
-            "budget_seed": config.data.effective_budget_seed,
+            "settings": deciding_settings(config),
             "weights": weights,
             "code": code,
             "libraries": _versions(TRAINING_LIBRARIES),

@@ -12,27 +12,41 @@ from pathlib import Path
 
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import LandsiftError, RunError
-from landsift.pipeline import artifacts, engine, failures, tracking
+from landsift.pipeline import artifacts, engine, failures, locks, repeating, tracking
 from landsift.pipeline.submit import submit as submit
 from landsift.runs import MANIFEST, Run, check_output
 
 
-def run(config: RunConfig, out: Path, *, cache: bool = True, command: Sequence[str] | None = None) -> Run:
+def run(
+    config: RunConfig,
+    out: Path,
+    *,
+    cache: bool = True,
+    command: Sequence[str] | None = None,
+    config_file: Path | None = None,
+) -> Run:
     """Run load_dataset, train_model and create_report on this machine; what did not change comes from the cache.
 
     Args:
         config: the complete configuration.
         out: the run directory to make; absent or empty. It appears when all is done.
-        cache: False runs every stage again.
+        cache: False runs every stage again, from its beginning.
         command: the command line, for the manifest.
+        config_file: where `config` comes from: if that is a run's config.yaml, that run is repeated, and compared.
 
     Returns:
         The finished run.
 
     Raises:
         LandsiftError: the output, the data, the model or the tracking cannot be used.
+        Terminated: SIGTERM has come. The same call goes on from where it was, as after any interruption.
     """
-    inputs = {"config_json": config.model_dump_json(), "command_json": json.dumps(command and [*command])}
+    inputs = {
+        "config_json": config.model_dump_json(),
+        "command_json": json.dumps(command and [*command]),
+        "repeats_json": json.dumps(repeating.original(config, config_file)),
+        "afresh": "no" if cache else "yes",
+    }
     return Run.open(execute("landsift_pipeline", inputs, config, out, cache=cache, last=MANIFEST))
 
 
@@ -58,14 +72,15 @@ def execute(
     if not replace:
         check_output(out)
     tracking.check_key(config.tracking)
-    with artifacts.writing(cache_folder()):
-        tracking.prepare()
-    with _output(out, replace=replace) as partial:
-        engine.in_loop(_run_local(task, inputs, config, out.name, partial, cache))
-        if replace:
-            _replace(partial / "run", out)
-        else:
-            _put_in_place(partial / "run", out, last)
+    with locks.only_writer(out):
+        with artifacts.writing(cache_folder()):
+            tracking.prepare()
+        with _output(out, replace=replace) as partial:
+            engine.in_loop(_run_local(task, inputs, config, out.name, partial, cache))
+            if replace:
+                _replace(partial / "run", out)
+            else:
+                _put_in_place(partial / "run", out, last)
     return out
 
 

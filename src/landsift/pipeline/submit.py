@@ -45,7 +45,12 @@ def submit(
         LandsiftError: the file cannot be read, the configuration cannot run there, or the cluster refuses it.
     """
     config = for_cluster(config)
-    inputs = {"config_json": config.model_dump_json(), "command_json": json.dumps(command and [*command])}
+    inputs = {
+        "config_json": config.model_dump_json(),
+        "command_json": json.dumps(command and [*command]),
+        "repeats_json": json.dumps(None),
+        "afresh": "no",  # no attempt of another run is ever found there
+    }
     return send("landsift_pipeline", inputs, [config], remote, cache=cache, bundle_to=bundle_to)
 
 

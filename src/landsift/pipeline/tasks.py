@@ -43,26 +43,32 @@ async def load_dataset(key: str, again: str, data_json: str, fingerprint: str, r
         from landsift.config import DataConfig
         from landsift.data.store import build_store
         from landsift.errors import DataError
-        from landsift.pipeline import artifacts, transfer
+        from landsift.pipeline import artifacts, locks, transfer
 
         folder = artifacts.place(artifacts.STORES, key, local=transfer.is_local())
-        with artifacts.building(folder, run) as partial:
-            store = build_store(DataConfig.model_validate_json(data_json), partial)
-            if store.fingerprint != fingerprint:
-                raise DataError("the patches changed while they were read", "run again when they are complete")
+        async with locks.turn(folder, "this patch store") as made:
+            if not made:
+                with artifacts.building(folder, run) as partial:
+                    store = build_store(DataConfig.model_validate_json(data_json), partial)
+                    if store.fingerprint != fingerprint:
+                        raise DataError("the patches changed while they were read", "run again when they are complete")
         return await Dir.from_local(str(folder))
 
 
 @tracked
-@environments.TRAINING.task(cache=flyte.Cache("auto", ignored_inputs=("store", "config_json", "run")))
-async def train_model(key: str, again: str, store: Dir, config_json: str, run: str) -> Dir:
+@environments.TRAINING.task(cache=flyte.Cache("auto", ignored_inputs=("store", "config_json", "repeats_json", "run")))
+async def train_model(key: str, again: str, store: Dir, config_json: str, repeats_json: str, run: str) -> Dir:
     """Train, evaluate, and keep everything: the model leaves the task with its checkpoints and figures.
+
+    An interrupted training goes on: on one machine from the cache folder, on a cluster from Flyte's checkpoint of the
+    attempt before.
 
     Args:
         key: `keys.training_key`.
-        again: as in `load_dataset`.
+        again: as in `load_dataset`; an interrupted training of an earlier run does not go on then.
         store: what `load_dataset` returned.
         config_json: the complete configuration.
+        repeats_json: `repeating.Original` of a run that is to be repeated, or null.
         run: name of the run.
 
     Returns:
@@ -73,16 +79,19 @@ async def train_model(key: str, again: str, store: Dir, config_json: str, run: s
     with failures.carried():
         from landsift.config import RunConfig
         from landsift.data.store import PatchStore
-        from landsift.pipeline import artifacts, tracking, transfer
+        from landsift.pipeline import artifacts, attempts, locks, repeating, tracking, transfer
         from landsift.training.fit import train
 
         config = RunConfig.model_validate_json(config_json)
         patches = PatchStore.open(await transfer.fetch(store))
         folder = artifacts.place(artifacts.TRAINED, key, local=transfer.is_local())
         experiment = tracking.current_run(config.tracking)
-        with artifacts.building(folder, run) as partial:
-            train(config, patches, partial, experiment)
-        tracking.say_where(experiment, config.tracking)
+        async with locks.turn(folder, "this model") as made:
+            if not made:
+                with artifacts.continuing(folder, run, afresh=bool(again)) as partial, attempts.kept(partial):
+                    places = tracking.note(experiment, partial)
+                    train(config, patches, partial, experiment, repeating.arithmetic(repeats_json))
+                tracking.say_where(places, config.tracking)
         return await Dir.from_local(str(folder))
 
 
@@ -108,14 +117,16 @@ async def train_cell(key: str, again: str, store: Dir, config_json: str, run: st
 
     with failures.carried():
         from landsift.config import RunConfig
-        from landsift.pipeline import artifacts, cell_training, transfer
+        from landsift.pipeline import artifacts, attempts, cell_training, locks, transfer
 
         config = RunConfig.model_validate_json(config_json)
         patches = await transfer.fetch(store)
         folder = artifacts.place(artifacts.CELLS, key, local=transfer.is_local())
-        async with cell_training.process_for(label) as train:
-            with artifacts.building(folder, run) as partial:
-                await train(config, patches, partial, label, group)
+        async with locks.turn(folder, label) as made:
+            if not made:
+                async with cell_training.process_for(label) as train:
+                    with artifacts.continuing(folder, run, afresh=bool(again)) as partial, attempts.kept(partial):
+                        await train(config, patches, partial, label, group)
         return await Dir.from_local(str(folder))
 
 
@@ -186,7 +197,9 @@ async def landsift_comparison(grid_json: str, command_json: str, group: str, pro
 
 
 @environments.REPORT.task(report=True, cache="disable")
-async def create_report(store: Dir, trained: Dir, config_json: str, command_json: str, run: str) -> Dir:
+async def create_report(
+    store: Dir, trained: Dir, config_json: str, command_json: str, repeats_json: str, run: str
+) -> Dir:
     """Put the run directory together and write its report; never cached, because both tell of this very run.
 
     Args:
@@ -194,6 +207,7 @@ async def create_report(store: Dir, trained: Dir, config_json: str, command_json
         trained: what `train_model` returned.
         config_json: the complete configuration.
         command_json: the command line as a list, or null.
+        repeats_json: `repeating.Original` of a run that is to be repeated, or null.
         run: name of the run.
 
     Returns:
@@ -211,6 +225,7 @@ async def create_report(store: Dir, trained: Dir, config_json: str, command_json
             await transfer.fetch(trained),
             RunConfig.model_validate_json(config_json),
             json.loads(command_json),
+            json.loads(repeats_json),
             run,
         )
         if not transfer.is_local():  # on one machine nobody sees Flyte's own page
@@ -219,8 +234,15 @@ async def create_report(store: Dir, trained: Dir, config_json: str, command_json
 
 
 @environments.PIPELINE.task
-async def landsift_pipeline(config_json: str, command_json: str) -> Dir:
-    """Call the stages one after the other; returns the complete run directory."""
+async def landsift_pipeline(config_json: str, command_json: str, repeats_json: str, afresh: str) -> Dir:
+    """Call the stages one after the other; returns the complete run directory.
+
+    Args:
+        config_json: the complete configuration.
+        command_json: the command line as a list, or null.
+        repeats_json: `repeating.Original` of a run that is to be repeated, or null.
+        afresh: "yes": what an interrupted run has left is not used.
+    """
     from landsift.pipeline import failures
 
     with failures.carried():
@@ -243,10 +265,22 @@ async def landsift_pipeline(config_json: str, command_json: str) -> Dir:
         training = train_model if local else environments.on_cluster(train_model, config)
         note = "; W&B gets no new run" if config.tracking.wandb == "online" else ""
         trained = await _stage(
-            training, "the trained model", note, key=training_key, store=store, config_json=config_json
+            training,
+            "the trained model",
+            note,
+            afresh == "yes",
+            key=training_key,
+            store=store,
+            config_json=config_json,
+            repeats_json=repeats_json,
         )
         return await create_report(
-            store=store, trained=trained, config_json=config_json, command_json=command_json, run=run
+            store=store,
+            trained=trained,
+            config_json=config_json,
+            command_json=command_json,
+            repeats_json=repeats_json,
+            run=run,
         )
 
 
@@ -258,12 +292,12 @@ async def _show(folder: Path) -> None:
     await flyte.report.replace.aio(frame, do_flush=True)
 
 
-async def _stage(task: Any, what: str, note: str = "", /, **inputs: object) -> Dir:
+async def _stage(task: Any, what: str, note: str = "", afresh: bool = False, /, **inputs: object) -> Dir:
     """Call a stage; on one machine, say what came from the cache, and run it again where that is damaged."""
     from landsift.pipeline import artifacts, transfer
 
     run = flyte.ctx().action.run_name or ""
-    result: Dir = await task(again="", run=run, **inputs)
+    result: Dir = await task(again=run if afresh else "", run=run, **inputs)
     if not transfer.is_local():
         return result
     folder = transfer.path_of(result)

@@ -6,12 +6,15 @@ import json
 import logging
 import netrc
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from landsift.config import RunConfig, TrackingConfig, cache_folder
 from landsift.errors import TrackingError
+from landsift.pipeline import artifacts, transfer
+from landsift.runs import read_json, write_json
 
 logger = logging.getLogger("landsift")
 
@@ -43,7 +46,10 @@ def tracked(task: Any) -> Any:
     async def execute(*arguments: Any, **named: Any) -> Any:
         from flyteplugins.wandb import wandb_init
 
-        return await wandb_init(task).execute(*arguments, **named)  # of a copy, whose `execute` is Flyte's own
+        before = _tracked_before(named["key"]) if transfer.is_local() and not named["again"] else []
+        goes_on = {"id": before[-1]["id"], "resume": "allow"} if before else {}
+        # Of a copy, whose `execute` is Flyte's own.
+        return await wandb_init(task, **goes_on).execute(*arguments, **named)
 
     task.execute = execute
     return task
@@ -89,10 +95,37 @@ def current_run(tracking: TrackingConfig) -> Any | None:
     return None if tracking.wandb == "disabled" else get_wandb_run()
 
 
-def say_where(run: Any | None, tracking: TrackingConfig) -> None:
-    """Tell how an offline run gets to W&B."""
-    if run is not None and tracking.wandb == "offline":
-        logger.info("W&B run kept offline; upload it with: wandb sync %s", Path(run.dir).parent)
+def note(run: Any | None, unfinished: Path) -> list[Path]:
+    """Note beside an unfinished training where it is tracked, so that the next attempt goes on in the same W&B run.
+
+    Args:
+        run: the W&B run, or None.
+        unfinished: folder of the training.
+
+    Returns:
+        W&B's folders of all attempts, the latest last.
+    """
+    if run is None:
+        return []
+    attempts = [*_attempts(unfinished), {"id": run.id, "folder": str(Path(run.dir).parent)}]
+    write_json(unfinished / artifacts.TRACKED, attempts)
+    return [Path(attempt["folder"]) for attempt in attempts if attempt["id"] == run.id]
+
+
+def say_where(folders: Sequence[Path], tracking: TrackingConfig) -> None:
+    """Tell how an offline run gets to W&B: the attempts at one training have one ID and become one run there."""
+    if folders and tracking.wandb == "offline":
+        logger.info("W&B run kept offline; upload it with: wandb sync %s", " ".join(map(str, folders)))
+
+
+def _tracked_before(key: str) -> list[dict[str, str]]:
+    unfinished = artifacts.unfinished(artifacts.place(artifacts.TRAINED, key, local=True))
+    return _attempts(unfinished) if (unfinished / artifacts.LAST_CHECKPOINT).is_file() else []
+
+
+def _attempts(unfinished: Path) -> list[dict[str, str]]:
+    file = unfinished / artifacts.TRACKED
+    return list(read_json(file)) if file.is_file() else []
 
 
 def _text(value: str | None) -> str | None:

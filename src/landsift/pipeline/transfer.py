@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flyte.io import Dir
@@ -38,3 +38,11 @@ def output_folder() -> Path:
     if context is not None and context.mode == "local":
         return Path(context.raw_data_path.path) / "run"
     return Path(tempfile.mkdtemp(prefix="landsift-")) / "run"
+
+
+def checkpoint() -> Any | None:
+    """Flyte's checkpoint of the running task, which its next attempt finds; None where there is none."""
+    import flyte
+
+    context = flyte.ctx()
+    return None if context is None else context.checkpoint

@@ -45,6 +45,7 @@ def page(run: Run) -> dict[str, Any]:
         "skipped": skipped[:SKIPPED],
         "skipped_total": f"{len(skipped):,}",
         "skipped_more": max(0, len(skipped) - SKIPPED),
+        "repeats_note": _repeats_note(manifest),
         "command": shlex.join(str(part) for part in manifest.get("command") or []),
         "config": _config(run),
     }
@@ -219,6 +220,7 @@ def _machine_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("memory", f"{memory:.1f} GiB" if memory is not None else None),
         ("GPU", hardware.get("gpu") or "none"),
         ("precision", hardware.get("precision")),
+        ("interruptions", _interruptions(manifest)),
         ("compiled", f"from epoch {compiled + 1}" if compiled is not None else None),
     ]
     return [(name, str(value)) for name, value in rows if value is not None]
@@ -244,6 +246,11 @@ def _phases(manifest: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
     return table
 
 
+def _interruptions(manifest: Mapping[str, Any]) -> str | None:
+    times = manifest.get("interruptions")
+    return f"{times}, gone on after {'it' if times == 1 else 'each'}" if times else None
+
+
 def _stages(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {"name": name, "seconds": duration(stage.get("seconds")), "cached": "yes" if stage.get("cached") else "no"}
@@ -255,6 +262,22 @@ def _cache_note(manifest: Mapping[str, Any]) -> str:
     stages = (manifest.get("stages") or {}).values()
     saved = sum(stage.get("seconds") or 0.0 for stage in stages if stage.get("cached"))
     return f"The cache saved {duration(saved)}." if saved else "Nothing came from the cache."
+
+
+def _repeats_note(manifest: Mapping[str, Any]) -> str:
+    repeats = manifest.get("repeats")
+    if not repeats:
+        return ""
+    same = "the same figures in every epoch, to the last bit" if repeats["same_metrics"] else "other figures"
+    found = [f"{d['what']} was {_shown(d['then'])} and is {_shown(d['now'])}" for d in repeats["differs"]]
+    differs = "; ".join(found) or "data, versions and machine are the same"
+    return f"This run repeats {repeats['run']}, with {same}. {differs[0].upper()}{differs[1:]}."
+
+
+def _shown(value: object) -> str:
+    """A value for people: none as a word, a fingerprint by its beginning."""
+    text = "none" if value is None else str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text
 
 
 def _count_rows(data: Mapping[str, Any]) -> list[dict[str, str]]:

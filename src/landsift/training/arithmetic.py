@@ -142,7 +142,7 @@ class CompileWhereItPays(Callback):
             return
         if self.wanted is True and self.compiled_at is None:
             self.compiled_at = trainer.current_epoch
-        if self.compiled_at is not None:
+        if self.compiled_at is not None and trainer.current_epoch >= self.compiled_at:
             module.compile_backbone()
             logger.info("the network is compiled now, which takes about a minute")
 

@@ -56,22 +56,27 @@ class History(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rows: list[dict[str, Any]] = []
-        self._started = 0.0
+        self._started: float | None = None
+        self._spent = 0.0
         self._validation_started = 0.0
         self._val_seconds = 0.0
         self._rates = (0.0, 0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far, for the checkpoint."""
-        return {"rows": self.rows}
+        """The rows so far, and what has happened of the next, for the checkpoint."""
+        spent = 0.0 if self._started is None else time.perf_counter() - self._started
+        return {"rows": self.rows, "rates": self._rates, "spent": spent}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The rows of the checkpoint."""
         self.rows = list(state_dict["rows"])
+        self._rates = tuple(state_dict["rates"])
+        self._spent = state_dict["spent"]
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Start the epoch's clock."""
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() - self._spent
+        self._spent = 0.0
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Start the validation's clock."""
@@ -98,6 +103,7 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write the epoch's row; validation has run by now."""
         assert isinstance(module, PatchModule)
+        assert self._started is not None
         metrics = trainer.callback_metrics
         row = {
             "epoch": trainer.current_epoch,
@@ -111,6 +117,7 @@ class History(Callback):
             "seconds": round(time.perf_counter() - self._started, 3),
             "val_seconds": round(self._val_seconds, 3),
         }
+        self._started = None
         if not math.isfinite(row["train_loss"]) or not math.isfinite(row["val_loss"]):
             raise ModelError(
                 f"epoch {row['epoch'] + 1} ({row['phase_name']}): the loss is no longer a number: diverged, "
@@ -155,8 +162,6 @@ class TSNEFrames(Callback):
         self.every = every
         self.seed = seed
         self.frames: list[tuple[int, NDArray[np.float32]]] = []
-        self._epoch = -1
-        self._made = -1
 
     def state_dict(self) -> dict[str, Any]:
         """The frames so far, for the checkpoint."""
@@ -165,22 +170,14 @@ class TSNEFrames(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The frames of the checkpoint."""
         self.frames = [(epoch, frame.numpy()) for epoch, frame in state_dict["frames"]]
-        self._made = self.frames[-1][0] if self.frames else -1
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Make the frame of this epoch if one is due."""
-        self._epoch = trainer.current_epoch
-        if self._epoch % self.every == 0:
-            self._make(trainer, module)
-
-    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Make the frame of the last epoch, wherever the training stopped, unless it is there."""
-        if self._made != self._epoch:
-            self._make(trainer, module)
-
-    def _make(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Make the frame of this epoch if one is due, or if it is the last, wherever the training stops."""
         assert isinstance(module, PatchModule)
-        epoch = self._made = self._epoch
+        epoch = trainer.current_epoch
+        last = trainer.should_stop or epoch + 1 == total_epochs(module.strategy)
+        if epoch % self.every and not last:
+            return
         kept = distributed.gathered(module.kept_rows, module.kept_embeddings)
         if kept is None:  # the first process makes the frames
             return
@@ -199,50 +196,58 @@ class TSNEFrames(Callback):
 
 
 class LastPhaseEarlyStopping(EarlyStopping):
-    """Stops on validation loss, in the last phase alone: a head that has settled must not keep the backbone frozen."""
+    """Stops on validation loss, in the last phase alone: a head that has settled must not keep the backbone frozen.
 
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Look at the epoch if it belongs to the last phase."""
-        if self._in_last_phase(module):
-            super().on_train_epoch_end(trainer, module)
+    It decides at the end of the validation, so that what comes at the end of the epoch knows that it is the last.
+    """
+
+    def __init__(self, min_delta: float, patience: int) -> None:
+        super().__init__("val_loss", min_delta, patience, check_on_train_epoch_end=False)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Look at the validation if it belongs to the last phase."""
-        if self._in_last_phase(module):
+        assert isinstance(module, PatchModule)
+        if module.phase_index == len(module.strategy) - 1:
             super().on_validation_end(trainer, module)
 
-    @staticmethod
-    def _in_last_phase(module: L.LightningModule) -> bool:
-        assert isinstance(module, PatchModule)
-        return module.phase_index == len(module.strategy) - 1
 
-
-def best_checkpoints(folder: Path, figure: Literal["val_acc", "val_recall"] = "val_acc") -> ModelCheckpoint:
-    """Keep the three best epochs by a figure of the validation; the number in the name is the accuracy.
+class BestCheckpoints(ModelCheckpoint):
+    """Keeps the three best epochs by a figure of the validation; the number in the name is the accuracy.
 
     Args:
         folder: where.
         figure: accuracy, or the mean recall of the classes, which no class decides by its size.
     """
-    return ModelCheckpoint(
-        dirpath=folder,
-        filename="best-{epoch:03d}-{val_acc:.3f}",
-        auto_insert_metric_name=False,
-        monitor=figure,
-        mode="max",
-        save_top_k=3,
-        save_on_train_epoch_end=True,
-    )
 
+    def __init__(self, folder: Path, figure: Literal["val_acc", "val_recall"] = "val_acc") -> None:
+        super().__init__(
+            dirpath=folder,
+            filename="best-{epoch:03d}-{val_acc:.3f}",
+            auto_insert_metric_name=False,
+            monitor=figure,
+            mode="max",
+            save_top_k=3,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
 
-def last_checkpoint(folder: Path) -> ModelCheckpoint:
-    """Keep `last.ckpt`, the state after the epoch that ended last."""
-    return ModelCheckpoint(
-        dirpath=folder,
-        filename="last",
-        save_top_k=1,
-        monitor=None,
-        every_n_epochs=1,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint, wherever its folder is by now, without epochs that came after it and count no more.
+
+        An epoch that it knows may be gone, if a later one took its place: the same one will again.
+        """
+        assert self.dirpath is not None
+        folder = Path(self.dirpath)
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        state = dict(state_dict) | {"dirpath": self.dirpath}
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[name] = here(state[name])
+        state["best_k_models"] = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state)
+        if distributed.rank() == 0:
+            for file in folder.glob("best-*.ckpt"):
+                if str(file) not in self.best_k_models:
+                    file.unlink()

@@ -99,9 +99,7 @@ def join_group(config: RunConfig, fingerprint: str) -> None:
     asked = {key: value for key, value in config.to_dict().items() if key in keys}
     asked["model"] = config.model.model_dump(mode="json", exclude={"weights"})  # which all take from the first
     asked |= {"data": fingerprint, "budget": config.data.budget, "budget_seed": config.data.effective_budget_seed}
-    everyone: list[Any] = [None] * world()
-    distributed.all_gather_object(everyone, digest(asked | {"split": config.data.split.model_dump(mode="json")}))
-    if len(set(everyone)) > 1:
+    if len(set(everyones(digest(asked | {"split": config.data.split.model_dump(mode="json")})))) > 1:
         raise ConfigError(
             "the processes were started with different configurations or patches",
             "give every node the same configuration and the same patches",
@@ -112,6 +110,11 @@ def leave_group() -> None:
     """Part from the other ranks."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def first_of_node() -> bool:
+    """Whether this is the first rank of another machine than the first one's."""
+    return in_rank() and int(os.environ["LOCAL_RANK"]) == 0 and rank() > 0
 
 
 def wait_for_all() -> None:
@@ -127,6 +130,24 @@ def from_first(value: Any) -> Any:
     held = [value]
     distributed.broadcast_object_list(held, src=0)
     return held[0]
+
+
+def everyones(value: Any) -> list[Any]:
+    """What each rank says, by rank; all ranks must call it."""
+    if world() == 1:
+        return [value]
+    values: list[Any] = [None] * world()
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def highest(value: int) -> int:
+    """The highest number that any rank says; all ranks must call it."""
+    if world() == 1:
+        return value
+    held = torch.tensor(value, device=_own_device())
+    distributed.all_reduce(held, distributed.ReduceOp.MAX)
+    return int(held)
 
 
 def weighted_mean(values: list[Tensor], weights: list[int]) -> list[float]:
@@ -146,10 +167,14 @@ def weighted_mean(values: list[Tensor], weights: list[int]) -> list[float]:
     counts = torch.tensor(weights, dtype=torch.float64)
     sums = torch.cat([(stacked * counts[:, None]).sum(dim=0), counts.sum()[None]])
     if world() > 1:
-        device = torch.device("cuda") if distributed.get_backend() == "nccl" else torch.device("cpu")
-        sums = sums.to(device)
+        sums = sums.to(_own_device())
         distributed.all_reduce(sums)
     return [float(v) for v in (sums[:-1] / sums[-1]).cpu()]
+
+
+def _own_device() -> torch.device:
+    """Where tensors are that ranks exchange."""
+    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
 
 
 def loss_weight(batch: Batch) -> float:
@@ -238,7 +263,7 @@ class RanksTogether(Callback):
         if rank():
             torch.manual_seed(self.seed + rank() * 1_000_003)
 
-    def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Average running means and variances over the ranks, those of the averaged weights too."""
         from landsift.training.module import PatchModule
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import random
-import warnings
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landsift import runs
-from landsift.config import Normalization, RunConfig
+from landsift.config import Normalization, RunConfig, digest
 from landsift.errors import ConfigError
-from landsift.training.phases import Strategy, resolve_strategy, settled, total_epochs
+from landsift.training.phases import Strategy, deciding_settings, resolve_strategy, settled
 
 if TYPE_CHECKING:
-    import torch
-
     from landsift.data.splits import Split
     from landsift.data.store import PatchStore
     from landsift.models.classifier import PatchClassifier
@@ -25,14 +23,22 @@ if TYPE_CHECKING:
     from landsift.training.module import PatchModule
 
 
-def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None = None) -> runs.Run:
+def train(
+    config: RunConfig,
+    store: PatchStore,
+    folder: Path,
+    experiment: Any | None = None,
+    repeats: Mapping[str, Any] | None = None,
+) -> runs.Run:
     """Train, evaluate the best checkpoint, and write every file of a run directory but the report.
 
     Args:
         config: the complete configuration.
         store: the decoded patches.
-        folder: where the files go; made if need be.
+        folder: where the files go; made if need be. If the same training was interrupted there, it goes on.
         experiment: a Weights & Biases run to log into, or None.
+        repeats: `precision`, `precision_trials` and `compiled_from_epoch` of a run that is to be repeated, which are
+            then not measured anew.
 
     Returns:
         The run in `folder`.
@@ -40,25 +46,36 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
     Raises:
         ConfigError: the strategy or a setting does not fit.
         DataError: the patches cannot be divided as asked.
-        ModelError: the backbone or its weights cannot be used.
+        ModelError: the backbone or its weights cannot be used, or the training has diverged.
+        RunError: the folder holds another training, or cannot be written.
+        Terminated: SIGTERM has come, and `folder` holds a checkpoint to go on from.
     """
     import lightning as L
 
     from landsift.data.splits import make_split
     from landsift.models.memory import keep_freed_memory
-    from landsift.training import distributed, launch
+    from landsift.training import distributed, launch, resume
     from landsift.training.results import embeddings_table, manifest_of, write_model_and_figures
+    from landsift.training.trainer import fit_module
 
     config = settled(config)
     if launch.needed(config.training):
-        launch.train(config, store, folder, experiment)
+        launch.train(config, store, folder, experiment, repeats)
         return runs.Run.open(folder)
     distributed.join_group(config, store.fingerprint)
     strategy = resolve_strategy(config.strategy, config.strategies)
     strategy = distributed.scale_rates(strategy, distributed.lr_factor(config.training))
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
-    _quiet_lightning()
+    identity = digest({"settings": deciding_settings(config), "data": store.fingerprint})
+    if config.training.num_nodes > 1:
+        resume.share_between_nodes(folder)
+    how = resume.settled_before(folder, identity)
+    if distributed.rank() == 0:
+        runs.remove_partial(folder)
+        if how is None:  # of what was killed before its first checkpoint
+            shutil.rmtree(folder / runs.CHECKPOINTS, ignore_errors=True)
+    distributed.wait_for_all()
     keep_freed_memory()
     python_numbers = random.getstate()
     L.seed_everything(config.seed, workers=True, verbose=False)
@@ -71,7 +88,12 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
         folder.mkdir(parents=True, exist_ok=True)
         runs.write_text(folder / runs.CONFIG, config.to_yaml())
 
-    best, facts = _fit(config, module, frames, store, split, folder, experiment)
+    try:
+        best, facts = fit_module(
+            config, module, frames, store, split, folder, experiment, how or {"identity": identity, **(repeats or {})}
+        )
+    finally:
+        random.setstate(python_numbers)  # a checkpoint brings its own
     if distributed.rank():
         return runs.Run(folder)  # which the first process writes
     write_model_and_figures(config, module, store, split, folder, best, normalization)
@@ -151,90 +173,6 @@ def _module(
     return module, frames
 
 
-def _fit(
-    config: RunConfig,
-    module: PatchModule,
-    frames: TSNEFrames,
-    store: PatchStore,
-    split: Split,
-    folder: Path,
-    experiment: Any | None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run Lightning's trainer; returns what is known of the best epoch, and how it was computed."""
-    import lightning as L
-    import torch
-    from lightning.pytorch.callbacks import Callback
-
-    from landsift.data.batches import PatchBatches
-    from landsift.training import callbacks as own
-    from landsift.training import distributed
-    from landsift.training.arithmetic import CompileWhereItPays, check_compile, choose_precision
-    from landsift.training.features import FrozenFeatures
-
-    settings = config.training
-    if settings.accelerator == "gpu" and not torch.accelerator.is_available():
-        raise ConfigError("training.accelerator is gpu, but torch sees no GPU here", "use auto or cpu")
-    check_compile(settings)
-    module.to(memory_format=torch.channels_last)
-    device = _device(config)
-    precision, trials = distributed.from_first(choose_precision(settings, module, device))
-    share: dict[str, Any] = {
-        "batch_size": settings.batch_size,
-        "rank": distributed.rank(),
-        "world": distributed.world(),
-    }
-    patches, labels = store.images, store.labels
-    balanced = settings.sampler == "balanced"
-    train_batches = PatchBatches(
-        patches, labels, split.train, shuffle=True, balanced=balanced, seed=config.seed, device=device, **share
-    )
-    train_in_order = PatchBatches(patches, labels, split.train, **share)  # for one pass: nothing of it stays on a GPU
-    val_batches = PatchBatches(patches, labels, split.val, device=device, **share)
-    checkpoint = own.best_checkpoints(
-        folder / runs.CHECKPOINTS, "val_recall" if settings.balances_classes else "val_acc"
-    )
-    history, compiling = own.History(folder), CompileWhereItPays(settings.compile)
-    features = FrozenFeatures(folder / runs.FEATURES, train_in_order, val_batches, settings)
-    watchers: list[Callback] = [own.PhaseChange(), history, features, compiling, frames, *_progress_bar()]
-    watchers += distributed.callbacks(settings, config.seed)
-    if settings.early_stopping:
-        stopping = settings.early_stopping
-        watchers.append(own.LastPhaseEarlyStopping("val_loss", stopping.min_delta, stopping.patience))
-    trainer = L.Trainer(
-        max_epochs=total_epochs(module.strategy),
-        **distributed.trainer_arguments(settings),
-        precision=precision,
-        gradient_clip_val=settings.gradient_clip,
-        callbacks=[*watchers, checkpoint, own.last_checkpoint(folder / runs.CHECKPOINTS)],
-        logger=_wandb_logger(experiment, config),
-        enable_progress_bar=len(_progress_bar()) > 0,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-        default_root_dir=folder,
-    )
-    try:
-        trainer.fit(module, train_dataloaders=train_batches, val_dataloaders=val_batches)
-    except SystemExit:  # what Lightning turns Ctrl+C into
-        raise KeyboardInterrupt from None
-    if distributed.rank():
-        return {}, {}
-    path = Path(checkpoint.best_model_path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    module.load_state_dict(state["state_dict"])
-    module.adopt_averages()
-    epoch = int(state["epoch"])
-    best = {"epoch": epoch, "val_acc": history.rows[epoch]["val_acc"], "checkpoint": path.name}
-    best["chosen_by"] = checkpoint.monitor
-    facts = {
-        "precision": precision,
-        "precision_trials": trials,
-        "compiled_from_epoch": compiling.compiled_at,
-        "feature_seconds": features.seconds,
-    }
-    return best, facts
-
-
 def _trainable_per_phase(module: PatchModule) -> list[int]:
     counts = []
     for i in range(len(module.strategy)):
@@ -242,48 +180,3 @@ def _trainable_per_phase(module: PatchModule) -> list[int]:
         counts.append(module.trainable_parameters())
     module.enter_phase(0)
     return counts
-
-
-def _device(config: RunConfig) -> torch.device:
-    """The device that Lightning will train on."""
-    import torch
-
-    wanted = config.training.accelerator
-    if wanted == "cpu" or not torch.accelerator.is_available():
-        return torch.device("cpu")
-    accelerator = torch.accelerator.current_accelerator()
-    return accelerator or torch.device("cpu")
-
-
-def _progress_bar() -> list[Any]:
-    """A bar on standard error for a person who watches; nothing for a log file."""
-    import sys
-
-    from lightning.pytorch.callbacks import RichProgressBar
-
-    from landsift.training import distributed
-
-    watched = sys.stderr.isatty() and distributed.rank() == 0
-    return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if watched else []
-
-
-def _wandb_logger(experiment: Any | None, config: RunConfig) -> Any:
-    if experiment is None:
-        return False
-    from lightning.pytorch.loggers import WandbLogger
-
-    experiment.config.update(config.to_dict(), allow_val_change=True)
-    return WandbLogger(experiment=experiment, log_model=False)
-
-
-def _quiet_lightning() -> None:
-    """Lightning's hints are for developers of training loops; errors still come through."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for about in (
-        ".*in eval mode at the start.*",
-        ".*log_every_n_steps.*",
-        ".*exists and is not empty.*",
-        ".*LeafSpec.*",
-    ):
-        warnings.filterwarnings("ignore", about)

@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from landsift import errors, runs
 from landsift.config import RunConfig, TrainingConfig
 from landsift.data.parallel import cores
 from landsift.errors import ConfigError, LandsiftError, RunError
+from landsift.interruption import STATUS, Terminated
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -45,7 +46,13 @@ def needed(settings: TrainingConfig) -> bool:
     return distributed.world_of(settings) > 1 and not distributed.in_rank()
 
 
-def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None = None) -> None:
+def train(
+    config: RunConfig,
+    store: PatchStore,
+    folder: Path,
+    experiment: Any | None = None,
+    repeats: Mapping[str, Any] | None = None,
+) -> None:
     """Train in `training.devices` processes; the first writes all files of a run directory but the report.
 
     With `training.num_nodes` above 1 this is for the first node; the others call `join`.
@@ -56,17 +63,19 @@ def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | 
         folder: where the files go.
         experiment: a Weights & Biases run, which stays in this process and is fed from metrics.json and
             embeddings.parquet; or None.
+        repeats: as in `fit.train`.
 
     Raises:
         LandsiftError: what one of the processes raised.
         RunError: one of them died, or raised something else.
+        Terminated: SIGTERM has come.
     """
     check_devices(config.training)
     if node_rank(config.training):
         raise ConfigError("NODE_RANK is not 0 here, but the first node alone writes a run", "call join on other nodes")
     try:
         with _following(folder / runs.METRICS, experiment, config):
-            _train_along(config, store, folder)
+            _train_along(config, store, folder, repeats)
     finally:
         shutil.rmtree(folder / runs.FEATURES, ignore_errors=True)  # which a process that was killed leaves behind
     if experiment is not None:
@@ -130,14 +139,14 @@ def node_rank(settings: TrainingConfig) -> int:
     return int(number)
 
 
-def _train_along(config: RunConfig, store: PatchStore, folder: Path) -> None:
+def _train_along(config: RunConfig, store: PatchStore, folder: Path, repeats: Mapping[str, Any] | None = None) -> None:
     from landsift.training import worker
 
     with tempfile.TemporaryDirectory(prefix="landsift-") as scratch:
         task = Path(scratch) / "task.json"
         level = logger.getEffectiveLevel()
         asked = {"config": config.to_dict(), "store": str(store.folder), "folder": str(folder), "level": level}
-        runs.write_json(task, asked | {"root": store.info["root"]})
+        runs.write_json(task, asked | {"root": store.info["root"], "repeats": repeats and dict(repeats)})
         run_ranks(["-m", worker.__name__, str(task)], config.training.devices, config.training.num_nodes)
 
 
@@ -185,11 +194,15 @@ def run_ranks(arguments: Sequence[str], devices: int, nodes: int = 1) -> None:
         except SignalException as error:
             stopped = error.sigval
         except ChildFailedError as error:
+            if all(failure.exitcode == STATUS for failure in error.failures.values()):
+                raise Terminated from None
             raise _cause(error.failures, devices * nodes, Path(scratch)) from None
         except (RendezvousError, RuntimeError, OSError) as error:
             reason = " ".join(str(error).split())[:300]
             where = f"at {place['rdzv_endpoint']} within {MEETING} s" if nodes > 1 else "on this machine"
             raise RunError(f"the training processes could not meet {where}: {reason}", "is the address free?") from None
+    if stopped == signal.SIGTERM:
+        raise Terminated
     if stopped is not None:  # as it would have been without the agent in between
         signal.raise_signal(stopped)
         raise KeyboardInterrupt
@@ -275,10 +288,11 @@ def _following(metrics: Path, experiment: Any | None, config: RunConfig) -> Iter
         yield
         return
     experiment.config.update(config.to_dict(), allow_val_change=True)
+    before = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else []  # of an earlier attempt
     ended = threading.Event()
 
     def follow() -> None:
-        logged, last = 0, False
+        logged, last = len(before), False
         while not last:
             last = ended.wait(LOOK_EVERY)  # look once more after the end
             rows = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else []

@@ -7,6 +7,7 @@ epoch resumes, at phase boundaries too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +24,7 @@ from landsift.models.backbone import backbone_blocks
 from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
 from landsift.models.inference import Folds, find_folds, folded, in_chunks
 from landsift.training import distributed
+from landsift.training.bad_steps import BadSteps
 from landsift.training.groups import parameter_groups
 from landsift.training.losses import cross_entropy
 from landsift.training.phases import Phase, Strategy, first_epoch, phase_of, total_epochs
@@ -82,6 +84,7 @@ class PatchModule(L.LightningModule):
         self._blocks = backbone_blocks(classifier.backbone)
         self._losses: list[Tensor] = []
         self._loss_weights: list[int] = []
+        self.bad_steps = BadSteps(config.max_skipped_steps)
         self._val_figures: list[Tensor] = []
         self._val_weights: list[int] = []
         self._folds: Folds | None = None
@@ -142,10 +145,26 @@ class PatchModule(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the gradients' norm; Lightning's own refuses fused optimizers in mixed precision, bfloat16 too."""
+        """Clip the gradients' norm, and leave the step out if that is not finite.
+
+        Lightning's own clipping refuses fused optimizers in mixed precision, bfloat16 too.
+        """
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if gradient_clip_val is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+            nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+        self.bad_steps.look(parameters, norm, self._where())
+        if self.bad_steps.was_bad:
+            self._losses.pop()
+            self._loss_weights.pop()
+
+    def _where(self) -> str:
+        """The step that is being done, with its learning rates, for people."""
+        step, (head, backbone) = len(self._losses) + self.bad_steps.count, self.learning_rates()
+        return (
+            f"step {step} of epoch {self.current_epoch + 1} ({self.phase.name}; learning rates {head:.2g} of the head, "
+            f"{backbone:.2g} of the backbone)"
+        )
 
     def learning_rates(self) -> tuple[float, float]:
         """The present learning rates of the head and of the backbone's last block (0 while it is frozen)."""
@@ -262,7 +281,7 @@ class PatchModule(L.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Move the averages of what trains a step towards the weights; their decay grows from 0 within a phase."""
-        if self.averages is None:
+        if self.averages is None or self.bad_steps.was_bad:
             return
         first = first_epoch(self.strategy, self.phase_index)
         steps_per_epoch = int(self.trainer.num_training_batches)
@@ -301,9 +320,23 @@ class PatchModule(L.LightningModule):
         self.set_modes()
         self._losses.clear()
         self._loss_weights.clear()
+        self.bad_steps.begin(self)
+
+    def epoch_state(self) -> dict[str, Any]:
+        """What this rank keeps of the epoch so far, for the checkpoint."""
+        losses = torch.stack(self._losses).cpu() if self._losses else torch.empty(0)
+        return {"losses": losses, "weights": list(self._loss_weights), "left_out": self.bad_steps.count}
+
+    def load_epoch_state(self, state: dict[str, Any]) -> None:
+        """Go on with the epoch of a checkpoint."""
+        self._losses = list(state["losses"].to(self.device))
+        self._loss_weights = list(state["weights"])
+        self.bad_steps.count = state["left_out"]
 
     def epoch_loss(self) -> float:
-        """Mean training loss per patch of the epoch that is ending, over all ranks."""
+        """Mean training loss per patch of the epoch that is ending, over all ranks; NaN if all its steps were bad."""
+        if not self._losses:
+            return math.nan
         return distributed.weighted_mean([loss[None] for loss in self._losses], self._loss_weights)[0]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -169,6 +169,27 @@ def settled(config: RunConfig) -> RunConfig:
     """
     scratch = resolve_strategy(config.strategy, config.strategies)[0].from_scratch
     return config.replace("model.weights=none") if scratch else config
+
+
+def deciding_settings(config: RunConfig) -> dict[str, Any]:
+    """All settings that a training's result depends on, a strategy by its phases and not by its name.
+
+    Without where it is tracked, what it asks of a cluster, where its patches come from, and how it is guarded against
+    interruptions: they change no weight.
+    """
+    settings = config.to_dict()
+    data = settings.pop("data")
+    settings.pop("cluster")
+    settings.pop("strategies")
+    settings["strategy"] = [asdict(phase) for phase in resolve_strategy(config.strategy, config.strategies)]
+    for section, names in (
+        ("tracking", ("wandb", "project", "entity")),
+        ("training", ("checkpoint_minutes", "max_skipped_steps")),
+    ):
+        for name in names:
+            settings[section].pop(name)
+    budget_seed = config.data.effective_budget_seed
+    return settings | {"split": data["split"], "budget": data["budget"], "budget_seed": budget_seed}
 
 
 def phase_of(strategy: Strategy, epoch: int) -> int:

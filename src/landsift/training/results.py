@@ -131,7 +131,8 @@ def manifest_of(
         trainable: how many parameters train, per phase.
         normalization: of the inputs.
         best: epoch, val_acc and checkpoint of the best epoch, and the figure it was chosen by.
-        facts: precision, precision_trials, compiled_from_epoch; feature_seconds, by index of the phase.
+        facts: precision, precision_trials, compiled_from_epoch; feature_seconds, by index of the phase; interruptions
+            of this training, and the seconds that it took up to the last of them.
     """
     counts = np.bincount(store.labels, minlength=len(store.classes))
     return {
@@ -167,6 +168,8 @@ def manifest_of(
             for i, phase in enumerate(strategy)
         ],
         "best": best,
+        "interruptions": facts["interruptions"],
+        "seconds_before": facts["seconds_before"],
         "versions": versions(),
         "hardware": hardware()
         | {name: facts[name] for name in ("precision", "precision_trials", "compiled_from_epoch")},

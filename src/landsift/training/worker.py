@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from landsift.errors import LandsiftError, to_record
+from landsift.interruption import STATUS, Terminated
 from landsift.notices import show_on_stderr
 
 LEFT_ALONE = 2.0
@@ -24,8 +25,8 @@ def main(task: Path) -> None:
     """Train as one of several; the first writes the run.
 
     Args:
-        task: a JSON file with `config`, the `store`'s folder and the `root` of its files, the run's `folder`, and the
-            `level` of notices.
+        task: a JSON file with `config`, the `store`'s folder and the `root` of its files, the run's `folder`, what it
+            `repeats`, and the `level` of notices.
     """
     asked = json.loads(task.read_text(encoding="utf-8"))
     show_on_stderr(asked["level"] if os.environ["RANK"] == "0" else logging.CRITICAL)
@@ -36,7 +37,7 @@ def main(task: Path) -> None:
     config = RunConfig.from_dict(asked["config"])
     store = PatchStore.open(asked["store"])
     store.info["root"] = asked["root"]
-    fit.train(config, store, Path(asked["folder"]))
+    fit.train(config, store, Path(asked["folder"]), repeats=asked["repeats"])
     distributed.leave_group()
 
 
@@ -51,6 +52,8 @@ def reporting() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         os._exit(130)
+    except Terminated:
+        os._exit(STATUS)
     except Exception as error:  # noqa: BLE001 (whatever it is, it must reach the waiting process)
         if not isinstance(error, LandsiftError):
             traceback.print_exc()

@@ -1,0 +1,184 @@
+"""Lightning's trainer for one training: its batches, its callbacks, and where it begins."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from landsift import runs
+from landsift.config import RunConfig
+from landsift.data.batches import PatchBatches
+from landsift.errors import ConfigError
+from landsift.interruption import Terminated
+from landsift.training import callbacks as own
+from landsift.training import distributed, resume
+from landsift.training.arithmetic import CompileWhereItPays, check_compile, choose_precision
+from landsift.training.features import FrozenFeatures
+from landsift.training.phases import total_epochs
+
+if TYPE_CHECKING:
+    from landsift.data.splits import Split
+    from landsift.data.store import PatchStore
+    from landsift.training.module import PatchModule
+
+
+def fit_module(
+    config: RunConfig,
+    module: PatchModule,
+    frames: own.TSNEFrames,
+    store: PatchStore,
+    split: Split,
+    folder: Path,
+    experiment: Any | None,
+    settled: dict[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train the module, from where an earlier attempt was interrupted if there was one; it ends as the best epoch was.
+
+    Args:
+        config: the complete configuration.
+        module: the module.
+        frames: makes the t-SNE frames.
+        store: the patches.
+        split: how they are divided.
+        folder: where metrics.json and checkpoints go.
+        experiment: a Weights & Biases run, or None.
+        settled: what an earlier attempt has settled, what another run computed with that this one repeats, or the
+            identity alone.
+
+    Returns:
+        What is known of the best epoch, and how it was computed; both empty in other ranks than the first.
+    """
+    quiet_lightning()
+    settings = config.training
+    if settings.accelerator == "gpu" and not torch.accelerator.is_available():
+        raise ConfigError("training.accelerator is gpu, but torch sees no GPU here", "use auto or cpu")
+    check_compile(settings)
+    module.to(memory_format=torch.channels_last)
+    device = _device(config)
+    settled = _settle(settled, config, module, device, folder)
+    share: dict[str, Any] = {
+        "batch_size": settings.batch_size,
+        "rank": distributed.rank(),
+        "world": distributed.world(),
+    }
+    patches, labels = store.images, store.labels
+    balanced = settings.sampler == "balanced"
+    train_batches = PatchBatches(
+        patches, labels, split.train, shuffle=True, balanced=balanced, seed=config.seed, device=device, **share
+    )
+    train_in_order = PatchBatches(patches, labels, split.train, **share)  # for one pass: nothing of it stays on a GPU
+    val_batches = PatchBatches(patches, labels, split.val, device=device, **share)
+    best_epochs = own.BestCheckpoints(
+        folder / runs.CHECKPOINTS, "val_recall" if settings.balances_classes else "val_acc"
+    )
+    history, compiling = own.History(folder), CompileWhereItPays(settings.compile)
+    if settings.compile == "auto" and "compiled_from_epoch" in settled:
+        compiling = CompileWhereItPays(False)
+        compiling.compiled_at = settled["compiled_from_epoch"]
+    features = FrozenFeatures(folder / runs.FEATURES, train_in_order, val_batches, settings)
+    continuation = resume.Continuation(folder, settings.checkpoint_minutes)
+    watchers: list[Callback] = [own.PhaseChange(), history, features, compiling, frames, *_progress_bar()]
+    watchers += distributed.callbacks(settings, config.seed)
+    if settings.early_stopping:
+        watchers.append(own.LastPhaseEarlyStopping(settings.early_stopping.min_delta, settings.early_stopping.patience))
+    arguments = distributed.trainer_arguments(settings)
+    trainer = L.Trainer(
+        **arguments | {"plugins": [*(arguments.get("plugins") or ()), resume.WholeFiles()]},
+        max_epochs=total_epochs(module.strategy),
+        precision=settled["precision"],
+        gradient_clip_val=settings.gradient_clip,
+        callbacks=[*watchers, best_epochs, continuation],
+        logger=_wandb_logger(experiment, config),
+        enable_progress_bar=len(_progress_bar()) > 0,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        default_root_dir=folder,
+    )
+    last = continuation.path if continuation.path.is_file() else None
+    try:
+        trainer.fit(module, train_batches, val_batches, ckpt_path=last, weights_only=True)
+    except SIGTERMException:  # of Lightning's own handler, before the first step
+        raise Terminated from None
+    except Terminated:
+        raise
+    except SystemExit:  # what Lightning turns Ctrl+C into
+        raise KeyboardInterrupt from None
+    if distributed.rank():
+        return {}, {}
+    path = Path(best_epochs.best_model_path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    module.adopt_averages()
+    epoch = int(state["epoch"])
+    best = {"epoch": epoch, "val_acc": history.rows[epoch]["val_acc"], "checkpoint": path.name}
+    best["chosen_by"] = best_epochs.monitor
+    facts = {
+        "precision": settled["precision"],
+        "precision_trials": settled["precision_trials"],
+        "compiled_from_epoch": compiling.compiled_at,
+        "feature_seconds": features.seconds,
+        "interruptions": continuation.resumed,
+        "seconds_before": round(continuation.seconds_before, 3),
+    }
+    return best, facts
+
+
+def _settle(
+    settled: dict[str, Any], config: RunConfig, module: PatchModule, device: torch.device, folder: Path
+) -> dict[str, Any]:
+    """How all attempts compute: as the first, which keeps what it has chosen beside its checkpoints."""
+    if "precision" not in settled:
+        precision, trials = distributed.from_first(choose_precision(config.training, module, device))
+        settled = settled | {"precision": precision, "precision_trials": trials}
+    if distributed.rank() == 0:
+        runs.write_json(folder / runs.CHECKPOINTS / resume.SETTLED, settled)
+    return settled
+
+
+def _device(config: RunConfig) -> torch.device:
+    """The device that Lightning will train on."""
+    wanted = config.training.accelerator
+    if wanted == "cpu" or not torch.accelerator.is_available():
+        return torch.device("cpu")
+    accelerator = torch.accelerator.current_accelerator()
+    return accelerator or torch.device("cpu")
+
+
+def _progress_bar() -> list[Any]:
+    """A bar on standard error for a person who watches; nothing for a log file."""
+    import sys
+
+    from lightning.pytorch.callbacks import RichProgressBar
+
+    watched = sys.stderr.isatty() and distributed.rank() == 0
+    return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if watched else []
+
+
+def _wandb_logger(experiment: Any | None, config: RunConfig) -> Any:
+    if experiment is None:
+        return False
+    from lightning.pytorch.loggers import WandbLogger
+
+    experiment.config.update(config.to_dict(), allow_val_change=True)
+    return WandbLogger(experiment=experiment, log_model=False)
+
+
+def quiet_lightning() -> None:
+    """Lightning's hints are for developers of training loops; errors still come through."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for about in (
+        ".*in eval mode at the start.*",
+        ".*log_every_n_steps.*",
+        ".*exists and is not empty.*",
+        ".*LeafSpec.*",
+    ):
+        warnings.filterwarnings("ignore", about)
