@@ -83,11 +83,17 @@ def weights(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     return {file.name: torch.load(file, weights_only=True)["state_dict"] for file in files}
 
 
+def differences(ours: Path, theirs: Path) -> list[str]:
+    """What two run directories do not have in common, bit for bit."""
+    mine, other = results(ours), results(theirs)
+    found = [name for name in other if mine[name] != other[name]]
+    first, second = weights(ours), weights(theirs)
+    found += [f"checkpoint {name}" for name in first.keys() ^ second.keys()]
+    for name in first.keys() & second.keys():
+        found += [f"{name}: {k}" for k, v in second[name].items() if not torch.equal(v, first[name][k])]
+    return found
+
+
 def assert_equal(ours: Path, theirs: Path) -> None:
     """Check that two run directories hold the same, bit for bit."""
-    mine, other = results(ours), results(theirs)
-    assert [name for name in other if mine[name] != other[name]] == []
-    first, second = weights(ours), weights(theirs)
-    assert first.keys() == second.keys()
-    for name, tensors in second.items():
-        assert [k for k, v in tensors.items() if not torch.equal(v, first[name][k])] == [], name
+    assert differences(ours, theirs) == []
