@@ -33,7 +33,7 @@ class Command:
         self.log = log
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "FLYTE", "LANDSIFT"))}
         env = kept | {"LANDSIFT_HOME": str(home), "HOME": str(home), "DO_NOT_TRACK": "1"}
-        self.process = _fork.Process(target=_main, args=(arguments, env, str(log), before, os.getcwd()))
+        self.process = _fork.Process(target=_main, args=(arguments, env, str(log), before, str(Path.cwd())))
         self.process.start()
 
     def wait(self, seconds: float | None = None) -> int | None:

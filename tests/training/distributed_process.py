@@ -84,6 +84,36 @@ def train_in_two(folder: Path) -> None:
     torch.save(found, folder / f"{distributed.rank()}.pt")
 
 
+def interrupted_in_two(folder: Path) -> None:
+    """Train in one go, and again with interruptions that only one rank hears of, and numbers that only one loses."""
+    from interruptions import after_steps, in_validation, numbers_lost, sigterm
+
+    from landsift.config import RunConfig
+    from landsift.data.store import PatchStore
+    from landsift.interruption import Terminated
+    from landsift.training.fit import train
+
+    config, store = RunConfig.load(folder / "config.yaml"), PatchStore.open(folder / "store")
+    rank = int(os.environ["RANK"])
+    lost = {3} if rank else set()
+    with numbers_lost(lost):
+        train(config, store, folder / "whole")
+    stopped = []
+    for when in (
+        after_steps(2 if rank == 0 else 0, sigterm),
+        after_steps(5 if rank == 1 else 0, sigterm),
+        in_validation(3 if rank == 1 else 0, sigterm),
+    ):
+        try:
+            # Of the batches that this attempt trains on, the one that is the third of all.
+            with when, numbers_lost({n - 2 * len(stopped) for n in lost} if len(stopped) < 2 else set()):
+                train(config, store, folder / "again")
+        except Terminated:
+            stopped.append(when)
+    train(config, store, folder / "again")
+    (folder / f"{rank}.txt").write_text(str(len(stopped)))
+
+
 def sum_ranks(folder: Path) -> None:
     """Leave the sum of all ranks' numbers, counted from 1."""
     import torch

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import math
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,22 @@ def in_validation(number: int, happens: Callable[[], None]) -> Iterator[None]:
             happens()
 
     handle = register_module_forward_pre_hook(look)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def numbers_lost(steps: set[int]) -> Iterator[None]:
+    """While this lasts, a head gets no numbers in some of the batches that it trains on, counted from 1."""
+    batches = itertools.count(1)
+
+    def spoil(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+        is_head = isinstance(module, torch.nn.BatchNorm1d) and module.training
+        return (inputs[0] * math.nan,) if is_head and torch.is_grad_enabled() and next(batches) in steps else None
+
+    handle = register_module_forward_pre_hook(spoil)
     try:
         yield
     finally:

@@ -1,10 +1,12 @@
 """Several processes train what one with their joint batch would; what ends one of them ends all, and is told."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +14,13 @@ from pathlib import Path
 import distributed_process
 import pytest
 import torch
+from interruptions import assert_equal
 from small_runs import small
 
 from landsift.config import RunConfig, TrainingConfig
 from landsift.data.store import build_store
 from landsift.errors import ConfigError, ModelError, RunError
+from landsift.interruption import Terminated
 from landsift.training import launch
 from landsift.training.distributed import SyncBatchNorm, lr_factor, scale_rates, weighted_mean
 from landsift.training.fit import train
@@ -106,6 +110,44 @@ def test_two_processes_leave_one_complete_run(store, tmp_path):
     assert not (run.path / "features").exists()
     assert [row["val_loss"] for row in experiment.logged if "val_loss" in row] == [r["val_loss"] for r in run.metrics]
     assert [row["epoch"] for row in experiment.logged if "tsne" in row] == [0, 1]
+
+
+# Interruptions
+
+
+def test_two_processes_go_on_together_to_the_same_bits(tmp_path):
+    """SIGTERM of one is for both, at the same step; each has its own random numbers and batch norms."""
+    config = configured(
+        "strategy=[{epochs: 1, lr_head: 5.0e-3, blocks: 1, lr_backbone: 1.0e-3},"
+        "{epochs: 2, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all}]",
+        "training.augment.mixup=0.2",
+        "training.early_stopping={patience: 9}",
+    )
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    build_store(config.data, tmp_path / "store")
+    launch.run_ranks([SCRIPT, "interrupted_in_two", str(tmp_path)], devices=2)
+    assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["3", "3"]
+    assert_equal(tmp_path / "again", tmp_path / "whole")
+
+
+def test_sigterm_ends_all_processes_with_a_checkpoint(store, tmp_path):
+    """It comes to the one that waits for them, or to a whole group of processes at once."""
+    config = configured("strategy=[{epochs: 2000, lr_head: 5.0e-3}]")
+
+    def terminate():
+        while not (tmp_path / "r" / "checkpoints" / "last.ckpt").is_file():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=terminate, daemon=True).start()
+    with pytest.raises(Terminated):
+        train(config, store, tmp_path / "r")
+    assert signal.getsignal(signal.SIGTERM) == before
+    saved = torch.load(tmp_path / "r" / "checkpoints" / "last.ckpt", weights_only=True)
+    rows = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    done = saved["landsift"]["steps"]
+    assert (saved["epoch"], len(saved["landsift"]["ranks"])) == (len(rows) - (done is None), 2)
 
 
 # What goes wrong

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 from pathlib import Path
 
 from landsift.errors import to_record
@@ -23,7 +22,7 @@ def main() -> None:
 
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     for line in sys.stdin:
         print(json.dumps({"error": _train(json.loads(line))}), file=answers, flush=True)
 

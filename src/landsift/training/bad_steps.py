@@ -51,11 +51,11 @@ class BadSteps:
         """
         self.was_bad = not bool(torch.isfinite(norm))
         if not self.was_bad:
-            torch._foreach_copy_(self._kept, self._buffers)
+            self._copy(self._kept, self._buffers)
             return
         for parameter in parameters:
             parameter.grad = None
-        torch._foreach_copy_(self._buffers, self._kept)
+        self._copy(self._buffers, self._kept)
         self.count += 1
         if self.count > self.most:
             raise ModelError(
@@ -64,3 +64,8 @@ class BadSteps:
                 "lower the learning rates, set training.gradient_clip=1.0 or training.precision=32",
             )
         logger.warning("left out %s: its loss or its gradients are not finite numbers", where)
+
+    @staticmethod
+    def _copy(to: list[Tensor], source: list[Tensor]) -> None:
+        if to:  # not every network has buffers, and torch wants one at least
+            torch._foreach_copy_(to, source)

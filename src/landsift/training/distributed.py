@@ -11,6 +11,7 @@ import math
 import os
 import warnings
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from landsift.data.batches import Batch
 
+STALLED = timedelta(minutes=10)
+"""How long ranks wait for one that neither goes on nor dies; the first may be that long alone, with a t-SNE frame."""
 REFERENCE_BATCH = 64
 """Patches per step that the strategy table's learning rates are meant for."""
 
@@ -94,7 +97,7 @@ def join_group(config: RunConfig, fingerprint: str) -> None:
         return
     if on_gpu(config.training):
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if on_gpu(config.training) else "gloo")
+    distributed.init_process_group("nccl" if on_gpu(config.training) else "gloo", timeout=STALLED)
     keys = ("training", "strategy", "strategies", "seed", "evaluation", "tracking")
     asked = {key: value for key, value in config.to_dict().items() if key in keys}
     asked["model"] = config.model.model_dump(mode="json", exclude={"weights"})  # which all take from the first

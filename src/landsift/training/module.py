@@ -320,7 +320,7 @@ class PatchModule(L.LightningModule):
         self.set_modes()
         self._losses.clear()
         self._loss_weights.clear()
-        self.bad_steps.begin(self)
+        self.bad_steps.begin(self.classifier)  # averages do not move in a bad step
 
     def epoch_state(self) -> dict[str, Any]:
         """What this rank keeps of the epoch so far, for the checkpoint."""

@@ -49,6 +49,21 @@ class WholeFiles(TorchCheckpointIO):
         torch.save(checkpoint, buffer)
         runs.write_bytes(Path(path), buffer.getbuffer())
 
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        """Read a checkpoint, without running anything that it may carry.
+
+        Raises:
+            RunError: it is damaged, or no checkpoint.
+        """
+        try:
+            read: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        except Exception as error:  # noqa: BLE001 (torch's errors are of many bases)
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(f"cannot go on from {path}: {reason}", "delete that file to train from the start") from None
+        if not isinstance(read, dict) or "landsift" not in read:
+            raise RunError(f"{path} is no checkpoint of landsift", "delete that file to train from the start")
+        return read
+
 
 def settled_before(folder: Path, identity: str) -> dict[str, Any] | None:
     """What an earlier attempt at the same training has settled; None where this is the first.

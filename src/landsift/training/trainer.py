@@ -179,6 +179,7 @@ def quiet_lightning() -> None:
         ".*in eval mode at the start.*",
         ".*log_every_n_steps.*",
         ".*exists and is not empty.*",
+        ".*your dataloader is not resumable.*",  # ours is: resume.Continuation has it skip what was seen
         ".*LeafSpec.*",
     ):
         warnings.filterwarnings("ignore", about)
