@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -214,23 +213,24 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 
 def check_output(path: Path) -> Path:
-    """Check that `path` can become a run directory and return it absolute.
+    """Check that `path` is none that somebody needs and return it absolute; `output_error` is for what comes after.
 
     Raises:
-        RunError: it is a file, is not empty, or cannot be written.
+        RunError: it is a file, is not empty, or cannot be looked into.
     """
     path = Path(os.path.abspath(path.expanduser()))
-    ancestor = path
     try:
         if path.exists() and not path.is_dir():
             raise RunError(f"output {path} is a file", "give --out a new folder")
         if path.is_dir() and any(path.iterdir()):
             raise RunError(f"output folder {path} is not empty", "give --out a new or empty folder")
-        ancestor = next(p for p in (path, *path.parents) if p.exists())
-        Path(tempfile.mkdtemp(prefix=".landsift-", dir=ancestor)).rmdir()  # rights alone do not tell of read-only disks
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise RunError(
-            f"output folder {path} cannot be written: {ancestor}: {reason}", "give --out another folder"
-        ) from None
+        raise output_error(path, error) from None
     return path
+
+
+def output_error(path: Path, error: OSError) -> RunError:
+    """What to say where the run directory cannot be made."""
+    there = next(p for p in (path, *path.parents) if os.path.lexists(p))
+    reason = (error.strerror or str(error)).lower()
+    return RunError(f"output folder {path} cannot be written: {there}: {reason}", "give --out another folder")

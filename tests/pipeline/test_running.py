@@ -74,6 +74,20 @@ def test_an_output_that_holds_something_is_refused(tiny, tmp_path):
     assert listing(tmp_path) == ["mine.txt"]
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which not even root may write")
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(tiny, tmp_path):
+    (tmp_path / "file").touch()
+    for out, reason in (
+        (Path("/proc/run"), "/proc: "),
+        (tmp_path / "file" / "run", f"{tmp_path}/file: not a directory"),
+    ):
+        with pytest.raises(RunError) as caught:
+            run(tiny, out)
+        assert caught.value.message.startswith(f"output folder {out} cannot be written: {reason}")
+    assert not (cache_folder() / "stores").exists()
+    assert listing(tmp_path) == ["file"]
+
+
 def test_a_database_that_cannot_be_read_is_an_error_that_names_it(tiny, tmp_path):
     (cache_folder() / "flyte").mkdir(parents=True)
     (cache_folder() / "flyte" / "cache.db").write_text("this is no database, however long one reads in it")

@@ -11,6 +11,8 @@ size, by which a deleted or shortened file is noticed.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import logging
 import os
@@ -31,6 +33,8 @@ STAGE = "stage.json"
 STORES = "stores"
 TRAINED = "trained"
 CELLS = "cells"
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Of Linux's renameat2."""
 UNFINISHED = "unfinished"
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 OF_RUN = ".run"
@@ -100,6 +104,7 @@ def continuing(folder: Path, run: str, *, afresh: bool = False) -> Iterator[Path
         for name in (OF_RUN, TRACKED):
             (partial / name).unlink(missing_ok=True)
         _finish(partial, folder, run, before + time.monotonic() - start, began)
+        shutil.rmtree(partial, ignore_errors=True)  # an older result, if it has changed places with one
     except BaseException as error:
         if not (partial / LAST_CHECKPOINT).is_file():
             shutil.rmtree(partial, ignore_errors=True)
@@ -195,10 +200,26 @@ def _replace(partial: Path, folder: Path, began: float) -> None:
             raise
         if folder.stat().st_mtime > began and not damage(folder):
             return  # of two equal results the first stays: somebody may be reading it
-        old = partial_path(folder).with_suffix(".old")
-        os.replace(folder, old)
-        os.replace(partial, folder)
-        shutil.rmtree(old, ignore_errors=True)  # a process that reads it keeps its open files
+        exchange(partial, folder)  # a process that reads the older one keeps its open files
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two folders of one disk change places.
+
+    Linux does it in one step; elsewhere there is a moment in which `other` is not there.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # no libc, or one that is too old
+        paths = (os.fsencode(one), os.fsencode(other))
+        if ctypes.CDLL(None).renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE) == 0:
+            return
+    aside = partial_path(other).with_suffix(".old")
+    other.rename(aside)
+    try:
+        one.rename(other)
+    except BaseException:
+        aside.rename(other)
+        raise
+    aside.rename(one)
 
 
 def _machine() -> str:

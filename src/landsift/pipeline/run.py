@@ -14,7 +14,7 @@ from landsift.config import RunConfig, cache_folder
 from landsift.errors import LandsiftError, RunError
 from landsift.pipeline import artifacts, engine, failures, locks, repeating, tracking
 from landsift.pipeline.submit import submit as submit
-from landsift.runs import MANIFEST, Run, check_output
+from landsift.runs import MANIFEST, Run, check_output, output_error
 
 
 def run(
@@ -68,7 +68,9 @@ def execute(
         `out`, absolute.
     """
     out = Path(os.path.abspath(Path(out).expanduser()))
-    artifacts.remove_left_behind(out / out.name)
+    with contextlib.suppress(OSError):
+        artifacts.remove_left_behind(out)
+        artifacts.remove_left_behind(out / out.name)
     if not replace:
         check_output(out)
     tracking.check_key(config.tracking)
@@ -78,7 +80,8 @@ def execute(
         with _output(out, replace=replace) as partial:
             engine.in_loop(_run_local(task, inputs, config, out.name, partial, cache))
             if replace:
-                _replace(partial / "run", out)
+                with artifacts.writing(out):
+                    artifacts.exchange(partial / "run", out)
             else:
                 _put_in_place(partial / "run", out, last)
     return out
@@ -125,9 +128,11 @@ def _output(out: Path, *, replace: bool) -> Iterator[Path]:
     # Where `out` is there already, its parent may be another disk or not be the user's.
     inside = out / out.name
     partial = artifacts.partial_path(inside if out.is_dir() and not replace else out)
-    with artifacts.writing(out):
+    try:
         artifacts.remove_left_behind(out)
         partial.mkdir(parents=True)
+    except OSError as error:
+        raise output_error(out, error) from None
     try:
         yield partial
     finally:
@@ -149,16 +154,3 @@ def _put_in_place(finished: Path, out: Path, last: str) -> None:
             raise RunError(f"output folder {out} is no longer empty: {others[0].name}", "give --out a new folder")
         for path in sorted(finished.iterdir(), key=lambda p: p.name == last):
             path.rename(out / path.name)
-
-
-def _replace(finished: Path, out: Path) -> None:
-    """Make `finished` the folder `out`, which holds an older one."""
-    old = artifacts.partial_path(out).with_suffix(".old")
-    with artifacts.writing(out):
-        out.rename(old)
-        try:
-            finished.rename(out)
-        except BaseException:
-            old.rename(out)
-            raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -266,6 +266,8 @@ def _cause(failures: dict[int, ProcessFailure], world: int, logs: Path) -> Lands
     report = failure.error_file_data.get("landsift")
     who = f"training process {rank} of {world}"
     if report:
+        if not report["kind"]:
+            logger.debug("%s", report["traceback"])
         return errors.from_record(report, who)
     if failure.exitcode < 0:
         hint = "did memory run out? a smaller training.batch_size or fewer training.devices need less"

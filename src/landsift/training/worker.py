@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from landsift.errors import LandsiftError, to_record
+from landsift.errors import to_record
 from landsift.interruption import STATUS, Terminated
 from landsift.notices import show_on_stderr
 
@@ -58,9 +58,8 @@ def reporting() -> Iterator[None]:
     except Terminated:
         os._exit(STATUS)
     except Exception as error:  # noqa: BLE001 (whatever it is, it must reach the waiting process)
-        if not isinstance(error, LandsiftError):
-            traceback.print_exc()
-        report = to_record(error) | {"time": time.time()}
+        # Not printed: the loss of another rank raises something here as well, and that other is the one to name.
+        report = to_record(error) | {"time": time.time(), "traceback": traceback.format_exc()}
         file = Path(os.environ["TORCHELASTIC_ERROR_FILE"])
         # torch's agent reads `message`
         text = {"message": {"message": str(error), "extraInfo": {"timestamp": str(int(time.time()))}}}
