@@ -46,6 +46,10 @@ class Command:
         self.process.kill()
         self.process.join()
 
+    def said(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text() if self.log.is_file() else ""
+
     @property
     def pid(self) -> int:
         assert self.process.pid is not None

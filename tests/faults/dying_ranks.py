@@ -25,7 +25,7 @@ from kills import SETTINGS, differences, left_behind
 
 TRAINED = (
     *SETTINGS,
-    "strategy=[{epochs: 12, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all}]",
+    "strategy=[{epochs: 6, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all}]",
     "training.batch_size=4",
     "training.devices=2",
     "training.ema=0.9",

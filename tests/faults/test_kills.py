@@ -1,0 +1,124 @@
+"""Runs that are killed end, when they are run again, as if nothing had happened: a slice of what the scripts here do.
+
+`kills.py` kills at random moments, `every_write.py` before every change of the disk, `dying_ranks.py` one of two ranks.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import dying_ranks
+import every_write
+import pytest
+from commands import Command
+from kills import SETTINGS, Trials, arguments, left_behind
+
+needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are found in /proc")
+
+
+def test_twenty_runs_killed_at_random_moments_end_with_the_same_bits(tmp_path):
+    trials = Trials(tmp_path, seed=11)
+    assert {n: found for n in range(20) if (found := trials.one(n))} == {}
+    kills = {name: n for name, n in trials.kills.items() if not name.startswith("none")}
+    assert sum(kills.values()) >= 20
+    assert len(kills) >= 3  # they were not all at the same stage
+
+
+@pytest.mark.parametrize(("what", "count"), [("run", 6), ("compare", 2)])
+def test_a_kill_before_a_change_of_the_disk_leaves_the_old_state_or_the_new_one(tmp_path, what, count):
+    writes = every_write.Writes(what, tmp_path)
+    assert len(writes.changes) > 80
+    assert {writes.changes[n - 1]: found for n in writes.chosen(count) if (found := writes.one(n))} == {}
+
+
+@needs_proc
+def test_a_rank_that_dies_ends_the_command_which_goes_on_when_run_again(tmp_path):
+    whole = dying_ranks.uninterrupted(tmp_path / "whole")
+    seconds, wrong = dying_ranks.one("rank 1 is killed", tmp_path / "r", whole)
+    assert wrong == []
+    assert seconds < dying_ranks.MOST
+
+
+# Two at once
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start the command into an output folder; what still runs in the end is killed."""
+    started = []
+
+    def start(variant: str, out: str, log: str) -> Command:
+        started.append(Command(arguments(variant, tmp_path / out, None), tmp_path / "home", tmp_path / log))
+        return started[-1]
+
+    yield start
+    for command in started:
+        command.kill()
+
+
+def until(command: Command, happened: Callable[[], object]) -> None:
+    while not happened():
+        assert command.wait(0.02) is None, command.said()
+
+
+def test_of_two_runs_of_the_same_training_the_second_waits_and_takes_the_firsts(tmp_path, start):
+    first = start("plain", "a", "first")
+    until(first, lambda: list((tmp_path / "home").glob("unfinished/*/metrics.json")))
+    second = start("plain", "b", "second")
+    assert (first.wait(60), second.wait(60)) == (0, 0)
+    assert "another process is making this model; waiting for it" in second.said()
+    assert "epoch" not in second.said()
+    assert every_write.differences(tmp_path / "a", tmp_path / "b") == []
+
+
+def test_the_second_goes_on_where_the_first_is_killed(tmp_path, start):
+    first = start("plain", "a", "first")
+    until(first, lambda: list((tmp_path / "home").glob("unfinished/*/checkpoints/last.ckpt")))
+    os.kill(first.pid, signal.SIGSTOP)
+    second = start("plain", "b", "second")
+    until(second, lambda: "waiting for it" in second.said())
+    first.kill()
+    assert second.wait(60) == 0
+    assert "going on with an interrupted training" in second.said()
+
+
+def test_a_second_run_into_the_same_output_is_refused_in_words(tmp_path, start):
+    first = start("plain", "a", "first")
+    until(first, lambda: list((tmp_path / "home").glob("unfinished/*")))
+    second = start("rich", "a", "second")
+    assert second.wait(60) == 1
+    assert second.said() == (
+        f"error: another run is writing to {tmp_path / 'a'}\nwait until it has ended, or give --out another folder\n"
+    )
+    assert first.wait(60) == 0
+
+
+# SIGTERM
+
+
+def test_sigterm_while_patches_are_decoded_ends_with_its_status_and_leaves_nothing(tmp_path):
+    many = [*arguments("plain", tmp_path / "out", None), "--set", "data.synthetic.patches=60000"]
+    command = Command([*many, "--set", "data.synthetic.size=64"], tmp_path / "home", tmp_path / "log")
+    until(command, lambda: list((tmp_path / "home").glob("stores/.*")))
+    os.kill(command.pid, signal.SIGTERM)
+    assert command.wait(30) == 143
+    assert command.said().splitlines()[-1] == "ended by SIGTERM"
+    assert left_behind(tmp_path) == []
+    assert list((tmp_path / "home" / "stores").iterdir()) == []
+
+
+def test_sigterm_in_training_is_answered_within_a_step(tmp_path):
+    long = [part for s in (*SETTINGS, "strategy=[{epochs: 100000, lr_head: 0.002}]") for part in ("--set", s)]
+    line = ["run", "--out", str(tmp_path / "out"), *long, "--set", "training.augment.color_jitter=[0, 0, 0, 0]"]
+    command = Command(line, tmp_path / "home", tmp_path / "log")
+    until(command, lambda: list((tmp_path / "home").glob("unfinished/*/checkpoints/last.ckpt")))
+    began = time.monotonic()
+    os.kill(command.pid, signal.SIGTERM)
+    assert command.wait(30) == 143
+    assert time.monotonic() - began < 20
+    said = command.said()
+    assert "SIGTERM: stopped in epoch" in said
+    assert "the same command goes on from there" in said
+    assert "Traceback" not in said
