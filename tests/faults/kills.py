@@ -124,6 +124,8 @@ class Trials:
                 break
         if not (trial / "out" / "report.html").is_file():
             self._end(variant, trial)
+        elif self._start(variant, trial).wait(300) != 1:  # it refuses what is complete, and clears what is beside it
+            return ["run again, it did not refuse the complete output"]
         found = differences(trial / "out", self.folder / variant / "out")
         found += [f"left behind: {path}" for path in left_behind(trial)]
         if not found:

@@ -180,8 +180,11 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        reason = error.strerror or str(error)
+        if isinstance(error, shutil.Error):  # of a whole tree: each file's source, destination and reason
+            reason = str(error.args[0][0][2])
         raise RunError(
-            f"cannot write {path}: {error.strerror or error}", "check the disk's free space and the folder's rights"
+            f"cannot write {path}: {reason}", "check the disk's free space and the folder's rights"
         ) from None
 
 
