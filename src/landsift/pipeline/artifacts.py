@@ -182,7 +182,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         if isinstance(error, shutil.Error):  # of a whole tree: each file's source, destination and reason
-            reason = str(error.args[0][0][2])
+            reason = str(error.args[0][0][2]).split("] ", 1)[-1].split(": '", 1)[0]
         raise RunError(
             f"cannot write {path}: {reason}", "check the disk's free space and the folder's rights"
         ) from None
