@@ -59,9 +59,9 @@ def stopped(config, store, folder: Path, when) -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize("step", [1, 4, 5, 6, 10, 11, 13, 15, 19, 20])
+@pytest.mark.parametrize("step", [1, 5, 6, 10, 13, 20])
 def test_after_sigterm_in_any_step_it_goes_on(config, store, whole, tmp_path, step):
-    """Steps 5, 10, 15 and 20 are the last of their epochs, 10 of its phase, 20 of all."""
+    """Steps 5, 10 and 20 are the last of their epochs, 10 of its phase, 20 of all."""
     stopped(config, store, tmp_path / "r", after_steps(step, sigterm))
     done = torch.load(tmp_path / "r" / "checkpoints" / "last.ckpt", weights_only=True)
     assert done["global_step"] == step
@@ -69,7 +69,7 @@ def test_after_sigterm_in_any_step_it_goes_on(config, store, whole, tmp_path, st
     assert_equal(tmp_path / "r", whole)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 4, 6, 8])
+@pytest.mark.parametrize("batch", [1, 2, 8])
 def test_after_sigterm_in_a_validation_it_goes_on(config, store, whole, tmp_path, batch):
     """Validations have two batches: of the first it stops before the second, of the second at the end of the epoch."""
     stopped(config, store, tmp_path / "r", in_validation(batch, sigterm))
@@ -79,7 +79,7 @@ def test_after_sigterm_in_a_validation_it_goes_on(config, store, whole, tmp_path
     assert_equal(tmp_path / "r", whole)
 
 
-@pytest.mark.parametrize("step", [7, 10, 18])
+@pytest.mark.parametrize("step", [7, 10])
 def test_after_a_kill_it_goes_on_from_the_last_epoch(config, store, whole, tmp_path, step):
     with after_steps(step, kill), pytest.raises(Killed):
         train(config, store, tmp_path / "r")
@@ -167,6 +167,36 @@ def test_another_trainings_folder_is_refused(config, store, tmp_path):
     stopped(config, store, tmp_path / "r", after_steps(3, sigterm))
     with pytest.raises(RunError, match="other settings or patches"):
         train(config.replace("seed=1"), store, tmp_path / "r")
+
+
+class Sly:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("damage", ["code", "cut", "other", "rubbish"])
+def test_a_checkpoint_that_is_none_or_carries_code_is_refused_in_words(store, tmp_path, damage):
+    config = small(*PLAIN)
+    stopped(config, store, tmp_path / "r", after_steps(3, sigterm))
+    file, ran = tmp_path / "r" / "checkpoints" / "last.ckpt", tmp_path / "ran"
+    whole = file.read_bytes()
+    if damage == "code":
+        torch.save(torch.load(file, weights_only=True) | {"hyper_parameters": Sly(ran)}, file)
+    else:
+        content = {"cut": whole[: len(whole) // 2], "other": b"", "rubbish": b"no archive"}[damage]
+        torch.save({"state_dict": {}}, file) if damage == "other" else file.write_bytes(content)
+    with pytest.raises(RunError) as caught:
+        train(config, store, tmp_path / "r")
+    assert str(file) in caught.value.message
+    assert caught.value.hint == "delete that file to train from the start"
+    assert not ran.exists()
+    file.unlink()
+    train(config, store, tmp_path / "r")
 
 
 def test_what_was_measured_at_the_start_is_not_measured_again(config, store, tmp_path):
