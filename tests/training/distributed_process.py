@@ -132,6 +132,24 @@ def one_node(folder: Path) -> None:
     run_ranks([__file__, "sum_ranks", str(folder)], devices=1, nodes=2)
 
 
+def share(folder: Path) -> None:
+    """Bring the first node's checkpoint to this one."""
+    import torch
+
+    from landsift.training.resume import share_between_nodes
+
+    torch.distributed.init_process_group("gloo")
+    share_between_nodes(folder / f"node-{os.environ['RANK']}")
+    torch.distributed.destroy_process_group()
+
+
+def one_node_of_shared(folder: Path) -> None:
+    """Start this node's rank."""
+    from landsift.training.launch import run_ranks
+
+    run_ranks([__file__, "share", str(folder)], devices=1, nodes=2)
+
+
 def raise_known(folder: Path) -> None:
     """Rank 1 raises an error for people; rank 0, which is ended because of it, fails in a way that says less."""
     from landsift.errors import ModelError

@@ -217,19 +217,34 @@ def test_an_interruption_ends_the_ranks_and_interrupts_the_caller(tmp_path):
 # Nodes
 
 
-def test_two_nodes_meet_where_master_addr_says(tmp_path):
+def on_two_nodes(what: str, folder: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     nodes = [
         subprocess.Popen(
-            [sys.executable, SCRIPT, "one_node", str(tmp_path)],
+            [sys.executable, SCRIPT, what, str(folder)],
             env=os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": str(number)},
         )
         for number in (0, 1)
     ]
     assert [node.wait(timeout=60) for node in nodes] == [0, 0]
+
+
+def test_two_nodes_meet_where_master_addr_says(tmp_path):
+    on_two_nodes("one_node", tmp_path)
     assert {f.name: f.read_text() for f in tmp_path.iterdir()} == {"0.txt": "3.0 of 2", "1.txt": "3.0 of 2"}
+
+
+def test_other_nodes_get_the_first_ones_checkpoint_to_go_on_from(tmp_path):
+    """They have no folder of their own from one attempt to the next."""
+    for node in (0, 1):
+        (tmp_path / f"node-{node}" / "checkpoints").mkdir(parents=True)
+    for name in ("last.ckpt", "settled.json"):
+        (tmp_path / "node-0" / "checkpoints" / name).write_text(f"the first's {name}")
+    on_two_nodes("one_node_of_shared", tmp_path)
+    found = {f.name: f.read_text() for f in (tmp_path / "node-1" / "checkpoints").iterdir()}
+    assert found == {name: f"the first's {name}" for name in ("last.ckpt", "settled.json")}
 
 
 def test_a_node_that_does_not_know_its_place_is_an_error(store, tmp_path, monkeypatch):
