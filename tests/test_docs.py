@@ -72,3 +72,15 @@ def test_every_strategy_and_every_key_of_a_phase_is_described_and_the_examples_r
     for example in examples:
         config = RunConfig.from_dict(yaml.safe_load(example))
         assert resolve_strategy(config.strategy, config.strategies)
+
+
+def test_every_test_that_the_page_on_reliability_names_is_there():
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    names = " ".join(re.findall(r"(?:def|class) (test\w+|Test\w+)", "".join(t.read_text() for t in tests)))
+    files = {t.name for t in tests}
+    rows = [line for line in (ROOT / "docs" / "reliability.md").read_text().splitlines() if line.startswith("| ")]
+    cells = [re.findall(r"`([^`]+)`", row.split(" | ")[-1]) for row in rows]
+    mentioned = [part for cell in cells for part in cell]
+    assert len(mentioned) > 80
+    missing = [m for m in mentioned if (m.split("/")[-1] not in files if m.endswith(".py") else m not in names)]
+    assert missing == []

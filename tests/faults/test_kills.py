@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import dying_ranks
 import every_write
@@ -122,3 +123,19 @@ def test_sigterm_in_training_is_answered_within_a_step(tmp_path):
     assert "SIGTERM: stopped in epoch" in said
     assert "the same command goes on from there" in said
     assert "Traceback" not in said
+
+
+def test_the_attempts_at_one_training_are_one_run_of_weights_and_biases(tmp_path):
+    long = [*arguments("plain", tmp_path / "out", None), "--set", "tracking.wandb=offline"]
+    command = Command(long, tmp_path / "home", tmp_path / "log")
+    until(command, lambda: list((tmp_path / "home").glob("unfinished/*/checkpoints/last.ckpt")))
+    os.kill(command.pid, signal.SIGTERM)
+    assert command.wait(60) == 143
+    again = Command(long, tmp_path / "home", tmp_path / "again")
+    assert again.wait(60) == 0, again.said()
+    said = next(line for line in again.said().splitlines() if "wandb sync" in line)
+    folders = said.split("wandb sync ")[1].split()
+    assert sorted(folders) == sorted(map(str, (tmp_path / "home" / "tracking" / "wandb").glob("offline-run-*")))
+    assert len(folders) == 2
+    assert len({Path(folder).name.split("-", 3)[3] for folder in folders}) == 1  # the ID
+    assert not list((tmp_path / "out").glob(".*"))
