@@ -29,39 +29,9 @@ from commands import Command
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 from interruptions import differences
+from small_runs import SMALL, VARIANTS
 
-SETTINGS = (
-    "data.synthetic.patches=120",
-    "data.synthetic.size=16",
-    "model.backbone=test_efficientnet",
-    "model.weights=none",
-    "training.image_size=32",
-    "training.batch_size=16",
-    "training.accelerator=cpu",
-    "training.precision=32",
-    "training.checkpoint_minutes=0.002",
-    "tracking.tsne_per_class=5",
-    "tracking.wandb=disabled",
-)
-VARIANTS = {
-    "plain": (
-        "strategy=[{name: head, epochs: 2, lr_head: 5.0e-3}, {name: all, epochs: 2, lr_head: 2.0e-3, "
-        "lr_backbone: 2.0e-3, blocks: all}]",
-        "training.augment.color_jitter=[0, 0, 0, 0]",
-        "training.ema=0.9",
-        "tracking.tsne_every=2",
-    ),
-    "rich": (
-        "strategy=[{name: last, epochs: 2, lr_head: 5.0e-3, blocks: 1, lr_backbone: 1.0e-3, schedule: run}, "
-        "{name: all, epochs: 2, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all, layer_decay: 0.7, schedule: run}]",
-        "model.backbone_args={drop_path_rate: 0.2}",
-        "training.augment={crop: 0.5, mixup: 0.2, cutmix: 1.0}",
-        "training.gradient_clip=0.5",
-        "training.sampler=balanced",
-        "training.early_stopping={patience: 5}",
-        "tracking.tsne_every=0",
-    ),
-}
+SETTINGS = (*SMALL, "training.checkpoint_minutes=0.002", "tracking.wandb=disabled")
 AGAIN = 0.3
 """How likely a run that goes on is killed again."""
 

@@ -9,39 +9,19 @@ import numpy as np
 import pytest
 import torch
 from interruptions import Killed, after_steps, assert_equal, in_validation, kill, sigterm
-from small_runs import small
+from small_runs import VARIANTS, small
 
 from landsift.errors import RunError
 from landsift.interruption import Terminated
 from landsift.training import resume
 from landsift.training.fit import train
 
-PLAIN = (
-    "strategy=[{name: head, epochs: 2, lr_head: 5.0e-3}, {name: all, epochs: 2, lr_head: 2.0e-3, lr_backbone: 2.0e-3, "
-    "blocks: all}]",
-    "training.augment.color_jitter=[0, 0, 0, 0]",
-    "training.ema=0.9",
-    "tracking.tsne_every=2",
-)
-"""A head on features that are kept, averaged weights, dropout; five steps an epoch."""
-RICH = (
-    "strategy=[{name: last, epochs: 2, lr_head: 5.0e-3, blocks: 1, lr_backbone: 1.0e-3, schedule: run, "
-    "warmup_steps: 3}, {name: all, epochs: 2, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all, layer_decay: 0.7, "
-    "schedule: run, image_size: 24}]",
-    "model.backbone_args={drop_path_rate: 0.2}",
-    "training.augment={crop: 0.5, mixup: 0.2, cutmix: 1.0}",
-    "training.gradient_clip=0.5",
-    "training.sampler=balanced",
-    "training.early_stopping={patience: 5}",
-    "tracking.tsne_every=0",
-)
-"""Everything that draws random numbers, and all that has a state."""
-VARIANTS = {"plain": PLAIN, "rich": RICH}
+CHANGES = {"plain": (), "rich": ("strategy.0.warmup_steps=3", "strategy.1.image_size=24")}
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def config(request):
-    return small(*VARIANTS[request.param])
+    return small(*VARIANTS[request.param], *CHANGES[request.param])
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +161,7 @@ class Sly:
 
 @pytest.mark.parametrize("damage", ["code", "cut", "other", "rubbish"])
 def test_a_checkpoint_that_is_none_or_carries_code_is_refused_in_words(store, tmp_path, damage):
-    config = small(*PLAIN)
+    config = small(*VARIANTS["plain"])
     stopped(config, store, tmp_path / "r", after_steps(3, sigterm))
     file, ran = tmp_path / "r" / "checkpoints" / "last.ckpt", tmp_path / "ran"
     whole = file.read_bytes()
