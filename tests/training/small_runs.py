@@ -1,6 +1,11 @@
 """Settings under which a whole training takes a second; a test adds what it is about."""
 
-from landsift.config import RunConfig
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from landsift.config import RunConfig
 
 SMALL = (
     "data.synthetic.patches=120",
@@ -39,4 +44,6 @@ weights, `rich` has all that draws random numbers or has a state of its own."""
 
 def small(*changes: str) -> RunConfig:
     """The settings with changes laid over them, the later ones over the earlier."""
+    from landsift.config import RunConfig  # here: processes are forked from one that knows nothing of landsift
+
     return RunConfig.load(None, (*SMALL, *changes))
