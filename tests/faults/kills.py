@@ -50,16 +50,23 @@ class Trials:
         folder: to work in.
         seed: of the moments.
         data: a folder of patches; None: generated ones.
+        again: how likely a run that goes on is killed again.
     """
 
-    def __init__(self, folder: Path, seed: int, data: Path | None = None) -> None:
+    def __init__(self, folder: Path, seed: int, data: Path | None = None, again: float = AGAIN) -> None:
         self.folder = folder
         self.data = data
+        self.again = again
         self.dice = random.Random(seed)
         self.kills: Counter[str] = Counter()
         self.seconds: dict[str, float] = {}
         for variant in VARIANTS:
             self._whole(variant)
+
+    @property
+    def killed(self) -> int:
+        """How many kills there were."""
+        return sum(n for name, n in self.kills.items() if not name.startswith("none"))
 
     def _whole(self, variant: str) -> None:
         """Run without a kill, twice: the second tells how long it takes."""
@@ -92,7 +99,7 @@ class Trials:
                 break
             self.kills[where(trial)] += 1
             command.kill()
-            if self.dice.random() > AGAIN:
+            if self.dice.random() > self.again:
                 break
         if not (trial / "out" / "report.html").is_file():
             self._end(variant, trial)
@@ -149,14 +156,19 @@ def main() -> int:
         if found:
             bad[number] = found
             print(f"trial {number}: {'; '.join(found)}\n  kept in {folder / f'trial-{number}'}", flush=True)
-        killed = sum(n for name, n in trials.kills.items() if not name.startswith("none"))
-        counts: dict[str, Any] = {"trials": number + 1, "equal": number + 1 - len(bad), "kills": killed}
+        counts: dict[str, Any] = {"trials": number + 1, "equal": number + 1 - len(bad), "kills": trials.killed}
         counts |= {"where": dict(trials.kills), "seconds": round(time.monotonic() - began, 1), "bad": bad}
         if chosen.json:
             chosen.json.write_text(json.dumps(counts, indent=1))
         if sys.stderr.isatty() or (number + 1) % 20 == 0:
-            print(f"{counts['equal']} of {counts['trials']} equal after {killed} kills", file=sys.stderr, flush=True)
-    print(f"{counts['trials']} trials, {killed} kills: {counts['equal']} with the same bits, {counts['seconds']} s")
+            print(
+                f"{counts['equal']} of {counts['trials']} equal after {trials.killed} kills",
+                file=sys.stderr,
+                flush=True,
+            )
+    print(
+        f"{counts['trials']} trials, {trials.killed} kills: {counts['equal']} with the same bits, {counts['seconds']} s"
+    )
     for name, n in sorted(trials.kills.items()):
         print(f"  {n:5}  {name}")
     if not bad:

@@ -59,7 +59,7 @@ def last_error(folder: Path) -> str:
     return error
 
 
-@pytest.mark.parametrize("kilobytes", [0, 150, 500, 3000, 13000, 14500, 16500, 22000])
+@pytest.mark.parametrize("kilobytes", [0, 150, 500, 13000, 16500])
 def test_a_full_disk_is_told_and_with_more_room_the_run_goes_on(disk, whole, kilobytes):
     """From no room for the patches, over checkpoints and the model, to none for the run directory's copies."""
     folder = disk(f"remount,size={kilobytes + 60}k")
@@ -76,7 +76,7 @@ def test_a_full_disk_is_told_and_with_more_room_the_run_goes_on(disk, whole, kil
     assert left_behind(folder) == []
 
 
-@pytest.mark.parametrize("size", [20_000, MB // 2, 2 * MB])
+@pytest.mark.parametrize("size", [20_000, 2 * MB])
 def test_files_that_may_not_grow_are_told_of_as_a_full_disk_is(tmp_path, whole, size):
     assert run(tmp_path, ("test_disks:limit_files", size)) == 1
     assert "file too large" in last_error(tmp_path).lower() or "free space" in last_error(tmp_path)  # SQLite's words

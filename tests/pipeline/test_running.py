@@ -237,6 +237,19 @@ def test_of_two_equal_results_the_first_stays_and_an_older_one_is_replaced(tmp_p
     assert listing(tmp_path) == ["kept"]
 
 
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_two_folders_change_places(tmp_path, monkeypatch, in_one_step):
+    """What replaces an older comparison; where the system cannot do it in one step, in three."""
+    if not in_one_step:
+        monkeypatch.setattr(artifacts, "RENAME_EXCHANGE", 2**30)  # which no system knows
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    artifacts.exchange(tmp_path / "new", tmp_path / "old")
+    assert [(tmp_path / name / "file").read_text() for name in ("new", "old")] == ["old", "new"]
+    assert listing(tmp_path) == ["new", "old"]
+
+
 def test_what_killed_processes_left_is_cleared_away(tmp_path):
     folder = tmp_path / "kept"
     own = artifacts.partial_path(folder)
