@@ -38,7 +38,7 @@ demo: install
 	@$(BIN)/landsift run --config configs/demo.yaml --out $(DEMO)
 
 test: install
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: lint types test
 

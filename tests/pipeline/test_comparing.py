@@ -163,7 +163,7 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(tmp_path):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
-    assert errors.splitlines()[-1] == "interrupted"
+    assert errors.splitlines()[-1] == "interrupted", errors
     assert not (tmp_path / "out").exists()
     assert set(cell_processes()) == before
     assert len([p for p in (cache_folder() / "cells").iterdir() if not p.name.startswith(".")]) == 1

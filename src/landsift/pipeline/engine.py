@@ -27,8 +27,17 @@ def in_loop(work: Coroutine[Any, Any, Any]) -> Any:
     else:
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(asyncio.run, work).result()
-    with _plain_interrupts():
-        return asyncio.run(work)
+    with _plain_interrupts(), asyncio.Runner() as runner:
+        try:
+            return runner.run(work)
+        finally:  # for what the tasks have left; while they run, Flyte has a handler of its own
+            runner.get_loop().set_exception_handler(_handle)
+
+
+def _handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say nothing of tasks that an interrupt has ended: it has ended the loop as well, and that is told."""
+    if not isinstance(context.get("exception"), KeyboardInterrupt | SystemExit):
+        loop.default_exception_handler(context)
 
 
 @contextlib.contextmanager
