@@ -38,7 +38,7 @@ demo: install
 	@$(BIN)/landsift run --config configs/demo.yaml --out $(DEMO)
 
 test: install
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest
 
 check: lint types test
 
