@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import threading
-from collections.abc import Iterator
 from types import FrameType
 
 STATUS = 128 + signal.SIGTERM
@@ -38,16 +35,3 @@ class Notice:
     def note(self, _signal: int = signal.SIGTERM, _frame: FrameType | None = None) -> None:
         """Take note of it; a signal handler."""
         self.given = True
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """While this lasts SIGTERM only sets `given`; in other threads than the main one nothing changes."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        before = signal.signal(signal.SIGTERM, self.note)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)

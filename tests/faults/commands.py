@@ -13,7 +13,6 @@ from typing import Any
 
 LIBRARIES = ["torch", "torchvision", "timm", "lightning.pytorch", "sklearn.manifold", "torchmetrics", "pandas"]
 SOURCE = Path(__file__).resolve().parents[2] / "src"
-STARTED = b"."
 
 _fork = multiprocessing.get_context("forkserver")
 _fork.set_forkserver_preload(LIBRARIES)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 from pathlib import Path
 
@@ -118,11 +119,14 @@ def test_a_stop_on_the_validation_loss_stays_one(store, tmp_path):
     assert_equal(tmp_path / "r", once)
 
 
-def test_a_finished_training_that_is_asked_for_again_stays_as_it_is(config, store, whole, tmp_path):
-    before = (whole / "model" / "model.safetensors").stat().st_mtime_ns
-    train(config, store, whole)
-    assert (whole / "model" / "model.safetensors").stat().st_mtime_ns >= before
-    train(config, store, tmp_path / "r")
+def test_a_finished_training_that_is_asked_for_again_trains_no_step_and_stays_as_it_is(config, store, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "r")
+
+    def step():
+        raise AssertionError("a step was trained")
+
+    with after_steps(1, step):
+        train(config, store, tmp_path / "r")
     assert_equal(tmp_path / "r", whole)
 
 
