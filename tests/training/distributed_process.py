@@ -49,11 +49,13 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
         class_weights=balanced_weights(labels[:37], 3),
     )
     images = (rng.integers(0, 128, (50, 16, 16, 3)) + 60 * labels[:, None, None, None]).astype(np.uint8)
-    history = History(folder)
+    history = History(folder, 13)
+    share = {"batch_size": batch_size, "rank": distributed.rank(), "world": distributed.world()}
+    calibration = PatchBatches(images, labels, np.arange(37), shuffle=True, **share)
     trainer = L.Trainer(
         **distributed.trainer_arguments(settings),
         max_epochs=total_epochs(strategy),
-        callbacks=[PhaseChange(), history, *distributed.callbacks(settings, 0)],
+        callbacks=[PhaseChange(calibration), history, *distributed.callbacks(settings, 0)],
         gradient_clip_val=settings.gradient_clip,
         logger=False,
         enable_checkpointing=False,
@@ -61,7 +63,6 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    share = {"batch_size": batch_size, "rank": distributed.rank(), "world": distributed.world()}
     train = PatchBatches(images, labels, np.arange(37), shuffle=True, balanced=True, **share)
     trainer.fit(module, train, PatchBatches(images, labels, np.arange(37, 50), **share))
     rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in history.rows]

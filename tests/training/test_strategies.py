@@ -70,10 +70,11 @@ def fit(family, strategy, *watchers):
     """Train with two steps an epoch."""
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (16, 16, 16, 3), dtype=np.uint8), np.arange(16) % 4
+    batches = PatchBatches(images, labels, np.arange(16), batch_size=8, shuffle=True)
     trainer = L.Trainer(
         max_epochs=total_epochs(strategy),
         accelerator="cpu",
-        callbacks=[PhaseChange(), *watchers],
+        callbacks=[PhaseChange(batches), *watchers],
         limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,
@@ -81,7 +82,7 @@ def fit(family, strategy, *watchers):
         enable_model_summary=False,
     )
     trained = module(copy.deepcopy(classifier(family)), strategy)
-    trainer.fit(trained, PatchBatches(images, labels, np.arange(16), batch_size=8, shuffle=True))
+    trainer.fit(trained, batches)
     return trained
 
 

@@ -20,10 +20,10 @@ def check_training(config: RunConfig, *, local: bool = True) -> None:
     from landsift.models.backbone import check_backbone
     from landsift.training import launch
     from landsift.training.fit import check_image_sizes
-    from landsift.training.phases import resolve_strategy, settled
+    from landsift.training.phases import settled, strategy_of
 
     config = settled(config)
-    strategy = resolve_strategy(config.strategy, config.strategies)
+    strategy = strategy_of(config)
     check_backbone(config.model)
     check_image_sizes(config, strategy)
     if config.training.num_nodes > 1:

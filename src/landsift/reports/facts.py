@@ -130,6 +130,8 @@ def _training_note(metrics: Sequence[Mapping[str, Any]], manifest: Mapping[str, 
         )
     if any(not row.get("lr_backbone") for row in metrics):
         note += " While the backbone is frozen it has no learning rate."
+    for said in manifest.get("notes", []):
+        note += f" {said[0].upper()}{said[1:]}."
     return note + " Epochs count from 1 here, from 0 in the names of checkpoints."
 
 

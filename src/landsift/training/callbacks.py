@@ -14,17 +14,36 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from numpy.typing import NDArray
 
+from landsift.data.batches import PatchBatches
 from landsift.errors import ModelError
 from landsift.runs import METRICS, write_json
 from landsift.training import distributed
+from landsift.training.batch_norms import running_norms
 from landsift.training.module import PatchModule
 from landsift.training.phases import first_epoch, phase_of, total_epochs
+from landsift.training.watch import fall_at
 
 logger = logging.getLogger("landsift")
 
 
 class PhaseChange(Callback):
-    """Enters the phase of each epoch: at a change, what trains is set and a fresh optimizer and schedule are built."""
+    """Enters the phase of each epoch: at a change, what trains is set and a fresh optimizer and schedule are built.
+
+    Args:
+        patches: training patches in random order, for phases that begin with new statistics of batch norms.
+    """
+
+    def __init__(self, patches: PatchBatches) -> None:
+        self.patches = patches
+        self._begun = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The phase that was begun last, for the checkpoint."""
+        return {"begun": self._begun}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The phase that the checkpoint was saved in: its statistics are in the checkpoint."""
+        self._begun = state_dict["begun"]
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Compare the epoch's phase with the present one."""
@@ -34,6 +53,11 @@ class PhaseChange(Callback):
             module.enter_phase(index)
             distributed.rewrap(trainer)
             trainer.strategy.setup_optimizers(trainer)
+        if index != self._begun:
+            self._begun = index
+            if module.phase.batch_norm == "recalibrate":
+                with trainer.precision_plugin.forward_context():
+                    module.recalibrate(self.patches)
         if trainer.current_epoch == first_epoch(module.strategy, index):
             logger.info(
                 "phase %d of %d, %s: %d epochs, %s parameters train",
@@ -48,13 +72,18 @@ class PhaseChange(Callback):
 class History(Callback):
     """One row per epoch, with the training loss of that very epoch, in `metrics.json` and in the logger.
 
+    Args:
+        folder: of the run.
+        patches: how many are validated.
+
     Attributes:
         rows: epoch, phase, phase_name, train_loss, val_loss, val_acc, lr_head, lr_backbone (the rates that the epoch
             ended with), seconds, val_seconds (of them).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patches: int) -> None:
         self.folder = folder
+        self.patches = patches
         self.rows: list[dict[str, Any]] = []
         self._started: float | None = None
         self._spent = 0.0
@@ -137,6 +166,10 @@ class History(Callback):
             100 * row["val_acc"],
             row["seconds"],
         )
+        if fall := fall_at(self.rows, self.patches):
+            moving = module.phase.batch_norm == "train" and running_norms(module.classifier.backbone)
+            hint = "; batch_norm: eval in that phase would keep the statistics of its batch norms" if moving else ""
+            logger.warning("%s%s", fall, hint)
         if trainer.logger is not None:
             kept = ("train_loss", "val_loss", "val_acc", "epoch", "phase")
             trainer.logger.log_metrics({k: float(row[k]) for k in kept}, step=trainer.global_step)
@@ -212,7 +245,9 @@ class LastPhaseEarlyStopping(EarlyStopping):
 
 
 class BestCheckpoints(ModelCheckpoint):
-    """Keeps the three best epochs by a figure of the validation; the number in the name is the accuracy.
+    """Keeps the three best epochs of the validation; the number in the name is the accuracy.
+
+    Best is the highest `figure`, of equals that with the lowest loss; the module logs both as one number, `val_choice`.
 
     Args:
         folder: where.
@@ -220,11 +255,12 @@ class BestCheckpoints(ModelCheckpoint):
     """
 
     def __init__(self, folder: Path, figure: Literal["val_acc", "val_recall"] = "val_acc") -> None:
+        self.figure = figure
         super().__init__(
             dirpath=folder,
             filename="best-{epoch:03d}-{val_acc:.3f}",
             auto_insert_metric_name=False,
-            monitor=figure,
+            monitor="val_choice",
             mode="max",
             save_top_k=3,
             save_on_train_epoch_end=True,

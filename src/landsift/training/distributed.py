@@ -175,6 +175,13 @@ def weighted_mean(values: list[Tensor], weights: list[int]) -> list[float]:
     return [float(v) for v in (sums[:-1] / sums[-1]).cpu()]
 
 
+def average(values: Any) -> None:
+    """Replace a float tensor by its mean over all ranks, in place."""
+    if world() > 1:
+        distributed.all_reduce(values)
+        values /= world()
+
+
 def _own_device() -> torch.device:
     """Where tensors are that ranks exchange."""
     return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
@@ -273,6 +280,8 @@ class RanksTogether(Callback):
         assert isinstance(module, PatchModule)
         trained = (module.classifier.backbone, module.classifier.head)
         for part, averaged in zip(trained, module.evaluated(), strict=True):
+            if part is module.classifier.backbone and module.phase.batch_norm != "train":
+                continue  # the same everywhere, and a mean would change their last bits
             average_running_statistics(part, part)
             if averaged is not part:
                 average_running_statistics(averaged, part)
@@ -290,9 +299,7 @@ def average_running_statistics(module: nn.Module, trained: nn.Module) -> None:
         if getattr(layer, "running_mean", None) is None or (wanted and not any(wanted)):
             continue  # a frozen one is the same everywhere, and a mean would change its last bits
         for statistic in (layer.running_mean, layer.running_var):
-            assert isinstance(statistic, Tensor)
-            distributed.all_reduce(statistic)
-            statistic /= world()
+            average(statistic)
 
 
 class SyncBatchNorm(LayerSync):

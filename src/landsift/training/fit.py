@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import shutil
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import numpy as np
 from landsift import runs
 from landsift.config import Normalization, RunConfig, digest
 from landsift.errors import ConfigError
-from landsift.training.phases import Strategy, deciding_settings, resolve_strategy, settled
+from landsift.training.phases import Strategy, deciding_settings, resolve_strategy, settled, strategy_of
 
 if TYPE_CHECKING:
     from landsift.data.splits import Split
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from landsift.models.classifier import PatchClassifier
     from landsift.training.callbacks import TSNEFrames
     from landsift.training.module import PatchModule
+
+
+logger = logging.getLogger("landsift")
 
 
 def train(
@@ -63,7 +67,9 @@ def train(
         launch.train(config, store, folder, experiment, repeats)
         return runs.Run.open(folder)
     distributed.join_group(config, store.fingerprint)
-    strategy = resolve_strategy(config.strategy, config.strategies)
+    strategy = strategy_of(config)
+    if distributed.rank() == 0 and strategy != resolve_strategy(config.strategy, config.strategies):
+        logger.info("batch norms follow the patches: random weights have no statistics that could stand still")
     strategy = distributed.scale_rates(strategy, distributed.lr_factor(config.training))
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)

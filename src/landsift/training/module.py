@@ -8,7 +8,7 @@ epoch resumes, at phase boundaries too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,12 +19,13 @@ from torch.nn import functional as F
 
 from landsift.config import Normalization, TrainingConfig
 from landsift.data.augment import augment, batch_generator, draw_symmetry, flips_and_turns, mix
-from landsift.data.batches import Batch
+from landsift.data.batches import Batch, PatchBatches
 from landsift.models.backbone import backbone_blocks
 from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
 from landsift.models.inference import Folds, find_folds, folded, in_chunks
 from landsift.training import distributed
 from landsift.training.bad_steps import BadSteps
+from landsift.training.batch_norms import recalibrate, running_norms
 from landsift.training.groups import parameter_groups
 from landsift.training.losses import cross_entropy
 from landsift.training.phases import Phase, Strategy, first_epoch, phase_of, total_epochs
@@ -108,14 +109,27 @@ class PatchModule(L.LightningModule):
             parameter.requires_grad_(name in names)
         for parameter in self.classifier.head.parameters():
             parameter.requires_grad_(True)
-        if self.averages is not None:
-            for part, average in self._averaged():
-                average.begin(part)
+        self._begin_averages()
         self.set_modes()
 
     def set_modes(self) -> None:
-        """Train mode for what trains, eval mode for what is frozen."""
+        """Train mode for what trains, eval mode for what is frozen and for batch norms that shall stand still."""
         _set_mode(self.classifier, inherited=True)
+        if self.phase.batch_norm != "train":
+            for norm in running_norms(self.classifier.backbone):
+                norm.eval()
+
+    def recalibrate(self, batches: Iterable[Batch]) -> None:
+        """Estimate the running statistics of the backbone's batch norms anew, at the phase's input size.
+
+        Args:
+            batches: training patches in random order, not augmented: as validation and prediction see them.
+        """
+        backbone = self.classifier.backbone
+        images = (batch.images.to(self.device) for batch in batches)
+        recalibrate(backbone, lambda stored: cast("Tensor", backbone(self.prepare(stored))), images)
+        self._begin_averages()
+        self.set_modes()
 
     def trainable_parameters(self) -> int:
         """How many parameters train in this phase."""
@@ -290,6 +304,12 @@ class PatchModule(L.LightningModule):
             if part is self.classifier.head or self.phase.trains_backbone:
                 average.update(part, step)
 
+    def _begin_averages(self) -> None:
+        """Start the averages, where there are any, from the weights and statistics as they are."""
+        if self.averages is not None:
+            for part, average in self._averaged():
+                average.begin(part)
+
     def _averaged(self) -> list[tuple[nn.Module, WeightAverage]]:
         """Backbone and head, each with its average."""
         assert self.averages is not None
@@ -313,7 +333,16 @@ class PatchModule(L.LightningModule):
         # logger=False: the History callback writes each epoch's figures once. Every rank logs the same numbers.
         self.log("val_loss", loss, logger=False)
         self.log("val_acc", accuracy, logger=False, prog_bar=True)
-        self.log("val_recall", sum(recalls) / len(recalls), logger=False)
+        recall = sum(recalls) / len(recalls)
+        self.log("val_recall", recall, logger=False)
+        figure = recall if self.settings.balances_classes else accuracy
+        self.log("val_choice", figure - self._tie_break(loss), logger=False)
+
+    def _tie_break(self, loss: float) -> float:
+        """Grows with the loss, and is less than any difference of accuracies or recalls: small sets have many ties."""
+        assert isinstance(self.trainer.val_dataloaders, PatchBatches)
+        patches = len(self.trainer.val_dataloaders.sampler.rows)
+        return 0.5 / (self.classes * patches) * loss / (1.0 + loss)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's own mean of the training loss, in the modes of the phase."""

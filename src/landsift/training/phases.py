@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -39,6 +39,10 @@ class Phase:
         lr_min: where the cosine ends.
         image_size: height and width of the input in pixels; None: `training.image_size`.
         from_scratch: the backbone starts from random weights, whatever `model.weights` says; for the first phase.
+        batch_norm: which statistics the backbone's batch norms use. "train": those of each batch in the blocks that
+            train, and their running statistics follow; frozen blocks keep theirs. "eval": the running statistics,
+            which stand still everywhere. "recalibrate": as "eval", once the running statistics of all blocks were
+            estimated anew from training patches, at the phase's start.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -54,6 +58,7 @@ class Phase:
     lr_min: float = 0.0
     image_size: int | None = None
     from_scratch: bool = False
+    batch_norm: Literal["train", "eval", "recalibrate"] = "train"
 
     def __post_init__(self) -> None:
         checks = {
@@ -159,6 +164,20 @@ def resolve_strategy(
     return known[strategy]
 
 
+def strategy_of(config: RunConfig) -> Strategy:
+    """The phases that this configuration trains.
+
+    From random weights, batch norms have no statistics to stand still at: `batch_norm: eval` becomes `train` there.
+
+    Raises:
+        ConfigError: as `resolve_strategy`.
+    """
+    strategy = resolve_strategy(config.strategy, config.strategies)
+    if config.model.weights != "none" and not strategy[0].from_scratch:
+        return strategy
+    return tuple(replace(phase, batch_norm="train") if phase.batch_norm == "eval" else phase for phase in strategy)
+
+
 def settled(config: RunConfig) -> RunConfig:
     """The configuration with `model.weights: none` if its strategy starts from random weights, else as it is.
 
@@ -167,7 +186,7 @@ def settled(config: RunConfig) -> RunConfig:
     Raises:
         ConfigError: as `resolve_strategy`.
     """
-    scratch = resolve_strategy(config.strategy, config.strategies)[0].from_scratch
+    scratch = strategy_of(config)[0].from_scratch
     return config.replace("model.weights=none") if scratch else config
 
 
@@ -181,7 +200,7 @@ def deciding_settings(config: RunConfig) -> dict[str, Any]:
     data = settings.pop("data")
     settings.pop("cluster")
     settings.pop("strategies")
-    settings["strategy"] = [asdict(phase) for phase in resolve_strategy(config.strategy, config.strategies)]
+    settings["strategy"] = [asdict(phase) for phase in strategy_of(config)]
     for section, names in (
         ("tracking", ("wandb", "project", "entity")),
         ("training", ("checkpoint_minutes", "max_skipped_steps")),

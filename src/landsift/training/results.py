@@ -132,7 +132,7 @@ def manifest_of(
         normalization: of the inputs.
         best: epoch, val_acc and checkpoint of the best epoch, and the figure it was chosen by.
         facts: precision, precision_trials, compiled_from_epoch; feature_seconds, by index of the phase; interruptions
-            of this training, and the seconds that it took up to the last of them.
+            of this training, and the seconds that it took up to the last of them; notes on its phases, for people.
     """
     counts = np.bincount(store.labels, minlength=len(store.classes))
     return {
@@ -168,6 +168,7 @@ def manifest_of(
             for i, phase in enumerate(strategy)
         ],
         "best": best,
+        "notes": facts["notes"],
         "interruptions": facts["interruptions"],
         "seconds_before": facts["seconds_before"],
         "versions": versions(),

@@ -20,13 +20,17 @@ from landsift.interruption import Terminated
 from landsift.training import callbacks as own
 from landsift.training import distributed, resume
 from landsift.training.arithmetic import CompileWhereItPays, check_compile, choose_precision
+from landsift.training.batch_norms import drawn_rows
 from landsift.training.features import FrozenFeatures
 from landsift.training.phases import total_epochs
+from landsift.training.watch import falls, idle_phases
 
 if TYPE_CHECKING:
     from landsift.data.splits import Split
     from landsift.data.store import PatchStore
     from landsift.training.module import PatchModule
+
+logger = logging.getLogger("landsift")
 
 
 def fit_module(
@@ -74,17 +78,20 @@ def fit_module(
         patches, labels, split.train, shuffle=True, balanced=balanced, seed=config.seed, device=device, **share
     )
     train_in_order = PatchBatches(patches, labels, split.train, **share)  # for one pass: nothing of it stays on a GPU
+    calibration = PatchBatches(
+        patches, labels, drawn_rows(split.train, config.seed), shuffle=True, seed=config.seed, **share
+    )
     val_batches = PatchBatches(patches, labels, split.val, device=device, **share)
     best_epochs = own.BestCheckpoints(
         folder / runs.CHECKPOINTS, "val_recall" if settings.balances_classes else "val_acc"
     )
-    history, compiling = own.History(folder), CompileWhereItPays(settings.compile)
+    history, compiling = own.History(folder, len(split.val)), CompileWhereItPays(settings.compile)
     if settings.compile == "auto" and "compiled_from_epoch" in settled:
         compiling = CompileWhereItPays(False)
         compiling.compiled_at = settled["compiled_from_epoch"]
     features = FrozenFeatures(folder / runs.FEATURES, train_in_order, val_batches, settings)
     continuation = resume.Continuation(folder, settings.checkpoint_minutes)
-    watchers: list[Callback] = [own.PhaseChange(), history, features, compiling, frames, *_progress_bar()]
+    watchers: list[Callback] = [own.PhaseChange(calibration), history, features, compiling, frames, *_progress_bar()]
     watchers += distributed.callbacks(settings, config.seed)
     if settings.early_stopping:
         watchers.append(own.LastPhaseEarlyStopping(settings.early_stopping.min_delta, settings.early_stopping.patience))
@@ -119,8 +126,12 @@ def fit_module(
     module.adopt_averages()
     epoch = int(state["epoch"])
     best = {"epoch": epoch, "val_acc": history.rows[epoch]["val_acc"], "checkpoint": path.name}
-    best["chosen_by"] = best_epochs.monitor
+    best["chosen_by"] = best_epochs.figure
+    idle = idle_phases(history.rows)
+    for note in idle:
+        logger.warning("%s", note)
     facts = {
+        "notes": falls(history.rows, len(split.val)) + idle,
         "precision": settled["precision"],
         "precision_trials": settled["precision_trials"],
         "compiled_from_epoch": compiling.compiled_at,
