@@ -27,7 +27,7 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
     from landsift.training.phases import Phase, total_epochs
 
     strategy = (
-        Phase("head", epochs=1, lr_head=1e-2),
+        Phase("head", epochs=1, lr_head=1e-2, batch_norm="recalibrate"),
         Phase("all", epochs=2, lr_head=1e-3, blocks="all", lr_backbone=1e-3, schedule="run"),
     )
     rng = np.random.default_rng(0)

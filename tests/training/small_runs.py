@@ -21,15 +21,16 @@ SMALL = (
 
 VARIANTS = {
     "plain": (
-        "strategy=[{name: head, epochs: 2, lr_head: 5.0e-3}, {name: all, epochs: 2, lr_head: 2.0e-3, "
-        "lr_backbone: 2.0e-3, blocks: all}]",
+        "strategy=[{name: head, epochs: 2, lr_head: 5.0e-3, batch_norm: recalibrate}, "
+        "{name: all, epochs: 2, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all}]",
         "training.augment.color_jitter=[0, 0, 0, 0]",
         "training.ema=0.9",
         "tracking.tsne_every=2",
     ),
     "rich": (
         "strategy=[{name: last, epochs: 2, lr_head: 5.0e-3, blocks: 1, lr_backbone: 1.0e-3, schedule: run}, "
-        "{name: all, epochs: 2, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all, layer_decay: 0.7, schedule: run}]",
+        "{name: all, epochs: 2, lr_head: 2.0e-3, lr_backbone: 2.0e-3, blocks: all, layer_decay: 0.7, schedule: run, "
+        "batch_norm: recalibrate}]",
         "model.backbone_args={drop_path_rate: 0.2}",
         "training.augment={crop: 0.5, mixup: 0.2, cutmix: 1.0}",
         "training.gradient_clip=0.5",
@@ -38,8 +39,8 @@ VARIANTS = {
         "tracking.tsne_every=0",
     ),
 }
-"""Two ways to train, five steps in each of four epochs: `plain` keeps the features of a frozen backbone and averages
-weights, `rich` has all that draws random numbers or has a state of its own."""
+"""Two ways to train, five steps in each of four epochs: `plain` keeps the features of a frozen backbone, recalibrated,
+and averages weights, `rich` has all that draws random numbers or has a state of its own."""
 
 
 def small(*changes: str) -> RunConfig:

@@ -156,9 +156,12 @@ def test_the_best_epoch_is_then_that_of_the_highest_mean_recall(trained, plain):
     assert balanced.manifest["best"]["chosen_by"] == "val_recall"
     assert balanced.manifest["best"]["val_acc"] < max(row["val_acc"] for row in balanced.metrics) - 0.05
     state = torch.load(balanced.path / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
-    highest = next(s["best_model_score"] for s in state.values() if s.get("monitor") == "val_recall")
+    highest = next(s["best_model_score"] for s in state.values() if s.get("monitor") == "val_choice")
     recalls = [figures["recall"] for figures in balanced.evaluation["val"]["per_class"].values()]
-    assert float(highest) == pytest.approx(np.mean(recalls))
+    patches = balanced.evaluation["val"]["n"]
+    assert (
+        0 < np.mean(recalls) - float(highest) < 0.5 / (2 * patches)
+    )  # less than a patch: among equals the loss decides
 
 
 def test_the_loss_of_the_validation_counts_every_patch_once(trained):

@@ -108,9 +108,7 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
     import timm
 
     check_backbone(config)
-    arguments = dict(config.backbone_args)
-    if "img_size" not in arguments and has_fixed_input(config.backbone):
-        arguments["img_size"] = image_size
+    arguments = network_arguments(config, image_size)
     overlay: dict[str, Any] = {}
     if pretrained:
         logger.info("loading timm's pretrained weights of %s (downloaded once)", config.backbone)
@@ -126,6 +124,14 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
         message = f"{config.backbone} does not take backbone_args {given}: {_one_line(error)}"
         raise ModelError(message) from error
     return network
+
+
+def network_arguments(config: ModelConfig, image_size: int) -> dict[str, Any]:
+    """What timm is given to make the network: `backbone_args`, and the input size where the network must know it."""
+    arguments = dict(config.backbone_args)
+    if "img_size" not in arguments and has_fixed_input(config.backbone):
+        arguments["img_size"] = image_size
+    return arguments
 
 
 def _fetch_pretrained(name: str) -> dict[str, Any]:

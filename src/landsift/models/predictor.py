@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from landsift.config import ModelConfig
 from landsift.errors import ModelError
-from landsift.models.backbone import check_backbone, read_tensors
+from landsift.models.backbone import check_backbone, network_arguments, read_tensors
 from landsift.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.runs import MODEL, write_json, write_whole
 
@@ -137,7 +137,7 @@ def _rebuild(folder: Path) -> tuple[PatchClassifier, ModelDescription]:
     config = description.network_config
     try:
         tensors = read_tensors(folder / WEIGHTS_FILE)
-        _refuse_larger(config, sum(tensor.numel() for tensor in tensors.values()))
+        _refuse_larger(config, description.image_size, sum(tensor.numel() for tensor in tensors.values()))
     except ValueError as error:
         raise _no_fit(folder, error) from None
     backbone = create_backbone(config, description.image_size)
@@ -149,7 +149,7 @@ def _rebuild(folder: Path) -> tuple[PatchClassifier, ModelDescription]:
     return classifier, description
 
 
-def _refuse_larger(config: ModelConfig, values: int) -> None:
+def _refuse_larger(config: ModelConfig, image_size: int, values: int) -> None:
     """Raise ValueError where a backbone has more values than there are, before memory is taken for them."""
     import timm
     import torch
@@ -157,7 +157,7 @@ def _refuse_larger(config: ModelConfig, values: int) -> None:
     check_backbone(config)
     try:
         with torch.device("meta"):
-            network = timm.create_model(config.backbone, num_classes=0, **config.backbone_args)
+            network = timm.create_model(config.backbone, num_classes=0, **network_arguments(config, image_size))
     except Exception:  # noqa: BLE001 (create_backbone says what is wrong with it)
         return
     needed = sum(value.numel() for value in network.state_dict().values())

@@ -110,7 +110,7 @@ STRATEGIES: dict[str, Strategy] = {
     # The tutorial's recipe: the head finds its place on frozen features, then everything moves a little.
     "two_phase": (
         Phase("head", epochs=7, lr_head=2e-3, warmup_steps=500),
-        Phase("fine-tune", epochs=10, lr_head=1e-4, blocks="all", lr_backbone=1e-5, lr_min=1e-6),
+        Phase("fine-tune", epochs=10, lr_head=1e-4, blocks="all", lr_backbone=1e-5, lr_min=1e-6, batch_norm="eval"),
     ),
     # The case study's five, of 15 epochs each under one cosine.
     "linear_probe": (Phase("head", epochs=15, lr_head=1e-3),),
