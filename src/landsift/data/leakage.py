@@ -12,6 +12,7 @@ from landsift.config import SplitConfig
 from landsift.data.findings import EXAMPLES, DataChecks, Section, example, number_of
 from landsift.data.folder import SPLIT_NAMES
 from landsift.data.likeness import near_copies
+from landsift.data.names import names_section
 from landsift.data.pixels import bands_section, blank_section, pixel_facts
 from landsift.data.splits import PARTS, make_split
 from landsift.errors import DataError
@@ -54,7 +55,7 @@ def check_data(
     """
     labels, contents = store.labels, store.contents()
     part, kind, refused = _parts(store, split, budget, budget_seed)
-    sections = [_patches(store), _split(part, kind, refused)]
+    sections = [_patches(store), *names_section(store.classes), _split(part, kind, refused)]
     if part is not None:
         sections.append(_classes(store, labels, part))
     sections += [_copies(store, contents, kind), _conflicts(store, labels, contents)]
