@@ -158,6 +158,7 @@ def open_source(data: DataConfig) -> Source:
         return SyntheticSource(data.synthetic)
     if data.source == "eurosat":
         folder = eurosat.ensure(data.eurosat)
+        eurosat.tell_incomplete(data.eurosat, folder)
         return FileSource("eurosat", folder, *read_folder(folder), eurosat.known_content(data.eurosat, folder))
     if not data.source.strip():
         raise DataError("data.source is empty", _KNOWN)
