@@ -67,6 +67,16 @@ class TestFind:
         shutil.rmtree(tmp_path / "RGB")
         assert eurosat.find(EuroSATConfig(root=tmp_path)) == tmp_path / "EuroSATallBands"
 
+    def test_parts_of_a_split_are_not_taken_for_all_of_it(self, tmp_path):
+        for part in ("train", "test"):
+            (unpack(tmp_path) / "2750").rename(tmp_path / part)
+        refused(
+            lambda: eurosat.find(EuroSATConfig(root=tmp_path)),
+            "in several folders",
+            tmp_path / "train",
+            f"--data {tmp_path}",
+        )
+
     def test_what_is_not_all_of_it_is_said(self, tmp_path, caplog):
         unpack(tmp_path)
         open_source(as_data(EuroSATConfig(root=tmp_path)))

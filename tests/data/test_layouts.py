@@ -124,6 +124,13 @@ class TestGivenSplit:
         store = build_store(data_config(f"data.source={tree(counts | {'test/Urban': 2})}"), tmp_path / "store")
         refused(lambda: make_split(store, SplitConfig()), "class 'Urban' has no patches in train")
 
+    def test_a_class_that_is_written_otherwise_in_test_is_named(self, tree, tmp_path):
+        counts = {"train/Forest": 3, "train/Water": 3, "test/forest": 2, "test/Water": 2}
+        store = build_store(data_config(f"data.source={tree(counts)}"), tmp_path / "store")
+        refused(
+            lambda: make_split(store, SplitConfig()), "'forest' has no patches in train", "is it the class 'Forest'?"
+        )
+
     def test_a_file_in_two_parts_stands_in_one(self, tree, tmp_path):
         root = tree({f"{part}/{name}": 3 for part in ("train", "test") for name in CLASSES})
         shutil.copy(root / "test/Forest/test_Forest_0.png", root / "train/Forest/again.png")
@@ -201,6 +208,14 @@ class TestRefused:
         root = tree({"Forest/a.png": 1, "Forest/a_mask.png": 1, "Water/b.png": 1, "Water/c_mask.png": 1})
         refused(lambda: read_folder(root), "1 files", "look like masks", "Forest/a_mask.png")
 
+    def test_parts_that_do_not_belong_together(self, tree):
+        self.check(tree({"train_lr": 2, "test_hr": 2}), "all folders are named as parts of a split")
+
+    def test_a_single_folder_beside_a_table(self, tree):
+        root = tree({"images": 3})
+        (root / "labels.csv").touch()
+        refused(lambda: read_folder(root), "one class only: 'images'", f"is {root}/labels.csv a table of the patches?")
+
     def test_a_wrapper(self, tree):
         counts = {f"data/{part}/{name}": 1 for part in ("train", "test") for name in CLASSES}
         root = tree(counts)
@@ -213,6 +228,13 @@ class TestClasses:
         with caplog.at_level("INFO"):
             assert parts_of(root) == {("Forest", None), ("Urban", None), ("Water", None)}
         assert "its folders are the classes; what lies deeper belongs to them, such as Forest/2019" in caplog.text
+
+    def test_lists_of_a_split_beside_the_classes_are_not_passed_over_in_silence(self, tree, caplog):
+        root = tree({"Forest": 2, "Water": 2})
+        for name in ("train.csv", "validation.csv", "test.csv", "classes.csv"):
+            (root / name).touch()
+        read_folder(root)
+        assert f"{root}: test.csv, train.csv, validation.csv beside the classes are not read" in caplog.text
 
     def test_one_folder_of_the_same_name_in_each_class_is_no_level(self, tree):
         assert parts_of(tree({"Forest/images": 2, "Water/images": 2})) == {("Forest", None), ("Water", None)}

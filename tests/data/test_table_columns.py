@@ -56,7 +56,14 @@ class TestNearMisses:
 
     @pytest.mark.parametrize("kind", [".csv", ".parquet"])
     @pytest.mark.parametrize(
-        "values", [PARTS, ["Training", "PublicTest", "PrivateTest"] * 4, ["train"] * ROWS, ["train", ""] * 6]
+        "values",
+        [
+            PARTS,
+            ["Training", "PublicTest", "PrivateTest"] * 4,
+            ["train"] * ROWS,
+            ["train", ""] * 6,
+            ["Train", "other", "val"] * 4,
+        ],
     )
     def test_a_column_of_any_name_that_holds_the_parts_of_a_split_is_refused(self, table, values, kind):
         file = table(f"t{kind}", usage=values)
@@ -64,7 +71,7 @@ class TestNearMisses:
 
     def test_with_a_split_such_columns_are_passed_over_but_one_that_differs_in_case(self, table):
         assert len(read_table(table(split=PARTS, usage=PARTS, subset=PARTS))) == ROWS
-        refused(lambda: read_table(table(split=PARTS, Split=PARTS)), "'Split' beside 'split'", "keep one")
+        refused(lambda: read_table(table(split=PARTS, Split=PARTS)), "the columns 'split' and 'Split'", "keep one")
 
     @pytest.mark.parametrize("name", ["Slope", "crop", "soup", "set", "train_station", "ground", "split time of day"])
     def test_columns_that_mean_something_else_are_not_refused(self, table, name):
@@ -161,6 +168,11 @@ class TestPaths:
             f"looked for at {tmp_path}/labels/img/0.png",
             f"it is there from {tmp_path}: move the table",
         )
+
+    @pytest.mark.parametrize("form", ["/{}.png", " {}.png ", "file://{}.png", "../{}.png", "{}"])
+    def test_paths_that_are_written_otherwise_are_told(self, table, images, form):
+        file = table(path=[form.format(f"img/{i}") for i in range(ROWS)])
+        refused(lambda: read_paths(file), "'img/0.png' is there: write the paths like that")
 
     def test_windows_drives_show_what_became_of_them(self, table, tmp_path):
         file = table(path=[f"D:\\data\\{i}.png" for i in range(ROWS)])

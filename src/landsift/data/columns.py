@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from landsift.data.layout import part_of
+from landsift.data.parts import SPLIT_NAMES, part_of
 from landsift.errors import DataError, nearest
 from landsift.notices import once
 
@@ -46,9 +46,10 @@ def positions(file: Path, header: Sequence[str], wanted: Sequence[str]) -> list[
                 f"{file} has no column '{column}' (it has: {', '.join(names[:8])[:200]})", _missing_hint(column, names)
             )
         if column in ("split", "group") and (meant := _meant_as(column, names)):
-            also = f"beside '{column}'; keep one of them" if column in names else f"and none '{column}'"
+            if column in names:
+                raise DataError(f"{file} has the columns '{column}' and '{meant}'", "keep one of them")
             raise DataError(
-                f"{file} has a column '{meant}' {also}",
+                f"{file} has a column '{meant}' and none '{column}'",
                 f"if it is meant, name it '{column}'{' (train, val and test)' * (column == 'split')}; if not, drop it",
             )
     return [names.index(column) if column in names else None for column in wanted]
@@ -78,12 +79,15 @@ def refuse_split_values(file: Path, samples: Mapping[str, Iterable[str]]) -> Non
         samples: Values of the columns that are not read, where there is no column `split`.
 
     Raises:
-        DataError: all values of one are named as parts of a split, and `train` is among them or they are several.
+        DataError: the values of one are named as parts of a split, and `train` is among them or they are several; or
+            train and another part are among its values, whatever the others are.
     """
     for name, values in samples.items():
         distinct = {value.strip() for value in values} - {""}
         parts = {part_of(value) for value in distinct}
-        if parts and None not in parts and ("train" in parts or len(parts) > 1):
+        plain = {SPLIT_NAMES[value.lower()] for value in distinct if value.lower() in SPLIT_NAMES}
+        named = bool(parts) and None not in parts and ("train" in parts or len(parts) > 1)
+        if named or plain > {"train"}:
             some = ", ".join(sorted(distinct)[:3])
             raise DataError(
                 f"{file} has no column 'split', but '{name}' holds the parts of one ({some})",

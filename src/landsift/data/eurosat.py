@@ -55,17 +55,32 @@ _MAX_MEMBERS = 100_000
 
 
 def find(config: EuroSATConfig) -> Path | None:
-    """The folder of unpacked class folders, or None: of several the one with most of the ten, and in RGB."""
+    """The folder of unpacked class folders, or None: of several the one with most of the ten, and in RGB.
+
+    Raises:
+        DataError: several nested ones are alike, as the parts of a split are.
+    """
     root = _root(config)
-    best, best_rank = None, (0, False)
-    for folder in _candidates(root):
-        there = _classes_in(folder)
-        rank = len(there), bool(there) and _is_rgb(next(iter(there.values())))
-        if rank > best_rank:
-            best, best_rank = folder, rank
-        if rank == (len(CLASSES), True):
-            break
-    return best
+    known = (root / _TOP, root / _UNPACKED, root)
+    found = [(_rank(folder), folder) for folder in known]
+    best, _ = max(found, key=lambda item: item[0])
+    if best < (len(CLASSES), True):
+        found += [(_rank(folder), folder) for folder in _nested(root)]
+        best, _ = max(found, key=lambda item: item[0])
+    alike = [folder for rank, folder in found if rank == best and any(best)]
+    if len(alike) > 1 and alike[0] not in known:
+        raise DataError(
+            f"{root} holds EuroSAT's classes in several folders: {', '.join(map(str, alike[:4]))}",
+            "set data.eurosat.root to one of them, or, if they are the parts of a split, train with --data "
+            f"{os.path.commonpath(alike)}",
+        )
+    return alike[0] if alike else None
+
+
+def _rank(folder: Path) -> tuple[int, bool]:
+    """How many class folders a folder holds, and whether they are in RGB."""
+    there = _classes_in(folder)
+    return len(there), bool(there) and _is_rgb(next(iter(there.values())))
 
 
 def tell_incomplete(config: EuroSATConfig, folder: Path) -> None:
@@ -132,13 +147,11 @@ def known_content(config: EuroSATConfig, folder: Path) -> str | None:
         return None
 
 
-def _candidates(root: Path) -> Iterator[Path]:
-    """Where the class folders may lie, the likeliest first."""
-    known = (root / _TOP, root / _UNPACKED, root)
-    yield from known
-    for outer in _folders_in(root):
-        yield outer
-        yield from _folders_in(outer)
+def _nested(root: Path) -> list[Path]:
+    """Where class folders may lie beside the usual places: up to two folders deep."""
+    outer = _folders_in(root)
+    inner = [folder for name in outer for folder in _folders_in(name)]
+    return [folder for folder in (*outer, *inner) if folder not in (root / _TOP, root / _UNPACKED)]
 
 
 def _classes_in(folder: Path) -> dict[str, Path]:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landsift.data.layout import Layout, Tree, find_layout, home_of
+from landsift.data.parts import part_of
 from landsift.data.records import CHUNK, Record, Records
+from landsift.data.table import TABLE_SUFFIXES
 from landsift.data.walk import (
     Folder,
     LeftOut,
@@ -54,30 +56,43 @@ def read_folder(root: Path) -> tuple[Records, list[LeftOut]]:
         raise cannot_read(error, root) from None
 
     tree = Tree(found.images)
+    tables = [name for name in _files_in(root) if name.lower().endswith(tuple(TABLE_SUFFIXES))]
     if not any(tree.total[name] for name in tree.inside("")):
         endings = by_ending(entry.path for entry in found.not_read)
         instead = f", only files that are not read ({counted(endings)})" if endings else ""
-        raise DataError(f"no images in the class folders of {root}{instead}", _LAYOUT)
-    if found.masks:
+        hint = f"is {root / tables[0]} a table of the patches? give that as the source" if tables else _LAYOUT
+        raise DataError(f"no images in the class folders of {root}{instead}", hint)
+    layout = find_layout(root, tree)
+    if masks := [path for path in found.masks if home_of(path, layout.places)]:
         raise DataError(
-            f"{len(found.masks)} files in {root} look like masks, not patches; the first: {found.masks[0]}",
+            f"{len(masks)} files in {root} look like masks, not patches; the first: {masks[0]}",
             "move them out of the class folders",
         )
-    layout = find_layout(root, tree)
     records = Records.of(found.records(layout)).sorted()
+    if len(records.classes) == 1 and tables:
+        raise DataError(
+            f"{root} holds one class only: '{records.classes[0]}'",
+            f"is {root / tables[0]} a table of the patches? give that as the source",
+        )
     unread = [entry for entry in found.not_read if home_of(entry.path, layout.places)]
-    for home, place in layout.places.items():
-        if place.label not in records.classes:
-            inside = by_ending(e.path for e in unread if home_of(e.path, {home: place}))
-            raise DataError(
-                f"class '{place.label}' is empty: no images in {root / home}"
-                + (f", only files that are not read ({counted(inside)})" * bool(inside)),
-                "convert these files to PNG or TIFF, or remove the folder"
-                if inside
-                else "add images or remove the folder",
-            )
+    _refuse_empty(root, layout, records, unread)
     _tell(root, layout, found, unread)
     return records, [*layout.left_out, *unread]
+
+
+def _refuse_empty(root: Path, layout: Layout, records: Records, unread: list[LeftOut]) -> None:
+    """Refuse a class without an image, and say what lies there instead."""
+    for home, place in layout.places.items():
+        if place.label in records.classes:
+            continue
+        inside = by_ending(entry.path for entry in unread if home_of(entry.path, {home: place}))
+        if inside:
+            instead, hint = f", only files that are not read ({counted(inside)})", "convert these files to PNG or TIFF"
+        else:
+            instead, hint = "", "add images"
+        raise DataError(
+            f"class '{place.label}' is empty: no images in {root / home}{instead}", f"{hint}, or remove the folder"
+        )
 
 
 class _Found:
@@ -148,3 +163,16 @@ def _tell(root: Path, layout: Layout, found: _Found, unread: list[LeftOut]) -> N
         once(logging.WARNING, f"left out: {root / entry.path}: {entry.reason}")
     tell_not_read(root, unread)
     tell_again(root, found.again)
+    lists = [name for name in _files_in(root) if part_of(os.path.splitext(name)[0])]  # noqa: PTH122
+    if len({part_of(name) for name in lists}) > 1 and not any(place.split for place in layout.places.values()):
+        once(
+            logging.WARNING,
+            f"{root}: {', '.join(lists[:4])} beside the classes are not read; if they are a split, "
+            "write a table with a column 'split'",
+        )
+
+
+def _files_in(folder: Path) -> list[str]:
+    """Names of the files directly in a folder that are not hidden, sorted."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())

@@ -16,23 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from landsift.data.parts import SPLIT_NAMES, decoration, part_of, words_of
 from landsift.data.walk import LeftOut
 from landsift.errors import DataError
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""The parts of a split under the names people give them."""
-
+_NAMES = "name them train, val and test, or alike but for that word"
 _TABLE = "write a table with the columns path, label and, if you like, split and group"
-_FILLING = frozenset({"set", "sets", "data", "dataset", "images", "image", "imgs", "img", "patches", "folder", "split"})
 _MASK_WORDS = frozenset({"mask", "masks"})
 _MASK_NAMES = frozenset({
     "label", "labels", "annotation", "annotations", "gt", "gts", "groundtruth", "segmentation", "segmentations",
@@ -104,7 +93,11 @@ def find_layout(root: Path, tree: Tree) -> Layout:
     elif len(tops) == 1 and not tree.own[tops[0]]:
         inside = root / tops[0]
         raise DataError(f"{root} holds one class only: '{tops[0]}'", f"are the class folders in {inside}?")
-    elif alone := [name for name in tops if part_of(name) and not _decoration(name) and name.lower() != "dev"]:
+    elif len(tops) > 1 and all(map(part_of, tops)):
+        raise reader.refused(
+            "all folders are named as parts of a split, and which belong together is not clear", _NAMES
+        )
+    elif alone := [name for name in tops if part_of(name) and not decoration(name) and name.lower() != "dev"]:
         raise reader.refused(
             f"'{alone[0]}' is the name of a part of a split, not of a class",
             f"put class folders into train, val and test, or rename '{alone[0]}' or move it out of {root}",
@@ -142,16 +135,18 @@ class _Reader:
         groups = defaultdict[tuple[str, ...], dict[str, list[str]]](lambda: defaultdict(list))
         for name in names:
             if part := part_of(name):
-                groups[_decoration(name)][part].append(name)
+                groups[decoration(name)][part].append(name)
         splits = {decoration: group for decoration, group in groups.items() if len(group) > 1}
         if not splits:
             return {}
         if len(splits) > 1 and () not in splits:
             several = [name for group in splits.values() for found in group.values() for name in found]
             raise self.refused(f"several splits stand side by side: {', '.join(sorted(several))}", "keep one of them")
-        chosen = {}
+        chosen: dict[str, str] = {}
         split = splits.get((), next(iter(splits.values())))
-        for part in [part for part in ("train", "val", "test") if part in split]:
+        for part in ("train", "val", "test"):
+            if part not in split:
+                continue
             found = split[part]
             plain = [name for name in found if name.lower() in SPLIT_NAMES]
             if len(found) > 1 and len(plain) != 1:
@@ -190,7 +185,7 @@ class _Reader:
         tree = self._tree
         tops = tree.filled("")
         inner = Counter(name for top in tops for name in tree.filled(top))
-        named = [name for name in inner if part_of(name) and not _decoration(name)]
+        named = [name for name in inner if part_of(name) and not decoration(name)]
         parts = self.parts(sorted(inner))
         if not parts:
             if named and (len(inner) > 1 or inner[named[0]] < len(tops)):
@@ -270,31 +265,8 @@ def home_of(path: str, places: Mapping[str, Place]) -> str | None:
     return None
 
 
-def _words(name: str) -> list[str]:
-    """The words of a name in lower case, digits left out: "TrainSet_2017" has "train" and "set"."""
-    return re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-
-
-def part_of(name: str) -> str | None:
-    """The part of a split that a name speaks of, if it speaks of exactly one: of "seg_train", "TestSet", "val2017"."""
-    words = [_without_filling(word) for word in _words(name)]
-    parts = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
-    return parts.pop() if len(parts) == 1 else None
-
-
-def _decoration(name: str) -> tuple[str, ...]:
-    """What else a part's name says: "seg" of "seg_train"."""
-    words = map(_without_filling, _words(name))
-    return tuple(word for word in words if word not in SPLIT_NAMES and word not in _FILLING)
-
-
-def _without_filling(word: str) -> str:
-    """The "train" of "trainset"."""
-    return next((part for part in SPLIT_NAMES for more in _FILLING if word == part + more), word)
-
-
 def _is_mask(name: str) -> bool:
-    words = _words(name)
+    words = words_of(name)
     return bool(_MASK_WORDS & set(words)) or "".join(words) in _MASK_NAMES
 
 

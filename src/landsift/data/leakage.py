@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
 from landsift.data.findings import EXAMPLES, DataChecks, Section, example, number_of
-from landsift.data.layout import SPLIT_NAMES
 from landsift.data.likeness import near_copies
 from landsift.data.names import names_section
+from landsift.data.parts import SPLIT_NAMES
 from landsift.data.pixels import bands_section, blank_section, pixel_facts
 from landsift.data.splits import PARTS, make_split
 from landsift.errors import DataError

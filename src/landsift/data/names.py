@@ -18,10 +18,10 @@ _NO_NAMES = frozenset({
 
 def names_section(classes: Sequence[str]) -> Iterator[Section]:
     """Class names that differ only in case, spaces, marks or Unicode form, or that stand for a missing label."""
-    alike = defaultdict[str, list[str]](list)
+    by_likeness = defaultdict[str, list[str]](list)
     for name in classes:
-        alike[_likeness(name)].append(name)
-    pairs = [names for names in alike.values() if len(names) > 1]
+        by_likeness[_likeness(name)].append(name)
+    pairs = [names for names in by_likeness.values() if len(names) > 1]
     missing = [name for name in classes if name.strip().lower() in _NO_NAMES]
     if not pairs and not missing:
         return
@@ -37,6 +37,11 @@ def names_section(classes: Sequence[str]) -> Iterator[Section]:
         {"classes": [ascii(name) if not name.isascii() else name for name in names]} for names in pairs[:EXAMPLES]
     ]
     yield Section("class names", "look", f"{'; '.join(texts)}.", counts, examples)
+
+
+def alike(name: str, others: Sequence[str]) -> str | None:
+    """Another name that a person would take for the same."""
+    return next((other for other in others if other != name and _likeness(other) == _likeness(name)), None)
 
 
 def _likeness(name: str) -> str:

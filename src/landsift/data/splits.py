@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
-from landsift.data.layout import SPLIT_NAMES
+from landsift.data.names import alike
+from landsift.data.parts import SPLIT_NAMES
 from landsift.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -266,7 +267,9 @@ def _by_column(column: Column, labels: Rows, contents: Rows, classes: Sequence[s
         part[gives_way] = -1
     for c, class_name in enumerate(classes):
         if not ((part == 0) & (labels == c)).any():
-            raise DataError(f"class '{class_name}' has no patches in train", "the given split must have some there")
+            other = alike(class_name, classes)
+            hint = f"is it the class {other!a}? name them alike" if other else "the given split must have some there"
+            raise DataError(f"class '{class_name}' has no patches in train", hint)
     for p, name in enumerate(PARTS):
         if given[p] and not (part == p).any():
             raise DataError(f"no {name} patches remain: all repeat patches of other parts", "change the given split")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landsift.data.columns import positions, refuse_split_values, tell_unused, unused
+from landsift.data.decode import IMAGE_SUFFIXES
 from landsift.data.records import CHUNK, Record, Records
 from landsift.errors import DataError
 from landsift.notices import once
@@ -69,13 +70,21 @@ def check_paths(file: Path, records: Records) -> None:
     path = records.path(0)
     looked_for = os.path.normpath(file.parent.absolute() / path)
     others = (Path.cwd(), *file.absolute().parent.parents[:3])
-    place = next((other for other in others if _is_there(other / path)), None)
+    hint = "paths in a table are absolute or relative to the table's folder"
+    if place := next((other for other in others if _is_there(other / path)), None):
+        hint = f"it is there from {place}: move the table to that folder, or make its paths absolute"
+    elif written := next((way for way in _other_ways(path) if _is_there(file.parent / way)), None):
+        hint = f"{written!r} is there: write the paths like that"
     raise DataError(
-        f"{file}: none of its {len(records):,} paths leads to a file; {path!r} is looked for at {looked_for}",
-        f"it is there from {place}: move the table to that folder, or make its paths absolute"
-        if place
-        else "paths in a table are absolute or relative to the table's folder",
+        f"{file}: none of its {len(records):,} paths leads to a file; {path!r} is looked for at {looked_for}", hint
     )
+
+
+def _other_ways(path: str) -> Iterator[str]:
+    """A path without what people write around it, and with an ending."""
+    bare = path.strip().removeprefix("file://").strip()
+    yield from (bare, bare.lstrip("/"), bare.lstrip("./"))
+    yield from (f"{bare.lstrip('/')}{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
 
 
 def _refuse_repeated(file: Path, records: Records) -> None:

@@ -33,7 +33,7 @@ SIDE_SUFFIXES = frozenset({
     ".txt", ".csv", ".tsv", ".parquet", ".pq", ".json", ".geojson", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".rst",
     ".html", ".htm", ".pdf", ".log", ".db", ".ini", ".lnk", ".url", ".py", ".ipynb", ".sh", ".bat", ".toml",
     ".xls", ".xlsx", ".ods", ".doc", ".docx", ".md5", ".sha1", ".sha256",
-    ".tfw", ".jgw", ".pgw", ".bpw", ".wld", ".prj", ".ovr", ".cpg", ".dbf", ".shp", ".shx", ".qgz", ".qml",
+    ".tfw", ".jgw", ".pgw", ".bpw", ".wld", ".prj", ".ovr", ".cpg", ".dbf", ".shp", ".shx", ".qgz", ".qml", ".hdr",
 })  # fmt: skip
 """Endings (lower case) of the files that lie beside images and are none: notes, labels, georeferences, indices."""
 
@@ -128,10 +128,10 @@ def tell_not_read(root: Path, unread: Sequence[LeftOut]) -> None:
 
 
 def tell_again(root: Path, links: Sequence[str]) -> None:
-    """Say which links lead to a folder that is read anyway."""
+    """Warn of links that lead to a folder that is read anyway: a class may be one of them."""
     if links:
         count = f"{len(links):,} link{'s lead' if len(links) > 1 else ' leads'}"
-        once(logging.INFO, f"{count} to a folder that is read already; the first: {root / links[0]}")
+        once(logging.WARNING, f"{count} to a folder that is read already; the first: {root / links[0]}")
 
 
 def cannot_read(error: OSError, root: Path) -> DataError:
