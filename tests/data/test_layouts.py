@@ -60,6 +60,8 @@ class TestGivenSplit:
             (("TrainData", "TestData"), ("train", "test")),
             (("train2017", "val2017", "test2017"), ("train", "val", "test")),
             (("Train Images", "test"), ("train", "test")),
+            (("trainval", "test"), ("train", "test")),
+            (("01_train", "02_val", "03_test"), ("train", "val", "test")),
         ],
         ids=lambda value: "-".join(value),
     )
@@ -72,9 +74,10 @@ class TestGivenSplit:
     def test_the_other_way_round_too(self, tree, names):
         assert parts_of(tree({f"{name}/{part}": 2 for part in names for name in CLASSES})) == each(*names)
 
-    def test_a_folder_that_a_part_holds_alone_is_that_part(self, tree):
-        root = tree({f"{part}/{part}/{name}": 2 for part in ("seg_train", "seg_test") for name in CLASSES})
-        assert parts_of(root) == each("train", "test")
+    @pytest.mark.parametrize("within", ["seg_train seg_test", "train test", "images images", "data data"])
+    def test_a_folder_that_says_no_more_than_its_part_is_that_part(self, tree, within):
+        places = [f"{part}/{name}" for part, name in zip(("seg_train", "seg_test"), within.split(), strict=True)]
+        assert parts_of(tree({f"{place}/{name}": 2 for place in places for name in CLASSES})) == each("train", "test")
 
     def test_what_lies_deeper_in_a_class_belongs_to_it(self, tree):
         root = tree(

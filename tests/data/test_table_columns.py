@@ -39,7 +39,21 @@ class TestNearMisses:
     @pytest.mark.parametrize("kind", [".csv", ".parquet"])
     @pytest.mark.parametrize(
         "name",
-        ["Split", "SPLIT", "splits", "spilt", "splt", "Subset", "subset", "partition", "fold", "data_split", "k-fold"],
+        [
+            "Split",
+            "SPLIT",
+            "splits",
+            "spilt",
+            "splt",
+            "Subset",
+            "subset",
+            "partition",
+            "fold",
+            "data_split",
+            "k-fold",
+            "split_name",
+            "train_split",
+        ],
     )
     def test_a_column_that_means_the_split_is_refused_with_its_name(self, table, name, kind):
         file = table(f"t{kind}", **{name: PARTS})
@@ -76,6 +90,9 @@ class TestNearMisses:
     @pytest.mark.parametrize("name", ["Slope", "crop", "soup", "set", "train_station", "ground", "split time of day"])
     def test_columns_that_mean_something_else_are_not_refused(self, table, name):
         assert len(read_table(table(**{name: range(ROWS)}))) == ROWS
+
+    def test_texts_that_speak_of_trains_and_tests_are_no_split(self, table):
+        assert len(read_table(table(note=["train station", "test site"] * 6))) == ROWS
 
     def test_spaces_around_a_name_do_not_matter(self, table):
         assert {record.split for record in read_table(table(**{" split": PARTS}))} == {"train", "val", "test"}

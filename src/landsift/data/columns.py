@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from landsift.data.parts import SPLIT_NAMES, part_of
+from landsift.data.parts import SPLIT_NAMES, decoration, part_of
 from landsift.errors import DataError, nearest
 from landsift.notices import once
 
@@ -24,6 +24,7 @@ _FLAG_WORDS = frozenset({"is", "in", "for", "mask", "flag"})
 _CLOSE = 0.8  # of difflib's ratio: "spilt" and "gruop" are, "slope" and "crop" are not
 _OF_PANDAS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 _LISTED = 8
+_SHORT = 10  # letters
 
 
 def positions(file: Path, header: Sequence[str], wanted: Sequence[str]) -> list[int | None]:
@@ -84,7 +85,7 @@ def refuse_split_values(file: Path, samples: Mapping[str, Iterable[str]]) -> Non
     """
     for name, values in samples.items():
         distinct = {value.strip() for value in values} - {""}
-        parts = {part_of(value) for value in distinct}
+        parts = {None if " " in value and decoration(value) else part_of(value) for value in distinct}
         plain = {SPLIT_NAMES[value.lower()] for value in distinct if value.lower() in SPLIT_NAMES}
         named = bool(parts) and None not in parts and ("train" in parts or len(parts) > 1)
         if named or plain > {"train"}:
@@ -118,6 +119,8 @@ def _means(name: str, column: str) -> bool:
     letters = _letters(name)
     if letters == column or letters in _ALIASES[column]:
         return True
+    if column == "split" and len(letters) <= _SHORT and (letters.startswith(column) or letters.endswith(column)):
+        return True  # split_name, train_split
     if column == "split" and part_of(name):
         words = set(re.findall("[a-z]+", name.lower())) - _FLAG_WORDS
         return len(words) == 1  # a flag, such as is_train

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _LAYOUT = "a source folder holds one folder per class with JPEG, PNG or TIFF images in it"
+_TOLD = 5  # folders that are left out
 _MASK_NAME = re.compile(r"[-_. ](mask|masks|label|labels|gt|seg)(_\d+)?\.\w+$", re.IGNORECASE)
 
 
@@ -159,8 +160,10 @@ def _tell(root: Path, layout: Layout, found: _Found, unread: list[LeftOut]) -> N
     """Say what was made of the folder, and what of it is left out."""
     for notice in layout.notices:
         once(logging.INFO, f"{root}: {notice}")
-    for entry in layout.left_out:
+    for entry in layout.left_out[:_TOLD]:
         once(logging.WARNING, f"left out: {root / entry.path}: {entry.reason}")
+    if (more := len(layout.left_out) - _TOLD) > 0:
+        once(logging.WARNING, f"left out: {more:,} more such folders in {root}")
     tell_not_read(root, unread)
     tell_again(root, found.again)
     lists = [name for name in _files_in(root) if part_of(os.path.splitext(name)[0])]  # noqa: PTH122

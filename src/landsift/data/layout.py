@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from landsift.data.parts import SPLIT_NAMES, decoration, part_of, words_of
+from landsift.data.parts import SPLIT_NAMES, decoration, is_filling, part_of, words_of
 from landsift.data.walk import LeftOut
 from landsift.errors import DataError
 
@@ -242,10 +242,12 @@ class _Reader:
                 )
 
     def _unwrapped(self, name: str, part: str) -> str:
-        """A part's folder, or the one of the same meaning that it holds alone, as in Kaggle's seg_train/seg_train."""
+        """A part's folder, or the one within that says no more, as in Kaggle's seg_train/seg_train or train/images."""
         path = name
         while not self._tree.own[path] and len(inside := self._tree.filled(path)) == 1:
-            if inside[0].lower() != path.rpartition("/")[2].lower() and part_of(inside[0]) != part:
+            if part_of(inside[0]) != part and not is_filling(inside[0]):
+                break
+            if not self._tree.filled(_join(path, inside[0])):
                 break
             path = _join(path, inside[0])
         return path

@@ -7,6 +7,7 @@ import re
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
+    "trainval": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
@@ -40,3 +41,9 @@ def decoration(name: str) -> tuple[str, ...]:
 def _without_filling(word: str) -> str:
     """The "train" of "trainset"."""
     return next((part for part in SPLIT_NAMES for more in _FILLING if word == part + more), word)
+
+
+def is_filling(name: str) -> bool:
+    """Whether a name says nothing: "images", "data"."""
+    words = words_of(name)
+    return bool(words) and _FILLING.issuperset(words)

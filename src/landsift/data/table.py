@@ -125,7 +125,8 @@ def _records(file: Path, wanted: Sequence[str]) -> Iterator[Record]:
     except Exception as error:  # what the parsers meet: csv.Error, OSError, UnicodeError, pyarrow's of five bases
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         kind = "CSV" if is_csv else "Parquet"
-        raise DataError(f"cannot read the table {file}: {reason}", f"is it a {kind} file that may be read?") from error
+        hint = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else f"is it a {kind} file that may be read?"
+        raise DataError(f"cannot read the table {file}: {reason}", hint) from error
 
 
 def _check_row(row: str, path: str, values: Mapping[str, str]) -> None:
