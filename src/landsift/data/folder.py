@@ -16,7 +16,7 @@ from landsift.data.records import CHUNK, Record, Records
 from landsift.data.table import TABLE_SUFFIXES
 from landsift.data.walk import (
     Folder,
-    LeftOut,
+    PassedOver,
     by_ending,
     cannot_read,
     counted,
@@ -36,7 +36,7 @@ _TOLD = 5  # folders that are left out
 _MASK_NAME = re.compile(r"[-_. ](mask|masks|label|labels|gt|seg)(_\d+)?\.\w+$", re.IGNORECASE)
 
 
-def read_folder(root: Path) -> tuple[Records, list[LeftOut]]:
+def read_folder(root: Path) -> tuple[Records, list[PassedOver]]:
     """List the images below each class folder (`layout.py` says which folders these are).
 
     Returns:
@@ -81,7 +81,7 @@ def read_folder(root: Path) -> tuple[Records, list[LeftOut]]:
     return records, [*layout.left_out, *unread]
 
 
-def _refuse_empty(root: Path, layout: Layout, records: Records, unread: list[LeftOut]) -> None:
+def _refuse_empty(root: Path, layout: Layout, records: Records, unread: list[PassedOver]) -> None:
     """Refuse a class without an image, and say what lies there instead."""
     for home, place in layout.places.items():
         if place.label in records.classes:
@@ -102,7 +102,7 @@ class _Found:
     def __init__(self) -> None:
         self.images = Counter[str]()
         """Number of images directly in each folder."""
-        self.not_read: list[LeftOut] = []
+        self.not_read: list[PassedOver] = []
         self.again: list[str] = []
         self.masks: list[str] = []
         self._paths: list[pa.Array] = []
@@ -156,7 +156,7 @@ def _masks(names: list[str]) -> list[str]:
     return sorted(name for name, end in named if name[:end] in stems)
 
 
-def _tell(root: Path, layout: Layout, found: _Found, unread: list[LeftOut]) -> None:
+def _tell(root: Path, layout: Layout, found: _Found, unread: list[PassedOver]) -> None:
     """Say what was made of the folder, and what of it is left out."""
     for notice in layout.notices:
         once(logging.INFO, f"{root}: {notice}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from landsift.data.parts import SPLIT_NAMES, decoration, is_filling, part_of, words_of
-from landsift.data.walk import LeftOut
+from landsift.data.walk import PassedOver
 from landsift.errors import DataError
 
 _NAMES = "name them train, val and test, or alike but for that word"
@@ -42,7 +42,7 @@ class Layout(NamedTuple):
 
     places: dict[str, Place]
     """Class folders, with or without images, by path: what lies in and below each."""
-    left_out: list[LeftOut]
+    left_out: list[PassedOver]
     """Folders and loose images that belong to no class."""
     notices: list[str]
     """What was made of the folders, where that is not plain."""
@@ -106,7 +106,7 @@ def find_layout(root: Path, tree: Tree) -> Layout:
         layout = reader.class_first()
     reader.check(layout.places)
     if tree.own[""]:
-        layout.left_out.insert(0, LeftOut("", _images(tree.own[""]) + " in no class folder"))
+        layout.left_out.insert(0, PassedOver("", _images(tree.own[""]) + " in no class folder"))
     return layout
 
 
@@ -169,7 +169,7 @@ class _Reader:
             if not tree.filled(folder):
                 raise self.refused(f"'{name}' holds images, but no class folders", f"make some in it, or {_TABLE}")
             if tree.own[folder]:
-                left_out.append(LeftOut(folder, _images(tree.own[folder]) + " in no class folder"))
+                left_out.append(PassedOver(folder, _images(tree.own[folder]) + " in no class folder"))
             places |= {_join(folder, label): Place(label, part) for label in tree.inside(folder)}
         labels = {place.label.lower() for place in places.values()}
         for name in tree.filled(""):
@@ -177,7 +177,7 @@ class _Reader:
                 continue
             if name.lower() in labels:
                 raise self.refused(f"'{name}' stands beside the parts of a split and in them", "keep one of the two")
-            left_out.append(LeftOut(name, f"{_images(tree.total[name])} in a folder that is no part of the split"))
+            left_out.append(PassedOver(name, f"{_images(tree.total[name])} in a folder that is no part of the split"))
         return Layout(places, left_out, [self._told(parts, "split")])
 
     def class_first(self) -> Layout:
@@ -207,7 +207,7 @@ class _Reader:
             for name in tree.filled(top):
                 if name not in parts.values():
                     what = f"{_images(tree.total[_join(top, name)])} in a folder that is no part of the split"
-                    left_out.append(LeftOut(_join(top, name), what))
+                    left_out.append(PassedOver(_join(top, name), what))
             places |= {path: Place(top, part) for part, path in here.items()}
         places |= {top: Place(top, None) for top in tree.inside("") if top not in tops}
         return Layout(places, left_out, [self._told(parts, "split in each class")])

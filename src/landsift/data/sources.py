@@ -26,7 +26,7 @@ from landsift.data.parallel import map_rows
 from landsift.data.progress import progress_bar
 from landsift.data.records import Record, Records
 from landsift.data.table import TABLE_SUFFIXES, check_paths, read_table
-from landsift.data.walk import LeftOut
+from landsift.data.walk import PassedOver
 from landsift.errors import DataError, nearest
 
 NAMES = ("synthetic", "eurosat")
@@ -75,7 +75,7 @@ class Source(Protocol):
     """The folder that the records' paths are relative to; None where there are no files."""
     records: Records
     """All patches, sorted by class and path."""
-    left_out: Sequence[LeftOut]
+    left_out: Sequence[PassedOver]
     """Files and folders of the source that are no records, and might have been; paths as in `records`."""
     known_content: str | None
     """What all patches amount to, where that is known without reading them."""
@@ -99,7 +99,7 @@ class FileSource:
     """
 
     def __init__(
-        self, name: str, root: Path, records: Records, left_out: Sequence[LeftOut] = (), content: str | None = None
+        self, name: str, root: Path, records: Records, left_out: Sequence[PassedOver] = (), content: str | None = None
     ) -> None:
         self.name = name
         self.root: Path | None = root
@@ -132,7 +132,7 @@ class SyntheticSource:
     def __init__(self, config: SyntheticConfig) -> None:
         self.name = "synthetic"
         self.root: Path | None = None
-        self.left_out: Sequence[LeftOut] = ()
+        self.left_out: Sequence[PassedOver] = ()
         self._config = config
         total, classes = synthetic.count(config), len(synthetic.CLASSES)
         self._numbers = np.concatenate([np.arange(c, total, classes) for c in range(classes)])

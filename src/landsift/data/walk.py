@@ -55,7 +55,7 @@ class Folder(NamedTuple):
     """It leads to a folder that was met before, and was not entered."""
 
 
-class LeftOut(NamedTuple):
+class PassedOver(NamedTuple):
     """A file or folder that is not read."""
 
     path: str
@@ -98,13 +98,13 @@ def walk(root: Path) -> Iterator[Folder]:
         yield Folder(path, images, sorted(others))
 
 
-def not_read(folder: Folder) -> Iterator[LeftOut]:
+def not_read(folder: Folder) -> Iterator[PassedOver]:
     """The files in a folder that are left out for their ending."""
     for name in folder.others:
         ending = _ending(name)
         reason = f"files that end in {ending} are not read" if ending else "files without an ending are not read"
         path = f"{folder.path}/{name}" if folder.path else name
-        yield LeftOut(path.encode(errors="backslashreplace").decode(), reason)
+        yield PassedOver(path.encode(errors="backslashreplace").decode(), reason)
 
 
 def by_ending(names: Iterable[str]) -> Counter[str]:
@@ -119,7 +119,7 @@ def counted(endings: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {ending}" for ending, count in most[:_ENDINGS]) + more
 
 
-def tell_not_read(root: Path, unread: Sequence[LeftOut]) -> None:
+def tell_not_read(root: Path, unread: Sequence[PassedOver]) -> None:
     """Warn of files that are left out for their ending."""
     if unread:
         count = f"{len(unread):,} file{'s are' if len(unread) > 1 else ' is'}"

@@ -17,7 +17,7 @@ from landsift.data.decode import IMAGE_SUFFIXES, UnreadableError, decode, quiet_
 from landsift.data.parallel import cores
 from landsift.data.progress import progress_bar
 from landsift.data.table import TABLE_SUFFIXES, read_paths
-from landsift.data.walk import LeftOut, by_ending, cannot_read, counted, not_read, tell_again, tell_not_read, walk
+from landsift.data.walk import PassedOver, by_ending, cannot_read, counted, not_read, tell_again, tell_not_read, walk
 from landsift.errors import DataError, RunError
 from landsift.models.memory import keep_freed_memory
 from landsift.models.predictor import load_model
@@ -84,7 +84,7 @@ def predict_files(model: Path, paths: Iterable[Path]) -> tuple[pd.DataFrame, Ski
     return table, skipped
 
 
-def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[LeftOut]]:
+def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[PassedOver]]:
     """The given files, the images below the given folders in order of their names, and the files that tables name.
 
     Returns:
@@ -94,7 +94,7 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[LeftOut]]:
         DataError: a path does not exist, a folder holds no image, or a table cannot be used.
     """
     files: list[Path] = []
-    left_out: list[LeftOut] = []
+    left_out: list[PassedOver] = []
     for path in paths:
         if path.is_dir():
             below, unread = _images_below(path)
@@ -120,9 +120,9 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[LeftOut]]:
     return files, left_out
 
 
-def _images_below(root: Path) -> tuple[list[Path], list[LeftOut]]:
+def _images_below(root: Path) -> tuple[list[Path], list[PassedOver]]:
     """The images in and below a folder, and the files left out; says what was passed over."""
-    unread: list[LeftOut] = []
+    unread: list[PassedOver] = []
     links: list[str] = []
     images: list[tuple[str, list[str]]] = []
     try:
@@ -135,7 +135,7 @@ def _images_below(root: Path) -> tuple[list[Path], list[LeftOut]]:
     tell_not_read(root, unread)
     tell_again(root, links)
     files = [root / path / name for path, names in sorted(images) for name in names]
-    return files, [LeftOut(str(root / path), reason) for path, reason in unread]
+    return files, [PassedOver(str(root / path), reason) for path, reason in unread]
 
 
 def table_writer(out: Path) -> Callable[[pd.DataFrame], None]:
