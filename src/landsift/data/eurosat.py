@@ -27,7 +27,6 @@ from typing import Any
 from landsift.config import EuroSATConfig, cache_folder, digest
 from landsift.data.download import ResumingDownloader
 from landsift.data.progress import progress_bar
-from landsift.data.walk import walk
 from landsift.errors import DataError
 from landsift.notices import once
 
@@ -83,19 +82,15 @@ def _rank(folder: Path) -> tuple[int, bool]:
     return len(there), bool(there) and _is_rgb(next(iter(there.values())))
 
 
-def tell_incomplete(config: EuroSATConfig, folder: Path) -> None:
-    """Warn where `folder` is not all of EuroSAT; what was unpacked from the archive that `config` asks for is."""
-    if known_content(config, folder):
-        return
-    missing = [name for name in CLASSES if name not in _classes_in(folder)]
-    if missing:
+def tell_incomplete(folder: Path, patches: int) -> None:
+    """Warn where `folder`, which holds so many patches, is not all of EuroSAT."""
+    there = _classes_in(folder)
+    if missing := [name for name in CLASSES if name not in there]:
         once(
             logging.WARNING,
             f"{folder} is not EuroSAT: {len(missing)} of its {len(CLASSES)} classes are missing ({', '.join(missing)})",
         )
-        return
-    patches = sum(len(below.images) for below in walk(folder))
-    if patches != PATCHES:
+    elif patches != PATCHES:
         once(logging.WARNING, f"{folder} has {patches:,} patches, EuroSAT {PATCHES:,}")
 
 

@@ -158,8 +158,11 @@ def open_source(data: DataConfig) -> Source:
         return SyntheticSource(data.synthetic)
     if data.source == "eurosat":
         folder = eurosat.ensure(data.eurosat)
-        eurosat.tell_incomplete(data.eurosat, folder)
-        return FileSource("eurosat", folder, *read_folder(folder), eurosat.known_content(data.eurosat, folder))
+        records, left_out = read_folder(folder)
+        content = eurosat.known_content(data.eurosat, folder)
+        if content is None:
+            eurosat.tell_incomplete(folder, len(records))
+        return FileSource("eurosat", folder, records, left_out, content)
     if not data.source.strip():
         raise DataError("data.source is empty", _KNOWN)
     path = _path(data.source)
