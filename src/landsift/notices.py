@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import cache
 
 from landsift.errors import plain
 
@@ -26,3 +27,9 @@ def show_on_stderr(level: int = logging.INFO) -> None:
     logger.addHandler(_ToStderr())
     logger.setLevel(level)
     logger.propagate = False
+
+
+@cache
+def once(level: int, text: str) -> None:
+    """Say something of the data; however often a process reads them, it says so once."""
+    logging.getLogger("landsift").log(level, "%s", text)

@@ -42,6 +42,55 @@ class TestFind:
         source = open_source(as_data(EuroSATConfig(root=tmp_path)))
         assert {r.label for r in source.records} == {"AnnualCrop", "SeaLake"}
 
+    @pytest.mark.parametrize("layout", ["EuroSAT", "archive/EuroSAT", "EuroSAT_RGB", "downloads/eurosat-rgb"])
+    def test_other_nestings_are_found_without_a_download(self, tmp_path, layout):
+        unpack(tmp_path / "zip")
+        (tmp_path / "root" / layout).parent.mkdir(parents=True)
+        (tmp_path / "zip/2750").rename(tmp_path / "root" / layout)
+        (tmp_path / "root" / layout / "train.csv").touch()
+        config = EuroSATConfig(root=tmp_path / "root", base_url="http://127.0.0.1:9")
+        assert eurosat.ensure(config) == tmp_path / "root" / layout
+        assert not list((tmp_path / "root").rglob("*.lock"))
+
+    def test_class_folders_in_lower_case_are_found(self, tmp_path):
+        for name in ("Forest", "SeaLake"):
+            (unpack(tmp_path) / f"2750/{name}").rename(tmp_path / f"2750/{name.lower()}")
+        assert eurosat.find(EuroSATConfig(root=tmp_path)) == tmp_path / "2750"
+
+    def test_of_several_the_one_with_most_classes_and_in_rgb_is_taken(self, tmp_path):
+        for name in eurosat.CLASSES:
+            for folder, file in (("EuroSATallBands", "1.tif"), ("RGB", "1.jpg")):
+                (tmp_path / folder / name).mkdir(parents=True)
+                (tmp_path / folder / name / file).touch()
+        (tmp_path / "Forest").mkdir()
+        assert eurosat.find(EuroSATConfig(root=tmp_path)) == tmp_path / "RGB"
+        shutil.rmtree(tmp_path / "RGB")
+        assert eurosat.find(EuroSATConfig(root=tmp_path)) == tmp_path / "EuroSATallBands"
+
+    def test_parts_of_a_split_are_not_taken_for_all_of_it(self, tmp_path):
+        for part in ("train", "test"):
+            (unpack(tmp_path) / "2750").rename(tmp_path / part)
+        refused(
+            lambda: eurosat.find(EuroSATConfig(root=tmp_path)),
+            "in several folders",
+            tmp_path / "train",
+            f"--data {tmp_path}",
+        )
+
+    def test_what_is_not_all_of_it_is_said(self, tmp_path, caplog):
+        unpack(tmp_path)
+        open_source(as_data(EuroSATConfig(root=tmp_path)))
+        assert f"{tmp_path}/2750 is not EuroSAT: 7 of its 10 classes are missing (HerbaceousVegetation," in caplog.text
+        for name in eurosat.CLASSES:
+            (tmp_path / "2750" / name).mkdir(exist_ok=True)
+            shutil.copy(tmp_path / "2750/Forest/Forest_1.jpg", tmp_path / f"2750/{name}/more.jpg")
+        open_source(as_data(EuroSATConfig(root=tmp_path)))
+        assert f"{tmp_path}/2750 has 19 patches, EuroSAT 27,000" in caplog.text
+
+    def test_what_was_unpacked_from_the_archive_asked_for_is_all_of_it(self, archive_server, tmp_path, caplog):
+        open_source(as_data(config_for(archive_server(ARCHIVE), tmp_path)))
+        assert "EuroSAT" not in caplog.text
+
     def test_the_default_root_is_the_cache(self, tmp_path, monkeypatch):
         monkeypatch.setenv("LANDSIFT_HOME", str(tmp_path))
         unpack(tmp_path / "downloads")
@@ -65,7 +114,7 @@ class TestDownload:
         assert sum(1 for _ in folder.glob("*/*.jpg")) == 9
         assert eurosat.ensure(config) == folder
         assert len(server.requests) == 1
-        assert sorted(p.name for p in (tmp_path / "root").iterdir()) == [".eurosat.lock", "EuroSAT.zip", "eurosat"]
+        assert sorted(p.name for p in (tmp_path / "root").iterdir()) == ["EuroSAT.zip", "eurosat"]
 
     def test_the_original_is_known_by_its_published_md5(self, archive_server, tmp_path, monkeypatch):
         assert eurosat.MD5 == "c8fa014336c82ac7804f0398fcb19387"
@@ -78,7 +127,12 @@ class TestDownload:
         server = archive_server(ARCHIVE)
         config = config_for(server, tmp_path / "root", sha256="0" * 64)
         refused(lambda: eurosat.ensure(config), server.url, "SHA-256 does not match data.eurosat.sha256", "mirror")
-        assert [p.name for p in (tmp_path / "root").iterdir()] == [".eurosat.lock"]
+        assert not (tmp_path / "root").exists()
+
+    def test_a_root_that_was_there_holds_nothing_new_after_a_failure(self, tmp_path):
+        (tmp_path / "thesis.doc").touch()
+        refused(lambda: eurosat.ensure(EuroSATConfig(root=tmp_path, base_url="http://127.0.0.1:9")), "no connection")
+        assert [p.name for p in tmp_path.iterdir()] == ["thesis.doc"]
 
     def test_an_archive_that_is_there_is_used(self, archive_server, tmp_path):
         server = archive_server(ARCHIVE)
@@ -222,3 +276,14 @@ class TestFingerprint:
         before = content_fingerprint(data)
         (tmp_path / "2750/Forest/Forest_1.jpg").write_bytes((tmp_path / "2750/Forest/Forest_2.jpg").read_bytes())
         assert content_fingerprint(data) != before
+
+
+@pytest.mark.shared
+class TestCases:
+    def test_two_of_ten_classes_are_told_and_kaggles_nesting_is_found(self, shared, tmp_path, caplog):
+        cases = shared / "cases/eurosat-root-incomplete"
+        for name, folder in (("root", "root"), ("kaggle", "kaggle/EuroSAT")):
+            data = as_data(EuroSATConfig(root=cases / name, base_url="http://127.0.0.1:9"))
+            assert build_store(data, tmp_path / name).classes == ("Forest", "Highway")
+            assert f"{cases / folder} is not EuroSAT: 8 of its 10 classes are missing" in caplog.text
+        assert not list(cases.rglob("*.lock"))

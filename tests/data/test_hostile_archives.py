@@ -27,7 +27,7 @@ def unpacked(archive_server, tmp_path):
     def check(content: bytes, *words: str) -> None:
         root = tmp_path / "root"
         refused(lambda: eurosat.ensure(config_for(archive_server(content), root)), "EuroSAT.zip", *words)
-        assert {p.name for p in root.iterdir()} <= {".eurosat.lock", "EuroSAT.zip", "eurosat"}
+        assert {p.name for p in root.iterdir()} <= {"EuroSAT.zip", "eurosat"}
         assert not list(tmp_path.rglob("*.jpg"))
         assert not list(tmp_path.rglob("*evil*"))
 

@@ -166,7 +166,7 @@ def few_are_enough(monkeypatch):
 def test_a_split_that_cannot_be_made_is_wrong_and_the_rest_is_checked(build):
     found = check(build({13: scene(0)}, split=["train"] * 36))
     assert found["split"].verdict == "wrong"
-    assert "the column 'split' has no val rows" in found["split"].text
+    assert "the given split has no test patches" in found["split"].text
     assert found["labels"].verdict == "wrong"
     assert "near copies" not in found
 

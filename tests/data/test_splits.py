@@ -138,7 +138,7 @@ class TestAuto:
             parts = split(index)
         assert parts.train.tolist() == [0, 3, 6, 9]
         assert parts.val.tolist() == [1, 4, 7, 10]
-        assert "split by the table's column 'split'" in caplog.text
+        assert "the split is taken as the source gives it" in caplog.text
 
     def test_a_group_column_is_honoured(self):
         index = index_of([0, 1] * 30, groups=[f"g{i // 6}" for i in range(60)])
@@ -263,11 +263,37 @@ class TestColumn:
         assert "2 patches are left out" in caplog.text
         assert "(from train: 1, from val: 1)" in caplog.text
 
-    @pytest.mark.parametrize("missing", ["train", "val", "test"])
+    @pytest.mark.parametrize("missing", ["train", "test"])
     def test_a_missing_part_is_named(self, missing):
         names = [n for n in ("train", "val", "test") if n != missing]
         index = index_of([0, 1] * 4, splits=[n for n in names for _ in range(4)])
-        refused(lambda: split(index, kind="column"), f"no {missing} rows")
+        refused(lambda: split(index, kind="column"), f"the given split has no {missing} patches")
+
+    def test_without_val_it_is_taken_from_train_by_the_fractions(self, caplog):
+        index = index_of([0] * 40 + [1] * 20, splits=(["train"] * 3 + ["test"]) * 15)
+        with caplog.at_level("INFO", logger="landsift"):
+            parts = split(index, fractions=(0.6, 0.3, 0.1))
+        assert sizes(index, parts) == [[20, 10, 10], [10, 5, 5]]
+        assert "no val: 15 of its 45 train patches are taken for it" in caplog.text
+        assert parts.test.tolist() == list(range(3, 60, 4))
+        assert [split(index, seed=s).test.tolist() == parts.test.tolist() for s in range(3)] == [True] * 3
+        assert len({tuple(split(index, seed=s).val) for s in range(5)}) > 1
+
+    def test_val_that_is_taken_from_train_parts_neither_copies_nor_groups(self):
+        train = ["train"] * 48 + ["test"] * 12
+        contents = [f"c{i // 2}" for i in range(48)] + [f"t{i}" for i in range(12)]
+        copies = index_of([0, 0, 1, 1] * 15, contents, splits=train)
+        groups = index_of([0, 1] * 30, groups=[f"g{i // 4}" for i in range(60)], splits=train)
+        for index, unit in ((copies, "sha256"), (groups, "group")):
+            for seed in range(5):
+                parts = split(index, seed=seed)
+                assert not set(index[unit][parts.train]) & set(index[unit][parts.val])
+                assert np.array(sizes(index, parts)).min() >= 1
+                assert 8 <= len(parts.val) <= 16
+
+    def test_a_class_of_one_patch_in_train_cannot_give_val_one(self):
+        index = index_of([0] * 10 + [1] * 3, splits=["train"] * 8 + ["test"] * 2 + ["train", "test", "test"])
+        refused(lambda: split(index), "class 'class1' is too small to split", "2 are needed")
 
     def test_unknown_and_missing_values_are_named(self):
         index = index_of([0, 1, 0, 1], splits=["train", "trian", "val", "test"])

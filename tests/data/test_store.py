@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import pickle
-import shutil
 import threading
 import tracemalloc
 from pathlib import Path
@@ -229,8 +228,9 @@ class TestUnreadable:
 
     def test_nothing_readable_at_all_is_an_error(self, image_table, store_at):
         table = image_table({"label": ["a", "b"]})
-        shutil.rmtree(table.parent / "images")
-        refused(lambda: build(table, store_at, "data.max_unreadable=1"), "none of the 2 files", "does not exist")
+        for image in (table.parent / "images").iterdir():
+            image.write_text("no image")
+        refused(lambda: build(table, store_at, "data.max_unreadable=1"), "none of the 2 files", "not a JPEG")
 
     def test_paths_of_a_table_that_are_missing_are_named(self, image_table, store_at):
         table = image_table({"label": ["a", "b"] * 4})

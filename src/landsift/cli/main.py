@@ -114,7 +114,10 @@ app.command(no_args_is_help=True)(compare)
 def predict(
     run: RunArgument,
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Image files and folders.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="PATH...", help="Image files, folders, and tables with a column path.", show_default=False
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="A .csv or .parquet file to write.", show_default=False)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 """Endings (lower case) of the files that count as images in a class folder."""
 
 MAX_BYTES = 2**28
@@ -39,7 +39,7 @@ _ONE_AT_A_TIME = threading.Lock()
 _MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten, and each costs as much as the whole image
 _START_OF_SCAN = b"\xff\xda"
 
-_FORMATS = ("JPEG", "PNG", "TIFF")
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339  # TIFF tags
@@ -105,7 +105,7 @@ def image_size(raw: bytes) -> tuple[int, int]:
 
 
 def decode(raw: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG or TIFF.
+    """Decode a JPEG, PNG, TIFF, BMP or WebP.
 
     Args:
         raw: The file's bytes.
@@ -162,6 +162,8 @@ def _refuse_bomb(image: Image, raw: bytes) -> None:
         raise UnreadableError(f"more than {MAX_PIXELS:,} pixels")
     if image.format in {"JPEG", "MPO"} and raw.count(_START_OF_SCAN) > _MAX_SCANS:
         raise UnreadableError(f"a JPEG of more than {_MAX_SCANS} scans")
+    if image.format == "WEBP" and (frames := getattr(image, "n_frames", 1)) > 1:  # each is as large as the canvas
+        raise UnreadableError(f"an animation of {frames:,} frames")
 
 
 def _refuse_loss(image: Image, raw: bytes) -> None:

@@ -4,8 +4,9 @@ Source: Helber, Bischke, Dengel, Borth, "EuroSAT: A Novel Dataset and Deep Learn
 and Land Cover Classification", IEEE JSTARS 12 (2019). Format: JPEG in `2750/<Class>/<Class>_<n>.jpg`, packed
 in `EuroSAT.zip` (94 MB). There is no official split. MD5 of the archive as torchvision publishes it.
 
-Unpacked patches are found below the root in the original layout, `ROOT/2750/<Class>`, and in torchvision's,
-`ROOT/eurosat/2750/<Class>`; landsift downloads to the latter.
+Unpacked patches are found below the root in the original layout, `ROOT/2750/<Class>`, in torchvision's,
+`ROOT/eurosat/2750/<Class>`, and in other nestings of up to two folders, such as Kaggle's `ROOT/EuroSAT/<Class>`;
+landsift downloads to torchvision's.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +28,7 @@ from landsift.config import EuroSATConfig, cache_folder, digest
 from landsift.data.download import ResumingDownloader
 from landsift.data.progress import progress_bar
 from landsift.errors import DataError
+from landsift.notices import once
 
 CLASSES = (
     "AnnualCrop",
@@ -39,6 +42,7 @@ CLASSES = (
     "River",
     "SeaLake",
 )
+PATCHES = 27_000
 ARCHIVE = "EuroSAT.zip"
 MD5 = "c8fa014336c82ac7804f0398fcb19387"
 _TOP = "2750"
@@ -50,10 +54,44 @@ _MAX_MEMBERS = 100_000
 
 
 def find(config: EuroSATConfig) -> Path | None:
-    """The folder of unpacked class folders, or None."""
+    """The folder of unpacked class folders, or None: of several the one with most of the ten, and in RGB.
+
+    Raises:
+        DataError: several nested ones are alike, as the parts of a split are.
+    """
     root = _root(config)
-    candidates = (root / _TOP, root / _UNPACKED, root)
-    return next((c for c in candidates if any((c / name).is_dir() for name in CLASSES)), None)
+    known = (root / _TOP, root / _UNPACKED, root)
+    found = [(_rank(folder), folder) for folder in known]
+    best, _ = max(found, key=lambda item: item[0])
+    if best < (len(CLASSES), True):
+        found += [(_rank(folder), folder) for folder in _nested(root)]
+        best, _ = max(found, key=lambda item: item[0])
+    alike = [folder for rank, folder in found if rank == best and any(best)]
+    if len(alike) > 1 and alike[0] not in known:
+        raise DataError(
+            f"{root} holds EuroSAT's classes in several folders: {', '.join(map(str, alike[:4]))}",
+            "set data.eurosat.root to one of them, or, if they are the parts of a split, train with --data "
+            f"{os.path.commonpath(alike)}",
+        )
+    return alike[0] if alike else None
+
+
+def _rank(folder: Path) -> tuple[int, bool]:
+    """How many class folders a folder holds, and whether they are in RGB."""
+    there = _classes_in(folder)
+    return len(there), bool(there) and _is_rgb(next(iter(there.values())))
+
+
+def tell_incomplete(folder: Path, patches: int) -> None:
+    """Warn where `folder`, which holds so many patches, is not all of EuroSAT."""
+    there = _classes_in(folder)
+    if missing := [name for name in CLASSES if name not in there]:
+        once(
+            logging.WARNING,
+            f"{folder} is not EuroSAT: {len(missing)} of its {len(CLASSES)} classes are missing ({', '.join(missing)})",
+        )
+    elif patches != PATCHES:
+        once(logging.WARNING, f"{folder} has {patches:,} patches, EuroSAT {PATCHES:,}")
 
 
 def ensure(config: EuroSATConfig) -> Path:
@@ -66,12 +104,18 @@ def ensure(config: EuroSATConfig) -> Path:
     if folder := find(config):
         return folder
     root = _root(config)
+    new = not root.exists()
     try:
         if config.root is not None and not root.parent.is_dir():
             raise DataError(f"data.eurosat.root: {root.parent} does not exist", "create it, or set another root")
         root.mkdir(parents=config.root is None, exist_ok=True)
-        with _one_at_a_time(root / ".eurosat.lock"):
-            return find(config) or _unpack(_download(config, root), root)
+        try:
+            with _one_at_a_time(root / ".eurosat.lock"):
+                return find(config) or _unpack(_download(config, root), root)
+        finally:
+            if new:
+                with suppress(OSError):
+                    root.rmdir()  # where nothing was downloaded
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(
@@ -96,6 +140,40 @@ def known_content(config: EuroSATConfig, folder: Path) -> str | None:
         return archive_content(config) if untouched and archive_content(config) in receipt["archive"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _nested(root: Path) -> list[Path]:
+    """Where class folders may lie beside the usual places: up to two folders deep."""
+    outer = _folders_in(root)
+    inner = [folder for name in outer for folder in _folders_in(name)]
+    return [folder for folder in (*outer, *inner) if folder not in (root / _TOP, root / _UNPACKED)]
+
+
+def _classes_in(folder: Path) -> dict[str, Path]:
+    """The class folders in a folder, by class; some copies have their names in lower case."""
+    tried = ((name, folder / written) for name in CLASSES for written in (name.lower(), name))
+    return {name: path for name, path in tried if path.is_dir()}
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            inside = [
+                Path(e.path) for e in entries if e.is_dir() and not e.name.startswith(".") and e.name not in CLASSES
+            ]
+    except OSError:
+        return []
+    return sorted(inside)
+
+
+def _is_rgb(folder: Path) -> bool:
+    """Whether the first file of a class folder is no TIFF, in which the 13 bands come."""
+    try:
+        with os.scandir(folder) as entries:
+            first = next((e.name for e in entries if not e.name.startswith(".")), "")
+    except OSError:
+        return False
+    return not first.lower().endswith((".tif", ".tiff"))
 
 
 def _root(config: EuroSATConfig) -> Path:
@@ -202,7 +280,21 @@ def _entries(folder: Path) -> Iterator[list[Any]]:
 
 @contextmanager
 def _one_at_a_time(lock: Path) -> Iterator[None]:
-    """Let one process at a time download and unpack; the others wait and find its result."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    """Let one process at a time download and unpack; the others wait and find its result, and no lock stays behind."""
+    while True:
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _still_at(lock, file.fileno()):
+                continue  # who had it took the file away
+            try:
+                yield
+            finally:
+                lock.unlink()
+            return
+
+
+def _still_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

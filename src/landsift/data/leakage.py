@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
 from landsift.data.findings import EXAMPLES, DataChecks, Section, example, number_of
-from landsift.data.folder import SPLIT_NAMES
 from landsift.data.likeness import near_copies
+from landsift.data.names import names_section
+from landsift.data.parts import SPLIT_NAMES
 from landsift.data.pixels import bands_section, blank_section, pixel_facts
 from landsift.data.splits import PARTS, make_split
 from landsift.errors import DataError
@@ -54,7 +55,7 @@ def check_data(
     """
     labels, contents = store.labels, store.contents()
     part, kind, refused = _parts(store, split, budget, budget_seed)
-    sections = [_patches(store), _split(part, kind, refused)]
+    sections = [_patches(store), *names_section(store.classes), _split(part, kind, refused)]
     if part is not None:
         sections.append(_classes(store, labels, part))
     sections += [_copies(store, contents, kind), _conflicts(store, labels, contents)]
@@ -94,14 +95,15 @@ def _patches(store: PatchStore) -> Section:
     if not store.skipped:
         return Section("patches", "ok", text, counts)
     examples = [{"paths": [s["path"]], "reason": s["reason"]} for s in store.skipped[:EXAMPLES]]
-    return Section("patches", "look", f"{text} {len(store.skipped):,} files cannot be decoded.", counts, examples)
+    left_out = number_of(len(store.skipped), "file or folder is left out", "files or folders are left out")
+    return Section("patches", "look", f"{text} {left_out}.", counts, examples)
 
 
 def _split(part: Rows | None, kind: str, refused: str) -> Section:
     if part is None:
         return Section("split", "wrong", f"no split can be made: {refused}", {"kind": kind})
     sizes = {name: int(np.count_nonzero(part == p)) for p, name in enumerate(PARTS)}
-    how = {"column": "by the column 'split'", "group": "by group"}.get(kind, "stratified by class")
+    how = {"column": "as the source gives it", "group": "by group"}.get(kind, "stratified by class")
     return Section(
         "split", "ok", f"{', '.join(f'{n:,} {name}' for name, n in sizes.items())}, {how}.", {"kind": kind, **sizes}
     )
@@ -139,7 +141,7 @@ def _copies(store: PatchStore, contents: Rows, kind: str) -> Section:
     else:
         counts["across"] = len(across)
         text += (
-            f"; {number_of(len(across), 'picture stands', 'pictures stand')} in several parts of the table's split. "
+            f"; {number_of(len(across), 'picture stands', 'pictures stand')} in several parts of the given split. "
             "Of these, copies in train give way to val and test, those in val to test: they are left out."
         )
         cases = across
@@ -147,7 +149,7 @@ def _copies(store: PatchStore, contents: Rows, kind: str) -> Section:
 
 
 def _across_column(store: PatchStore, contents: Rows) -> Rows:
-    """Contents that the table's column 'split' has in several parts."""
+    """Contents that the given split has in several parts."""
     column = store.column("split").astype("category").cat
     numbers = [PARTS.index(SPLIT_NAMES[name.lower()]) if name.lower() in SPLIT_NAMES else -1
                for name in column.categories]  # fmt: skip

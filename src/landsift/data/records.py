@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 CHUNK = 2**14
 """Records that are Python objects at once."""
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
 class Record(NamedTuple):
@@ -27,12 +30,19 @@ class Record(NamedTuple):
     group: str | None = None
 
 
+def class_order(names: Sequence[str]) -> list[int]:
+    """The positions of class names in their order: as text; where all of them are numbers, by value."""
+    if all(_NUMBER.fullmatch(name) for name in names):
+        return sorted(range(len(names)), key=lambda at: (Decimal(names[at]), names[at]))
+    return sorted(range(len(names)), key=names.__getitem__)
+
+
 class Records:
     """Labelled patches; `records[row]` and iterating give each as a Record.
 
     Attributes:
         table: A column for each field of Record: `path` as text, the others dictionary-encoded.
-        classes: Names of the classes, sorted.
+        classes: Names of the classes, sorted as text; where all of them are numbers, by value.
         labels: Position of each record's class in `classes`, int64 [N].
     """
 
@@ -40,9 +50,9 @@ class Records:
         self.table = table.unify_dictionaries().combine_chunks()
         self._paths = self.table["path"].chunk(0)
         label = self.table["label"].chunk(0)
-        names = np.asarray(label.dictionary.to_pylist(), dtype=object)
-        order = np.argsort(names)
-        self.classes: tuple[str, ...] = tuple(names[order])
+        names = label.dictionary.to_pylist()
+        order = np.array(class_order(names), dtype=np.int64)
+        self.classes: tuple[str, ...] = tuple(names[at] for at in order)
         self.labels: NDArray[np.int64] = np.argsort(order)[label.indices.to_numpy()]
 
     @classmethod

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -24,7 +25,8 @@ from landsift.data.folder import read_folder
 from landsift.data.parallel import map_rows
 from landsift.data.progress import progress_bar
 from landsift.data.records import Record, Records
-from landsift.data.table import TABLE_SUFFIXES, read_table
+from landsift.data.table import TABLE_SUFFIXES, check_paths, read_table
+from landsift.data.walk import PassedOver
 from landsift.errors import DataError, nearest
 
 NAMES = ("synthetic", "eurosat")
@@ -73,6 +75,8 @@ class Source(Protocol):
     """The folder that the records' paths are relative to; None where there are no files."""
     records: Records
     """All patches, sorted by class and path."""
+    left_out: Sequence[PassedOver]
+    """Files and folders of the source that are no records, and might have been; paths as in `records`."""
     known_content: str | None
     """What all patches amount to, where that is known without reading them."""
 
@@ -90,13 +94,17 @@ class FileSource:
         name: The kind of source.
         root: The folder that the records' paths are relative to.
         records: All patches, in any order.
+        left_out: Files and folders that are no records.
         content: What identifies the content, where that is known without reading the files.
     """
 
-    def __init__(self, name: str, root: Path, records: Records, content: str | None = None) -> None:
+    def __init__(
+        self, name: str, root: Path, records: Records, left_out: Sequence[PassedOver] = (), content: str | None = None
+    ) -> None:
         self.name = name
         self.root: Path | None = root
         self.records = records.sorted()
+        self.left_out = left_out
         self.known_content = content
 
     def scan(self, row: int) -> Scan:
@@ -124,6 +132,7 @@ class SyntheticSource:
     def __init__(self, config: SyntheticConfig) -> None:
         self.name = "synthetic"
         self.root: Path | None = None
+        self.left_out: Sequence[PassedOver] = ()
         self._config = config
         total, classes = synthetic.count(config), len(synthetic.CLASSES)
         self._numbers = np.concatenate([np.arange(c, total, classes) for c in range(classes)])
@@ -149,16 +158,22 @@ def open_source(data: DataConfig) -> Source:
         return SyntheticSource(data.synthetic)
     if data.source == "eurosat":
         folder = eurosat.ensure(data.eurosat)
-        return FileSource("eurosat", folder, read_folder(folder), eurosat.known_content(data.eurosat, folder))
+        records, left_out = read_folder(folder)
+        content = eurosat.known_content(data.eurosat, folder)
+        if content is None:
+            eurosat.tell_incomplete(folder, len(records))
+        return FileSource("eurosat", folder, records, left_out, content)
     if not data.source.strip():
         raise DataError("data.source is empty", _KNOWN)
     path = _path(data.source)
     if not _is_text(path):
         raise DataError(f"the path {path} is not valid UTF-8, as the paths in a run's tables must be", "rename it")
     if path.is_dir():
-        return FileSource("folder", path, read_folder(path))
+        return FileSource("folder", path, *read_folder(path))
     if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():  # reading a named pipe would block for ever
-        return FileSource("table", path.parent, read_table(path))
+        records = read_table(path)
+        check_paths(path, records)
+        return FileSource("table", path.parent, records)
     raise _unknown(data.source, path)
 
 
@@ -173,9 +188,9 @@ def root_of(data: DataConfig) -> Path | None:
 def content_fingerprint(data: DataConfig) -> str:
     """A hex digest that changes when what a store is built from changes.
 
-    That is any file's bytes, name, label, split or group, or a setting that shapes the store. Generated
-    patches are known by their settings, and the EuroSAT archive, unpacked by landsift or not yet downloaded, by
-    its checksum; nothing is downloaded.
+    That is any file's bytes, name, label, split or group, what is left out, or a setting that shapes the store.
+    Generated patches are known by their settings, and the EuroSAT archive, unpacked by landsift or not yet
+    downloaded, by its checksum; nothing is downloaded.
 
     Raises:
         DataError: there is no such source, or it holds no usable patches.
@@ -208,6 +223,8 @@ def scan(source: Source) -> Scans:
             else:
                 sizes[row] = result.size
             advance(1)
+    for entry in source.left_out:
+        content.add(["left out", *entry])
     return Scans(sizes, reasons, source.known_content or content.hexdigest())
 
 

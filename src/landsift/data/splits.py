@@ -1,8 +1,8 @@
 """Who is in train, val and test, and which training labels a budget buys.
 
-Three kinds: `stratified` by class, `column` (the table says), and `group` (rows of one group stay together).
-Patches with equal pixels never stand on two sides of a split: they move together, or, where the table
-decides, the copies in train give way to those in val and test, and those in val to those in test.
+Three kinds: `stratified` by class, `column` (a table's column or folders named train, val and test say), and `group`
+(rows of one group stay together). Patches with equal pixels never stand on two sides of a split: they move together,
+or, where the source decides, the copies in train give way to those in val and test, and those in val to those in test.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
-from landsift.data.folder import SPLIT_NAMES
+from landsift.data.names import alike
+from landsift.data.parts import SPLIT_NAMES
 from landsift.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def divide(
     kind = split.kind if split.kind != "auto" else _kind_of(column)
     if kind == "column":
         part = _by_column(column, labels, contents, classes)
+        if not (part == PARTS.index("val")).any():
+            _take_val(part, column, labels, contents, classes, split.fractions, rng)
     elif kind == "group":
         part = _deal(labels, classes, _groups(column, contents), "groups", split.fractions, rng)
     else:
@@ -85,10 +88,14 @@ def divide(
 
 
 def _kind_of(column: Column) -> str:
-    """The kind of split that the table's columns ask for."""
+    """The kind of split that the source asks for."""
+    said = {
+        "split": "the split is taken as the source gives it",
+        "group": "split by the table's column 'group'",
+    }
     for kind, name in (("column", "split"), ("group", "group")):
         if column(name).notna().any():
-            _log.info("split by the table's column '%s'; data.split.kind=stratified would pass it over", name)
+            _log.info("%s; data.split.kind=stratified would pass it over", said[name])
             return kind
     return "stratified"
 
@@ -103,7 +110,7 @@ def largest_remainder(total: int, weights: Sequence[float] | NDArray[np.float64]
 
 
 def part_sizes(count: int, fractions: Sequence[float]) -> NDArray[np.int64]:
-    """Sizes of train, val and test for a class of `count` >= 3 patches: largest remainder, none of them empty."""
+    """Sizes of the parts for a class of at least as many patches: largest remainder, none of them empty."""
     sizes = largest_remainder(count, fractions)
     while (sizes == 0).any():
         sizes[np.argmax(sizes)] -= 1
@@ -146,20 +153,21 @@ def _within_budget(train: Rows, labels: Rows, budget: int, seed: int) -> Rows:
 def _deal(
     labels: Rows, classes: Sequence[str], units: Rows, kind: str, fractions: Sequence[float], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """The part (0, 1, 2) of each row, such that rows of one unit stay together: int64 [N]."""
-    seats = np.zeros((len(classes), len(PARTS)), dtype=np.int64)
+    """The part (0, 1, 2) of each row, one for each fraction, such that rows of one unit stay together: int64 [N]."""
+    seats = np.zeros((len(classes), len(fractions)), dtype=np.int64)
     for c, name in enumerate(classes):
         members = labels == c
         distinct = np.count_nonzero(np.bincount(units[members]))
-        if distinct < len(PARTS):
+        if distinct < len(fractions):
             raise DataError(
-                f"class '{name}' is too small to split: {distinct} {kind} ({members.sum()} patches), 3 are needed",
+                f"class '{name}' is too small to split: {distinct} {kind} ({members.sum()} patches), "
+                f"{len(fractions)} are needed",
                 "add labels to the class, or remove it",
             )
         seats[c] = part_sizes(int(members.sum()), fractions)
     for _ in range(_TRIES):
         part = _deal_once(labels, units, seats, rng)
-        present = np.bincount(labels * len(PARTS) + part, minlength=seats.size).reshape(seats.shape) > 0
+        present = np.bincount(labels * len(fractions) + part, minlength=seats.size).reshape(seats.shape) > 0
         if present.all():
             return part
     c, p = np.argwhere(~present)[0]
@@ -192,7 +200,7 @@ def _deal_once(labels: Rows, units: Rows, seats: NDArray[np.int64], rng: np.rand
         rows = rng.permutation(np.flatnonzero(single & (labels == c)))
         open_seats = np.maximum(left[c], 0.0)
         if len(rows):
-            part[rows] = np.repeat(np.arange(len(PARTS)), largest_remainder(len(rows), open_seats))
+            part[rows] = np.repeat(np.arange(seats.shape[1]), largest_remainder(len(rows), open_seats))
     return part
 
 
@@ -202,7 +210,9 @@ def _complete(column: Column, name: str, kind: str) -> pd.Series:
     empty = values.isna()
     if empty.all():
         raise DataError(
-            f"data.split.kind={kind} needs a table with a column '{name}'", "or set data.split.kind=stratified"
+            f"data.split.kind={kind} needs a table with a column '{name}'"
+            + (", or folders train, val and test" if name == "split" else ""),
+            "or set data.split.kind=stratified",
         )
     if empty.any():
         first = column("path")[empty].iloc[0]
@@ -238,9 +248,11 @@ def _by_column(column: Column, labels: Rows, contents: Rows, classes: Sequence[s
             raise DataError(f"the column 'split' has an unknown value '{value}'", hint)
         number.append(PARTS.index(name))
     part = np.array(number, dtype=np.int64)[codes]
+    given = [bool((part == p).any()) for p in range(len(PARTS))]
     for p, name in enumerate(PARTS):
-        if not (part == p).any():
-            raise DataError(f"the column 'split' has no {name} rows", "train, val and test are all needed")
+        if not given[p] and name != "val":
+            hint = "train and test are needed; without val, it is taken from train"
+            raise DataError(f"the given split has no {name} patches", hint)
 
     last = np.zeros(contents.max() + 1, dtype=np.int64)
     np.maximum.at(last, contents, part)
@@ -255,11 +267,35 @@ def _by_column(column: Column, labels: Rows, contents: Rows, classes: Sequence[s
         part[gives_way] = -1
     for c, class_name in enumerate(classes):
         if not ((part == 0) & (labels == c)).any():
-            raise DataError(f"class '{class_name}' has no patches in train", "the column 'split' must give it some")
+            other = alike(class_name, classes)
+            hint = f"is it the class {other!a}? name them alike" if other else "the given split must have some there"
+            raise DataError(f"class '{class_name}' has no patches in train", hint)
     for p, name in enumerate(PARTS):
-        if not (part == p).any():
-            raise DataError(f"no {name} patches remain: all repeat patches of other parts", "change the column 'split'")
+        if given[p] and not (part == p).any():
+            raise DataError(f"no {name} patches remain: all repeat patches of other parts", "change the given split")
     return part
+
+
+def _take_val(
+    part: NDArray[np.int64],
+    column: Column,
+    labels: Rows,
+    contents: Rows,
+    classes: Sequence[str],
+    fractions: Sequence[float],
+    rng: np.random.Generator,
+) -> None:
+    """Take val from the train of a split without val, in the proportion of their fractions; groups stay together."""
+    train = np.flatnonzero(part == PARTS.index("train"))
+    grouped = bool(column("group").notna().all())
+    units, kind = (_groups(column, contents), "groups") if grouped else (contents, "distinct patches")
+    part[train] = _deal(labels[train], classes, _codes(units[train]), kind, fractions[:2], rng)
+    _log.info(
+        "the given split has no val: %d of its %d train patches are taken for it%s",
+        np.count_nonzero(part == PARTS.index("val")),
+        len(train),
+        ", by group" if grouped else "",
+    )
 
 
 def _codes(values: pd.Series | Rows) -> Rows:

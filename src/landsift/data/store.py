@@ -65,7 +65,8 @@ class PatchStore:
         mean: Per-band mean of all pixels scaled to [0, 1], C numbers.
         std: Per-band standard deviation of the same.
         fingerprint: Of the content and settings the store was built from.
-        skipped: Files that could not be decoded: `{"path", "reason"}` each.
+        skipped: What is left out: files that could not be decoded or end in something else, folders that are no
+            part of a split; `{"path", "reason"}` each.
         info: `source` (its kind), `root` (folder of the files, or None), `resized` (how many patches were), and
             `duplicates` (how many patches repeat the pixels of an earlier one).
     """
@@ -241,7 +242,7 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
             "mean": written.mean,
             "std": written.std,
             "index_bytes": (partial / INDEX).stat().st_size,
-            "skipped": unreadable.files,
+            "skipped": [entry._asdict() for entry in source.left_out] + unreadable.files,
             "info": info,
         }
         contradictory = contradictions(contents, source.records.labels[rows])
@@ -253,7 +254,7 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     store = PatchStore.open(folder)
-    _tell(store, contradictory)
+    _tell(store, unreadable, contradictory)
     return store
 
 
@@ -317,16 +318,16 @@ def _move(partial: Path, folder: Path) -> None:
             raise
 
 
-def _tell(store: PatchStore, contradictory: int) -> None:
+def _tell(store: PatchStore, unreadable: Unreadable, contradictory: int) -> None:
     height, width = store.images.shape[1:3]
     if store.info["resized"]:
         _log.info("%d of %d patches were resized to %d × %d pixels", store.info["resized"], len(store), height, width)
-    if store.skipped:
-        first = store.skipped[0]
+    if unreadable.files:
+        first = unreadable.files[0]
         _log.warning(
             "%d files cannot be decoded and are left out; the first: %s: %s",
-            len(store.skipped),
-            first["path"],
+            len(unreadable.files),
+            store._absolute(first["path"]),
             first["reason"],
         )
     if contradictory:
