@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 from small_sources import data_config, random_pixels, refused
 
 from landsift.data import decode as decoding
-from landsift.data.decode import UnreadableError, decode, image_size, quiet_pillow, read_bytes
+from landsift.data.decode import decode, quiet_pillow, read_bytes, read_header
+from landsift.data.reasons import UnreadableError
 from landsift.data.store import build_store
 
 SIZE = (48, 40)
@@ -152,7 +153,7 @@ def test_the_size_in_the_header_is_that_of_the_pixels_whatever_the_orientation(k
     exif = Image.Exif()
     exif[0x0112] = orientation
     raw = encoded(Image.fromarray(RGB), kind, exif=exif)
-    size = image_size(raw)
+    size = read_header(raw).size
     upright = Image.fromarray(RGB)
     upright.getexif()[0x0112] = orientation
     # Pillow turns a TIFF as its tag says; the orientation of a photograph's EXIF is left alone
