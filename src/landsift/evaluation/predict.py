@@ -191,13 +191,12 @@ class _Told:
             )
         if self._scenes:
             logger.warning(
-                "%d of %d files hold more than one patch and were squeezed into a single one: %s. "
-                "The model was trained on patches of %s pixels and does not map scenes: cut them into patches of %s "
-                "pixels first",
+                "%d of %d files have room for several patches of %s pixels, as the model was trained on, and each was "
+                "squeezed into one with one label: %s. Scenes are not mapped: cut them into patches of %s pixels first",
                 len(self._scenes),
                 self._files,
-                _some(self._scenes),
                 patch,
+                _some(self._scenes),
                 patch,
             )
 
