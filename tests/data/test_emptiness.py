@@ -1,6 +1,7 @@
 """Areas without data are told from content by how they look, whatever value they hold."""
 
 import io
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from small_sources import data_config
 
 from landsift.config import SplitConfig, SyntheticConfig
 from landsift.data import synthetic
+from landsift.data.decode import decode, read_header
 from landsift.data.emptiness import empty_areas, filled
 from landsift.data.leakage import check_data
 from landsift.data.likeness import near_copies
@@ -78,6 +80,7 @@ CONTENT = {
     "a uniform field": lambda n: noise(n, 120, 2),
     "snow that saturates": lambda n: noise(n, 258, 4),
     "clouds that saturate": lambda n: clouded(n, 3),
+    "clouds that end within a few pixels": lambda n: clouded(n, 2),
     "a field and its straight border": lambda n: np.where(X[..., None] < 30, noise(n, 60, 3), noise(n + 99, 140, 3)),
     "smooth water, compressed": lambda n: jpeg(noise(n, 60, 1.5), 40),
     "water and shore, compressed": lambda n: jpeg(np.where(X[..., None] < 40, noise(n, 46 + Y / 8, 2), scene(n)), 60),
@@ -218,6 +221,17 @@ class TestRealPatches:
                 images += [np.asarray(Image.open(io.BytesIO(opened.read(name)))) for name in wanted]
         assert len(images) > 600
         assert (empty_areas(np.stack(images)).mean(axis=(1, 2)) > 0.4).sum() == 0
+
+    def test_a_real_scenes_edge_is_told_from_its_saturated_clouds(self, shared):
+        raw = (shared / "data/scenes/small/RGB.byte.tif").read_bytes()
+        scene = decode(raw, read_header(raw).size)
+        at = itertools.product(range(0, 718 - 64, 64), range(0, 791 - 64, 64))
+        patches = np.stack([scene[y : y + 64, x : x + 64] for y, x in at])
+        zero, found = ((m.mean(axis=(1, 2))) for m in ((patches == 0).all(axis=-1), empty_areas(patches)))
+        edge = (zero > 0.1) & (zero < 0.95)
+        assert edge.sum() > 30
+        np.testing.assert_allclose(found[edge], zero[edge], atol=0.1)
+        assert (found[zero < 0.01] == 0).all()  # a quarter of some of them is 255
 
 
 def checked(source: Path, tmp_path: Path) -> dict:

@@ -8,8 +8,8 @@ transparent alpha band. They are told by how they look. An area counts as empty 
 - it is exact in its depth. Compressing an image spoils colours up to 16 pixels from an edge (the blocks of JPEG), and
   not beyond. Water that JPEG has made flat consists of several such areas, of slightly different colours;
 - it ends abruptly: the rest differs by some levels, and where the area ends a good part of that lies between two
-  neighbouring pixels. Of white areas more is asked than of others: saturated clouds and snow fade into what is beside
-  them over several pixels.
+  neighbouring pixels. Of white areas more is asked than of others, for clouds and snow saturate: if they are not exact
+  up to their edge, then they end in straight lines, as scenes do.
 
 `benchmarks/empty_areas.py` measures what this finds, and what it takes for empty that is not: docs/data-check.md.
 """
@@ -47,6 +47,8 @@ _ODD = 0x9E3779B1
 _BLOCK = 16  # pixels: JPEG's, with its colours at half the resolution
 _NEAR = 8  # pixels, within which an area's border is looked for: a block of brightness
 _EXACT = 0.99  # share of an area's depth that must be of exactly its colour
+_SHARP = 0.995  # share of a white area that must be of exactly its colour, if its edge may be of any shape
+_CONVEX = 0.955  # share of an area, or else of the rest, in its convex hull, if its edge is straight
 _PIECE = 1 / 64  # of a patch: the smallest connected piece of an area
 _REST = 1 / 256  # of a patch: an area must leave more than that
 
@@ -133,7 +135,11 @@ def _empty_area(pixels: NDArray[np.uint8], exact: Mask) -> Mask:
     from_area = ndimage.distance_transform_cdt(rest)  # of the pixels of the rest
     around, border = (from_area > 0) & (from_area <= _NEAR), ndimage.binary_dilation(area) & rest
     steps = (_steps(away, contrast / 2) >= edge.step * contrast)[around].sum()
-    return area if steps >= edge.share * border.sum() else nothing
+    if steps < edge.share * border.sum():
+        return nothing
+    if kind == "white" and core.sum() < _SHARP * area.sum() and max(_convexity(area), _convexity(rest)) < _CONVEX:
+        return nothing
+    return area
 
 
 def _at_border(mask: Mask) -> Mask:
@@ -147,6 +153,27 @@ def _at_border(mask: Mask) -> Mask:
     touching[0] = False
     wanted: Mask = (touching & (np.bincount(pieces.ravel(), minlength=count + 1) >= _PIECE * mask.size))[pieces]
     return wanted
+
+
+def _convexity(mask: Mask) -> float:
+    """How much of the convex hulls of its connected pieces, but for specks, a mask fills: 1 if edges are straight."""
+    from scipy import ndimage
+    from scipy.spatial import ConvexHull, QhullError
+
+    pieces, count = ndimage.label(mask)
+    places = np.argwhere(np.ones_like(mask))
+    filled = hulls = 0
+    for piece in range(1, count + 1):
+        pixels = np.argwhere(pieces == piece)
+        if len(pixels) < _PIECE * mask.size:
+            continue
+        filled += len(pixels)
+        try:
+            sides = ConvexHull(pixels).equations
+            hulls += int((places @ sides[:, :2].T + sides[:, 2] <= 1e-9).all(axis=1).sum())
+        except QhullError:  # all in one line
+            hulls += len(pixels)
+    return filled / hulls if hulls else 0.0
 
 
 def _steps(away: NDArray[np.int16], half: float) -> NDArray[np.int16]:

@@ -95,5 +95,5 @@ def directories(raw: bytes) -> Iterator[Tags]:
                 entries.setdefault(tag, _Entry(kind, values, here))
             yield Tags(raw, order, entries)
             at = following
-    except struct.error:
+    except (struct.error, OverflowError):  # the second for places that no file reaches
         raise damaged("the file ends before its directory does") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +114,12 @@ def read_tags(raw: bytes, max_pixels: int) -> Tiff:
         raise compressed_with(compression)
     if height * width > max_pixels:
         raise UnreadableError(f"more than {max_pixels:,} pixels", Cause.TOO_LARGE)
-    tile, rows, segments, planes = _segments(tags, height, width, bands, bits, compression, max_pixels)
+    if model == YCBCR and compression != JPEG and tags.numbers(SUBSAMPLING).tolist() != [1, 1]:
+        raise UnreadableError("YCbCr with its colours at a lower resolution, not in JPEG", Cause.COLOURS)
+    grid = _grid(tags, height, width, max_pixels)
+    planes = bands > 1 and tags.number(PLANAR, 1) == 2
+    each = 1 if planes else bands
+    segments = _segments(tags, grid, bands // each, -(-grid.width * bits * each // 8), compression)
     notes = ((GREY, colours == 1 and model != PALETTE), (GUESSED_RGB, guessed), (ALPHA, alpha), (MASKED, masked),
              (SPARSE, not segments[..., 0].all()))  # fmt: skip
     return Tiff(
@@ -130,8 +136,8 @@ def read_tags(raw: bytes, max_pixels: int) -> Tiff:
         _kept(tags, model),
         _no_data(tags),
         planes,
-        tile,
-        rows,
+        grid.tile,
+        grid.rows,
         segments,
     )
 
@@ -257,39 +263,51 @@ def _no_data(tags: Tags) -> int:
     return int(value) if value in range(256) else 0
 
 
-def _segments(
-    tags: Tags, height: int, width: int, bands: int, bits: int, compression: int, max_pixels: int
-) -> tuple[tuple[int, int] | None, int, NDArray[np.int64], bool]:
-    """Tile or none, rows of a strip, where the strips or tiles lie, and whether each band has its own."""
-    planes = bands > 1 and tags.number(PLANAR, 1) == 2
-    tile, rows = None, min(tags.number(ROWS, height), height)
-    if tiled := tags.number(TILE_WIDTH, 0) > 0:
+class _Grid(NamedTuple):
+    """How a picture, or each of its bands, is divided."""
+
+    tile: tuple[int, int] | None
+    rows: int
+    heights: NDArray[np.int64]
+    """Rows of each strip or tile."""
+    width: int
+    """Pixels in a row of one."""
+
+
+def _grid(tags: Tags, height: int, width: int, max_pixels: int) -> _Grid:
+    rows = min(_positive(tags.number(ROWS, height), "strips' height"), height)
+    tile = None
+    count = -(-height // rows)
+    if tags.number(TILE_WIDTH, 0) > 0:
         tile = _positive(tags.number(TILE_LENGTH, 0), "tiles' height"), tags.number(TILE_WIDTH, 0)
-        down, across = -(-height // tile[0]), -(-width // tile[1])
-        if down * tile[0] * across * tile[1] > max(max_pixels, 2 * tile[0] * tile[1]) or tile[0] * tile[1] > max_pixels:
+        count = -(-height // tile[0]) * -(-width // tile[1])
+        if max(tile[0] * tile[1], count * tile[0] * tile[1] // 2) > max_pixels:
             raise UnreadableError(f"tiles of more than {max_pixels:,} pixels", Cause.TOO_LARGE)
-        heights, line = np.full(down * across, tile[0]), tile[1]
-    else:
-        starts = np.arange(0, height, _positive(rows, "strips' height"))
-        heights, line = np.minimum(rows, height - starts), width
-    count = len(heights) * (bands if planes else 1)
-    at = tags.numbers(TILES if tiled else STRIPS)
-    size = tags.numbers(TILE_BYTES if tiled else STRIP_BYTES)
+    if count > tags.end:  # each is told of in some bytes
+        raise damaged("fewer strips or tiles than its size needs")
+    if tile is not None:
+        return _Grid(tile, rows, np.full(count, tile[0]), tile[1])
+    return _Grid(None, rows, np.minimum(rows, height - rows * np.arange(count)), width)
+
+
+def _segments(tags: Tags, grid: _Grid, planes: int, line: int, compression: int) -> NDArray[np.int64]:
+    """Start and bytes of each strip or tile, [planes, strips or tiles, 2]; a row of one has `line` bytes unpacked."""
+    count = planes * len(grid.heights)
+    at = tags.numbers(TILES if grid.tile else STRIPS)
+    size = tags.numbers(TILE_BYTES if grid.tile else STRIP_BYTES)
     if len(at) < count or (len(size) < count and compression != PLAIN):
         raise damaged("fewer strips or tiles than its size needs")
-    at = at[:count].copy()
-    if compression == PLAIN:
-        full = np.tile(heights * -(-line * bits * (1 if planes else bands) // 8), bands if planes else 1)
-        told = size[:count] if len(size) >= count else full
-        if np.any((told < full) & (told > 0) & (at > 0)):
-            raise damaged("strips or tiles with fewer bytes than pixels")
-        size = full
-    size = size[:count].copy()
+    at = at[:count]
     missing = at == 0  # what GDAL leaves out of a sparse file
     if missing.all():
         raise UnreadableError("no pixels in it: all its strips or tiles are missing", Cause.NO_PIXELS)
-    size[missing] = 0
-    end = tags.end
-    if np.any(at < 0) or np.any(at > end) or np.any(size[~missing] < 1) or np.any(size > end - at):
+    if compression == PLAIN:
+        whole = np.tile(grid.heights * line, planes)
+        told = size[:count] if len(size) >= count else whole
+        if np.any((told < whole) & (told > 0) & ~missing):
+            raise damaged("strips or tiles with fewer bytes than pixels")
+        size = whole
+    size = np.where(missing, 0, size[:count])
+    if np.any(at < 0) or np.any(at > tags.end) or np.any(size[~missing] < 1) or np.any(size > tags.end - at):
         raise damaged("the file ends before its pixels do")
-    return tile, rows, np.stack([at, size], axis=1).reshape(bands if planes else 1, -1, 2), planes
+    return np.stack([at, size], axis=1).reshape(planes, -1, 2)
