@@ -118,7 +118,7 @@ def test_files_that_are_left_out_are_summed_up_by_reason(predict, files):
         "scale the values to 8 bits first, in all patches alike",
         next(line for line in said if line.startswith("warning: left out 2 files: damaged: ") and "cut0.png" in line),
         f"warning: left out {folder}/page.jpg: not a JPEG, PNG or TIFF image but a web page; "
-        "convert them to PNG or TIFF",
+        "convert them to PNG or TIFF, or remove them",
         "1 of 2 files: one band, grey, stored as three equal ones",
     ]
 

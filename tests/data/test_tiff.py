@@ -277,6 +277,12 @@ def test_a_folder_of_other_bands_is_refused_with_their_number_and_the_way_out(fo
     assert not (tmp_path / "store").exists()
 
 
+def test_what_is_seen_in_the_pixels_alone_stops_the_build_with_no_more_than_is_known(folder, tmp_path):
+    root = folder(lambda pixels: tiff(page(pixels[..., :4], model=2, extra=(2,))))
+    text = refused(lambda: build(root, tmp_path), "at least 1 of 6 files cannot be decoded", "declared as alpha")
+    assert "write the three bands" in text
+
+
 def test_how_files_were_read_is_said_and_kept(folder, tmp_path, caplog):
     root = folder(lambda pixels: tiff(page(pixels[..., :3], model=1)))
     with caplog.at_level("INFO", "landsift"):

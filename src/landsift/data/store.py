@@ -215,7 +215,7 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     unreadable = Unreadable(source, data.max_unreadable)
     for row, reason in scans.reasons.items():
         unreadable.add(row, reason)
-    unreadable.check()
+    unreadable.check(all_seen=True)
     readable = scans.sizes[scans.sizes[:, 0] > 0]
     if not len(readable):
         groups = unreadable.summed_up()

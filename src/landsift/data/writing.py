@@ -122,15 +122,15 @@ class Unreadable:
             (path_of(self._source, row), reason) for row, reason in self._found.items() if rows is None or row in rows
         )
 
-    def check(self) -> None:
-        """Raise DataError if the files left out are more than the limit."""
+    def check(self, *, all_seen: bool) -> None:
+        """Raise DataError if the files left out are more than the limit; there may be more if not all were seen."""
         total = len(self._source.records)
         if len(self._found) <= self._limit * total:
             return
-        groups = self.summed_up()
+        groups, least = self.summed_up(), "" if all_seen else "at least "
         raise DataError(
-            f"{len(self._found)} of {total} files cannot be decoded, more than data.max_unreadable={self._limit:g} "
-            f"allows; {in_words(groups)}",
+            f"{least}{len(self._found)} of {total} files cannot be decoded, more than "
+            f"data.max_unreadable={self._limit:g} allows; {in_words(groups)}",
             f"{groups[0].reason.cause.value}; or raise data.max_unreadable, and they are left out",
         )
 
@@ -175,7 +175,7 @@ def write_images(
         for row, patch in zip(map(int, wanted), map_rows(decode, wanted, chunk), strict=True):
             if isinstance(patch, Reason):
                 unreadable.add(row, patch)
-                unreadable.check()
+                unreadable.check(all_seen=False)
                 written[row] = False
             else:
                 hashes[writer.shape[0]] = np.frombuffer(patch.sha256, dtype=np.uint8)
