@@ -94,6 +94,8 @@ def test_what_is_made_of_other_bands_is_said():
     assert read_header(encoded(la, "PNG")).notes[0] == grey
     assert "an alpha band, which is dropped" in read_header(encoded(la, "PNG")).notes[1]
     assert read_header(encoded(Image.fromarray(RGB), "PNG")).notes == ()
+    keyed = encoded(Image.fromarray(RGB), "PNG", transparency=(1, 2, 3))
+    assert read_header(keyed).notes == ("a transparent colour, which is stored as the colour it is",)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])

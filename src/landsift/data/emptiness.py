@@ -139,7 +139,8 @@ def _empty_area(pixels: NDArray[np.uint8], exact: Mask) -> Mask:
         return nothing
     if kind == "white" and core.sum() < _SHARP * area.sum() and max(_convexity(area), _convexity(rest)) < _CONVEX:
         return nothing
-    return area
+    found: Mask = area
+    return found
 
 
 def _at_border(mask: Mask) -> Mask:

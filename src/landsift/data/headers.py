@@ -13,6 +13,7 @@ READ = "JPEG, PNG or TIFF"
 
 ALPHA = "an alpha band, which is dropped; where it hides an area, that is stored as black"
 GREY = "one band, grey, stored as three equal ones"
+TRANSPARENT = "a transparent colour, which is stored as the colour it is"
 FIRST_OF_SEVERAL = "several pictures, of which the first is read"
 
 _PNG_BANDS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type; a palette's index is one band
@@ -54,19 +55,21 @@ def png_facts(raw: bytes) -> Facts:
     Raises:
         UnreadableError: it has more than 8 bits per band or several frames, or no header.
     """
-    header, frames = b"", 1
+    header, frames, transparent = b"", 1, False
     for name, body in _chunks(raw):
         if name == b"IHDR":
             header = body
         elif name == b"acTL":
             frames = int.from_bytes(body[:4], "big")
+        transparent |= name == b"tRNS"
     if len(header) != 13 or (bands := _PNG_BANDS.get(header[9])) is None:
         raise UnreadableError("damaged: a PNG without a header that makes sense", Cause.DAMAGED)
     if header[8] > 8:
         raise UnreadableError(f"{header[8]} bits per band, where 8 are read", Cause.DEPTH)
     if frames > 1:
         raise UnreadableError(f"an animation of {frames} frames, where one picture is read", Cause.PAGES)
-    return Facts(bands, _notes(grey=header[9] in (0, 4), alpha=header[9] in (4, 6)))
+    alpha, grey = header[9] in (4, 6), header[9] in (0, 4)
+    return Facts(bands, _notes(grey=grey, alpha=alpha, transparent=transparent and not alpha))
 
 
 def _chunks(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -119,8 +122,11 @@ def unread_bands(bands: int, what: str = "", bits: int = 8) -> str:
     return f"{many}{f' ({what})' if what else ''}, where grey, RGB and RGB + alpha are read"
 
 
-def _notes(*, grey: bool, alpha: bool = False, several: bool = False) -> tuple[str, ...]:
-    return tuple(note for note, holds in ((GREY, grey), (ALPHA, alpha), (FIRST_OF_SEVERAL, several)) if holds)
+def _notes(
+    *, grey: bool = False, alpha: bool = False, transparent: bool = False, several: bool = False
+) -> tuple[str, ...]:
+    notes = ((GREY, grey), (ALPHA, alpha), (TRANSPARENT, transparent), (FIRST_OF_SEVERAL, several))
+    return tuple(note for note, holds in notes if holds)
 
 
 def other_format(raw: bytes) -> UnreadableError:

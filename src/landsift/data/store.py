@@ -95,7 +95,10 @@ class PatchStore:
         try:
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
             if meta["format"] != STORE_FORMAT:
-                raise _damaged(folder, f"format {meta['format']}, this landsift reads {STORE_FORMAT}")
+                raise DataError(
+                    f"the patch store {folder} is of format {meta['format']}, this landsift reads {STORE_FORMAT}",
+                    "delete the folder and build it again",
+                )
             images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
             if list(images.shape) != meta["shape"] or images.dtype != np.uint8:
                 raise _damaged(folder, f"{IMAGES} is not uint8 {meta['shape']}")
