@@ -200,6 +200,12 @@ class TestReasons:
         assert reason(tiff(page(RGB, model=2, t273=(LONG, (10**6,)))))[1] is Cause.DAMAGED
         assert reason(tiff(page(RGB, model=2, t279=(LONG, (10,)))))[1] is Cause.DAMAGED
 
+    def test_deflated_pixels_that_do_not_match_their_checksum_are_damage(self):
+        """They came out as other pixels."""
+        raw = bytearray(tiff(page(RGB, model=2, compression=8)))
+        for at in range(60, 260, 20):
+            assert reason(bytes(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]))[1] is Cause.DAMAGED
+
     def test_ways_out_differ(self):
         assert len({cause.value for cause in Cause}) == len(Cause)
 

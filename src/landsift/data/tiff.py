@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from landsift.data.tiff_tags import (
     BLACK_IS_ZERO,
     COLOURS,
     COMPRESSION,
+    DEFLATE,
     EXTRA,
     JPEG,
     LENGTH,
@@ -116,6 +118,9 @@ def _decompressed(tiff: Tiff, body: list[bytes], size: tuple[int, int], each: in
         return np.empty((*size, each), dtype=np.uint8)
     from PIL import Image
 
+    if tiff.compression in DEFLATE:
+        for segment in body:  # libtiff does not look at the checksum
+            zlib.decompressobj().decompress(segment, size[0] * size[1] * each + 1)
     try:
         with Image.open(io.BytesIO(_plain_tiff(tiff, body, size, each)), formats=["TIFF"]) as image:
             image.load()

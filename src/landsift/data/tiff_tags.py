@@ -38,7 +38,7 @@ PREDICTOR, COLOURS, TILE_WIDTH, TILE_LENGTH, TILES, TILE_BYTES, SUB_DIRECTORIES 
 EXTRA, FORMAT, JPEG_TABLES, SUBSAMPLING, DEPTH, NO_DATA = 338, 339, 347, 530, 32997, 42113
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6  # values of MODEL
-PLAIN, JPEG = 1, 7  # values of COMPRESSION
+PLAIN, JPEG, DEFLATE = 1, 7, (8, 32946)  # values of COMPRESSION
 ASSOCIATED, UNASSOCIATED = 1, 2  # values of EXTRA: colours are, or are not, multiplied by the alpha band
 
 _REDUCED, _MASK = 1, 4  # bits of SUBFILE
@@ -49,7 +49,7 @@ _OTHER_MODELS = {4: "a mask", 8: "colours in CIELab", 9: "colours in CIELab", 10
 _SEPARATED = 5
 _VALUES = {2: ", signed", 3: ", floating point", 5: ", complex", 6: ", complex"}  # of FORMAT
 
-_ALWAYS = frozenset({PLAIN, 5, JPEG, 8, 32773, 32946})  # LZW, deflate, PackBits
+_ALWAYS = frozenset({PLAIN, JPEG, *DEFLATE, 5, 32773})  # the last two: LZW, PackBits
 PERHAPS = frozenset({2, 3, 4, 34925, 50000})
 """Compressions that are read where the decoder was built with them."""
 _NAMES = {2: "CCITT", 3: "CCITT", 4: "CCITT", 6: "old-style JPEG", 33003: "JPEG 2000", 33005: "JPEG 2000",
