@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import landsift
 from landsift.config import HeadConfig, ModelConfig
+from landsift.data.sources import STORE_FORMAT
 from landsift.data.store import PatchStore
 from landsift.errors import LandsiftError, ModelError
 from landsift.evaluation.predict import image_files, predict_files
@@ -101,7 +102,7 @@ def test_a_description_cannot_lead_timm_to_other_files(payload, model, tmp_path,
 
 
 def test_a_store_whose_arrays_carry_code_is_not_opened(payload, tmp_path):
-    meta = {"format": 1, "shape": [1], "index_bytes": 0, "classes": [], "info": {"root": None}}
+    meta = {"format": STORE_FORMAT, "shape": [1], "index_bytes": 0, "classes": [], "info": {"root": None}}
     (tmp_path / "store.json").write_text(json.dumps(meta))
     (tmp_path / "index.parquet").touch()
     np.save(tmp_path / "images.npy", np.array([payload], dtype=object), allow_pickle=True)
