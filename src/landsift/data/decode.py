@@ -23,7 +23,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.headers import JPEG_MAGIC, PNG_MAGIC, jpeg_facts, other_format, png_facts
+from landsift.data.headers import (
+    JPEG_MAGIC,
+    PNG_MAGIC,
+    Facts,
+    jpeg_facts,
+    notes_of,
+    other_format,
+    png_facts,
+    webp_facts,
+)
 from landsift.data.reasons import Cause, UnreadableError
 from landsift.data.tiff import read_pixels
 from landsift.data.tiff_directories import MAGIC
@@ -118,7 +127,7 @@ def read_header(raw: bytes) -> Header:
 
 
 def decode(raw: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG or TIFF.
+    """Decode a JPEG, PNG, TIFF, BMP or WebP.
 
     Args:
         raw: The file's bytes.
@@ -164,34 +173,44 @@ def resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 @contextmanager
 def _opened(raw: bytes) -> Iterator[tuple[Image, tuple[str, ...]]]:
-    """A JPEG or PNG and what is to be said of it, its pixels not yet decoded."""
+    """A JPEG, PNG, BMP or WebP and what is to be said of it, its pixels not yet decoded."""
     from PIL import Image
 
-    if raw.startswith(PNG_MAGIC):
-        kind, facts = "PNG", png_facts
-    elif raw.startswith(JPEG_MAGIC):
-        kind, facts = "JPEG", jpeg_facts
-    else:
-        raise other_format(raw)
-    bands, notes = facts(raw)
-    if kind == "JPEG" and raw.count(_START_OF_SCAN) > _MAX_SCANS:
-        raise UnreadableError(f"a JPEG of more than {_MAX_SCANS} scans", Cause.DAMAGED)
+    kind, (bands, notes) = _facts(raw)
     try:
         image = Image.open(io.BytesIO(raw), formats=[kind])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableError(f"more than {MAX_PIXELS:,} pixels", Cause.TOO_LARGE) from error
     except Exception as error:
-        raise UnreadableError(f"damaged: {_one_line(error)}", Cause.DAMAGED) from error
+        perhaps = f" (or a {kind} of a kind that is not read)" if bands is None else ""
+        raise UnreadableError(f"damaged{perhaps}: {_one_line(error)}", Cause.DAMAGED) from error
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise UnreadableError(f"more than {MAX_PIXELS:,} pixels", Cause.TOO_LARGE)
-        if len(image.getbands()) != bands:
+        if bands is None:
+            notes = notes_of(grey=image.mode in ("1", "L"), alpha=image.mode == "RGBA")
+        elif len(image.getbands()) != bands:
             raise UnreadableError(f"damaged: its header tells of {bands} bands, its pixels of others", Cause.DAMAGED)
         yield image, notes
 
 
+def _facts(raw: bytes) -> tuple[str, Facts]:
+    """Pillow's name of a file's format, and what its header says; raises UnreadableError."""
+    if raw.startswith(PNG_MAGIC):
+        return "PNG", png_facts(raw)
+    if raw.startswith(JPEG_MAGIC):
+        if raw.count(_START_OF_SCAN) > _MAX_SCANS:
+            raise UnreadableError(f"a JPEG of more than {_MAX_SCANS} scans", Cause.DAMAGED)
+        return "JPEG", jpeg_facts(raw)
+    if raw.startswith(b"RIFF") and raw[8:12] == b"WEBP":
+        return "WEBP", webp_facts(raw)
+    if raw.startswith(b"BM"):
+        return "BMP", Facts(None, ())
+    raise other_format(raw)
+
+
 def _loaded(image: Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """The colours of a JPEG or PNG, uint8 [H, W, 3], and its alpha band, [H, W], or None."""
+    """The colours of an image, uint8 [H, W, 3], and its alpha band, [H, W], or None."""
     image.load()
     image.info.pop("transparency", None)
     alpha = np.asarray(image.getchannel("A"), dtype=np.uint8) if image.mode in ("LA", "RGBA") else None

@@ -1,4 +1,4 @@
-"""What a PNG's or a JPEG's own bytes say that a decoder would pass over, and what files of other formats are."""
+"""What an image's own bytes say that a decoder would pass over, and what files of other formats are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ _BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a body
 
 _OTHERS = (
     (b"GIF8", "GIF"),
-    (b"BM", "BMP"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"\0\0\0\x0cJXL ", "JPEG XL"),
@@ -43,8 +42,8 @@ _OTHERS = (
 class Facts(NamedTuple):
     """What a file's header tells beside its size."""
 
-    bands: int
-    """How many a decoder must come up with; the index into a palette is one."""
+    bands: int | None
+    """How many a decoder must come up with, the index into a palette being one; None where that is not known."""
     notes: tuple[str, ...]
     """What is to be said of how it is read."""
 
@@ -67,9 +66,9 @@ def png_facts(raw: bytes) -> Facts:
     if header[8] > 8:
         raise UnreadableError(f"{header[8]} bits per band, where 8 are read", Cause.DEPTH)
     if frames > 1:
-        raise UnreadableError(f"an animation of {frames} frames, where one picture is read", Cause.PAGES)
+        raise UnreadableError(several_frames(frames), Cause.PAGES)
     alpha, grey = header[9] in (4, 6), header[9] in (0, 4)
-    return Facts(bands, _notes(grey=grey, alpha=alpha, transparent=transparent and not alpha))
+    return Facts(bands, notes_of(grey=grey, alpha=alpha, transparent=transparent and not alpha))
 
 
 def _chunks(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -98,7 +97,7 @@ def jpeg_facts(raw: bytes) -> Facts:
                 raise UnreadableError(f"{depth} bits per band, where 8 are read", Cause.DEPTH)
             if bands not in (1, 3):
                 raise UnreadableError(unread_bands(bands, "CMYK" if bands == 4 else ""), Cause.BANDS)
-            return Facts(bands, _notes(grey=bands == 1, several=several))
+            return Facts(bands, notes_of(grey=bands == 1, several=several))
     raise UnreadableError("damaged: a JPEG that ends before its size is told", Cause.DAMAGED)
 
 
@@ -116,15 +115,33 @@ def _segments(raw: bytes) -> Iterator[tuple[int, int]]:
         at += 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
 
 
+def webp_facts(raw: bytes) -> Facts:
+    """Read the chunks of a WebP (RIFF); raises UnreadableError if it has several frames."""
+    frames, at = 0, 12
+    while at + 8 <= len(raw):
+        frames += raw[at : at + 4] == b"ANMF"
+        length = int.from_bytes(raw[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
+    if frames > 1:
+        raise UnreadableError(several_frames(frames), Cause.PAGES)
+    return Facts(None, ())
+
+
+def several_frames(frames: int) -> str:
+    """The reason for an animation."""
+    return f"an animation of {frames:,} frames, where one picture is read"
+
+
 def unread_bands(bands: int, what: str = "", bits: int = 8) -> str:
     """The reason for a file of so many bands; `what` they are, as far as it is known."""
     many = f"{bands} band{'s' if bands > 1 else ''}{f' of {bits} bits' if bits != 8 else ''}"
     return f"{many}{f' ({what})' if what else ''}, where grey, RGB and RGB + alpha are read"
 
 
-def _notes(
+def notes_of(
     *, grey: bool = False, alpha: bool = False, transparent: bool = False, several: bool = False
 ) -> tuple[str, ...]:
+    """What is to be said of a file of which some things hold."""
     notes = ((GREY, grey), (ALPHA, alpha), (TRANSPARENT, transparent), (FIRST_OF_SEVERAL, several))
     return tuple(note for note, holds in notes if holds)
 
@@ -132,9 +149,7 @@ def _notes(
 def other_format(raw: bytes) -> UnreadableError:
     """The error for a file that is no JPEG, PNG or TIFF, naming its format where it is known."""
     name = next((name for magic, name in _OTHERS if raw.startswith(magic)), "")
-    if raw[:4] == b"RIFF" and raw[8:12] == b"WEBP":
-        name = "WebP"
-    elif raw[4:8] == b"ftyp":
+    if raw[4:8] == b"ftyp":
         name = "HEIF or AVIF"
     elif raw[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         name = "a web page"
