@@ -84,7 +84,8 @@ class DataConfig(_Section):
     budget_seed: int | None = Field(None, ge=0)
     """Draws the labels of the budget; null: `split.seed`. Other seeds draw other labels from the same train."""
     patch_size: int | None = Field(None, ge=8, le=4096)
-    """Height and width that patches are stored at, in pixels; null: the most common size of the source."""
+    """Height and width that patches are stored at, in pixels; null: the most common size of the source where at least
+    half of the files have it, else a square as high as the median of their shorter sides."""
     max_unreadable: Fraction = 0.01
     """Share of files that may fail to decode before the build stops."""
     split: SplitConfig = SplitConfig()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from landsift.data.decode import UnreadableError, decode, image_size, quiet_pillow, read_bytes, resize
+from landsift.data.decode import decode, quiet_pillow, read_bytes, read_header, resize
+from landsift.data.reasons import UnreadableError
 
 SIZE = (8, 12)
 RGB = np.random.default_rng(0).integers(0, 256, size=(*SIZE, 3), dtype=np.uint8)
@@ -58,19 +59,54 @@ def test_alpha_is_dropped_not_blended(kind):
     np.testing.assert_array_equal(decode(encoded(la, "PNG"), SIZE), np.dstack([GRAY] * 3))
 
 
-def test_bilevel_and_cmyk_are_converted():
+def test_bilevel_is_stretched():
     bilevel = Image.fromarray(GRAY > 127)
     np.testing.assert_array_equal(decode(encoded(bilevel, "PNG"), SIZE)[..., 0], np.where(GRAY > 127, 255, 0))
-    cmyk = Image.fromarray(RGB).convert("CMYK")
-    pixels = decode(encoded(cmyk, "TIFF"), SIZE)
-    np.testing.assert_array_equal(pixels, np.asarray(cmyk.convert("RGB")))
 
 
-def test_of_several_frames_the_first_is_taken():
-    frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
-    for kind in ("PNG", "TIFF"):
-        raw = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-        np.testing.assert_array_equal(decode(raw, SIZE), RGB)
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk_is_refused_as_four_bands(kind):
+    """It is what programs make of four bands that are none of the four inks."""
+    raw = encoded(Image.fromarray(np.dstack([RGB, GRAY]), "CMYK"), kind)
+    for read in (read_header, lambda raw: decode(raw, SIZE)):
+        with pytest.raises(UnreadableError, match=r"^4 bands \(CMYK\)"):
+            read(raw)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("PNG", "an animation of 2 frames"), ("TIFF", "2 pages")])
+def test_files_of_several_pictures_are_refused(kind, said):
+    raw = encoded(Image.fromarray(RGB), kind, save_all=True, append_images=[Image.fromarray(255 - RGB)])
+    with pytest.raises(UnreadableError, match=said):
+        read_header(raw)
+
+
+def test_of_a_jpeg_with_further_pictures_behind_it_the_first_is_read_and_that_is_said():
+    smooth = Image.fromarray(np.full((*SIZE, 3), 90, np.uint8))
+    raw = encoded(smooth, "MPO", save_all=True, append_images=[Image.new("RGB", (5, 5))])
+    assert read_header(raw) == (SIZE, ("several pictures, of which the first is read",))
+    assert (decode(raw, SIZE) == 90).all()
+
+
+def test_what_is_made_of_other_bands_is_said():
+    la = Image.fromarray(np.dstack([GRAY, GRAY]), "LA")
+    (grey,) = read_header(encoded(Image.fromarray(GRAY), "JPEG")).notes
+    assert grey == "one band, grey, stored as three equal ones"
+    assert read_header(encoded(la, "PNG")).notes[0] == grey
+    assert "an alpha band, which is dropped" in read_header(encoded(la, "PNG")).notes[1]
+    assert read_header(encoded(Image.fromarray(RGB), "PNG")).notes == ()
+    keyed = encoded(Image.fromarray(RGB), "PNG", transparency=(1, 2, 3))
+    assert read_header(keyed).notes == ("a transparent colour, which is stored as the colour it is",)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_an_area_that_alpha_hides_is_stored_as_black(kind):
+    """What lies there is not of the picture, and would pass for content."""
+    alpha = np.full(SIZE, 255, dtype=np.uint8)
+    alpha[:3] = 0
+    expected = np.where(alpha[..., None] > 0, RGB, 0)
+    np.testing.assert_array_equal(decode(encoded(Image.fromarray(np.dstack([RGB, alpha])), kind), SIZE), expected)
+    alpha[:3], alpha[0, 0] = 255, 0  # a speck hides nothing
+    np.testing.assert_array_equal(decode(encoded(Image.fromarray(np.dstack([RGB, alpha])), kind), SIZE), RGB)
 
 
 def png16(bands: int) -> bytes:
@@ -98,14 +134,14 @@ def signed_tiff() -> bytes:
         (png16(3), "16 bits per band"),
         (encoded(Image.fromarray(GRAY.astype(np.uint16)), "TIFF"), "16 bits per band"),
         (encoded(Image.fromarray(GRAY.astype(np.int32)), "TIFF"), "32 bits per band"),
-        (encoded(Image.fromarray(GRAY.astype(np.float32)), "TIFF"), "32 bits per band"),
-        (signed_tiff(), "signed"),
+        (encoded(Image.fromarray(GRAY.astype(np.float32)), "TIFF"), "32 bits per band, floating point"),
+        (signed_tiff(), "8 bits per band, signed"),
     ],
     ids=["png-gray16", "png-rgb16", "tiff-u16", "tiff-i32", "tiff-f32", "tiff-i8"],
 )
 def test_what_would_be_clipped_is_refused(raw, reason):
     with pytest.raises(UnreadableError, match=reason):
-        image_size(raw)
+        read_header(raw)
     with pytest.raises(UnreadableError, match=reason):
         decode(raw, SIZE)
 
@@ -119,16 +155,53 @@ def test_a_truncated_file_is_refused_with_a_reason(kind):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("raw", [b"not an image", encoded(Image.fromarray(RGB), "GIF")])
-def test_other_formats_are_refused(raw):
-    with pytest.raises(UnreadableError, match="not a JPEG, PNG or TIFF"):
-        image_size(raw)
+@pytest.mark.parametrize(
+    ("raw", "what"),
+    [
+        (b"not an image", ""),
+        (encoded(Image.fromarray(RGB), "GIF"), " but GIF"),
+        (encoded(Image.fromarray(RGB), "JPEG2000"), " but JPEG 2000"),
+        (b"\n<!DOCTYPE html><html>404", " but a web page"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            " but a pointer of Git LFS (git lfs pull fetches the picture)",
+        ),
+    ],
+    ids=["text", "gif", "jp2", "web page", "git lfs"],
+)
+def test_other_formats_are_refused_by_name(raw, what):
+    for read in (read_header, lambda raw: decode(raw, SIZE)):
+        with pytest.raises(UnreadableError) as error:
+            read(raw)
+        assert str(error.value) == f"not a JPEG, PNG, TIFF, BMP or WebP image{what}"
+
+
+@pytest.mark.parametrize(("kind", "options"), [("BMP", {}), ("WEBP", {"lossless": True})])
+def test_bmp_and_lossless_webp_come_out_as_they_went_in(kind, options):
+    np.testing.assert_array_equal(decode(encoded(Image.fromarray(RGB), kind, **options), SIZE), RGB)
+    assert read_header(encoded(Image.fromarray(RGB), kind, **options)) == (SIZE, ())
+
+
+def test_alpha_and_grey_of_webp_and_bmp_are_treated_as_elsewhere():
+    alpha = np.full(SIZE, 255, dtype=np.uint8)
+    alpha[:3] = 0
+    raw = encoded(Image.fromarray(np.dstack([RGB, alpha])), "WEBP", lossless=True, exact=True)
+    np.testing.assert_array_equal(decode(raw, SIZE), np.where(alpha[..., None] > 0, RGB, 0))
+    assert "an alpha band, which is dropped" in read_header(raw).notes[0]
+    assert read_header(encoded(Image.fromarray(GRAY), "BMP")).notes == ("one band, grey, stored as three equal ones",)
+
+
+def test_a_bmp_of_a_kind_that_pillow_does_not_read_is_not_simply_called_damaged():
+    raw = bytearray(encoded(Image.fromarray(RGB), "BMP"))
+    raw[28] = 2  # bits per pixel
+    with pytest.raises(UnreadableError, match=r"or a BMP of a kind that is not read"):
+        read_header(bytes(raw))
 
 
 def test_a_real_multispectral_tiff_is_refused_as_such(shared):
     raw = next((shared / "data/eurosat_ms/Forest").glob("*.tif")).read_bytes()
-    with quiet_pillow(), pytest.raises(UnreadableError, match="a TIFF that is damaged or whose bands cannot be read"):
-        image_size(raw)
+    with quiet_pillow(), pytest.raises(UnreadableError, match=r"^13 bands of 16 bits, where grey, RGB"):
+        read_header(raw)
 
 
 def test_a_decompression_bomb_is_refused(monkeypatch):

@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 from small_sources import data_config, random_pixels, refused
 
 from landsift.data import decode as decoding
-from landsift.data.decode import UnreadableError, decode, image_size, quiet_pillow, read_bytes
+from landsift.data.decode import decode, quiet_pillow, read_bytes, read_header
+from landsift.data.reasons import UnreadableError
 from landsift.data.store import build_store
 
 SIZE = (48, 40)
@@ -78,12 +79,14 @@ def test_a_wrong_ending_does_not_matter_and_a_text_is_no_image(tmp_path):
     refused(
         lambda: build_store(data_config(f"data.source={tmp_path}"), tmp_path.with_name("other")),
         tmp_path / "b/text.png",
-        "not a JPEG, PNG or TIFF",
+        "not a JPEG, PNG, TIFF, BMP or WebP",
     )
     assert not tmp_path.with_name("other").exists()
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("GIF", "not a JPEG, PNG or TIFF"), ("WEBP", "an animation of 2 frames")])
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("GIF", "not a JPEG, PNG, TIFF, BMP or WebP"), ("WEBP", "an animation of 2 frames")]
+)
 def test_animations_of_other_formats_are_refused(kind, reason):
     frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
     assert reason in refusal(encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
@@ -152,7 +155,7 @@ def test_the_size_in_the_header_is_that_of_the_pixels_whatever_the_orientation(k
     exif = Image.Exif()
     exif[0x0112] = orientation
     raw = encoded(Image.fromarray(RGB), kind, exif=exif)
-    size = image_size(raw)
+    size = read_header(raw).size
     upright = Image.fromarray(RGB)
     upright.getexif()[0x0112] = orientation
     # Pillow turns a TIFF as its tag says; the orientation of a photograph's EXIF is left alone

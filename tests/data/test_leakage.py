@@ -214,11 +214,23 @@ def test_odd_bands_are_told(build, changes, verdict, said, thorough):
 def test_blank_patches_are_counted(build):
     half = scene(9)
     half[:, :33] = 0
-    found = check(build({3: np.full((64, 64, 3), 90, np.uint8), 8: np.zeros((64, 64, 3), np.uint8), 9: half}))
+    most = scene(10)
+    most[:, :50] = 255
+    changes = {3: np.full((64, 64, 3), 90, np.uint8), 8: np.zeros((64, 64, 3), np.uint8), 9: half, 10: most}
+    found = check(build(changes))
     blank = found["blank patches"]
-    assert (blank.verdict, blank.counts) == ("look", {"patches_looked_at": 36, "blank": 2, "half_empty": 1})
+    assert (blank.verdict, blank.counts) == (
+        "look",
+        {"patches_looked_at": 36, "blank": 2, "mostly_empty": 1, "half_empty": 1},
+    )
     assert sorted(names(blank)[:2]) == [["03"], ["08"]]
-    assert names(blank)[2] == ["09"]
+    assert names(blank)[2:] == [["10"], ["09"]]
+    assert [example["what"] for example in blank.examples] == [
+        "of one colour",
+        "of one colour",
+        "mostly empty",
+        "half empty",
+    ]
 
 
 def test_the_quick_check_looks_at_some_patches_and_says_how_many(build, monkeypatch):

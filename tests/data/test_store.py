@@ -15,6 +15,7 @@ from PIL import Image
 from small_sources import data_config, random_pixels, refused
 
 from landsift.data.index import read_column, read_contents, write_index
+from landsift.data.leakage import check_data
 from landsift.data.parallel import cores, map_rows
 from landsift.data.records import Record, Records
 from landsift.data.sources import content_fingerprint
@@ -53,7 +54,9 @@ def test_the_store_holds_every_pixel_with_its_label_and_path(image_folder, store
     assert store.fingerprint == content_fingerprint(data_config(f"data.source={root}"))
     assert len(store) == 7
     assert store.skipped == []
-    assert store.info == {"source": "folder", "root": str(root), "resized": 0, "duplicates": 0}
+    assert store.info == {
+        "source": "folder", "root": str(root), "resized": 0, "squeezed": 0, "duplicates": 0, "notes": {},
+    }  # fmt: skip
 
 
 def test_statistics_are_those_of_all_pixels(image_folder, store_at):
@@ -163,6 +166,20 @@ def test_an_index_written_in_pieces_reads_as_one(tmp_path, monkeypatch):
 
 
 class TestSizes:
+    @pytest.fixture
+    def sized(self, tmp_path, caplog):
+        """Write a folder of two classes with images of the given sizes by turns, and listen to what is said."""
+        caplog.set_level(logging.INFO, "landsift")
+
+        def write(sizes: list[tuple[int, int]]) -> Path:
+            for number, size in enumerate(sizes):
+                file = tmp_path / "sized" / "ab"[number % 2] / f"{number:02d}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(random_pixels(number, size)).save(file)
+            return tmp_path / "sized"
+
+        return write
+
     def test_the_most_common_size_is_kept_and_others_are_resized_with_a_notice(self, image_folder, store_at, caplog):
         root = image_folder({"a": 5, "b": 5}, size=(12, 16))
         Image.fromarray(random_pixels(1, (40, 40))).save(root / "a/large.png")
@@ -183,6 +200,51 @@ class TestSizes:
             Image.fromarray(random_pixels(i + 50, (20, 20))).save(root / f"b/x{i}.png")
         assert build(root, store_at).images.shape[1:3] == (20, 20)
 
+    def test_where_every_file_has_a_size_of_its_own_the_size_is_chosen_with_a_reason(self, sized, store_at, caplog):
+        sizes = [(30 + i, 90 - i) for i in range(16)]
+        store = build(sized([*sizes, (12, 400)]), store_at)
+        assert store.images.shape == (17, 37, 37, 3)
+        said = next(r for r in caplog.records if "no size is common" in r.message)
+        assert said.levelname == "WARNING"
+        assert "17 files have 17 sizes" in said.message
+        assert "all are stored at 37 × 37 pixels, the median of their shorter sides" in said.message
+        assert "data.patch_size" in said.message
+
+    def test_a_few_strips_do_not_decide_the_size_of_all(self, sized, store_at, caplog):
+        store = build(sized([*[(40 + i, 41 + i) for i in range(9)], *[(12, 400)] * 3]), store_at)
+        assert store.images.shape[1:3] == (42, 42)
+        assert "the most common of them 12 × 400 with 3" in caplog.text
+
+    def test_a_size_of_half_of_the_files_is_that_of_all(self, sized, store_at, caplog):
+        assert build(sized([(20, 24)] * 5 + [(30 + i, 30) for i in range(5)]), store_at).images.shape[1:3] == (20, 24)
+        assert "no size is common" not in caplog.text
+
+    def test_what_is_squeezed_out_of_its_shape_is_said_and_kept(self, sized, store_at, caplog):
+        root = sized([(32, 32)] * 8 + [(32, 60), (32, 70), (12, 400)])
+        store = build(root, store_at)
+        assert store.info["squeezed"] == 2
+        said = next(r.message for r in caplog.records if "squeezed" in r.message)
+        assert said.startswith("2 of 11 patches are squeezed")
+        assert f"the first: {root}/a/10.png (12 × 400)" in said
+        patches = check_data(store, data_config().split).sections[0]
+        assert (patches.verdict, patches.counts["squeezed"]) == ("look", 2)
+        assert "3 were resized to that, 2 of them squeezed out of their shape" in patches.text
+
+    def test_strips_that_networks_squeeze_are_said(self, sized, store_at, caplog):
+        build(sized([(12, 400)] * 6), store_at)
+        assert "patches are of 12 × 400 pixels: networks see squares, and they are squeezed into them" in caplog.text
+
+    def test_a_scene_among_patches_is_said_unless_the_size_was_chosen(self, sized, store_at, caplog):
+        root = sized([(32, 32)] * 8 + [(300, 280)])
+        build(root, store_at)
+        said = next(r.message for r in caplog.records if "more than one patch" in r.message)
+        assert said.startswith("1 of 9 files hold more than one patch of 32 × 32 pixels")
+        assert f"{root}/a/08.png (300 × 280)" in said
+        caplog.clear()
+        build(root, store_at.with_name("chosen"), "data.patch_size=16")
+        assert "more than one patch" not in caplog.text
+        assert "9 of 9 patches were resized to 16 × 16 pixels, from sizes between 32 × 32 and 300 × 280" in caplog.text
+
 
 class TestUnreadable:
     @pytest.fixture
@@ -198,10 +260,10 @@ class TestUnreadable:
         assert len(store) == 120
         reasons = {Path(s["path"]).relative_to(root).as_posix(): s["reason"] for s in store.skipped}
         assert reasons.keys() == {"a/broken.png", "b/text.jpg", "b/dangling.png"}
-        assert reasons["b/text.jpg"] == "not a JPEG, PNG or TIFF image"
+        assert reasons["b/text.jpg"] == "not a JPEG, PNG, TIFF, BMP or WebP image"
         assert reasons["b/dangling.png"] == "the file does not exist"
         assert "truncated" in reasons["a/broken.png"]
-        assert "3 files cannot be decoded and are left out" in caplog.text
+        assert f"left out {root}/b/text.jpg: not a JPEG, PNG, TIFF, BMP or WebP image; convert them" in caplog.text
         assert PatchStore.open(store_at).skipped == store.skipped
 
     def test_past_the_limit_the_build_stops_and_leaves_nothing(self, root, store_at):
@@ -391,5 +453,7 @@ def test_split_and_store_work_together_on_generated_patches(store_at):
 
 @pytest.mark.shared
 def test_real_geotiffs_of_16_bits_are_refused_with_the_reason(shared, store_at):
-    text = refused(lambda: build(shared / "data/eurosat_ms", store_at), "6 of 6 files cannot be decoded")
+    text = refused(
+        lambda: build(shared / "data/eurosat_ms", store_at), "files cannot be decoded", "13 bands of 16 bits"
+    )
     assert "8-bit" in text

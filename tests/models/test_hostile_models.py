@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import landsift
 from landsift.config import HeadConfig, ModelConfig
+from landsift.data.sources import STORE_FORMAT
 from landsift.data.store import PatchStore
 from landsift.errors import LandsiftError, ModelError
 from landsift.evaluation.predict import image_files, predict_files
@@ -101,7 +102,7 @@ def test_a_description_cannot_lead_timm_to_other_files(payload, model, tmp_path,
 
 
 def test_a_store_whose_arrays_carry_code_is_not_opened(payload, tmp_path):
-    meta = {"format": 1, "shape": [1], "index_bytes": 0, "classes": [], "info": {"root": None}}
+    meta = {"format": STORE_FORMAT, "shape": [1], "index_bytes": 0, "classes": [], "info": {"root": None}}
     (tmp_path / "store.json").write_text(json.dumps(meta))
     (tmp_path / "index.parquet").touch()
     np.save(tmp_path / "images.npy", np.array([payload], dtype=object), allow_pickle=True)
@@ -260,5 +261,5 @@ def test_hostile_files_are_left_out_of_a_prediction_with_a_reason(model, tmp_pat
         "bomb.png": "more than 67,108,864 pixels",
         "gone.jpg": "the file does not exist",
         "pipe.tif": "not a regular file",
-        "text.png": "not a JPEG, PNG or TIFF image",
+        "text.png": "not a JPEG, PNG, TIFF, BMP or WebP image",
     }

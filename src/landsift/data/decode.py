@@ -1,26 +1,42 @@
 """From the bytes of an image file to pixels: 8-bit RGB, or a reason why not.
 
-Grayscale and palette images become RGB, an alpha band is dropped, CMYK is converted, and of a file
-with several frames or pages the first is taken. Pixels stay where they are stored: an orientation in the
-EXIF data is not applied, as in torchvision. Nothing is clipped or rescaled in silence: 16-bit,
-floating-point and signed images are refused with a reason.
+What the file itself says decides (`headers.py`, `tiff_tags.py`), and not what a decoder makes of it. Grey and palette
+become RGB, an alpha band is dropped; files of other bands, of more than 8 bits or of several pictures are refused.
+Pixels stay where they are stored: an orientation in the EXIF data of a JPEG or PNG is not applied, as in torchvision;
+the one of a TIFF's own tags is.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from landsift.data.headers import (
+    JPEG_MAGIC,
+    PNG_MAGIC,
+    Facts,
+    jpeg_facts,
+    notes_of,
+    other_format,
+    png_facts,
+    webp_facts,
+)
+from landsift.data.reasons import Cause, UnreadableError
+from landsift.data.tiff import read_pixels
+from landsift.data.tiff_directories import MAGIC
+from landsift.data.tiff_tags import read_tags
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,15 +55,18 @@ _ONE_AT_A_TIME = threading.Lock()
 _MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten, and each costs as much as the whole image
 _START_OF_SCAN = b"\xff\xda"
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
-_EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339  # TIFF tags
-_UNSIGNED, _UNDEFINED = 1, 4  # values of _SAMPLE_FORMAT that leave 8-bit values as they are
+
+HIDDEN = 1 / 16
+"""Share of a picture that its alpha band hides, from which what lies there is stored as black."""
 
 
-class UnreadableError(Exception):
-    """A file cannot be decoded; the message is the reason, for people."""
+class Header(NamedTuple):
+    """What a file says of itself."""
+
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of how it is read, such as "one band, grey, stored as three equal ones"."""
 
 
 @contextmanager
@@ -78,30 +97,33 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a device may do something
-            raise UnreadableError("not a regular file")
+            raise UnreadableError("not a regular file", Cause.ACCESS)
         # Without blocking: by now the file may be a named pipe.
         with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_BYTES:
-                raise UnreadableError(f"the file is larger than {MAX_BYTES >> 20} MiB")
+                raise UnreadableError(f"the file is larger than {MAX_BYTES >> 20} MiB", Cause.TOO_LARGE)
             raw: bytes = file.read(size + 1) or b""
             while len(raw) < size and (more := file.read(size - len(raw))):
                 raw += more
         if not raw:
-            raise UnreadableError("the file is empty")
+            raise UnreadableError("the file is empty", Cause.DAMAGED)
         return raw
     except FileNotFoundError:
-        raise UnreadableError("the file does not exist") from None
+        raise UnreadableError("the file does not exist", Cause.MISSING) from None
     except ValueError as error:  # a name with a NUL
-        raise UnreadableError(str(error)) from None
+        raise UnreadableError(str(error), Cause.MISSING) from None
     except OSError as error:
-        raise UnreadableError((error.strerror or str(error)).lower()) from None
+        raise UnreadableError((error.strerror or str(error)).lower(), Cause.ACCESS) from None
 
 
-def image_size(raw: bytes) -> tuple[int, int]:
-    """Height and width in pixels, from the header alone; raises UnreadableError."""
-    with _opened(raw) as image:
-        return image.height, image.width
+def read_header(raw: bytes) -> Header:
+    """The size of an image and what is to be said of it, without decoding it; raises UnreadableError."""
+    if raw.startswith(MAGIC):
+        tiff = read_tags(raw, MAX_PIXELS)
+        return Header(tiff.size, tiff.notes)
+    with _opened(raw) as (image, notes):
+        return Header((image.height, image.width), notes)
 
 
 def decode(raw: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -115,13 +137,28 @@ def decode(raw: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
         uint8 [H, W, 3].
 
     Raises:
-        UnreadableError: the image is damaged, not of 8 bits per band, or too large.
+        UnreadableError: the image is damaged, too large, not of 8 bits, or of other bands than are read.
     """
-    with _opened(raw) as image, _ONE_AT_A_TIME if image.width * image.height > _LARGE else nullcontext():
+    if raw.startswith(MAGIC):
+        tiff = read_tags(raw, MAX_PIXELS)
+        return _finished(lambda: read_pixels(tiff, raw), tiff.size, size)
+    with _opened(raw) as (image, _):
+        return _finished(lambda: _loaded(image), (image.height, image.width), size)
+
+
+def _finished(
+    load: Callable[[], tuple[NDArray[np.uint8], NDArray[np.uint8] | None]],
+    stored: tuple[int, int],
+    size: tuple[int, int],
+) -> NDArray[np.uint8]:
+    """What `load` makes of a file whose picture is `stored` high and wide, at the size wanted."""
+    with _ONE_AT_A_TIME if math.prod(stored) > _LARGE else nullcontext():
         try:
-            return resize(np.asarray(_to_rgb(image), dtype=np.uint8), size)
-        except Exception as error:  # Pillow's decoders raise what they meet: OSError, SyntaxError, struct.error, ...
-            raise UnreadableError(_one_line(error)) from error
+            return resize(_without_hidden(*load()), size)
+        except UnreadableError:
+            raise
+        except Exception as error:  # decoders raise what they meet: OSError, SyntaxError, struct.error, ...
+            raise UnreadableError(f"damaged: {_one_line(error)}", Cause.DAMAGED) from error
 
 
 def resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -135,67 +172,56 @@ def resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 
 @contextmanager
-def _opened(raw: bytes) -> Iterator[Image]:
-    from PIL import Image, UnidentifiedImageError
+def _opened(raw: bytes) -> Iterator[tuple[Image, tuple[str, ...]]]:
+    """A JPEG, PNG, BMP or WebP and what is to be said of it, its pixels not yet decoded."""
+    from PIL import Image
 
+    kind, (bands, notes) = _facts(raw)
     try:
-        image = Image.open(io.BytesIO(raw), formats=_FORMATS)
-        _refuse_bomb(image, raw)
-        _refuse_loss(image, raw)
-    except UnreadableError:
-        raise
-    except UnidentifiedImageError as error:
-        if raw.startswith(_TIFF_MAGIC):
-            raise UnreadableError("a TIFF that is damaged or whose bands cannot be read as 8-bit RGB") from error
-        raise UnreadableError("not a JPEG, PNG or TIFF image") from error
+        image = Image.open(io.BytesIO(raw), formats=[kind])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableError(f"more than {MAX_PIXELS:,} pixels") from error
+        raise UnreadableError(f"more than {MAX_PIXELS:,} pixels", Cause.TOO_LARGE) from error
     except Exception as error:
-        raise UnreadableError(_one_line(error)) from error
+        perhaps = f" (or a {kind} of a kind that is not read)" if bands is None else ""
+        raise UnreadableError(f"damaged{perhaps}: {_one_line(error)}", Cause.DAMAGED) from error
     with image:
-        yield image
+        if image.width * image.height > MAX_PIXELS:
+            raise UnreadableError(f"more than {MAX_PIXELS:,} pixels", Cause.TOO_LARGE)
+        if bands is None:
+            notes = notes_of(grey=image.mode in ("1", "L"), alpha=image.mode == "RGBA")
+        elif len(image.getbands()) != bands:
+            raise UnreadableError(f"damaged: its header tells of {bands} bands, its pixels of others", Cause.DAMAGED)
+        yield image, notes
 
 
-def _refuse_bomb(image: Image, raw: bytes) -> None:
-    """Refuse small files that take much memory or time to decode."""
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableError(f"more than {MAX_PIXELS:,} pixels")
-    if image.format in {"JPEG", "MPO"} and raw.count(_START_OF_SCAN) > _MAX_SCANS:
-        raise UnreadableError(f"a JPEG of more than {_MAX_SCANS} scans")
-    if image.format == "WEBP" and (frames := getattr(image, "n_frames", 1)) > 1:  # each is as large as the canvas
-        raise UnreadableError(f"an animation of {frames:,} frames")
+def _facts(raw: bytes) -> tuple[str, Facts]:
+    """Pillow's name of a file's format, and what its header says; raises UnreadableError."""
+    if raw.startswith(PNG_MAGIC):
+        return "PNG", png_facts(raw)
+    if raw.startswith(JPEG_MAGIC):
+        if raw.count(_START_OF_SCAN) > _MAX_SCANS:
+            raise UnreadableError(f"a JPEG of more than {_MAX_SCANS} scans", Cause.DAMAGED)
+        return "JPEG", jpeg_facts(raw)
+    if raw.startswith(b"RIFF") and raw[8:12] == b"WEBP":
+        return "WEBP", webp_facts(raw)
+    if raw.startswith(b"BM"):
+        return "BMP", Facts(None, ())
+    raise other_format(raw)
 
 
-def _refuse_loss(image: Image, raw: bytes) -> None:
-    """Refuse what Pillow would clip, or cut to 8 bits, without a word."""
-    bits, signed = 8, False
-    if image.format == "PNG":
-        # Pillow opens 16-bit RGB as mode RGB; where the header chunk is not the first, raw[24] is none of its bytes.
-        tiles = image.tile  # type: ignore[attr-defined]
-        bits = 16 if any("16" in str(tile[-1]) for tile in tiles) else raw[24]
-    elif image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        bits = max(_as_tuple(tags.get(_BITS_PER_SAMPLE, 1)))
-        signed = any(f not in (_UNSIGNED, _UNDEFINED) for f in _as_tuple(tags.get(_SAMPLE_FORMAT, _UNSIGNED)))
-    if bits > 8:
-        raise UnreadableError(f"{bits} bits per band; patches are 8-bit")
-    if signed or image.mode not in _EIGHT_BIT_MODES:
-        kind = "signed or floating-point values" if signed else f"pixel mode {image.mode}"
-        raise UnreadableError(f"{kind}; patches are unsigned 8-bit")
-
-
-def _to_rgb(image: Image) -> Image:
+def _loaded(image: Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """The colours of an image, uint8 [H, W, 3], and its alpha band, [H, W], or None."""
     image.load()
     image.info.pop("transparency", None)
-    if image.mode == "RGB":
-        return image
-    if image.mode in ("RGBa", "La"):  # premultiplied alpha has no direct way to RGB
-        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
-    return image.convert("RGB")
+    alpha = np.asarray(image.getchannel("A"), dtype=np.uint8) if image.mode in ("LA", "RGBA") else None
+    return np.asarray(image.convert("RGB"), dtype=np.uint8), alpha
 
 
-def _as_tuple(value: Any) -> tuple[int, ...]:
-    return value if isinstance(value, tuple) else (value,)
+def _without_hidden(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """Pixels whose hidden area is black; an alpha band that hides all, or next to nothing, is passed over."""
+    if alpha is None or not HIDDEN <= np.mean(alpha == 0) < 1:
+        return pixels
+    return np.where(alpha[..., None] > 0, pixels, 0).astype(np.uint8)
 
 
 def _one_line(error: BaseException) -> str:

@@ -31,7 +31,7 @@ from landsift.notices import once
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LAYOUT = "a source folder holds one folder per class with JPEG, PNG or TIFF images in it"
+_LAYOUT = "a source folder holds one folder per class with JPEG, PNG, TIFF, BMP or WebP images in it"
 _TOLD = 5  # folders that are left out
 _MASK_NAME = re.compile(r"[-_. ](mask|masks|label|labels|gt|seg)(_\d+)?\.\w+$", re.IGNORECASE)
 
@@ -177,5 +177,5 @@ def _tell(root: Path, layout: Layout, found: _Found, unread: list[PassedOver]) -
 
 def _files_in(folder: Path) -> list[str]:
     """Names of the files directly in a folder that are not hidden, sorted."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
+    names = [name for name in os.listdir(folder) if not name.startswith(".")]  # noqa: PTH208 (fast)
+    return sorted(name for name in names if os.path.isfile(os.path.join(folder, name)))  # noqa: PTH113

@@ -88,15 +88,17 @@ def _parts(
 
 def _patches(store: PatchStore) -> Section:
     shape = " × ".join(map(str, store.images.shape[1:]))
+    info = store.info
     text = f"{len(store):,} patches of {shape} (height, width, bands) in {len(store.classes)} classes."
-    counts = {"patches": len(store), "skipped": len(store.skipped), "resized": store.info["resized"]}
-    if store.info["resized"]:
-        text += f" {store.info['resized']:,} were resized to that."
-    if not store.skipped:
-        return Section("patches", "ok", text, counts)
+    counts = {"patches": len(store), "skipped": len(store.skipped)} | {k: info[k] for k in ("resized", "squeezed")}
+    if info["resized"]:
+        text += f" {info['resized']:,} were resized to that"
+        text += f", {info['squeezed']:,} of them squeezed out of their shape." if info["squeezed"] else "."
+    text += "".join(f" {count:,} {'has' if count == 1 else 'have'} {note}." for note, count in info["notes"].items())
     examples = [{"paths": [s["path"]], "reason": s["reason"]} for s in store.skipped[:EXAMPLES]]
-    left_out = number_of(len(store.skipped), "file or folder is left out", "files or folders are left out")
-    return Section("patches", "look", f"{text} {left_out}.", counts, examples)
+    if store.skipped:
+        text += f" {number_of(len(store.skipped), 'file or folder is left out', 'files or folders are left out')}."
+    return Section("patches", "look" if store.skipped or info["squeezed"] else "ok", text, counts, examples)
 
 
 def _split(part: Rows | None, kind: str, refused: str) -> Section:

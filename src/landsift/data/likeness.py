@@ -9,7 +9,9 @@ Candidates are pairs whose colour and contrast, which no flip and no turn change
 them. Whether a candidate is a near copy, the likeness decides: the correlation of two patches in grey under the best of
 the eight symmetries, first of the 8 × 8 lowest frequencies, then of all up to the tenth. Frequencies are weighted by
 their number, as in a derivative, so that edges and texture count and not large areas: else any two patches that a
-field's border divides alike would pass for copies. `benchmarks/near_copies.py` measures what this finds.
+field's border divides alike would pass for copies. Areas without data (`emptiness.py`) have the mean colour of the rest
+first: else any two patches at a scene's edge would pass for copies. `benchmarks/near_copies.py` measures what this
+finds.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.data.emptiness import filled
 from landsift.data.progress import progress_bar
 
 Floats = NDArray[np.float32]
@@ -109,7 +112,7 @@ def sketch(images: NDArray[np.uint8]) -> Sketches:
     with progress_bar("Describing patches", N) as advance:
         for start in range(0, N, step):
             here = slice(start, start + step)
-            found = coefficients(images[here], _LOW)
+            found = coefficients(filled(images[here]), _LOW)
             means[here] = found[:, 0, 0]
             grey = found.mean(axis=-1)
             contrasts[here] = np.sqrt((grey**2).reshape(-1, _LOW**2) @ rings)
@@ -120,14 +123,14 @@ def sketch(images: NDArray[np.uint8]) -> Sketches:
 
 def details(images: NDArray[np.uint8]) -> Floats:
     """What is compared of candidates, uint8 [N, H, W, C]: weighted frequencies of length 1, [N, 11, 11]."""
-    return _weighted(coefficients(images, _HIGHEST + 1).mean(axis=-1))
+    return _weighted(coefficients(filled(images), _HIGHEST + 1).mean(axis=-1))
 
 
-def coefficients(images: NDArray[np.uint8], count: int) -> Floats:
+def coefficients(images: NDArray[np.uint8] | Floats, count: int) -> Floats:
     """The lowest frequencies of patches reduced to 32 × 32 pixels.
 
     Args:
-        images: uint8 [N, H, W, C].
+        images: Values of 0 to 255, [N, H, W, C].
         count: Frequencies per direction, K, at most 32.
 
     Returns:

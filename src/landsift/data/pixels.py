@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.data.emptiness import empty_areas
 from landsift.data.findings import EXAMPLES, Section, Verdict, example, number_of
 from landsift.data.progress import progress_bar
 
@@ -18,6 +19,8 @@ DARK = 32
 """Levels of 255 below which a band of wrongly scaled reflectances lies."""
 CLIPPED = 0.05
 """Share of a band's pixels at 0 or at 255 from which it is worth a look."""
+HALF, MOST = 0.4, 0.6
+"""Shares of a patch without data (`emptiness.py`) from which it is half empty, and mostly empty."""
 
 _CHUNK_BYTES = 2**25
 
@@ -43,7 +46,9 @@ class PixelFacts:
     blank: NDArray[np.int64]
     """Rows of patches of one colour."""
     half_empty: NDArray[np.int64]
-    """Rows of other patches of which more than half of the pixels are 0 in every band."""
+    """Rows of patches about half of which is empty: from `HALF` to `MOST`."""
+    mostly_empty: NDArray[np.int64]
+    """Rows of patches that are empty for the most part, but not of one colour."""
 
 
 def pixel_facts(images: NDArray[np.uint8], most: int | None = None) -> PixelFacts:
@@ -58,7 +63,7 @@ def pixel_facts(images: NDArray[np.uint8], most: int | None = None) -> PixelFact
     low, high = np.full(C, 255), np.zeros(C, dtype=np.int64)
     zero, saturated, dark = (np.zeros(C, dtype=np.int64) for _ in range(3))
     equal = {(a, b) for b in range(C) for a in range(b)}
-    blank, half_empty = [], []
+    blank, half_empty, mostly_empty = [], [], []
     step = max(1, _CHUNK_BYTES // (H * W * C))
     with progress_bar("Looking at pixels", len(rows)) as advance:
         for start in range(0, len(rows), step):
@@ -73,9 +78,10 @@ def pixel_facts(images: NDArray[np.uint8], most: int | None = None) -> PixelFact
                 dark[c] += np.count_nonzero(band < DARK)
             equal = {(a, b) for a, b in equal if np.array_equal(bands[a], bands[b])}
             one_colour = (lows == highs).all(axis=1)
-            empty = np.mean(np.maximum.reduce(bands) == 0, axis=1) > 0.5
+            empty = empty_areas(chunk).mean(axis=(1, 2))
             blank.append(here[one_colour])
-            half_empty.append(here[empty & ~one_colour])
+            half_empty.append(here[(empty >= HALF) & (empty < MOST)])
+            mostly_empty.append(here[empty >= MOST])
             advance(len(here))
     pixels = len(rows) * H * W
     return PixelFacts(
@@ -88,6 +94,7 @@ def pixel_facts(images: NDArray[np.uint8], most: int | None = None) -> PixelFact
         tuple(sorted(equal)),
         np.concatenate(blank),
         np.concatenate(half_empty),
+        np.concatenate(mostly_empty),
     )
 
 
@@ -124,14 +131,17 @@ def bands_section(store: PatchStore, facts: PixelFacts) -> Section:
 
 def blank_section(store: PatchStore, facts: PixelFacts) -> Section:
     """Patches that show nothing, or little."""
-    counts = {"patches_looked_at": facts.patches, "blank": len(facts.blank), "half_empty": len(facts.half_empty)}
-    of = "" if facts.patches == len(store) else f" among {facts.patches:,} looked at"
-    if not len(facts.blank) and not len(facts.half_empty):
-        return Section("blank patches", "ok", f"none is of one colour or mostly empty{of}.", counts)
-    cases = (
-        (len(facts.blank), "patch is of one colour", "patches are of one colour"),
-        (len(facts.half_empty), "patch is more than half empty (0)", "patches are more than half empty (0)"),
+    kinds = (
+        (facts.blank, "blank", "of one colour"),
+        (facts.mostly_empty, "mostly_empty", "mostly empty"),
+        (facts.half_empty, "half_empty", "half empty"),
     )
-    text = f"{'; '.join(number_of(*case) for case in cases if case[0])}{of}."
-    rows = np.concatenate([facts.blank, facts.half_empty])[:EXAMPLES]
-    return Section("blank patches", "look", text, counts, [example(store, [int(row)]) for row in rows])
+    counts = {"patches_looked_at": facts.patches} | {name: len(rows) for rows, name, _ in kinds}
+    of = "" if facts.patches == len(store) else f" among {facts.patches:,} looked at"
+    if not any(len(rows) for rows, _, _ in kinds):
+        return Section("blank patches", "ok", f"none is of one colour or half empty{of}.", counts)
+    said = [number_of(len(rows), f"patch is {what}", f"patches are {what}") for rows, _, what in kinds if len(rows)]
+    emptiness = len(facts.mostly_empty) + len(facts.half_empty) > 0
+    text = f"{'; '.join(said)}{of}{' (an area of one colour that ends abruptly, up to the edge)' if emptiness else ''}."
+    examples = [example(store, [int(row)]) | {"what": what} for rows, _, what in kinds for row in rows[:EXAMPLES]]
+    return Section("blank patches", "look", text, counts, examples[:EXAMPLES])

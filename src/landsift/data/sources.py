@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 
 from landsift.config import DataConfig, SyntheticConfig, digest
 from landsift.data import eurosat, synthetic
-from landsift.data.decode import UnreadableError, decode, image_size, quiet_pillow, read_bytes, resize
+from landsift.data.decode import decode, quiet_pillow, read_bytes, read_header, resize
 from landsift.data.folder import read_folder
 from landsift.data.parallel import map_rows
 from landsift.data.progress import progress_bar
+from landsift.data.reasons import Reason, UnreadableError
 from landsift.data.records import Record, Records
 from landsift.data.table import TABLE_SUFFIXES, check_paths, read_table
 from landsift.data.walk import PassedOver
@@ -31,7 +33,7 @@ from landsift.errors import DataError, nearest
 
 NAMES = ("synthetic", "eurosat")
 _KNOWN = "known sources: synthetic, eurosat, a folder with one folder per class, or a CSV or Parquet table"
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 """Version of what a store holds; part of every fingerprint."""
 
 
@@ -42,8 +44,10 @@ class Scan(NamedTuple):
     """Of the bytes; empty where there are none."""
     size: tuple[int, int] | None
     """Height and width in pixels; None where the header cannot be read."""
-    reason: str = ""
+    reason: Reason | None = None
     """Why `size` is missing."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of how the file is read."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +56,12 @@ class Scans:
 
     sizes: NDArray[np.int32]
     """Height and width in pixels, [N, 2]; 0 where the header cannot be read."""
-    reasons: dict[int, str]
+    reasons: dict[int, Reason]
     """Why, by row."""
+    notes: dict[str, int]
+    """What is to be said of how files are read, and of how many of them."""
     content: str
     """What all bytes, paths, labels, splits and groups amount to."""
-
-    def most_common_size(self) -> tuple[int, int] | None:
-        """Height and width, of equally common ones the largest; None where no file can be read."""
-        sizes, counts = np.unique(self.sizes[self.sizes[:, 0] > 0], axis=0, return_counts=True)  # ascending
-        if not len(sizes):
-            return None
-        height, width = sizes[counts == counts.max()][-1].tolist()
-        return height, width
 
 
 class Source(Protocol):
@@ -113,9 +111,10 @@ class FileSource:
         try:
             raw = read_bytes(self._file(row))
             sha256 = hashlib.sha256(raw).hexdigest()
-            return Scan(sha256, image_size(raw))
+            size, notes = read_header(raw)
+            return Scan(sha256, size, None, notes)
         except UnreadableError as error:
-            return Scan(sha256, None, str(error))
+            return Scan(sha256, None, error.reason)
 
     def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Decode a record to uint8 [H, W, 3] of the given height and width; raises UnreadableError."""
@@ -213,19 +212,20 @@ def scan(source: Source) -> Scans:
     pa.default_memory_pool().release_unused()  # listing and sorting leave as much over as the records take
     rows = range(len(source.records))
     sizes = np.zeros((len(rows), 2), dtype=np.int32)
-    reasons = {}
+    reasons, notes = {}, Counter[str]()
     content = _ListDigest()
     with quiet_pillow(), progress_bar("Scanning patches", len(rows)) as advance:
         for row, record, result in zip(rows, source.records, map_rows(source.scan, rows), strict=True):
             content.add([*record, result.sha256])
-            if result.size is None:
-                reasons[row] = result.reason
-            else:
+            notes.update(result.notes)
+            if result.size is not None:
                 sizes[row] = result.size
+            elif result.reason is not None:
+                reasons[row] = result.reason
             advance(1)
     for entry in source.left_out:
         content.add(["left out", *entry])
-    return Scans(sizes, reasons, source.known_content or content.hexdigest())
+    return Scans(sizes, reasons, dict(sorted(notes.items())), source.known_content or content.hexdigest())
 
 
 class _ListDigest:

@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from landsift.config import DataConfig
 from landsift.data.index import COLUMNS, contradictions, read_column, read_contents, write_index
+from landsift.data.reasons import in_words
 from landsift.data.records import Records
+from landsift.data.sizes import resized, squeezed, stored_size, tell
 from landsift.data.sources import (
     STORE_FORMAT,
-    Scans,
     Source,
     content_fingerprint,
     fingerprint_of,
@@ -37,7 +38,7 @@ from landsift.data.sources import (
     root_of,
     scan,
 )
-from landsift.data.writing import Unreadable, write_images
+from landsift.data.writing import Unreadable, path_of, write_images
 from landsift.errors import DataError, RunError
 from landsift.runs import write_json
 
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T", bound=Sized)
-
-MAX_SIDE = 4096
-"""Largest height and width of a patch in pixels, as of data.patch_size."""
 
 IMAGES, INDEX, META = "images.npy", "index.parquet", "store.json"
 
@@ -67,8 +65,9 @@ class PatchStore:
         fingerprint: Of the content and settings the store was built from.
         skipped: What is left out: files that could not be decoded or end in something else, folders that are no
             part of a split; `{"path", "reason"}` each.
-        info: `source` (its kind), `root` (folder of the files, or None), `resized` (how many patches were), and
-            `duplicates` (how many patches repeat the pixels of an earlier one).
+        info: `source` (its kind), `root` (folder of the files, or None), `resized` (how many patches were), `squeezed`
+            (of how many the shape changed much by that), `duplicates` (how many patches repeat the pixels of an earlier
+            one), and `notes` (what is to be said of how files are read, and of how many).
     """
 
     def __init__(self, folder: Path, images: NDArray[np.uint8], meta: dict[str, Any]) -> None:
@@ -97,7 +96,10 @@ class PatchStore:
         try:
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
             if meta["format"] != STORE_FORMAT:
-                raise _damaged(folder, f"format {meta['format']}, this landsift reads {STORE_FORMAT}")
+                raise DataError(
+                    f"the patch store {folder} is of format {meta['format']}, this landsift reads {STORE_FORMAT}",
+                    "delete the folder and build it again",
+                )
             images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
             if list(images.shape) != meta["shape"] or images.dtype != np.uint8:
                 raise _damaged(folder, f"{IMAGES} is not uint8 {meta['shape']}")
@@ -217,22 +219,30 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     unreadable = Unreadable(source, data.max_unreadable)
     for row, reason in scans.reasons.items():
         unreadable.add(row, reason)
-    unreadable.check()
-    size = _patch_size(data, scans)
+    unreadable.check(all_seen=True)
+    readable = scans.sizes[scans.sizes[:, 0] > 0]
+    if not len(readable):
+        groups = unreadable.summed_up()
+        raise DataError(
+            f"none of the {len(scans.sizes)} files can be decoded; {in_words(groups)}", groups[0].reason.cause.value
+        )
+    size = stored_size(readable, data.patch_size)
 
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
     try:
         partial.mkdir(parents=True)
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
-        _check_complete(source.records, rows)
+        _check_complete(source.records, rows, unreadable)
         write_index(partial / INDEX, source.records, rows, hashes)
         del hashes  # as large as all else that is kept of a patch
         contents = read_contents(partial / INDEX)
         info = {
             "source": source.name,
             "root": str(source.root) if source.root else None,
-            "resized": int((scans.sizes[rows] != size).any(axis=1).sum()),
+            "resized": resized(scans.sizes[rows], size),
+            "squeezed": len(squeezed(scans.sizes[rows], size)),
             "duplicates": len(contents) - int(contents.max()) - 1,
+            "notes": scans.notes,
         }
         meta = {
             "format": STORE_FORMAT,
@@ -249,13 +259,18 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
         write_json(partial / META, meta)
         _move(partial, folder)
     except (OSError, RunError) as error:
-        reason = str(getattr(error, "strerror", None) or error).lower()
-        raise DataError(f"cannot write the patch store {folder}: {reason}", _WRITABLE) from None
+        why = str(getattr(error, "strerror", None) or error).lower()
+        raise DataError(f"cannot write the patch store {folder}: {why}", _WRITABLE) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    store = PatchStore.open(folder)
-    _tell(store, unreadable, contradictory)
-    return store
+    tell(scans.sizes[rows], size, lambda row: path_of(source, int(rows[row])), chosen=data.patch_size is not None)
+    for note, count in scans.notes.items():
+        _log.info("%d of %d files: %s", count, len(scans.sizes), note)
+    for group in unreadable.summed_up():
+        _log.warning("%s", group)
+    if contradictory:
+        _log.warning("the same pixels stand in more than one class: %d images", contradictory)
+    return PatchStore.open(folder)
 
 
 def _reopen(data: DataConfig, folder: Path) -> PatchStore:
@@ -282,30 +297,17 @@ def _check_classes(source: Source) -> None:
         raise DataError(f"{where} holds one class only: '{name}'", "a classifier needs at least two classes")
 
 
-def _patch_size(data: DataConfig, scans: Scans) -> tuple[int, int]:
-    """Height and width to store: the configured ones, else the most common, of equally common ones the largest."""
-    if data.patch_size is not None:
-        return data.patch_size, data.patch_size
-    if (size := scans.most_common_size()) is None:
-        total, reason = len(scans.sizes), scans.reasons[0]
-        raise DataError(f"none of the {total} files can be decoded; the first: {reason}", "repair them")
-    if max(size) > MAX_SIDE:
-        raise DataError(
-            f"most images are of {size[0]} × {size[1]} pixels, more than a patch of {MAX_SIDE} × {MAX_SIDE}",
-            "cut them into patches, or set data.patch_size",
-        )
-    return size
-
-
-def _check_complete(records: Records, rows: NDArray[np.int64]) -> None:
+def _check_complete(records: Records, rows: NDArray[np.int64], unreadable: Unreadable) -> None:
     """Raise DataError if a class lost all its files."""
     left = np.bincount(records.labels[rows], minlength=len(records.classes))
     if not left.all():
         lost = int(left.argmin())
-        count = (records.labels == lost).sum()
+        here = np.flatnonzero(records.labels == lost)
+        groups = unreadable.summed_up(set(here.tolist()))
+        name = records.classes[lost]
         raise DataError(
-            f"class '{records.classes[lost]}' is empty: none of its {count} files can be decoded",
-            "repair or remove the class",
+            f"class '{name}' is empty: none of its {len(here)} files can be decoded; {in_words(groups)}",
+            f"{groups[0].reason.cause.value}; or remove the class",
         )
 
 
@@ -316,22 +318,6 @@ def _move(partial: Path, folder: Path) -> None:
     except OSError:
         if not (folder / META).is_file():
             raise
-
-
-def _tell(store: PatchStore, unreadable: Unreadable, contradictory: int) -> None:
-    height, width = store.images.shape[1:3]
-    if store.info["resized"]:
-        _log.info("%d of %d patches were resized to %d × %d pixels", store.info["resized"], len(store), height, width)
-    if unreadable.files:
-        first = unreadable.files[0]
-        _log.warning(
-            "%d files cannot be decoded and are left out; the first: %s: %s",
-            len(unreadable.files),
-            store._absolute(first["path"]),
-            first["reason"],
-        )
-    if contradictory:
-        _log.warning("the same pixels stand in more than one class: %d images", contradictory)
 
 
 def _damaged(folder: Path, reason: str) -> DataError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -12,9 +12,10 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.decode import UnreadableError, quiet_pillow
+from landsift.data.decode import quiet_pillow
 from landsift.data.parallel import CHUNK, map_rows
 from landsift.data.progress import progress_bar
+from landsift.data.reasons import LeftOut, Reason, UnreadableError, in_words, summed_up
 from landsift.data.sources import Scans, Source
 from landsift.errors import DataError
 
@@ -102,25 +103,41 @@ class Unreadable:
     """Files that are left out, and the share of all files that they may be."""
 
     def __init__(self, source: Source, limit: float) -> None:
-        self.files: list[dict[str, str]] = []
+        self._found: dict[int, Reason] = {}
         self._source = source
         self._limit = limit
 
-    def add(self, row: int, reason: str) -> None:
+    def add(self, row: int, reason: Reason) -> None:
         """Leave a record out."""
-        self.files.append({"path": self._source.records.path(row), "reason": reason})
+        self._found[row] = reason
 
-    def check(self) -> None:
-        """Raise DataError if the files left out are more than the limit."""
+    @property
+    def files(self) -> list[dict[str, str]]:
+        """Path, relative to the source, and reason of each file."""
+        return [{"path": self._source.records.path(row), "reason": reason.text} for row, reason in self._found.items()]
+
+    def summed_up(self, rows: Container[int] | None = None) -> list[LeftOut]:
+        """By reason, the most frequent first, of all records or of some."""
+        return summed_up(
+            (path_of(self._source, row), reason) for row, reason in self._found.items() if rows is None or row in rows
+        )
+
+    def check(self, *, all_seen: bool) -> None:
+        """Raise DataError if the files left out are more than the limit; there may be more if not all were seen."""
         total = len(self._source.records)
-        if len(self.files) > self._limit * total:
-            first = self.files[0]
-            name = (self._source.root or Path()) / first["path"]
-            raise DataError(
-                f"{len(self.files)} of {total} files cannot be decoded, more than data.max_unreadable={self._limit:g} "
-                f"allows; the first: {name}: {first['reason']}",
-                "repair or remove such files, or raise data.max_unreadable",
-            )
+        if len(self._found) <= self._limit * total:
+            return
+        groups, least = self.summed_up(), "" if all_seen else "at least "
+        raise DataError(
+            f"{least}{len(self._found)} of {total} files cannot be decoded, more than "
+            f"data.max_unreadable={self._limit:g} allows; {in_words(groups)}",
+            f"{groups[0].reason.cause.value}; or raise data.max_unreadable, and they are left out",
+        )
+
+
+def path_of(source: Source, row: int) -> str:
+    """The file of a record."""
+    return str((source.root or Path()) / source.records.path(row))
 
 
 def write_images(
@@ -140,11 +157,11 @@ def write_images(
         closed writer.
     """
 
-    def decode(row: int) -> Decoded | str:
+    def decode(row: int) -> Decoded | Reason:
         try:
             return Decoded.of(source.pixels(row, size))
         except UnreadableError as error:
-            return str(error)
+            return error.reason
 
     written = scans.sizes[:, 0] > 0
     wanted = np.flatnonzero(written)
@@ -156,9 +173,9 @@ def write_images(
         progress_bar("Decoding patches", len(wanted)) as advance,
     ):
         for row, patch in zip(map(int, wanted), map_rows(decode, wanted, chunk), strict=True):
-            if isinstance(patch, str):
+            if isinstance(patch, Reason):
                 unreadable.add(row, patch)
-                unreadable.check()
+                unreadable.check(all_seen=False)
                 written[row] = False
             else:
                 hashes[writer.shape[0]] = np.frombuffer(patch.sha256, dtype=np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.decode import IMAGE_SUFFIXES, UnreadableError, decode, quiet_pillow, read_bytes
+from landsift.data.decode import IMAGE_SUFFIXES, Header, decode, quiet_pillow, read_bytes, read_header
 from landsift.data.parallel import cores
 from landsift.data.progress import progress_bar
+from landsift.data.reasons import Reason, UnreadableError, in_words, summed_up
 from landsift.data.table import TABLE_SUFFIXES, read_paths
 from landsift.data.walk import PassedOver, by_ending, cannot_read, counted, not_read, tell_again, tell_not_read, walk
 from landsift.errors import DataError, RunError
 from landsift.models.memory import keep_freed_memory
 from landsift.models.predictor import load_model
 from landsift.runs import write_parquet, write_whole
+from landsift.shapes import Size, by, is_scene, is_squeezed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +34,9 @@ logger = logging.getLogger("landsift")
 CHUNK = 256
 """Files decoded at a time, fewer of large patches: memory stays the same, however many there are."""
 _CHUNK_BYTES = 2**26
+
+EXAMPLES = 5
+"""Files named in a notice at most."""
 
 Skipped = list[dict[str, str]]
 
@@ -52,31 +58,41 @@ def predict_files(model: Path, paths: Iterable[Path]) -> tuple[pd.DataFrame, Ski
     """
     import pandas as pd
 
-    files, left_out = image_files(paths)
+    files, passed_over = image_files(paths)
     keep_freed_memory()
     predictor = load_model(model)
+    patch = predictor.description.patch_size
     tables: list[NDArray[np.float32]] = []
     kept: list[str] = []
-    skipped: Skipped = [entry._asdict() for entry in left_out]
+    left_out: list[tuple[str, Reason]] = []
+    told = _Told(patch)
     with quiet_pillow(), progress_bar("Classifying", len(files)) as advance, ThreadPoolExecutor(cores()) as pool:
-        decoded = functools.partial(_decoded, size=predictor.description.patch_size)
-        count = max(1, min(CHUNK, _CHUNK_BYTES // (3 * math.prod(predictor.description.patch_size))))
+        decoded = functools.partial(_decoded, size=patch)
+        count = max(1, min(CHUNK, _CHUNK_BYTES // (3 * math.prod(patch))))
         for start in range(0, len(files), count):
             chunk = files[start : start + count]
             images: list[NDArray[np.uint8]] = []
-            for file, image in zip(chunk, pool.map(decoded, chunk), strict=True):
-                if isinstance(image, str):
-                    skipped.append({"path": str(file), "reason": image})
+            for file, found in zip(chunk, pool.map(decoded, chunk), strict=True):
+                if isinstance(found, Reason):
+                    left_out.append((str(file), found))
                 else:
+                    header, image = found
+                    told.add(str(file), header)
                     images.append(image)
                     kept.append(str(file))
             if images:
                 tables.append(predictor(np.stack(images)))
             advance(len(chunk))
-    for entry in skipped[len(left_out) :]:
-        logger.warning("left out %s: %s", entry["path"], entry["reason"])
+    groups = summed_up(left_out)
+    for group in groups:
+        logger.warning("%s", group)
+    told.say()
     if not kept:
-        raise DataError(f"none of the {len(files)} images can be read; the first: {skipped[len(left_out)]['reason']}")
+        raise DataError(
+            f"none of the {len(files)} images can be read; {in_words(groups)}", groups[0].reason.cause.value
+        )
+    skipped = [entry._asdict() for entry in passed_over]
+    skipped += [{"path": path, "reason": reason.text} for path, reason in left_out]
     probabilities = np.concatenate(tables)
     table = pd.DataFrame({"path": kept, "predicted": np.asarray(predictor.classes)[probabilities.argmax(axis=1)]})
     for k, name in enumerate(predictor.classes):
@@ -149,9 +165,63 @@ def table_writer(out: Path) -> Callable[[pd.DataFrame], None]:
     return lambda table: write_whole(out, lambda partial: table.to_csv(partial, index=False))
 
 
-def _decoded(file: Path, size: tuple[int, int]) -> NDArray[np.uint8] | str:
-    """uint8 [H, W, 3] at the size of the patches that the model was trained on, or the reason why not."""
+def _decoded(file: Path, size: Size) -> tuple[Header, NDArray[np.uint8]] | Reason:
+    """What a file says of itself and uint8 [H, W, 3] at the size of the model's patches, or the reason why not."""
     try:
-        return decode(read_bytes(file), size)
+        raw = read_bytes(file)
+        return read_header(raw), decode(raw, size)
     except UnreadableError as error:
-        return str(error)
+        return error.reason
+
+
+class _Told:
+    """What is to be said of the files that are classified: how they are read, and what does not look like a patch."""
+
+    def __init__(self, patch: Size) -> None:
+        self._patch = patch
+        self._files = 0
+        self._resized = 0
+        self._notes = Counter[str]()
+        self._scenes: list[str] = []
+        self._squeezed: list[str] = []
+
+    def add(self, path: str, header: Header) -> None:
+        """Take note of a file."""
+        self._files += 1
+        self._notes.update(header.notes)
+        self._resized += header.size != self._patch
+        if is_scene(header.size, self._patch):
+            self._scenes.append(f"{path} ({by(header.size)})")
+        elif is_squeezed(header.size, self._patch):
+            self._squeezed.append(f"{path} ({by(header.size)})")
+
+    def say(self) -> None:
+        """Say it: a line for each kind, with its count and the first few files."""
+        for note, count in sorted(self._notes.items()):
+            logger.info("%d of %d files: %s", count, self._files, note)
+        if self._resized:
+            logger.info("%d of %d files were resized to %s pixels", self._resized, self._files, by(self._patch))
+        patch = by(self._patch)
+        if self._squeezed:
+            logger.warning(
+                "%d of %d files were squeezed out of their shape to %s pixels: %s",
+                len(self._squeezed),
+                self._files,
+                patch,
+                _some(self._squeezed),
+            )
+        if self._scenes:
+            logger.warning(
+                "%d of %d files have room for several patches of %s pixels, as the model was trained on, and each was "
+                "squeezed into one with one label: %s. Scenes are not mapped: cut them into patches of %s pixels first",
+                len(self._scenes),
+                self._files,
+                patch,
+                _some(self._scenes),
+                patch,
+            )
+
+
+def _some(files: list[str]) -> str:
+    more = f" and {len(files) - EXAMPLES:,} more" if len(files) > EXAMPLES else ""
+    return ", ".join(files[:EXAMPLES]) + more

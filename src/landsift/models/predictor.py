@@ -7,6 +7,7 @@ model/
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from landsift.errors import ModelError
 from landsift.models.backbone import check_backbone, network_arguments, read_tensors
 from landsift.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.runs import MODEL, write_json, write_whole
+from landsift.shapes import by, is_scene
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from landsift.models.classifier import PatchClassifier
 
+logger = logging.getLogger("landsift")
 
 _BATCH_PIXELS = 64 * 512**2
 
@@ -64,7 +67,8 @@ class Predictor:
         """Probabilities of patches.
 
         Args:
-            images: uint8 [B, H, W, C]; any B, any size.
+            images: uint8 [B, H, W, C]; any B. Patches of any size are resized, with a notice where there is room
+                for several of those that the model was trained on.
             batch_size: patches on the device at a time; fewer where the network's input is above 512 pixels, or above
                 what a CPU's caches hold.
 
@@ -83,6 +87,13 @@ class Predictor:
         bands = len(self.description.mean)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != bands:
             raise ModelError(f"the model takes uint8 [B, H, W, {bands}], not {images.dtype} {list(images.shape)}")
+        if is_scene(images.shape[1:3], self.description.patch_size):
+            logger.warning(
+                "images of %s pixels become a single patch each; the model was trained on patches of %s pixels: "
+                "cut scenes into such patches first",
+                by(images.shape[1:3]),
+                by(self.description.patch_size),
+            )
         size = self.description.image_size
         batch_size = max(1, min(batch_size, _BATCH_PIXELS // size**2))
         if self.device.type == "cpu":

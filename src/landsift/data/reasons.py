@@ -1,0 +1,79 @@
+"""Why a file cannot be read, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+
+class Cause(Enum):
+    """The kinds of reasons; each one's value is the way out, as an error's second line says it."""
+
+    MISSING = "check the paths; those of a table are looked for in the table's folder"
+    ACCESS = "check rights and disk"
+    FORMAT = "convert them to PNG or TIFF, or remove them"
+    TOO_LARGE = "cut them into patches"
+    BANDS = "write the three bands that are to be seen as an 8-bit RGB file"
+    DEPTH = "scale the values to 8 bits first, in all patches alike"
+    COLOURS = "convert them to RGB"
+    PAGES = "write one file for each picture, with its bands in one page"
+    COMPRESSION = "write them again with LZW, deflate or no compression"
+    NO_PIXELS = "write them again, or remove them"
+    DAMAGED = "copy or download them again, or remove them"
+
+
+class Reason(NamedTuple):
+    """Why one file cannot be read."""
+
+    text: str
+    """For people, such as "6 bands, where grey, RGB and RGB + alpha are read"."""
+    cause: Cause
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class UnreadableError(Exception):
+    """A file cannot be decoded; `reason` says why."""
+
+    def __init__(self, text: str, cause: Cause) -> None:
+        super().__init__(text)
+        self.reason = Reason(text, cause)
+
+
+class LeftOut(NamedTuple):
+    """Files that are left out for one reason."""
+
+    files: int
+    """How many."""
+    first: str
+    """Path of the first of them."""
+    reason: Reason
+    """Of the first; of damaged files each may have its own."""
+
+    def __str__(self) -> str:
+        if self.files == 1:
+            return f"left out {self.first}: {self.reason}; {self.reason.cause.value}"
+        return f"left out {self.files:,} files: {self.reason} (the first: {self.first}); {self.reason.cause.value}"
+
+
+def summed_up(files: Iterable[tuple[str, Reason]]) -> list[LeftOut]:
+    """What is left out, by reason, the most frequent first.
+
+    Args:
+        files: Path and reason of each file.
+    """
+    found: dict[object, LeftOut] = {}
+    for path, reason in files:
+        key = reason.cause if reason.cause is Cause.DAMAGED else reason
+        before = found.get(key)
+        found[key] = LeftOut(1, path, reason) if before is None else before._replace(files=before.files + 1)
+    return sorted(found.values(), key=lambda group: -group.files)
+
+
+def in_words(groups: Sequence[LeftOut]) -> str:
+    """The first of each reason, as a message about files that stop the work says it."""
+    first, *others = groups
+    also = "".join(f"; {group.files:,} more: {group.reason} (the first: {group.first})" for group in others[:3])
+    return f"the first: {first.first}: {first.reason}{also}"
