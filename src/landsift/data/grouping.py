@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import pandas as pd
     from scipy.sparse import csr_array
 
 Ints = NDArray[np.int64]
@@ -45,6 +46,21 @@ class NoSplitError(Exception):
         super().__init__(classes, proven)
         self.classes = classes
         self.proven = proven
+
+
+def group_numbers(column: pd.Series) -> Ints | None:
+    """A number per patch, equal within a group, from a store's column `group`: int64 [N].
+
+    A patch without a group is one of its own; where no patch has a group, None.
+    """
+    import pandas as pd
+
+    numbers = pd.factorize(column)[0].astype(np.int64)
+    without = numbers < 0
+    if without.all():
+        return None
+    numbers[without] = numbers.max() + 1 + np.arange(np.count_nonzero(without))
+    return numbers
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landsift.errors import DataError
+from landsift.evaluation.criteria import per_class_of
 from landsift.evaluation.crossed import Difference, differences, estimate, holm, mcnemar, spread_of
-from landsift.evaluation.metrics import per_class_of
 from landsift.evaluation.reading import findings, recommendations
 
 if TYPE_CHECKING:
