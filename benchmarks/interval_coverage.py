@@ -1,6 +1,6 @@
 """How often do the 95 % intervals of a test hold the true figure?
 
-    python benchmarks/interval_coverage.py [--repeats 2000] [--json FILE]
+    python benchmarks/interval_coverage.py [--repeats 1000] [--json FILE]
 
 Tests are simulated: patches that are independent of each other, and patches of scenes, where a scene has an accuracy of
 its own. The intraclass correlation (icc) says how much of a patch's chance to be right lies in its scene: 0.05 is mild,
@@ -111,7 +111,7 @@ def calibration(n: int, count: int | None, icc: float, too_sure: float, repeats:
         right = rng.random(size) < expit(logit(np.clip(sure - too_sure, 0.01, 0.99)) + shift)
         return sure, right, groups
 
-    sure, right, _ = draw(1_000_000, None if count is None else 1_000_000)
+    sure, right, _ = draw(300_000, None if count is None else 300_000)
     truth = calibration_error(sure, right)
     held = []
     for _ in range(repeats):
@@ -124,7 +124,7 @@ def calibration(n: int, count: int | None, icc: float, too_sure: float, repeats:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=2000, help="simulated tests per line (default: 2000)")
+    parser.add_argument("--repeats", type=int, default=1000, help="simulated tests per line (default: 1000)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
@@ -153,7 +153,7 @@ def main() -> None:
         ("25 scenes of 40, icc 0.05", 1000, 25, 0.05),
         ("25 scenes of 40, icc 0.15", 1000, 25, 0.15),
     ):
-        found = [calibration(n, count, icc, too_sure, options.repeats // 5) for too_sure in (0.0, 0.08)]
+        found = [calibration(n, count, icc, too_sure, options.repeats // 2) for too_sure in (0.0, 0.08)]
         figures[name] = {"calibrated": found[0], "over-confident": found[1]}
         print(f"{name:44}{100 * found[0]:12.1f}{100 * found[1]:16.1f}")
     if options.json:

@@ -151,7 +151,7 @@ def fill(count: int, filled: Floats, seats: Floats) -> Ints:
     first = (filled == 0).astype(np.int64)
     open_seats = np.maximum(seats - filled - first, 0.0)
     rest = count - int(first.sum())
-    return first + largest_remainder(rest, open_seats) if rest else first
+    return np.asarray(first + largest_remainder(rest, open_seats)) if rest else first
 
 
 def _splits(dealt: _Groups, rng: np.random.Generator) -> Iterator[Ints]:
@@ -211,8 +211,8 @@ def _improved(dealt: _Groups, part: Ints) -> Ints:
         leaves += lacking * np.bincount(of_group, weights=only, minlength=len(part))
         change = enters + leaves[:, None]
         change[every, part] = np.inf
-        group, to = np.unravel_index(int(change.argmin()), change.shape)
-        moves, gain = [(int(group), int(to))], float(change[group, to])
+        least = divmod(int(change.argmin()), change.shape[1])
+        moves, gain = [least], float(change[least])
         if gain > -1e-6:
             moves, gain = _best_swap(dealt, part, change, weight)
         if gain > -1e-6:

@@ -82,9 +82,9 @@ def divide(
     else:
         seats = _seats(labels, classes, contents, "distinct patches", split.fractions)
         tries = (_deal_once(labels, contents, seats, rng) for _ in range(_TRIES))
-        part = next((found for found in tries if _has_all(labels, found, seats)), None)
-        if part is None:  # copies of one another in several classes
-            part = _dealt(labels, classes, contents, "copies", seats, rng)
+        dealt = next((found for found in tries if _has_all(labels, found, seats)), None)
+        # Copies of one another may stand in several classes.
+        part = _dealt(labels, classes, contents, "copies", seats, rng) if dealt is None else dealt
     train, val, test = (np.flatnonzero(part == p) for p in range(len(PARTS)))
     if budget is not None:
         train = _within_budget(train, labels, budget, split.seed if budget_seed is None else budget_seed)

@@ -43,6 +43,17 @@ def values_of(criterion: str, labels: NDArray[Any], predicted: NDArray[Any], K: 
     return _VALUES[criterion](labels.astype(np.int64), predicted.astype(np.int64), K)
 
 
+def worth(criterion: str, labels: NDArray[Any]) -> float:
+    """How many patches the figure is a mean of, in effect: fewer than there are where small classes count as much.
+
+    A mean over classes varies as the mean of so many patches does: the harmonic mean of the classes' sizes, times their
+    number.
+    """
+    sizes = np.bincount(labels)
+    sizes = sizes[sizes > 0]
+    return float(len(labels) if criterion == "accuracy" else len(sizes) ** 2 / (1 / sizes).sum())
+
+
 def per_class_of(hits: NDArray[Any], predicted: NDArray[Any], true: NDArray[Any]) -> Values:
     """Precision, recall and F1, [..., 3, K], of confusion matrices; NaN where undefined.
 
@@ -54,7 +65,7 @@ def per_class_of(hits: NDArray[Any], predicted: NDArray[Any], true: NDArray[Any]
         true: how often each class occurs, [..., K].
     """
     with np.errstate(invalid="ignore"):
-        return np.stack([hits / predicted, hits / true, 2 * hits / (predicted + true)], axis=-2)
+        return np.asarray(np.stack([hits / predicted, hits / true, 2 * hits / (predicted + true)], axis=-2))
 
 
 def _accuracy(labels: NDArray[np.int64], predicted: NDArray[np.int64], K: int) -> Values:

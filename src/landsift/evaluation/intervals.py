@@ -6,9 +6,9 @@ Patches of one scene are right or wrong together, so that 40 of them tell less t
 data have groups, Wilson's interval is taken at the effective number of patches (Kish 1965; Korn & Graubard 1998): so
 many independent ones would have the variance that the groups show. That variance is the jackknife's, which leaves out
 one group at a time. Student's t takes its degrees of freedom from how unequal the groups are in size (Carter, Schnepel
-& Steigerwald 2017) or, where that is less, from the fourth moment of what they contribute: a variance that two bad scenes
-make is known as badly as one of few scenes. `benchmarks/interval_coverage.py` counts how often the intervals hold the
-true figure.
+& Steigerwald 2017) or, where that is less, from the fourth moment of what they contribute: a variance that two bad
+scenes make is known as badly as one of few scenes. `benchmarks/interval_coverage.py` counts how often the intervals
+hold the true figure.
 """
 
 from __future__ import annotations
@@ -46,41 +46,53 @@ def grouped_share_interval(right: NDArray[Any], groups: NDArray[Any]) -> Interva
     if len(sizes) < 2:
         return None
     share, n = float(np.mean(right)), len(right)
-    contributions = (np.bincount(number, weights=right) - share * sizes) / n
-    return figure_interval(share, contributions, sizes / n, most=n)
+    left_out = (share * sizes - np.bincount(number, weights=right)) / (n - sizes)
+    return figure_interval(share, left_out, sizes / n, most=n)
 
 
-def figure_interval(
-    figure: float, contributions: NDArray[np.float64], sizes: NDArray[np.float64], most: float
-) -> Interval:
-    """Interval of a figure between 0 and 1 to which independent units contribute.
+def figure_interval(figure: float, left_out: NDArray[np.float64], sizes: NDArray[np.float64], most: float) -> Interval:
+    """Interval of a figure between 0 and 1 over independent units, by the jackknife.
 
     Args:
         figure: the figure.
-        contributions: float [G], what each unit adds to or takes from the figure; their sum is 0.
+        left_out: float [G], what the figure changes by without each unit.
         sizes: float [G], the units' shares of the patches; they add up to 1.
         most: effective number of patches at most, for units that vary less than chance lets them.
     """
-    from scipy.special import stdtrit
-
     G = len(sizes)
     if G < 2:
         return _wilson(figure, most, NormalDist().inv_cdf((1 + LEVEL) / 2))
     equal = 1 / float(np.square(sizes).sum())  # so many units of one size would weigh as much, [1, G]
-    left_out = contributions / (1 - sizes)  # what the figure changes by without the unit
     squares = np.square(left_out - left_out.mean())
     variance = (G - 1) / G * float(squares.sum())
     df = max(equal - 1, 1.0)
-    # Rounding leaves traces of a variance where every unit has the same share.
-    if variance > 1e-20:
+    if variance > 0:
         kurtosis = G * float(np.square(squares).sum() / np.square(squares.sum()))
         df = min(df, max(2 * G / max(kurtosis - 1, 1e-9), 1.0))
-    spread = figure * (1 - figure)
-    if spread > 1e-12:
-        count = min(most, max(spread / variance, 1.0)) if variance > 1e-20 else most
-    else:  # all or nothing: how much the patches of a unit have in common does not show
-        count = min(most, equal)
-    return _wilson(figure, count, float(stdtrit(df, (1 + LEVEL) / 2)))
+    return effective_interval(figure, variance, df, most, min(most, equal))
+
+
+def effective_interval(
+    figure: float, variance: float, df: float, most: float, extreme: float, level: float = LEVEL
+) -> Interval:
+    """Wilson's interval of a figure between 0 and 1 at its effective number of patches, with Student's t.
+
+    Args:
+        figure: the figure.
+        variance: of the figure.
+        df: degrees of freedom of the variance.
+        most: effective number of patches at most.
+        extreme: the number for a figure of 0 or 1, at which no variance shows.
+        level: coverage.
+    """
+    from scipy.special import stdtrit
+
+    spread, count = figure * (1 - figure), most
+    if spread < 1e-12:
+        count = extreme
+    elif variance > 1e-20:  # rounding leaves traces of a variance where there is none
+        count = min(most, max(spread / variance, 1.0))
+    return _wilson(figure, count, float(stdtrit(df, (1 + level) / 2)))
 
 
 def _wilson(share: float, count: float, quantile: float) -> Interval:

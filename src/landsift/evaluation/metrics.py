@@ -13,7 +13,7 @@ import numpy as np
 
 from landsift.errors import DataError, ModelError
 from landsift.evaluation.calibration import calibration_error, calibration_interval
-from landsift.evaluation.criteria import per_class_of, values_of
+from landsift.evaluation.criteria import per_class_of, values_of, worth
 from landsift.evaluation.intervals import LEVEL, Interval, figure_interval, grouped_share_interval, share_interval
 
 if TYPE_CHECKING:
@@ -163,12 +163,17 @@ def _class_intervals(
 def _macro_f1_interval(
     labels: NDArray[Any], predicted: NDArray[Any], K: int, groups: NDArray[np.int64] | None
 ) -> Interval:
-    values = values_of("macro_f1", labels, predicted, K)
-    figure, N = float(np.clip(values.mean(), 0.0, 1.0)), len(values)
-    number = np.arange(N) if groups is None else groups
-    contributions = np.bincount(number, weights=values - values.mean()) / N
-    # A mean over classes is worth as many patches as the classes' harmonic mean has, times their number.
-    sizes = (np.bincount(labels, minlength=K) + np.bincount(predicted, minlength=K)) / 2
-    sizes = sizes[sizes > 0]
-    most = min(float(N), len(sizes) ** 2 / float((1 / sizes).sum()))
-    return figure_interval(figure, contributions, np.bincount(number) / N, most)
+    values, N = values_of("macro_f1", labels, predicted, K), len(labels)
+    figure = float(np.clip(values.mean(), 0.0, 1.0))
+    if groups is None:  # one patch changes the figure by what it adds to it
+        left_out, sizes = (figure - values) / N, np.full(N, 1 / N)
+    else:
+        G, right = int(groups.max()) + 1, labels == predicted
+        true, guessed, hits = (
+            np.bincount(groups[of] * K + number[of], minlength=G * K).reshape(G, K)
+            for number, of in ((labels, slice(None)), (predicted, slice(None)), (labels, right))
+        )
+        without = [n.sum(axis=0) - n for n in (hits, guessed, true)]
+        left_out = np.nanmean(per_class_of(*without)[:, 2], axis=1) - figure
+        sizes = np.bincount(groups) / N
+    return figure_interval(figure, left_out, sizes, worth("macro_f1", labels))
