@@ -1,10 +1,10 @@
 """How often does a comparison see a difference that is not there, and how often does it miss one that is?
 
-    python benchmarks/comparison_errors.py [--repeats 1000] [--patches 4860] [--json FILE]
+    python benchmarks/comparison_errors.py [--repeats 400] [--patches 4860] [--json FILE]
 
 Trainings are simulated: patches are hard or easy for all rows, a little more so for one, and a seed moves a row's
 accuracy on all patches, by a standard deviation given in points. Rows have an expected accuracy of 90 %, and some of
-88 % where a true difference of two points is to be found. Columns, in percent:
+less where a true difference is to be found. Columns, in percent:
 
   pair      equal rows called different by a test at 5 %, before the correction for the number of pairs
   unsteady  the same, for pairs with a row whose seeds spread more than the others'
@@ -12,8 +12,8 @@ accuracy on all patches, by a standard deviation given in points. Rows have an e
   found     pairs of different rows called different, after Holm's correction
   covered   rows whose 95 % interval holds their expected accuracy
 
-for landsift's test (evaluation/crossed.py), for the pigeonhole bootstrap of seeds and patches with a normal
-distribution (its standard error needs no resampling here), and for a test that covers the patches alone.
+for landsift's test (evaluation/crossed.py); for the same with the chance of the seeds pooled over all pairs, as it was
+until now; with each pair's own alone; and for a test that covers the patches alone.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
-from landsift.evaluation.crossed import differences, estimate, holm, spread_of
+from landsift.evaluation.crossed import differences, estimate, holm, own_estimate, spread_of
+from landsift.evaluation.intervals import effective_interval
 
 ALPHA = 0.05
 PATCH, ROW_AND_PATCH, REST = 3.0, 0.5, 1.0
@@ -57,18 +58,16 @@ def simulate(
 def p_values(values: Mapping[str, Mapping[int, Any]]) -> dict[str, list[float]]:
     """p-values of all pairs, in the order of the names, by each test."""
     tables = {row: np.stack(list(cells.values())).astype(float) for row, cells in values.items()}
-    bootstrap, patches = [], []
-    for a, b in combinations(sorted(tables), 2):
-        gaps = tables[a] - tables[b]
-        S, N = gaps.shape
-        mean, over_seeds, over_patches = gaps.mean(), gaps.mean(axis=1), gaps.mean(axis=0)
-        rest = gaps - over_seeds[:, None] - over_patches + mean
-        # Drawing S of S and N of N: each effect varies as its values here do, without correction for their number.
-        error = np.sqrt(over_seeds.var() / S + over_patches.var() / N + rest.var() / (S * N))
-        bootstrap.append(float(2 * ndtr(-abs(mean) / error)))
-        patches.append(float(2 * ndtr(-abs(mean) / np.sqrt(over_patches.var(ddof=1) / N))))
-    ours = [pair.estimate.p for pair in differences(values, ALPHA)]
-    return {"landsift": ours, "pigeonhole bootstrap": bootstrap, "patches alone": patches}
+    spreads = [spread_of(tables[a] - tables[b]) for a, b in combinations(sorted(tables), 2)]
+    own, S = [spread.seed_variance for spread in spreads], spreads[0].seeds
+    shared = float(np.median(own))
+    df = max(2 / np.pi * (len(tables) - 1) * (S - 1), S - 1)  # of a median of all pairs, were all rows alike
+    return {
+        "landsift": [pair.estimate.p for pair in differences(values)],
+        "pooled over pairs": [estimate(s, max(shared, v), df).p for s, v in zip(spreads, own, strict=True)],
+        "each pair alone": [estimate(s, v, S - 1).p for s, v in zip(spreads, own, strict=True)],
+        "patches alone": [estimate(s, 0.0, np.inf).p for s in spreads],
+    }
 
 
 def study(accuracy: Sequence[float], spread: Sequence[float], seeds: int, patches: int, repeats: int) -> dict[str, Any]:
@@ -89,8 +88,8 @@ def study(accuracy: Sequence[float], spread: Sequence[float], seeds: int, patche
             seen["any"] += [bool(corrected[equal].any())] if equal.any() else []
             seen["found"] += corrected[~equal].tolist()
         for (_, cells), expected in zip(sorted(values.items()), accuracy, strict=True):
-            own = spread_of(np.stack(list(cells.values())))
-            low, high = estimate(own, own.seed_variance, seeds - 1, ALPHA).interval
+            own = own_estimate(np.stack(list(cells.values())))
+            low, high = effective_interval(own.mean, own.error**2, own.df, seeds * patches, patches)
             covered.append(low <= expected <= high)
     shares = {
         test: {name: float(np.mean(seen)) if seen else None for name, seen in named.items()}
@@ -102,39 +101,40 @@ def study(accuracy: Sequence[float], spread: Sequence[float], seeds: int, patche
 
 def scenarios() -> dict[str, tuple[list[float], list[float], int]]:
     """Accuracies, standard deviations over seeds and number of seeds; all in shares."""
-    few, many = [0.9, 0.88], [0.9] * 4 + [0.88] * 4
+    many = [0.9] * 4 + [0.88] * 4
     named: dict[str, tuple[list[float], list[float], int]] = {}
-    for points in (0.2, 0.6, 1.5):
-        for rows in (2, 4, 8):
-            named[f"{rows} equal rows, 3 seeds, {points} points"] = ([0.9] * rows, [points / 100] * rows, 3)
-    for seeds in (2, 5):
-        named[f"4 equal rows, {seeds} seeds, 0.6 points"] = ([0.9] * 4, [0.006] * 4, seeds)
-    named["8 equal rows, 3 seeds, 0.5 points and one of 2"] = ([0.9] * 8, [0.005] * 7 + [0.02], 3)
+    for rows, points in ((2, 0.6), (2, 1.5), (4, 0.6), (8, 0.2), (8, 0.6), (8, 1.5)):
+        named[f"{rows} equal rows, 3 seeds, {points} points"] = ([0.9] * rows, [points / 100] * rows, 3)
+    for seeds, steady, unsteady in ((2, 0.5, 2.0), (3, 0.5, 2.0), (3, 0.3, 3.0), (3, 0.5, 5.0), (5, 0.3, 3.0)):
+        spread = [steady / 100] * 7 + [unsteady / 100]
+        named[f"8 equal rows, {seeds} seeds, {steady} points and one of {unsteady:g}"] = ([0.9] * 8, spread, seeds)
+    named["8 equal rows, 3 seeds, 0.3 points and two of 3"] = ([0.9] * 8, [0.003] * 6 + [0.03] * 2, 3)
     named["8 equal rows, 3 seeds, 0.5 points and four of 1.5"] = ([0.9] * 8, [0.005] * 4 + [0.015] * 4, 3)
-    for points in (0.2, 0.3, 0.4, 0.6, 1.0):
-        named[f"2 rows, two points apart, 3 seeds, {points} points"] = (few, [points / 100] * 2, 3)
+    for points in (0.3, 0.6):
+        named[f"2 rows, two points apart, 3 seeds, {points} points"] = ([0.9, 0.88], [points / 100] * 2, 3)
         named[f"8 rows, two points apart, 3 seeds, {points} points"] = (many, [points / 100] * 8, 3)
+    named["8 rows, five points apart, 3 seeds, 0.6 points"] = ([0.9] * 4 + [0.85] * 4, [0.006] * 8, 3)
     # Four rows are equal to each other, three two points below them, and one, far below, is unsteady.
-    named["the same with one row at 60 %, 0.5 points and 3"] = ([*many[:7], 0.6], [0.005] * 7 + [0.03], 3)
+    named["8 rows, two points apart, 0.5 points, one at 60 %, 3"] = ([*many[:7], 0.6], [0.005] * 7 + [0.03], 3)
     return named
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=1000, help="simulated comparisons per line (default: 1000)")
+    parser.add_argument("--repeats", type=int, default=400, help="simulated comparisons per line (default: 400)")
     parser.add_argument("--patches", type=int, default=4860, help="test patches (default: 4860)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     options = parser.parse_args()
 
     columns = ("pair", "unsteady", "any", "found", "covered")
     print(f"{options.patches:,} test patches, {options.repeats:,} comparisons a line; percent")
-    print(f"{'':52}{'':22}" + "".join(f"{column:>10}" for column in columns))
+    print(f"{'':54}{'':20}" + "".join(f"{column:>10}" for column in columns))
     figures = {}
     for name, (accuracy, spread, seeds) in scenarios().items():
         figures[name] = study(accuracy, spread, seeds, options.patches, options.repeats)
         for test, shares in figures[name].items():
             cells = (shares.get(column) for column in columns)
-            print(f"{name:52}{test:22}" + "".join(f"{'':>10}" if c is None else f"{100 * c:10.1f}" for c in cells))
+            print(f"{name:54}{test:20}" + "".join(f"{'':>10}" if c is None else f"{100 * c:10.1f}" for c in cells))
             name = ""
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """Splits: exact sizes, nobody on two sides, copies together, budgets nested."""
 
+import itertools
 import logging
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from small_sources import refused
 
 from landsift.config import SplitConfig
-from landsift.data.splits import divide, largest_remainder, part_sizes
+from landsift.data.grouping import largest_remainder
+from landsift.data.splits import divide, part_sizes
 from landsift.errors import DataError
 
 
@@ -244,6 +246,112 @@ class TestGroup:
     def test_a_class_in_too_few_groups_is_named(self):
         index = index_of([0] * 9 + [1] * 9, groups=[f"a{i}" for i in range(9)] + ["b0", "b1", "b1"] * 3)
         refused(lambda: split(index, kind="group"), "class 'class1'", "2 groups (9 patches)")
+
+
+def index_of_counts(counts) -> pd.DataFrame:
+    """An index with so many patches of each class (columns) in each group (rows)."""
+    groups, labels = np.nonzero(counts)
+    each = counts[groups, labels]
+    return index_of(np.repeat(labels, each), groups=[f"g{g}" for g in np.repeat(groups, each)])
+
+
+def can_be_split(counts) -> bool:
+    """Whether some way to deal the groups to three parts has every class in each, by trying them all."""
+    present = counts > 0
+    for parts in itertools.product(range(3), repeat=len(counts)):
+        part = np.array(parts)
+        if all(present[part == p].any(axis=0).all() for p in range(3)):
+            return True
+    return False
+
+
+class TestGroupSearch:
+    """Every class in every part wherever that can be had, and other seeds give other splits."""
+
+    def test_a_split_is_refused_only_where_none_exists(self):
+        """Small tight cases against all ways to deal: each class is in three or four of at most six groups."""
+        rng = np.random.default_rng(0)
+        seen = {True: 0, False: 0}
+        while min(seen.values()) < 5:
+            counts = np.zeros((rng.integers(4, 7), rng.integers(3, 7)), dtype=np.int64)
+            for c in range(counts.shape[1]):
+                holders = rng.choice(len(counts), size=rng.integers(3, 5), replace=False)
+                counts[holders, c] = rng.integers(1, 6, len(holders))
+            counts = counts[counts.sum(axis=1) > 0]
+            index, possible = index_of_counts(counts), can_be_split(counts)
+            seen[possible] += 1
+            for seed in range(2):
+                if possible:
+                    assert np.array(sizes(index, split(index, kind="group", seed=seed))).min() >= 1
+                else:
+                    refused(lambda: split(index, kind="group", seed=seed), "no split keeps groups together")  # noqa: B023
+
+    def test_the_classes_that_cannot_be_had_are_named_and_no_others(self):
+        # Groups of a class of three must lie in three parts: so 2 and 3 in one, as 0 and 1 take the others, and in two.
+        counts = np.zeros((6, 4), dtype=np.int64)
+        for c, groups in enumerate(([0, 1, 2], [0, 1, 3], [2, 3, 4], [0, 1, 2, 3, 4, 5])):
+            counts[groups, c] = 4
+        assert not can_be_split(counts)
+        message = "together and has 'class0', 'class1', 'class2' in each of train, val and test: 5 groups hold them"
+        refused(lambda: split(index_of_counts(counts), kind="group"), message)
+        counts[5, 2] = 4
+        parts = split(index_of_counts(counts), kind="group")
+        assert np.array(sizes(index_of_counts(counts), parts)).min() >= 4
+
+    def test_other_seeds_give_other_splits_and_one_seed_gives_one(self):
+        rng = np.random.default_rng(0)
+        counts = rng.integers(5, 20, (20, 3))
+        index = index_of_counts(counts)
+        drawn = [split(index, kind="group", seed=seed) for seed in range(10)]
+        assert len({parts.test.tobytes() for parts in drawn}) >= 8
+        again = split(index, kind="group", seed=3)
+        assert again.train.tolist() == drawn[3].train.tolist()
+
+    def test_the_largest_group_is_not_always_in_train(self):
+        counts = np.full((20, 2), 10)
+        counts[7] = 13
+        index = index_of_counts(counts)
+        places = [
+            next(p for p, rows in enumerate((s.train, s.val, s.test)) if (index["group"][rows] == "g7").any())
+            for s in (split(index, kind="group", seed=seed) for seed in range(30))
+        ]
+        assert set(places) == {0, 1, 2}
+
+    @pytest.mark.parametrize("shares", [(0.6, 0.2, 0.2), (0.8, 0.1, 0.1), (0.34, 0.33, 0.33)])
+    def test_shares_are_near_those_asked_for_with_few_groups(self, shares):
+        counts = np.random.default_rng(1).integers(5, 40, (30, 4))
+        index = index_of_counts(counts)
+        for seed in range(5):
+            parts = split(index, kind="group", fractions=shares, seed=seed)
+            got = np.array([len(parts.train), len(parts.val), len(parts.test)]) / len(index)
+            np.testing.assert_allclose(got, shares, atol=0.02)
+
+    def test_ten_thousand_groups_are_divided_as_exactly_as_their_patches_allow(self):
+        rng = np.random.default_rng(0)
+        groups, labels = rng.integers(0, 10_000, 100_000), rng.integers(0, 10, 100_000)
+        index = index_of(labels, groups=[f"g{g}" for g in groups])
+        parts = split(index, kind="group")
+        wanted = np.array([part_sizes(n, (0.6, 0.2, 0.2)) for n in np.bincount(labels)])
+        assert np.abs(np.array(sizes(index, parts)) - wanted).max() <= 20
+
+    def test_a_rare_class_in_three_of_many_groups_is_in_every_part(self):
+        rng = np.random.default_rng(2)
+        counts = np.hstack([rng.integers(5, 40, (100, 2)), np.zeros((100, 4), dtype=np.int64)])
+        for c in range(2, 6):
+            counts[rng.choice(100, 3, replace=False), c] = 1
+        for seed in range(5):
+            index = index_of_counts(counts)
+            assert np.array(sizes(index, split(index, kind="group", seed=seed))).min() >= 1
+
+    def test_patches_on_their_own_fill_what_groups_leave_open(self):
+        # One group holds half of the class, and the other half stands alone.
+        index = index_of([0] * 100 + [1] * 10, groups=["scene"] * 50 + [str(i) for i in range(60)])
+        assert sizes(index, split(index, kind="group")) == [[60, 20, 20], [6, 2, 2]]
+
+    def test_copies_in_several_classes_do_not_keep_a_stratified_split_from_being_found(self):
+        # Each of three pictures stands in both classes, and there is no other.
+        index = index_of([0] * 6 + [1] * 3, contents=["a", "a", "b", "b", "c", "c", "a", "b", "c"])
+        assert np.array(sizes(index, split(index))).min() >= 1
 
 
 class TestColumn:

@@ -12,6 +12,7 @@ CLASSES = (
 BUDGETS = (500, 1000, 2000, 4000, 8000)
 TEST = 4860
 PARAMETERS = 2_553_000
+MARGIN = 0.02
 # Error at 500 labels, how fast it falls, share of the parameters that train, seconds for 1,000 labels, phases.
 CURVES = {
     "linear_probe": (0.185, 0.16, 0.130, 4, ("head",)),
@@ -56,7 +57,7 @@ def comparison(
     ]
     results = _results(cells, rows, budgets)
     pairs = _pairs(results, budgets)
-    recommendations = [_recommendation(results, pairs, budget) for budget in budgets]
+    recommendations = [_recommendation(results, budget) for budget in budgets]
     return {
         "landsift": "0.1.0",
         "created": "2026-11-20T15:00:00+00:00",
@@ -73,6 +74,9 @@ def comparison(
         "budgets": list(budgets),
         "seeds": list(seeds),
         "cells": cells,
+        "rule": {"criterion": "accuracy", "margin": MARGIN, "alpha": 0.05},
+        "patches": TEST,
+        "groups": None,
         "results": results,
         "pairs": pairs,
         "recommendations": [advice for advice in recommendations if advice],
@@ -98,9 +102,11 @@ def _cell(rng, row, variant, budget, seed, hardness, failed):
         "accuracy": round(float(1 - error) * TEST) / TEST,
         "macro_f1": float(f1.mean()),
         "ece": float(0.3 * error),
+        "val_accuracy": float(1 - error) + 0.004,
         "f1": dict(zip(hardness, map(float, f1), strict=True)),
         "epochs": 12,
         "best_epoch": int(rng.integers(8, 12)),
+        "work": 1e10 * seconds,
         "train_seconds": seconds,
         "seconds": seconds + 3.0,
         "trainable": trainable,
@@ -132,16 +138,24 @@ def _results(cells, rows, budgets):
                     "accuracy_per_seed": each,
                     "macro_f1": (macro := float(np.mean([c["macro_f1"] for c in done]))),
                     "macro_f1_interval": [macro - half, min(1.0, macro + half)],
+                    "balanced_accuracy": macro + 0.002,
+                    "balanced_accuracy_interval": [macro - half, min(1.0, macro + half)],
+                    "validation": {
+                        "accuracy": mean + 0.004,
+                        "macro_f1": macro + 0.004,
+                        "balanced_accuracy": macro + 0.006,
+                    },
                     "f1": {name: float(np.mean([c["f1"][name] for c in done])) for name in done[0]["f1"]},
                     "trainable": done[0]["trainable"],
                     "share": done[0]["trainable"] / PARAMETERS,
+                    "work": float(np.mean([c["work"] for c in done])),
                     "train_seconds": float(np.mean([c["train_seconds"] for c in done])),
                 }
             )
     for result in results:
         name = result["row"].replace(result["row"].split(" · ")[0], "linear_probe", 1)
-        probe = [r["train_seconds"] for r in results if (r["row"], r["budget"]) == (name, result["budget"])]
-        result["relative_time"] = result["train_seconds"] / probe[0] if probe else None
+        probe = [r["work"] for r in results if (r["row"], r["budget"]) == (name, result["budget"])]
+        result["relative_work"] = result["work"] / probe[0] if probe else None
     return results
 
 
@@ -172,30 +186,38 @@ def _pairs(results, budgets):
     return pairs
 
 
-def _recommendation(results, pairs, budget):
-    here = sorted((r for r in results if r["budget"] == budget), key=lambda r: -r["accuracy"])
+def _recommendation(results, budget):
+    """The best on validation, or the cheapest of those that are within two points of it on the test."""
+    here = sorted((r for r in results if r["budget"] == budget), key=lambda r: -r["validation"]["accuracy"])
     if not here:
         return None
     best, others = here[0], here[1:]
-    level = {
-        other
-        for pair in pairs
-        for one, other in ((pair["a"], pair["b"]), (pair["b"], pair["a"]))
-        if (pair["budget"], one, pair["verdict"]) == (budget, best["row"], "not distinguishable")
-    }
-    not_worse = [best, *(r for r in others if r["row"] in level)]
-    use = min(not_worse, key=lambda r: r["train_seconds"])
-    reason = "nothing else was trained" if not others else f"all {len(others)} others are distinguishably worse"
-    if len(not_worse) > 1:
-        share = use["train_seconds"] / best["train_seconds"]
+    within = [best, *(r for r in others if r["accuracy"] > best["accuracy"] - MARGIN)]
+    use = min(within, key=lambda r: r["work"])
+    reason = "nothing else was trained"
+    if use is not best:
         reason = (
-            f"it is the cheapest of the {len(not_worse)} that are not distinguishably worse than the best, "
-            f"{best['row']} ({100 * best['accuracy']:.1f} %), and takes {100 * share:.0f} % of its training time"
+            f"with {100 * use['work'] / best['work']:.0f} % of the work of {best['row']} "
+            f"({100 * best['accuracy']:.1f} %), the best on validation, it is shown to be at most 2 points worse"
         )
+    elif others:
+        reason = f"the best of {len(here)} on validation"
+    standings = [
+        {
+            "row": r["row"],
+            "difference": r["accuracy"] - best["accuracy"],
+            "worst": r["accuracy"] - best["accuracy"] - 0.01,
+            "p": 0.01,
+            "verdict": "within the margin" if r in within else "beyond the margin",
+            "limited_by": "test patches",
+        }
+        for r in others
+    ]
     return {
         "budget": budget,
         "row": use["row"],
         "best": best["row"],
-        "not_worse": [r["row"] for r in not_worse],
-        "sentence": f"With {budget:,} labels: {use['row']} ({100 * use['accuracy']:.1f} %); {reason}.",
+        "within_margin": [r["row"] for r in within],
+        "standings": standings,
+        "sentence": f"With {budget:,} labels: {use['row']} ({100 * use['accuracy']:.1f} % on the test); {reason}.",
     }

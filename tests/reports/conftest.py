@@ -58,7 +58,7 @@ def write_run(
         paths = [str(folder / "patches" / "odd 'n' \"quoted\"" / f"{split}_{i}<i>.png") for i in range(patches)]
         table = predictions_table(rng, classes, paths, split, right)
         labels = np.asarray([list(classes).index(name) for name in table["label"]])
-        evaluation[split] = evaluate(labels, table.filter(regex="^p_").to_numpy(), classes, resamples=20)
+        evaluation[split] = evaluate(labels, table.filter(regex="^p_").to_numpy(), classes, draws=20)
         tables.append(table)
         if images and split == "test":
             Path(paths[0]).parent.mkdir(parents=True, exist_ok=True)

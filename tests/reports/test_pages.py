@@ -91,6 +91,18 @@ def test_validation_stands_beside_test(run):
     assert "F1 on validation" in text
 
 
+def test_intervals_say_what_they_allow_for(run, make_run):
+    assert "They allow for other patches, and not for another training." in Page(report_html(run)).text
+    grouped = make_run("grouped")
+    evaluation = grouped.evaluation
+    evaluation["test"]["intervals"] |= {"over": "groups", "groups": 12}
+    runs.write_json(grouped.path / runs.EVALUATION, evaluation)
+    assert "They allow for other groups than these 12" in Page(report_html(runs.Run.open(grouped.path))).text
+    evaluation["test"]["intervals"] |= {"over": "patches", "groups": 1}
+    runs.write_json(grouped.path / runs.EVALUATION, evaluation)
+    assert "not for other groups" in Page(report_html(runs.Run.open(grouped.path))).text
+
+
 def test_without_frames_there_is_no_embedding_section(make_run):
     assert "What the backbone has learned" not in report_html(make_run(frames=0))
     run = make_run("no-file")

@@ -37,7 +37,8 @@ def test_numbers_are_written_in_full(made, written):
         assert (line["name"], int(line["budget"])) == (result["row"], result["budget"])
         assert float(line["accuracy"]) == result["accuracy"]
         assert [float(line["accuracy_low"]), float(line["accuracy_high"])] == result["accuracy_interval"]
-        assert float(line["relative_time"]) == result["relative_time"]
+        assert float(line["relative_work"]) == result["relative_work"]
+        assert float(line["val_macro_f1"]) == result["validation"]["macro_f1"]
         assert line["seeds"] == " ".join(str(seed) for seed in result["seeds"])
     for line, pair in zip(written["pairs.csv"], made["pairs"], strict=True):
         assert (line["a"], line["b"], line["verdict"]) == (pair["a"], pair["b"], pair["verdict"])
@@ -52,7 +53,7 @@ def test_one_strategy_of_a_budget_is_best_and_one_recommended(made, written):
         lines = [line for line in written["strategies.csv"] if int(line["budget"]) == advice["budget"]]
         assert [line["name"] for line in lines if line["recommended"] == "true"] == [advice["row"]]
         assert [line["name"] for line in lines if line["best"] == "true"] == [advice["best"]]
-        assert {line["name"] for line in lines if line["not_worse"] == "true"} == set(advice["not_worse"])
+        assert {line["name"] for line in lines if line["within_margin"] == "true"} == set(advice["within_margin"])
 
 
 def test_a_failed_training_has_its_reason_and_no_figures(written):
@@ -69,7 +70,7 @@ def test_variants_and_odd_names_come_back_as_they_were():
         (s, v) for s in ("a, b", 'c "d"\ne') for v in ("x", "y")
     }
     assert {line["class"] for line in read(tables(made)["per_class.csv"])} == {"f;g", "é, <h>"}
-    assert all(line["relative_time"] == "" for line in lines)  # there is no linear probe
+    assert all(line["relative_work"] == "" for line in lines)  # there is no linear probe
 
 
 def test_a_table_without_records_has_its_header():

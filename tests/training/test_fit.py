@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from small_runs import small
 
 from landsift.config import RunConfig
@@ -111,6 +112,22 @@ def test_the_number_in_a_checkpoints_name_is_its_validation_accuracy(run):
     kept = sorted((float(f.stem.split("-")[2]) for f in files), reverse=True)
     best = sorted((row["val_acc"] for row in run.metrics), reverse=True)[:3]
     assert kept == pytest.approx(best, abs=5e-4)
+
+
+def test_the_tables_groups_reach_the_intervals(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(60):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+        rows.append({"path": f"{i}.png", "label": "ab"[i % 2], "group": f"scene {i // 5}"})
+    pd.DataFrame(rows).to_csv(tmp_path / "patches.csv", index=False)
+    config = small(f"data.source={tmp_path / 'patches.csv'}", "strategy=[{epochs: 1, lr_head: 1.0e-3}]")
+    evaluation = train(config, build_store(config.data, tmp_path / "store"), tmp_path / "run").evaluation
+    for name in ("val", "test"):
+        intervals = evaluation[name]["intervals"]
+        assert intervals["over"] == "groups"
+        assert intervals["groups"] == evaluation[name]["n"] / 5
+        assert "groups" in intervals["methods"]["shares"]
 
 
 def test_the_last_checkpoint_is_that_of_the_last_epoch_and_needs_no_code_to_load(run):

@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from landsift.cli.options import ConfigOption, JsonOption, RemoteOption
+from landsift.cli.options import (
+    ConfigOption,
+    CriterionOption,
+    JsonOption,
+    MarginOption,
+    RemoteOption,
+    rule_changes,
+)
 
 
 def compare(
@@ -61,6 +68,8 @@ def compare(
             "--workers", "-j", metavar="N", help="Trainings at once.  Default: one for every four cores.", min=1
         ),
     ] = None,
+    criterion: CriterionOption = None,
+    margin: MarginOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Train everything, whatever the cache holds.")] = False,
     remote: RemoteOption = None,
     as_json: JsonOption = False,
@@ -72,10 +81,12 @@ def compare(
     """
     from landsift.cli.results import print_comparison
     from landsift.errors import ConfigError
+    from landsift.evaluation.recommending import Rule
     from landsift.pipeline import grid
 
     if out is None and remote is None:
         raise typer.BadParameter("a comparison on this machine needs --out DIR", param_hint="--out")
+    rule = Rule(**rule_changes(criterion, margin))
     base, axes = grid.load_base(config, settings or ())
     if data is not None:
         base = base.replace(f"data.source={json.dumps(data)}")
@@ -93,11 +104,11 @@ def compare(
     )
     command = ["landsift", *sys.argv[1:]]
     if remote is not None:
-        url = pipeline.submit_comparison(cells, remote, cache=not no_cache, command=command)
+        url = pipeline.submit_comparison(cells, remote, cache=not no_cache, command=command, rule=rule)
         print(json.dumps({"url": url}) if as_json else url)
         return
     assert out is not None
-    finished = pipeline.run_grid(cells, out, workers=workers, cache=not no_cache, command=command)
+    finished = pipeline.run_grid(cells, out, workers=workers, cache=not no_cache, command=command, rule=rule)
     print_comparison(finished, as_json=as_json)
 
 

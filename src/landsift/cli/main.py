@@ -16,7 +16,14 @@ import typer
 
 from landsift.cli import data as data_commands
 from landsift.cli.compare import compare
-from landsift.cli.options import ConfigOption, JsonOption, RemoteOption
+from landsift.cli.options import (
+    ConfigOption,
+    CriterionOption,
+    JsonOption,
+    MarginOption,
+    RemoteOption,
+    rule_changes,
+)
 from landsift.errors import LandsiftError
 from landsift.interruption import Terminated, end_on_sigterm
 from landsift.notices import show_on_stderr
@@ -144,24 +151,45 @@ def predict(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN|DIR", help="A run directory, or a comparison's folder.")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE.html", help="The page to write.", show_default=False)
-    ],
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE.html",
+            help="The page to write.  Default: the folder's own, with a comparison's tables and figures.",
+            show_default=False,
+        ),
+    ] = None,
+    criterion: CriterionOption = None,
+    margin: MarginOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the report page of a run or of a comparison again."""
-    from landsift.cli.results import print_result
-    from landsift.runs import COMPARISON, Comparison, Run, write_text
+    """Write the report page of a run again; evaluate a comparison again and write its page and tables.
 
+    Nothing is trained. A comparison keeps its criterion and its margin unless others are given.
+    """
+    from landsift.cli.results import print_comparison, print_result
+    from landsift.runs import COMPARISON, REPORT, Comparison, Run, write_text
+
+    changes = rule_changes(criterion, margin)
+    page_file = folder / REPORT if out is None else out
     if (folder / COMPARISON).is_file():
+        from landsift.pipeline.compared import evaluated_again, write_figures
         from landsift.reports.comparison import comparison_html
 
-        page = comparison_html(Comparison(folder).data)
+        again = evaluated_again(folder, changes)
+        if out is None:
+            write_figures(folder, again)
+            print_comparison(Comparison(folder), as_json=as_json)
+            return
+        write_text(out, comparison_html(again))
     else:
         from landsift.reports.pages import report_html
 
-        page = report_html(Run.open(folder))
-    write_text(out, page)
-    print_result({"report": str(out)}, [str(out)], as_json=as_json)
+        if changes:
+            raise typer.BadParameter(f"{folder} is no comparison", param_hint="--criterion and --margin")
+        write_text(page_file, report_html(Run.open(folder)))
+    print_result({"report": str(page_file)}, [str(page_file)], as_json=as_json)
 
 
 def main() -> None:

@@ -24,6 +24,8 @@ def print_run(run: Run, *, as_json: bool) -> None:
     """Print a finished run: the test accuracy with its interval, and where the report is."""
     test = run.evaluation["test"]
     low, high = test["intervals"]["accuracy"]
+    groups = test["intervals"].get("groups")
+    of_groups = f" in {groups:,} group{'s' if groups > 1 else ''}" if groups else ""
     stages = run.manifest["stages"]
     cached = [name for name, stage in stages.items() if stage["cached"]]
     result = {
@@ -36,7 +38,7 @@ def print_run(run: Run, *, as_json: bool) -> None:
     }
     lines = [
         f"test accuracy  {100 * test['accuracy']:.2f} %   (95 % interval {100 * low:.2f} to {100 * high:.2f}, "
-        f"{test['n']:,} patches)",
+        f"{test['n']:,} patches{of_groups})",
         f"macro F1       {test['macro_f1']:.4f}",
         f"from the cache {', '.join(cached)}" if cached else "",
         f"report         {run.path / REPORT}",

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
+from landsift.data.grouping import NoSplitError, deal_groups, largest_remainder
 from landsift.data.names import alike
 from landsift.data.parts import SPLIT_NAMES
 from landsift.errors import DataError, nearest
@@ -29,7 +30,7 @@ Rows = NDArray[np.int64]
 Column = Callable[[str], "pd.Series"]  # of an index, by name
 
 PARTS = ("train", "val", "test")
-_TRIES = 50  # random orders in which groups are dealt before a split by group is given up
+_TRIES = 50  # random orders in which copies are dealt before the search that groups go through
 _log = logging.getLogger("landsift")
 
 
@@ -100,15 +101,6 @@ def _kind_of(column: Column) -> str:
     return "stratified"
 
 
-def largest_remainder(total: int, weights: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
-    """Divide `total` into whole shares proportional to `weights` (Hamilton's method; the first of equals gains)."""
-    quotas = np.round(total * np.asarray(weights, dtype=np.float64) / np.sum(weights), 9)
-    shares = np.floor(quotas).astype(np.int64)
-    order = np.argsort(-np.round(quotas - shares, 9), kind="stable")
-    shares[order[: total - shares.sum()]] += 1
-    return shares
-
-
 def part_sizes(count: int, fractions: Sequence[float]) -> NDArray[np.int64]:
     """Sizes of the parts for a class of at least as many patches: largest remainder, none of them empty."""
     sizes = largest_remainder(count, fractions)
@@ -152,8 +144,21 @@ def _within_budget(train: Rows, labels: Rows, budget: int, seed: int) -> Rows:
 
 def _deal(
     labels: Rows, classes: Sequence[str], units: Rows, kind: str, fractions: Sequence[float], rng: np.random.Generator
+) -> Rows:
+    """The part of each row, one for each fraction, such that rows of one unit stay together: int64 [N]."""
+    seats = _seats(labels, classes, units, kind, fractions)
+    if kind == "groups":
+        return _dealt(labels, classes, units, kind, seats, rng)
+    tries = (_deal_once(labels, units, seats, rng) for _ in range(_TRIES))
+    dealt = next((found for found in tries if _has_all(labels, found, seats)), None)
+    # Copies of one another may stand in several classes.
+    return _dealt(labels, classes, units, "copies", seats, rng) if dealt is None else dealt
+
+
+def _seats(
+    labels: Rows, classes: Sequence[str], units: Rows, kind: str, fractions: Sequence[float]
 ) -> NDArray[np.int64]:
-    """The part (0, 1, 2) of each row, one for each fraction, such that rows of one unit stay together: int64 [N]."""
+    """How many patches of each class each part should get, [classes, parts]; a class needs a unit for each part."""
     seats = np.zeros((len(classes), len(fractions)), dtype=np.int64)
     for c, name in enumerate(classes):
         members = labels == c
@@ -165,16 +170,34 @@ def _deal(
                 "add labels to the class, or remove it",
             )
         seats[c] = part_sizes(int(members.sum()), fractions)
-    for _ in range(_TRIES):
-        part = _deal_once(labels, units, seats, rng)
-        present = np.bincount(labels * len(fractions) + part, minlength=seats.size).reshape(seats.shape) > 0
-        if present.all():
-            return part
-    c, p = np.argwhere(~present)[0]
-    raise DataError(
-        f"no split found that keeps {kind} together and has class '{classes[c]}' in {PARTS[p]}",
-        "make the groups smaller, add labels to the class, or try another data.split.seed",
-    )
+    return seats
+
+
+def _has_all(labels: Rows, part: Rows, seats: NDArray[np.int64]) -> bool:
+    """Whether every class is in every part."""
+    return bool((np.bincount(labels * seats.shape[1] + part, minlength=seats.size) > 0).all())
+
+
+def _dealt(
+    labels: Rows, classes: Sequence[str], units: Rows, kind: str, seats: NDArray[np.int64], rng: np.random.Generator
+) -> Rows:
+    """The part of each row, such that rows of one unit stay together and every class is in every part: int64 [N]."""
+    try:
+        return deal_groups(labels, units, seats, rng)
+    except NoSplitError as error:
+        named = [f"'{classes[c]}'" for c in error.classes]
+        those = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
+        exists = "no split" if error.proven else "no split was found that"
+        holding = len(np.unique(units[np.isin(labels, error.classes)]))
+        *before, last = PARTS[: seats.shape[1]]
+        parts = f"{', '.join(before)} and {last}"
+        raise DataError(
+            f"{exists} keeps {kind} together and has {those} in each of {parts}: "
+            f"{holding} {kind} hold them",
+            "add groups with these classes, make their groups smaller, or leave a class out"
+            if kind == "groups"
+            else "remove copies that stand in several classes: `landsift data check` names them",
+        ) from None
 
 
 def _deal_once(labels: Rows, units: Rows, seats: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

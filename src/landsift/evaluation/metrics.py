@@ -1,27 +1,39 @@
-"""Figures of a classifier on one split, each with a 95 % bootstrap interval over patches.
+"""Figures of a classifier on one split, each with a 95 % interval: over patches, or over groups where there are any.
 
-A resample's precision, recall and F1 depend on its confusion matrix only, so that the resamples' matrices are counted
-first and their figures computed for all at once; the tests hold them against scikit-learn's. torchmetrics computes the
-calibration error, and a resample's is summed from its bins in the same way.
+Shares (accuracy, precision, recall) have Wilson's intervals, and so have F1 and macro F1, which are functions of shares
+(`intervals` says how). That of the expected calibration error is the tests' which it passes (`calibration`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landsift.errors import DataError, ModelError
+from landsift.evaluation.calibration import calibration_error, calibration_interval
+from landsift.evaluation.criteria import per_class_of, values_of, worth
+from landsift.evaluation.intervals import LEVEL, Interval, figure_interval, grouped_share_interval, share_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CALIBRATION_BINS = 15
-"""Bins of equal width of the expected calibration error, as in Guo et al. 2017."""
-LEVEL = 0.95
-"""Coverage of the intervals."""
 PER_CLASS = ("precision", "recall", "f1")
+METHODS = {
+    "patches": {
+        "shares": "Wilson's score interval over patches: accuracy, precision, recall, F1",
+        "macro_f1": "Wilson's score interval at the effective number of patches, from the jackknife over patches",
+        "ece": "inversion of tests with simulated chance in the bins",
+    },
+    "groups": {
+        "shares": "Wilson's score interval at the effective number of patches, from the jackknife over groups: "
+        "accuracy, precision, recall, F1",
+        "macro_f1": "the same",
+        "ece": "inversion of tests with simulated chance in the bins, as large as the groups show it",
+    },
+}
+"""What evaluation.json says of its intervals, by what they are over."""
 
 
 def evaluate(
@@ -29,10 +41,11 @@ def evaluate(
     probabilities: NDArray[Any],
     classes: Sequence[str],
     *,
-    resamples: int = 1000,
+    groups: NDArray[Any] | None = None,
+    draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Accuracy, macro F1, calibration error, confusion matrix and figures per class, with bootstrap intervals.
+    """Accuracy, macro F1, calibration error, confusion matrix and figures per class, with 95 % intervals.
 
     A class without patches has support 0, precision, recall and F1 of 0 and intervals of None. As in scikit-learn
     and torchmetrics, macro F1 is the mean over the classes that occur among the labels or the predictions.
@@ -42,37 +55,52 @@ def evaluate(
         labels: int [N], each the number of a class.
         probabilities: float [N, K], rows that sum to 1.
         classes: K names.
-        resamples: Bootstrap resamples; 0 leaves every interval None.
-        seed: Seed of the resamples.
+        groups: [N], what patches of one scene, field or day have in common, such as the names of scenes: the intervals
+            then allow for other groups, not for other patches of these. None, or one group alone: patches are drawn
+            independently of each other.
+        draws: How often chance is drawn for the interval of the calibration error.
+        seed: Of these draws.
 
     Returns:
         Plain numbers, ready for JSON: `n`, `accuracy`, `macro_f1`, `ece`, `confusion` [K][K] (rows are true classes),
-        `per_class` {class: {precision, recall, f1, support}} and `intervals` {accuracy, macro_f1, ece: [low, high],
-        per_class: {class: {precision, recall, f1: [low, high]}}}.
+        `per_class` {class: {precision, recall, f1, support}} and `intervals` {level, over ("patches" or "groups"),
+        groups (how many there are, or None), methods (in words), accuracy, macro_f1, ece: [low, high], per_class:
+        {class: {precision, recall, f1: [low, high], or None where the class or its predictions are in no patch or in
+        one group alone}}}.
 
     Raises:
         DataError: there are no patches, or the shapes do not match.
         ModelError: a probability is not a finite number.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    _check(labels, probabilities, len(classes))
-    K = len(classes)
+    groups = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    _check(labels, probabilities, groups, len(classes))
+    K, N = len(classes), len(labels)
     predicted = probabilities.argmax(axis=1)
     cells = labels.astype(np.int64) * K + predicted  # [N], the cell of the confusion matrix a patch falls in
-    confidence = probabilities.max(axis=1)
+    confidence = np.minimum(probabilities.max(axis=1), 1.0)  # rounding can leave more, which no bin is for
     correct = predicted == labels
 
     counts = np.bincount(cells, minlength=K * K).reshape(K, K)
-    per_class = per_class_of(counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1))  # [3, K]
+    hits, guessed, support = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
+    per_class = per_class_of(hits, guessed, support)  # [3, K]
     figures = {
         "accuracy": float(correct.mean()),
         "macro_f1": float(np.nanmean(per_class[2])),
-        "ece": _calibration_error(confidence, correct),
+        "ece": calibration_error(confidence, correct),
     }
-    support = counts.sum(axis=1)
-    draws = _bootstrap(cells, confidence, correct, K, resamples, seed)
+    known = 0 if groups is None else int(groups.max()) + 1
+    over = groups if known > 1 else None
+
+    def share(right: NDArray[np.bool_], of: NDArray[np.bool_]) -> Interval | None:
+        if over is None:
+            return share_interval(int(right.sum()), int(of.sum()))
+        return grouped_share_interval(right[of], over[of])
+
+    accuracy = share(correct, np.ones(N, dtype=bool))
+    assert accuracy is not None  # of at least one patch, and of several groups or none
     return {
-        "n": len(labels),
+        "n": N,
         **figures,
         "confusion": counts.tolist(),
         "per_class": {
@@ -81,20 +109,22 @@ def evaluate(
             for k, name in enumerate(classes)
         },
         "intervals": {
-            **{key: _interval(draws[key], figures[key]) for key in ("accuracy", "macro_f1")},
-            "ece": _mirrored_interval(draws["ece"], figures["ece"]),
+            "level": LEVEL,
+            "over": "patches" if over is None else "groups",
+            "groups": known or None,
+            "methods": METHODS["patches" if over is None else "groups"],
+            "accuracy": accuracy,
+            "macro_f1": _macro_f1_interval(labels, predicted, K, over),
+            "ece": calibration_interval(figures["ece"], confidence, correct, accuracy, over, draws, seed),
             "per_class": {
-                name: {
-                    key: _interval(draws["per_class"][:, i, k], per_class[i, k]) if support[k] else None
-                    for i, key in enumerate(PER_CLASS)
-                }
+                name: _class_intervals(labels == k, predicted == k, share) if support[k] else dict.fromkeys(PER_CLASS)
                 for k, name in enumerate(classes)
             },
         },
     }
 
 
-def _check(labels: NDArray[Any], probabilities: NDArray[Any], K: int) -> None:
+def _check(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDArray[Any] | None, K: int) -> None:
     if len(labels) == 0:
         raise DataError("there are no patches to evaluate", "give the split a larger share of the patches")
     if labels.ndim != 1 or probabilities.shape != (len(labels), K):
@@ -102,6 +132,8 @@ def _check(labels: NDArray[Any], probabilities: NDArray[Any], K: int) -> None:
             f"labels {labels.shape} and probabilities {probabilities.shape} do not describe the same patches "
             f"in {K} classes"
         )
+    if groups is not None and len(groups) != len(labels):
+        raise DataError(f"{len(groups)} groups were given for {len(labels)} patches")
     if labels.min() < 0 or labels.max() >= K:
         raise DataError(f"a label lies outside the {K} classes: {labels.min()} to {labels.max()}")
     if not np.isfinite(probabilities).all():
@@ -111,78 +143,37 @@ def _check(labels: NDArray[Any], probabilities: NDArray[Any], K: int) -> None:
         )
 
 
-def _calibration_error(confidence: NDArray[Any], correct: NDArray[Any]) -> float:
-    """Expected calibration error: the multi-class one is the binary one of 'the predicted class is right'."""
-    import torch
-    from torchmetrics.functional.classification import binary_calibration_error
+def _class_intervals(
+    of_class: NDArray[np.bool_], named: NDArray[np.bool_], share: Callable[..., Interval | None]
+) -> dict[str, Interval | None]:
+    """Of precision, recall and F1 of one class, from which patches are of it and which the model names so.
 
-    return binary_calibration_error(
-        torch.as_tensor(confidence, dtype=torch.float32),
-        torch.as_tensor(correct, dtype=torch.int64),
-        n_bins=CALIBRATION_BINS,
-        norm="l1",
-        validate_args=False,
-    ).item()
-
-
-def _bootstrap(
-    cells: NDArray[np.int64],
-    confidence: NDArray[Any],
-    correct: NDArray[Any],
-    K: int,
-    resamples: int,
-    seed: int,
-) -> dict[str, NDArray[np.float64]]:
-    """Figures of patches drawn with replacement: accuracy, macro_f1, ece [R] and per_class [R, 3, K]."""
-    rng = np.random.default_rng(seed)
-    N = len(cells)
-    draws = {key: np.empty(resamples) for key in ("accuracy", "macro_f1", "ece")}
-    # A patch adds its (correct - confidence) to its bin; a bin's error is the size of that sum, over N.
-    bins = np.digitize(confidence, np.linspace(0, 1, CALIBRATION_BINS + 1))
-    gaps = correct - confidence
-    hits, predicted, true = (np.empty((resamples, K), dtype=np.int64) for _ in range(3))
-    for r in range(resamples):
-        rows = rng.integers(N, size=N)
-        counts = np.bincount(cells[rows], minlength=K * K).reshape(K, K)
-        hits[r], predicted[r], true[r] = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
-        draws["accuracy"][r] = correct[rows].mean()
-        draws["ece"][r] = np.abs(np.bincount(bins[rows], weights=gaps[rows])).sum() / N
-    per_class = per_class_of(hits, predicted, true)
-    defined = np.isfinite(per_class[:, 2])
-    draws["macro_f1"] = np.where(defined, per_class[:, 2], 0).sum(axis=1) / defined.sum(axis=1)
-    return draws | {"per_class": per_class}
-
-
-def per_class_of(hits: NDArray[np.int64], predicted: NDArray[np.int64], true: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Precision, recall and F1, [..., 3, K], of confusion matrices; NaN where undefined.
-
-    What scikit-learn's `precision_recall_fscore_support` gives for one, for any number of them at once.
-
-    Args:
-        hits: the matrices' diagonals, [..., K].
-        predicted: how often each class was predicted, [..., K].
-        true: how often each class occurs, [..., K].
+    F1 = 2 J / (1 + J) grows with J, the share that is both among the patches that are either, so that the ends of J's
+    interval are those of F1's.
     """
-    with np.errstate(invalid="ignore"):
-        return np.stack([hits / predicted, hits / true, 2 * hits / (predicted + true)], axis=-2)
+    right = of_class & named
+    either = share(right, of_class | named)
+    return {
+        "precision": share(right, named),
+        "recall": share(right, of_class),
+        "f1": either and [2 * end / (1 + end) for end in either],
+    }
 
 
-def _interval(draws: NDArray[np.float64], figure: float) -> list[float] | None:
-    """Percentile interval over the draws where the figure is defined, with the figure in it; None where it never is."""
-    draws = draws[np.isfinite(draws)]
-    if len(draws) == 0 or not np.isfinite(figure):
-        return None
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return [float(min(low, figure)), float(max(high, figure))]
-
-
-def _mirrored_interval(draws: NDArray[np.float64], figure: float) -> list[float] | None:
-    """Basic bootstrap interval (Davison & Hinkley 1997, 5.2) of a figure that is not negative, with the figure in it.
-
-    Every resample adds noise of its own to the bins, which makes calibration errors larger, never smaller: the
-    percentiles of a well-calibrated model's draws lie above its true error. Mirrored at the figure they do not.
-    """
-    if len(draws) == 0:
-        return None
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return [float(max(0.0, min(2 * figure - high, figure))), float(max(2 * figure - low, figure))]
+def _macro_f1_interval(
+    labels: NDArray[Any], predicted: NDArray[Any], K: int, groups: NDArray[np.int64] | None
+) -> Interval:
+    values, N = values_of("macro_f1", labels, predicted, K), len(labels)
+    figure = float(np.clip(values.mean(), 0.0, 1.0))
+    if groups is None:  # one patch changes the figure by what it adds to it
+        left_out, sizes = (figure - values) / N, np.full(N, 1 / N)
+    else:
+        G, right = int(groups.max()) + 1, labels == predicted
+        true, guessed, hits = (
+            np.bincount(groups[of] * K + number[of], minlength=G * K).reshape(G, K)
+            for number, of in ((labels, slice(None)), (predicted, slice(None)), (labels, right))
+        )
+        without = [n.sum(axis=0) - n for n in (hits, guessed, true)]
+        left_out = np.nanmean(per_class_of(*without)[:, 2], axis=1) - figure
+        sizes = np.bincount(groups) / N
+    return figure_interval(figure, left_out, sizes, worth("macro_f1", labels))

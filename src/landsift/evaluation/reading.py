@@ -5,27 +5,68 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from landsift.evaluation.criteria import WORDS
+from landsift.evaluation.recommending import BEYOND, OPEN, Recommendation, Rule, Standing, cheaper
+
 Rows = Sequence[Mapping[str, Any]]
 PREFERENCE = ("better", "not distinguishable", "worse")
 
 
-def recommendations(results: Rows, pairs: Rows) -> list[dict[str, Any]]:
-    """For each budget the cheapest row that is not distinguishably worse than the best.
+def recommendation_sentence(budget: int, found: Recommendation, results: Rows, rule: Rule) -> str:
+    """What to use at a budget, and why.
 
     Args:
-        results: of `compare_cells`.
-        pairs: of `compare_cells`. A row that shares no seed with the best is in no pair, and not recommended.
+        budget: number of labels.
+        found: the choice.
+        results: of `compare_cells`, at this budget.
+        rule: by what was chosen.
     """
-    oriented = {(pair["budget"], *names): _oriented(pair, *names) for pair in pairs for names in _both(pair)}
-    return [
-        _recommendation(budget, [result for result in results if result["budget"] == budget], oriented)
-        for budget in sorted({result["budget"] for result in results})
-    ]
+    figure = {result["row"]: result[rule.criterion] for result in results}
+    work = {result["row"]: result["work"] for result in results}
+    # Accuracy needs no name: it is the share of patches.
+    of = "on the test" if rule.criterion == "accuracy" else f"{WORDS[rule.criterion]} on the test"
+    start = f"{_with(budget)}: {found.row} ({_percent(figure[found.row])} {of})"
+    if len(results) == 1:
+        return f"{start}; nothing else was trained."
+    margin = _points(rule.margin, digits=None)
+    if found.row != found.best:
+        chosen = next(s for s in found.standings if s.row == found.row)
+        reason = (
+            f"{start}; with {_share(work[found.row], work[found.best])} of the work of {found.best} "
+            f"({_percent(figure[found.best])}), the best on validation, the test shows it to be at most {margin} worse "
+            f"({_at_most(chosen, rule)})"
+        )
+    else:
+        reason = f"{start}, the best of {len(results)} on validation"
+    return f"{reason}{_undecided(found, work, rule)}."
 
 
-def findings(
-    results: Rows, pairs: Rows, trends: Rows, reference: Callable[[str], str | None], alpha: float
-) -> list[str]:
+def _undecided(found: Recommendation, work: Mapping[str, float], rule: Rule) -> str:
+    """What is known of the rows that compute less than the recommended one."""
+    margin = _points(rule.margin, digits=None)
+    undecided, beyond = (cheaper(found, work, verdict) for verdict in (OPEN, BEYOND))
+    if undecided:
+        lacking = undecided[0].limited_by
+        rows = [s.row for s in undecided]
+        named = rows[0] if len(rows) == 1 else f"any of {', '.join(rows)}"
+        share = "" if len(rows) > 1 else f", with {_share(work[rows[0]], work[found.best])} of the work,"
+        worse = "" if found.row == found.best else f" than {found.best}"
+        detail = (
+            "" if len(rows) > 1 else f" ({_signed(undecided[0].difference)} points, {_at_most(undecided[0], rule)})"
+        )
+        return f"; too few {lacking} to decide whether {named}{share} is at most {margin} worse{worse}{detail}"
+    if beyond:
+        count = "the one that computes" if len(beyond) == 1 else f"all {len(beyond)} that compute"
+        return f"; {count} less {'is' if len(beyond) == 1 else 'are'} more than {margin} worse"
+    return "" if found.row != found.best else ", and none computes less"
+
+
+def _at_most(standing: Standing, rule: Rule) -> str:
+    """How much worse a row may be, by the corrected test."""
+    return f"by up to {_points(max(0.0, -standing.worst))} at {_percent(1 - rule.alpha, 0)} confidence"
+
+
+def findings(results: Rows, pairs: Rows, trends: Rows, reference: Callable[[str], str | None], rule: Rule) -> list[str]:
     """Sentences: for each reference and budget the row that does best against it, and how that changes with the budget.
 
     Args:
@@ -33,10 +74,11 @@ def findings(
         pairs: of `compare_cells`; their corrected verdicts allow for choosing the best.
         trends: of `compare_cells`.
         reference: which row a row is held against.
-        alpha: what the intervals leave out.
+        rule: by what rows are compared.
     """
     oriented = {(pair["budget"], *names): _oriented(pair, *names) for pair in pairs for names in _both(pair)}
-    cover = f"{_percent(1 - alpha, 0)} interval"
+    cover = f"{_percent(1 - rule.alpha, 0)} interval"
+    criterion = rule.criterion
     bases = sorted({base for result in results if (base := reference(result["row"])) is not None})
     sentences = []
     for base in bases:
@@ -47,8 +89,8 @@ def findings(
             rivals = [pair for row in sorted(rows - {base}) if (pair := oriented.get((budget, row, base)))]
             if rivals:
                 sentences.append(f"{_with(budget)}, {_against(rivals, base, cover)}")
-        sentences += _trend([trend for trend in trends if trend["reference"] == base], results, base, cover)
-    alone = sorted({pair["budget"] for pair in pairs if pair["covers"] == "patches"})
+        sentences += _trend([trend for trend in trends if trend["reference"] == base], results, base, cover, criterion)
+    alone = sorted({pair["budget"] for pair in pairs if "seeds" not in pair["covers"]})
     if alone:
         budgets = ", ".join(f"{budget:,}" for budget in alone)
         sentences.append(
@@ -56,38 +98,6 @@ def findings(
             "of labels and random numbers would change is not known."
         )
     return sentences
-
-
-def _recommendation(
-    budget: int, results: Rows, oriented: Mapping[tuple[int, str, str], Mapping[str, Any]]
-) -> dict[str, Any]:
-    ranked = sorted(results, key=lambda result: (-result["accuracy"], result["train_seconds"], result["row"]))
-    best, others = ranked[0], ranked[1:]
-    against = {o["row"]: pair for o in others if (pair := oriented.get((budget, best["row"], o["row"])))}
-    beaten = {row for row, pair in against.items() if pair["verdict"] == "better"}
-    not_worse = [best, *(other for other in others if other["row"] in against.keys() - beaten)]
-    chosen = min(not_worse, key=lambda result: (result["train_seconds"], ranked.index(result)))
-
-    named = f"{chosen['row']} ({_percent(chosen['accuracy'])})"
-    if not others:
-        reason = "nothing else was trained"
-    elif len(not_worse) == 1:
-        reason = f"{_beaten(len(beaten), len(others))} distinguishably worse"
-    elif chosen is best:
-        reason = f"it is the best, and the cheapest of the {len(not_worse)} that are not distinguishably worse"
-    else:
-        reason = (
-            f"it is the cheapest of the {len(not_worse)} that are not distinguishably worse than the best, "
-            f"{best['row']} ({_percent(best['accuracy'])}), takes {_share_of_time(chosen, best)}, and may be as "
-            f"much as {_points(against[chosen['row']]['interval'][1])} worse"
-        )
-    return {
-        "budget": budget,
-        "row": chosen["row"],
-        "best": best["row"],
-        "not_worse": [result["row"] for result in not_worse],
-        "sentence": f"{_with(budget)}: {named}; {reason}.",
-    }
 
 
 def _against(rivals: Rows, base: str, cover: str) -> str:
@@ -109,12 +119,12 @@ def _against(rivals: Rows, base: str, cover: str) -> str:
     return f"nothing is distinguishably better than {base}; the nearest to it is {row} ({evidence})."
 
 
-def _trend(trends: Rows, results: Rows, base: str, cover: str) -> list[str]:
+def _trend(trends: Rows, results: Rows, base: str, cover: str, criterion: str) -> list[str]:
     """How the gap of the row that is best at the largest budget develops; one sentence, or none."""
     if not trends:
         return []
-    accuracy = {(result["budget"], result["row"]): result["accuracy"] for result in results}
-    trend = max(trends, key=lambda trend: (accuracy[trend["to"], trend["row"]], trend["row"]))
+    figure = {(result["budget"], result["row"]): result[criterion] for result in results}
+    trend = max(trends, key=lambda trend: (figure[trend["to"], trend["row"]], trend["row"]))
     change, row, verdict = trend["difference"], trend["row"], trend["verdict"]
     spans = f"From {trend['from']:,} to {trend['to']:,} labels"
     if verdict == "gains":
@@ -145,18 +155,10 @@ def _with(budget: int) -> str:
     return f"With {budget:,} label{'s' if budget != 1 else ''}"
 
 
-def _beaten(count: int, others: int) -> str:
-    """How many of the others are worse; those that share no seed with the best cannot be said to be."""
-    if count < others:
-        return f"{count} of {others} others {'is' if count == 1 else 'are'}"
-    return "the other is" if others == 1 else f"all {others} others are"
-
-
-def _share_of_time(chosen: Mapping[str, Any], best: Mapping[str, Any]) -> str:
-    share = chosen["train_seconds"] / best["train_seconds"] if best["train_seconds"] else 1.0
-    if share > 0.95:
-        return "about its training time"
-    return f"{_percent(share, 0)} of its training time" if share >= 0.01 else "less than 1 % of its training time"
+def _share(work: float, of: float) -> str:
+    """What a row computes of what another does."""
+    share = work / of if of else 1.0
+    return f"{_percent(share, 0)}" if share >= 0.01 else "less than 1 %"
 
 
 def _percent(figure: float, digits: int = 1) -> str:
@@ -167,8 +169,10 @@ def _signed(gap: float) -> str:
     return f"{round(100 * gap, 1) + 0.0:+.1f}"  # the zero, so that -0.0 is +0.0
 
 
-def _points(gap: float) -> str:
-    return f"{100 * gap:.1f} points"
+def _points(gap: float, digits: int | None = 1) -> str:
+    """Percentage points; without digits as many as it has, such as "1 point" and "0.5 points"."""
+    said = f"{100 * gap:.{digits}f}" if digits is not None else f"{round(100 * gap, 6):g}"
+    return f"{said} point{'' if said == '1' else 's'}"
 
 
 def _range(interval: Sequence[float], signed: bool = False) -> str:

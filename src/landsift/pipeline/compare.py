@@ -10,6 +10,7 @@ from typing import Any
 
 from landsift.config import RunConfig
 from landsift.errors import ConfigError, RunError
+from landsift.evaluation.recommending import Rule
 from landsift.pipeline import processes, run, submit
 from landsift.pipeline.grid import SEEDS, Grid, Row, load_base
 from landsift.runs import COMPARISON, CONFIG, PREDICTIONS, REPORT, Comparison
@@ -28,6 +29,8 @@ def compare(
     variants: Mapping[str, Mapping[str, Any]] | None = None,
     workers: int | None = None,
     cache: bool = True,
+    criterion: str = "accuracy",
+    margin: float = 0.01,
 ) -> Comparison:
     """Train strategies × budgets × seeds and compare them; what was trained before comes from the cache.
 
@@ -41,6 +44,8 @@ def compare(
         variants: settings of model variants by name, such as `{"resnet18": {"model.backbone": "resnet18"}}`.
         workers: processes that train at once; None: one for every four cores.
         cache: False trains everything again.
+        criterion: by what rows are compared and chosen: "accuracy", "macro_f1" or "balanced_accuracy".
+        margin: how much worse than the best on validation a row may be that computes less, as a share.
 
     Returns:
         The finished comparison. Trainings that failed are named in it.
@@ -50,7 +55,8 @@ def compare(
             failed.
     """
     base = config if config is not None else load_base(None, ())[0]
-    return run_grid(Grid.of(base, strategies, budgets, seeds, variants), out, workers=workers, cache=cache)
+    rule = Rule(criterion, margin)
+    return run_grid(Grid.of(base, strategies, budgets, seeds, variants), out, workers=workers, cache=cache, rule=rule)
 
 
 def run_grid(
@@ -60,8 +66,9 @@ def run_grid(
     workers: int | None = None,
     cache: bool = True,
     command: Sequence[str] | None = None,
+    rule: Rule | None = None,
 ) -> Comparison:
-    """The same for a grid; `command` is the command line, for the report."""
+    """The same for a grid and a rule; `command` is the command line, for the report."""
     count = processes.suggested() if workers is None else workers
     if count < 1:
         raise ConfigError(f"workers is {workers}", "at least one process is needed")
@@ -71,6 +78,7 @@ def run_grid(
         "command_json": json.dumps(command and [*command]),
         "group": out.name,
         "processes": str(count),
+        "rule_json": json.dumps((rule or Rule()).to_dict()),
     }
     run.execute("landsift_comparison", inputs, grid.base, out, cache=cache, last=COMPARISON, replace=_is_older(out))
     return Comparison(out)
@@ -82,6 +90,7 @@ def submit_comparison(
     *,
     cache: bool = True,
     command: Sequence[str] | None = None,
+    rule: Rule | None = None,
     bundle_to: Path | None = None,
 ) -> str:
     """Submit the comparison to a Flyte cluster, where every training is a task of its own; else as `submit.submit`."""
@@ -93,6 +102,7 @@ def submit_comparison(
         "command_json": json.dumps(command and [*command]),
         "group": f"compare-{base.data.source}",
         "processes": "0",
+        "rule_json": json.dumps((rule or Rule()).to_dict()),
     }
     configs = [row.config for row in rows]
     return submit.send("landsift_comparison", inputs, configs, remote, cache=cache, bundle_to=bundle_to)

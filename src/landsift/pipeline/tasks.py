@@ -131,7 +131,7 @@ async def train_cell(key: str, again: str, store: Dir, config_json: str, run: st
 
 
 @environments.REPORT.task(report=True, cache="disable")
-async def create_comparison(store: Dir, cells: list[Dir], outline_json: str, command_json: str) -> Dir:
+async def create_comparison(store: Dir, cells: list[Dir], outline_json: str, command_json: str, rule_json: str) -> Dir:
     """Compare the trained cells and write the comparison's folder; never cached, as `create_report`.
 
     Args:
@@ -139,6 +139,7 @@ async def create_comparison(store: Dir, cells: list[Dir], outline_json: str, com
         cells: what `train_cell` returned, of those that did not fail.
         outline_json: `comparing.Outcome`: the grid, and which cell each of `cells` is.
         command_json: the command line as a list, or null.
+        rule_json: `recommending.Rule`.
 
     Returns:
         The complete folder.
@@ -146,6 +147,7 @@ async def create_comparison(store: Dir, cells: list[Dir], outline_json: str, com
     from landsift.pipeline import failures
 
     with failures.carried():
+        from landsift.evaluation.recommending import Rule
         from landsift.pipeline import compared, transfer
 
         folder = compared.assemble(
@@ -154,6 +156,7 @@ async def create_comparison(store: Dir, cells: list[Dir], outline_json: str, com
             [await transfer.fetch(cell) for cell in cells],
             json.loads(outline_json),
             json.loads(command_json),
+            Rule(**json.loads(rule_json)),
         )
         if not transfer.is_local():
             await _show(folder)
@@ -161,7 +164,7 @@ async def create_comparison(store: Dir, cells: list[Dir], outline_json: str, com
 
 
 @environments.PIPELINE.task
-async def landsift_comparison(grid_json: str, command_json: str, group: str, processes: str) -> Dir:
+async def landsift_comparison(grid_json: str, command_json: str, group: str, processes: str, rule_json: str) -> Dir:
     """Train all cells of a grid, side by side, and compare them; returns the comparison's folder.
 
     A cell that fails is reported and does not take the others down.
@@ -171,6 +174,7 @@ async def landsift_comparison(grid_json: str, command_json: str, group: str, pro
         command_json: the command line as a list, or null.
         group: what W&B calls the comparison.
         processes: how many train at once on one machine; a cluster takes what it has.
+        rule_json: by what rows are chosen: `recommending.Rule`.
     """
     from landsift.pipeline import failures
 
@@ -192,7 +196,11 @@ async def landsift_comparison(grid_json: str, command_json: str, group: str, pro
 
         outcome = await comparing.train_all(grid, plan.cell_keys, train, run, int(processes))
         return await create_comparison(
-            store=store, cells=outcome.folders, outline_json=outcome.to_json(), command_json=command_json
+            store=store,
+            cells=outcome.folders,
+            outline_json=outcome.to_json(),
+            command_json=command_json,
+            rule_json=rule_json,
         )
 
 

@@ -8,19 +8,21 @@ from typing import Any
 
 import yaml
 
-from landsift.reports.comparison_budgets import VERDICTS, panel, relative
+from landsift.evaluation.criteria import WORDS
+from landsift.reports.comparison_budgets import VERDICTS, margin, panel, relative
 from landsift.reports.comparison_figure import accuracy_figure
 from landsift.reports.document import render
 from landsift.reports.marks import marks_of
-from landsift.reports.words import duration, moment, number_of, percent, percents, span
+from landsift.reports.words import duration, moment, number_of, operations, percent, percents, span
 
 FAILURES = 3
 """Failures shown at the top at most; the others can be unfolded there."""
 
 TESTS = {
-    "two-way": "a two-way analysis of variance over seeds and test patches, in which the chance of the seeds is pooled "
-    "over all pairs of a budget (Obuchowski & Rockette 1995, Hillis 2007)",
+    "two-way": "a two-way analysis of variance over seeds and test {units} (Obuchowski & Rockette 1995, Hillis 2007), "
+    "in which a pair has at least the median pair’s chance of the seeds",
     "mcnemar": "McNemar’s exact test over the test patches, because one seed tells nothing of other seeds",
+    "t": "Student’s t over the test {units}, because one seed tells nothing of other seeds",
 }
 """How pairs are tested, by the name in comparison.json."""
 
@@ -56,7 +58,10 @@ def comparison_html(comparison: Mapping[str, Any]) -> str:
         panels=[panel(comparison, budget) for budget in comparison["budgets"]] if results else [],
         several=len(comparison["seeds"]) > 1,
         compared=bool(comparison["pairs"]),
-        timed=any(r["relative_time"] is not None for r in results),
+        counted=any(r["relative_work"] is not None for r in results),
+        criterion=WORDS[comparison["rule"]["criterion"]],
+        second="balanced accuracy" if comparison["rule"]["criterion"] == "balanced_accuracy" else "macro F1",
+        margin=margin(comparison["rule"]),
         verdicts=VERDICTS,
         marks=marks_of(comparison["rows"]),
         phase_rows=_phase_rows(comparison),
@@ -98,17 +103,18 @@ def _advice(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "accuracy": percent(use["accuracy"]),
                 "interval": percents(use["accuracy_interval"]),
                 "best_accuracy": percent(best["accuracy"]),
+                "work": operations(use["work"]),
                 "seconds": duration(use["train_seconds"]),
-                "relative": relative(use["relative_time"]),
+                "relative": relative(use["relative_work"]),
             }
         )
     return table
 
 
 def _headline(comparison: Mapping[str, Any], advice: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The cards at the top: what to use at the largest budget, and what it gives for which time."""
+    """The cards at the top: what to use at the largest budget, and what it gives for which work."""
     result = advice["result"]
-    timed = result["relative_time"] is not None
+    counted = result["relative_work"] is not None
     seeds = number_of(len(result["seeds"]), "seed")
     share = percent(result["share"], 0 if result["share"] >= 0.1 else 1)
     return [
@@ -133,9 +139,9 @@ def _headline(comparison: Mapping[str, Any], advice: Mapping[str, Any]) -> list[
             "lines": [f"95 % interval {span(interval)}"] if (interval := result.get("macro_f1_interval")) else [],
         },
         {
-            "name": "Training time",
-            "figure": advice["relative"] if timed else advice["seconds"],
-            "lines": ["the linear probe’s", f"{advice['seconds']} a training"] if timed else ["a training"],
+            "name": "Work of a training",
+            "figure": advice["relative"] if counted else advice["work"],
+            "lines": [*(["the linear probe’s"] if counted else []), f"{advice['seconds']} on this machine"],
         },
     ]
 
@@ -166,9 +172,11 @@ def _training(cell: Mapping[str, Any]) -> dict[str, Any]:
     best = cell["best_epoch"]
     return row | {
         "accuracy": percent(cell["accuracy"]),
+        "validation": percent(cell["val_accuracy"]),
         "macro_f1": f"{cell['macro_f1']:.3f}",
         "ece": f"{cell['ece']:.3f}",
         "epoch": f"{'–' if best is None else best + 1} of {cell['epochs']}",
+        "work": operations(cell["work"]),
         "time": duration(cell["train_seconds"]),
         "cached": "yes" if cell["cached"] else "no",
     }
@@ -194,12 +202,16 @@ def _phase_rows(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How it was done: (what, a sentence or two)."""
-    split, seeds = comparison["data"]["split"], comparison["seeds"]
-    if len(seeds) == 1:
-        mean, chance, median = "That of one seed", "of the test patches, not for that of the seed", ""
-    else:
-        mean, chance = "The mean over seeds", f"of the test patches and of the {len(seeds)} seeds"
-        median = ", the median over seeds"
+    split, seeds, rule = comparison["data"]["split"], comparison["seeds"], comparison["rule"]
+    several, groups = len(seeds) > 1, comparison["groups"]
+    units = f"{groups:,} groups" if (groups or 0) > 1 else "patches"
+    mean = "The mean over seeds" if several else "That of one seed"
+    chance = f"of the test {units} and of the {len(seeds)} seeds" if several else f"of the test {units}, not for that "
+    if not several:
+        chance += "of the seed"
+    if groups == 1:
+        chance += ". All test patches are of one group: what other groups would change is not known"
+    words = WORDS[rule["criterion"]]
     rows = [
         (
             "Labels",
@@ -218,18 +230,28 @@ def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         ("Accuracy", f"{mean}; its 95 % interval allows for the chance {chance}."),
         (
-            "Time",
-            f"Wall time of training without preparing data and testing{median}; to be compared within this page only.",
+            "Recommending",
+            f"The strategy with the highest {words} on the validation patches"
+            f"{', mean over seeds' if several else ''}, or one that computes less and that the test patches show to be "
+            f"at most {margin(rule)} worse: a one-sided test at {100 * rule['alpha']:.0f} %, corrected for the number "
+            "of strategies held against the best. The same validation patches chose each training’s epoch, which makes "
+            "figures on them a little too high, for all strategies alike; the test patches have chosen nothing.",
+        ),
+        (
+            "Work",
+            "Floating-point operations of the passes over training patches, forward and, through what trains, "
+            f"backward{', the median over seeds' if several else ''}; validation and test are left out. Wall time "
+            "stands beside it and decides nothing: it depends on what else the machine did.",
         ),
     ]
     if tests := sorted({pair["test"] for pair in comparison["pairs"]}):
-        how = "; ".join(TESTS.get(test, test) for test in tests)
+        how = "; ".join(TESTS.get(test, test).format(units=units) for test in tests)
         verdicts = (
             "“Better” and “worse” hold at 5 % after p is corrected for the number of pairs of the budget (Holm 1979). "
             "“Not distinguishable” does not mean equal: more seeds or test patches may tell them apart."
         )
-        rows[-1:-1] = [
-            ("Pairs", f"Two strategies are compared on the same test patches, seed by seed, by {how}."),
+        rows[-2:-2] = [
+            ("Pairs", f"The {words} of two strategies is compared on the same test patches, seed by seed, by {how}."),
             ("Verdicts", verdicts),
         ]
     return rows

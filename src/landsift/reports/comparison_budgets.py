@@ -1,7 +1,7 @@
 """What a comparison's page shows for one label budget: the table of strategies, F1 per class, and every pair.
 
-All three list the strategies by test accuracy at that budget, so that in the table of pairs those that cannot be told
-apart stand together along the diagonal.
+All three list the strategies by their test figure at that budget, so that in the table of pairs those that cannot be
+told apart stand together along the diagonal.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from landsift.reports.comparison_figure import smallest_error
-from landsift.reports.words import duration, number_of, percent, percents
+from landsift.reports.words import duration, number_of, operations, percent, percents
 
 VERDICTS = {"better": "▲", "worse": "▼", "not distinguishable": "≈"}
 """The symbol of each verdict."""
@@ -25,7 +25,7 @@ FINEST = 0.002
 def panel(comparison: Mapping[str, Any], budget: int) -> dict[str, Any]:
     """The three tables of a budget, by the names that the template knows them by."""
     results = [r for r in comparison["results"] if r["budget"] == budget]
-    results.sort(key=lambda r: -r["accuracy"])
+    results.sort(key=lambda r: -r[comparison["rule"]["criterion"]])
     names = [r["row"] for r in results]
     advice = next((r for r in comparison["recommendations"] if r["budget"] == budget), None)
     asked, most = len(comparison["seeds"]), max((len(r["seeds"]) for r in results), default=0)
@@ -44,7 +44,7 @@ def panel(comparison: Mapping[str, Any], budget: int) -> dict[str, Any]:
 
 
 def relative(times: float | None) -> str:
-    """Training time against the linear probe's: "4.1 ×", "120 ×"; None is a dash."""
+    """Work against the linear probe's: "4.1 ×", "120 ×"; None is a dash."""
     return "–" if times is None else f"{times:.1f} ×" if times < 99.5 else f"{times:,.0f} ×"
 
 
@@ -60,11 +60,12 @@ def _rows(
     seeds: int,
 ) -> list[dict[str, Any]]:
     scale = _Scale([v for r in results for v in r["accuracy_interval"]], smallest_error(comparison))
+    rule, criterion = comparison["rule"], comparison["rule"]["criterion"]
     return [
         {
             "name": r["row"],
             "chosen": advice is not None and r["row"] == advice["row"],
-            "badges": _badges(r, advice, seeds),
+            "badges": _badges(r, advice, seeds, margin(rule)),
             "accuracy": percent(r["accuracy"]),
             "interval": percents(r["accuracy_interval"]),
             "each": ", ".join(f"{100 * a:.2f}" for a in r["accuracy_per_seed"]),
@@ -73,25 +74,35 @@ def _rows(
                 "width": f"{100 * (scale(r['accuracy_interval'][1]) - scale(r['accuracy_interval'][0])):.1f}",
                 "dot": f"{100 * scale(r['accuracy']):.1f}",
             },
-            "macro_f1": f"{r['macro_f1']:.3f}",
+            "validation": percent(r["validation"][criterion]),
+            "second": percent(r[criterion]) if criterion == "balanced_accuracy" else f"{r['macro_f1']:.3f}",
             "trainable": f"{r['trainable']:,}",
             "share": percent(r["share"], 0 if r["share"] > 0.995 else 1),
             "time": duration(r["train_seconds"]),
-            "relative": relative(r["relative_time"]),
+            "work": operations(r["work"]),
+            "relative": relative(r["relative_work"]),
         }
         for r in results
     ]
 
 
-def _badges(result: Mapping[str, Any], advice: Mapping[str, Any] | None, seeds: int) -> list[tuple[str, str]]:
+def margin(rule: Mapping[str, Any]) -> str:
+    """The margin as people say it: "1 point", "0.5 points"."""
+    points = f"{round(100 * rule['margin'], 6):g}"
+    return f"{points} point{'' if points == '1' else 's'}"
+
+
+def _badges(
+    result: Mapping[str, Any], advice: Mapping[str, Any] | None, seeds: int, within: str
+) -> list[tuple[str, str]]:
     """What is said beside a row's name: (class of the style sheet, words); `seeds` is the most of a row there."""
     name, found = result["row"], []
     if advice and name == advice["row"]:
         found.append(("use", "recommended"))
-    if advice and name == advice["best"]:
-        found.append(("best", "highest"))
-    elif advice and name in advice["not_worse"] and not found:
-        found.append(("level", "≈ the highest"))
+    elif advice and name == advice["best"]:
+        found.append(("best", "best on validation"))
+    elif advice and name in advice["within_margin"]:
+        found.append(("level", f"within {within}"))
     if len(result["seeds"]) < seeds:
         found.append(("warn", f"{len(result['seeds'])} of {number_of(seeds, 'seed')}"))
     return found

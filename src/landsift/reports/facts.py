@@ -29,6 +29,7 @@ def page(run: Run) -> dict[str, Any]:
         "created": moment(manifest),
         "headline": _headline(evaluation, metrics),
         "sentence": _sentence(evaluation),
+        "intervals_over": intervals_over(evaluation["test"]),
         "training_note": _training_note(metrics, manifest),
         "calibration_note": _calibration_note(run),
         "confusions": _confusions(evaluation),
@@ -115,6 +116,17 @@ def _sentence(evaluation: Mapping[str, Any]) -> str:
     rival = classes[row.index(max(row))] if max(row) else None
     taken = f", most often taken for {rival}" if rival else ""
     return f"{right}; the hardest class is {hardest} (F1 {f1:.3f}){taken}."
+
+
+def intervals_over(figures: Mapping[str, Any]) -> str:
+    """What other data the intervals of an evaluation allow for."""
+    intervals = figures["intervals"]
+    groups = intervals.get("groups")
+    if intervals.get("over") == "groups":
+        return f"other groups than these {groups:,}"
+    if groups == 1:
+        return "other patches of the one group that all of them are in, not for other groups"
+    return "other patches"
 
 
 def _training_note(metrics: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any]) -> str:

@@ -9,22 +9,23 @@ from typing import Any
 
 STRATEGIES = (
     "name", "strategy", "variant", "budget", "seeds", "accuracy", "accuracy_low", "accuracy_high", "macro_f1",
-    "trainable", "share", "train_seconds", "relative_time", "best", "not_worse", "recommended",
+    "balanced_accuracy", "val_accuracy", "val_macro_f1", "val_balanced_accuracy", "trainable", "share", "work",
+    "relative_work", "train_seconds", "best", "within_margin", "recommended",
 )  # fmt: skip
 PER_CLASS = ("name", "budget", "class", "f1")
 PAIRS = ("budget", "a", "b", "seeds", "difference", "low", "high", "p", "p_corrected", "verdict", "test")
 CELLS = (
-    "name", "budget", "seed", "state", "reason", "cached", "accuracy", "macro_f1", "ece", "epochs", "best_epoch",
-    "train_seconds", "seconds", "trainable", "parameters",
+    "name", "budget", "seed", "state", "reason", "cached", "accuracy", "macro_f1", "ece", "val_accuracy", "epochs",
+    "best_epoch", "work", "train_seconds", "seconds", "trainable", "parameters",
 )  # fmt: skip
 
 
 def tables(comparison: Mapping[str, Any]) -> dict[str, str]:
     """The text of each CSV table by its file name.
 
-    `strategies.csv` has a line per strategy and budget (shares between 0 and 1, seconds), `per_class.csv` one per
-    strategy, budget and class, `pairs.csv` one per budget and pair (`a` against `b`), `cells.csv` one per training.
-    What does not apply is empty.
+    `strategies.csv` has a line per strategy and budget (shares between 0 and 1, floating-point operations, seconds),
+    `per_class.csv` one per strategy, budget and class, `pairs.csv` one per budget and pair (`a` against `b`),
+    `cells.csv` one per training. What does not apply is empty.
 
     Args:
         comparison: What comparison.json holds.
@@ -52,10 +53,11 @@ def _strategies(comparison: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         bounds = {f"accuracy_{side}": bound for side, bound in _bounds(result["accuracy_interval"]).items()}
         marks = {
             "best": name == advised["best"],
-            "not_worse": name in advised["not_worse"],
+            "within_margin": name in advised["within_margin"],
             "recommended": name == advised["row"],
         } if advised else {}  # fmt: skip
-        yield rows[name] | result | bounds | marks
+        validation = {f"val_{criterion}": figure for criterion, figure in result["validation"].items()}
+        yield rows[name] | result | bounds | validation | marks
 
 
 def _bounds(interval: Sequence[float]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,13 @@ def duration(seconds: float | None) -> str:
     if minutes == 0:
         return f"{rest} s"
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def operations(count: float) -> str:
+    """Floating-point operations: "420 GFLOP", "1.2 PFLOP"."""
+    power = min(max(int(math.log10(max(count, 1.0)) // 3), 0), 6)
+    size = count / 1000.0**power
+    return f"{size:.{0 if size >= 99.5 else 1}f} {('', 'k', 'M', 'G', 'T', 'P', 'E')[power]}FLOP"
 
 
 def moment(made: Mapping[str, Any]) -> str:

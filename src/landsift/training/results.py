@@ -36,6 +36,7 @@ def write_model_and_figures(
 ) -> None:
     """With the best checkpoint's weights in `module`: write the model, its predictions and their evaluation."""
     from landsift.data.batches import PatchReader
+    from landsift.data.grouping import group_numbers
     from landsift.evaluation.metrics import evaluate
     from landsift.models.description import ModelDescription
     from landsift.models.predictor import load_model, save_model
@@ -57,10 +58,11 @@ def write_model_and_figures(
     device = "cpu" if config.training.accelerator == "cpu" else "auto"
     predictor = load_model(folder / runs.MODEL, device)  # what users will load is what is tested
     figures: dict[str, Any] = {"checkpoint": best["checkpoint"], "epoch": best["epoch"], "classes": list(store.classes)}
-    tables, read = [], PatchReader(store.images)
+    tables, read, groups = [], PatchReader(store.images), group_numbers(store.column("group"))
     for name, rows in (("val", split.val), ("test", split.test)):
         probabilities = np.concatenate([predictor(read(rows[i : i + 1024])) for i in range(0, len(rows), 1024)])
-        figures[name] = evaluate(store.labels[rows], probabilities, store.classes, seed=config.seed)
+        of_rows = None if groups is None else groups[rows]
+        figures[name] = evaluate(store.labels[rows], probabilities, store.classes, groups=of_rows, seed=config.seed)
         tables.append(_predictions(store, rows, name, probabilities))
     import pandas as pd
 
