@@ -33,7 +33,7 @@ def test_help_names_the_commands_and_imports_nothing_heavy():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "landsift", "--help"], capture_output=True, text=True, check=True
     )
-    for command in ("run", "predict", "report", "data"):
+    for command in ("run", "predict", "evaluate", "report", "data"):
         assert command in done.stdout
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
     packages = {name.split(".")[0] for name in imported}
@@ -41,7 +41,7 @@ def test_help_names_the_commands_and_imports_nothing_heavy():
     # Neither training, nor Flyte and W&B, nor tables and pages, nor what reads a configuration.
     assert not packages & {"torch", "lightning", "timm", "sklearn", "flyte", "flyteplugins", "wandb", "httpx", "google"}
     assert not packages & {"pandas", "pyarrow", "plotly", "jinja2", "numpy", "PIL", "pydantic", "yaml"}
-    for arguments in (["run"], ["predict"], ["report"], ["data"], ["data", "build"]):
+    for arguments in (["run"], ["predict"], ["evaluate"], ["report"], ["data"], ["data", "build"]):
         assert "Usage" in landsift(*arguments, "--help").stdout
 
 

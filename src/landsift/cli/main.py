@@ -148,6 +148,42 @@ def predict(
 
 
 @app.command(no_args_is_help=True)
+def evaluate(
+    run: RunArgument,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Labelled patches, as in `landsift run --data`, or a store of `landsift data build`.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="A new or empty folder for the figures and predictions."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option("--part", metavar="PART", help="Of patches that are divided: train, val, test or all."),
+    ] = None,
+    known_only: Annotated[
+        bool, typer.Option("--known-only", help="Leave out patches of classes that the model does not know.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change one setting; repeatable.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Test a trained model on other labelled patches: another year, another region.
+
+    All figures of a test with their 95 % intervals; over groups, where a table has a column group.
+    """
+    from landsift.cli.evaluate import evaluate as call
+
+    call(run, source, out, part=part, known_only=known_only, settings=settings or (), as_json=as_json)
+
+
+@app.command(no_args_is_help=True)
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN|DIR", help="A run directory, or a comparison's folder.")],
     out: Annotated[

@@ -192,8 +192,7 @@ def _dealt(
         *before, last = PARTS[: seats.shape[1]]
         parts = f"{', '.join(before)} and {last}"
         raise DataError(
-            f"{exists} keeps {kind} together and has {those} in each of {parts}: "
-            f"{holding} {kind} hold them",
+            f"{exists} keeps {kind} together and has {those} in each of {parts}: {holding} {kind} hold them",
             "add groups with these classes, make their groups smaller, or leave a class out"
             if kind == "groups"
             else "remove copies that stand in several classes: `landsift data check` names them",

@@ -188,7 +188,7 @@ class PatchStore:
         return path if root is None else os.path.join(root, path)
 
 
-def build_store(data: DataConfig, folder: Path) -> PatchStore:
+def build_store(data: DataConfig, folder: Path, least_classes: int = 2) -> PatchStore:
     """Decode a source into `folder`, or open the store of it that is there already.
 
     Downloads if need be. Two processes may build the same folder at once: both end with the store that was
@@ -197,6 +197,7 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
     Args:
         data: The source and how its patches are decoded.
         folder: A new or empty folder, or a store built from the same content.
+        least_classes: How many classes there must be; a training needs two.
 
     Raises:
         DataError: the source cannot be used (its message says why), more than `data.max_unreadable` of its files
@@ -214,7 +215,7 @@ def build_store(data: DataConfig, folder: Path) -> PatchStore:
         raise DataError(f"cannot write the patch store {folder}: no right to write in {ancestor}", _WRITABLE)
 
     source = open_source(data)
-    _check_classes(source)
+    _check_classes(source, least_classes)
     scans = scan(source)
     unreadable = Unreadable(source, data.max_unreadable)
     for row, reason in scans.reasons.items():
@@ -291,8 +292,8 @@ def _reopen(data: DataConfig, folder: Path) -> PatchStore:
     return PatchStore(folder, store.images, meta)
 
 
-def _check_classes(source: Source) -> None:
-    if len(source.records.classes) < 2:
+def _check_classes(source: Source, least: int) -> None:
+    if len(source.records.classes) < least:
         where, name = source.root or source.name, source.records.classes[0]
         raise DataError(f"{where} holds one class only: '{name}'", "a classifier needs at least two classes")
 

@@ -14,11 +14,12 @@ from landsift.pipeline import artifacts, keys
 
 
 @contextmanager
-def opened(data: DataConfig) -> Iterator[PatchStore]:
+def opened(data: DataConfig, least_classes: int = 2) -> Iterator[PatchStore]:
     """Open the patches of `data.source`; what is decoded for it lies in the cache folder and is deleted in the end.
 
     Args:
         data: The source, which may be a store's folder as well, and how its patches are decoded.
+        least_classes: As of `build_store`.
 
     Raises:
         DataError: the source or the store cannot be used.
@@ -37,6 +38,6 @@ def opened(data: DataConfig) -> Iterator[PatchStore]:
         artifacts.remove_left_behind(folder)
     partial = artifacts.partial_path(folder)
     try:
-        yield build_store(settings, partial)
+        yield build_store(settings, partial, least_classes)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,77 @@
+"""`landsift evaluate`: a trained model on other labelled patches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from landsift import runs
+from landsift.cli.results import print_result
+from landsift.config import RunConfig
+from landsift.errors import LandsiftError, RunError
+
+
+def evaluate(
+    run: Path,
+    source: str,
+    out: Path | None,
+    *,
+    part: str | None,
+    known_only: bool,
+    settings: Iterable[str],
+    as_json: bool,
+) -> None:
+    """Decode the source as the model's patches were, test the model on it, write and print the figures."""
+    from landsift.data.store import META
+    from landsift.evaluation.elsewhere import evaluate_store, store_of_run
+    from landsift.models.predictor import load_model
+    from landsift.pipeline.stores import opened
+
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"--out {out} is there already", "give a new or empty folder")
+    predictor = load_model(run)
+    height, width = predictor.description.patch_size
+    config = RunConfig.load(None, settings).replace(f"data.source={json.dumps(source)}")
+    if height == width and not (Path(source).expanduser() / META).is_file():
+        config = config.replace(f"data.patch_size={height}")
+    with opened(config.data, least_classes=1) as store:
+        result, table = evaluate_store(
+            predictor, store, part=part, known_only=known_only, trained_on=store_of_run(run), seed=config.seed
+        )
+        skipped = list(store.skipped)
+    result = {"run": str(run), "source": source, "part": part, "skipped": skipped} | result
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        runs.write_json(out / runs.EVALUATION, result)
+        runs.write_parquet(out / runs.PREDICTIONS, table)
+    print_result(result | {"out": None if out is None else str(out)}, _lines(result, run, out), as_json=as_json)
+
+
+def _lines(result: dict[str, Any], run: Path, out: Path | None) -> list[str]:
+    figures = result["figures"]
+    intervals = figures["intervals"]
+    over = f"{figures['n']:,} patches" + (f" in {intervals['groups']:,} groups" if intervals["groups"] else "")
+    low, high = (100 * bound for bound in intervals["accuracy"])
+    lines = [
+        f"accuracy       {100 * figures['accuracy']:.2f} %   (95 % interval {low:.2f} to {high:.2f}, {over})",
+        f"macro F1       {figures['macro_f1']:.4f}",
+        f"ECE            {figures['ece']:.3f}",
+    ]
+    if own := _own_accuracy(run):
+        lines.append(f"the run's own  {100 * own:.2f} % test accuracy")
+    width = max(map(len, figures["per_class"]))
+    lines += ["", f"{'':<{width}}  patches  precision  recall     F1"]
+    for name, row in figures["per_class"].items():
+        numbers = f"{row['precision']:>9.3f}  {row['recall']:>6.3f}  {row['f1']:>5.3f}" if row["support"] else ""
+        lines.append(f"{name:<{width}}  {row['support']:>7,}  {numbers}".rstrip())
+    return lines + (["", f"figures        {out}"] if out else [])
+
+
+def _own_accuracy(run: Path) -> float | None:
+    """The test accuracy of the run, where there is more of it than the model."""
+    try:
+        return float(runs.Run.open(run).evaluation["test"]["accuracy"])
+    except (LandsiftError, KeyError, TypeError, ValueError):
+        return None

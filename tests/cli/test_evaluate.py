@@ -1,0 +1,165 @@
+"""`landsift evaluate`: the figures of a test, on labelled patches that the model was not trained for."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from landsift.cli.main import main
+from landsift.config import HeadConfig, ModelConfig, RunConfig
+from landsift.data.store import build_store
+from landsift.evaluation.metrics import evaluate
+from landsift.evaluation.predict import predict_files
+from landsift.models.backbone import create_backbone
+from landsift.models.classifier import PatchClassifier
+from landsift.models.description import ModelDescription
+from landsift.models.predictor import save_model
+
+CLASSES = ("field", "forest", "water")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run directory as far as this command reads it: a model of random weights, trained from 12 patches."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    backbone = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
+    classifier = PatchClassifier(backbone.network, backbone.features, 3, HeadConfig())
+    values = {"backbone": "test_efficientnet", "backbone_args": {}, "head": {"hidden": 256, "dropout": 0.3}}
+    values |= {"classes": CLASSES, "patch_size": (16, 16), "image_size": 32}
+    values |= {"mean": (0.5,) * 3, "std": (0.5,) * 3, "landsift": "0"}
+    save_model(classifier, ModelDescription(**values), folder / "model")
+    patches(folder / "patches", seed=7)
+    data = RunConfig.load(None, [f"data.source={folder / 'patches'}"]).data
+    store = build_store(data, folder / "store")
+    (folder / "manifest.json").write_text(json.dumps({"data": {"store": str(store.folder)}}))
+    (folder / "evaluation.json").write_text(json.dumps({"test": {"accuracy": 0.5}}))
+    return folder
+
+
+def patches(folder, *, classes=CLASSES, each=4, seed=0, size=16):
+    rng = np.random.default_rng(seed)
+    for name in classes:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for i in range(each):
+            Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def call(run, monkeypatch, capsys):
+    """Exit status, the result as JSON (or as text), standard error."""
+
+    def evaluated(*arguments, as_json=True):
+        command = ["landsift", "evaluate", str(run), *map(str, arguments), *(["--json"] if as_json else [])]
+        monkeypatch.setattr(sys, "argv", command)
+        status = 0
+        try:
+            main()
+        except SystemExit as leaving:
+            status = int(leaving.code or 0)
+        said = capsys.readouterr()
+        return status, json.loads(said.out or "null") if as_json else said.out, said.err
+
+    return evaluated
+
+
+def test_figures_are_those_of_the_models_probabilities(call, run, tmp_path):
+    source = patches(tmp_path / "new", each=7)
+    status, result, _ = call(source, "--out", tmp_path / "out")
+    assert status == 0
+    table, _ = predict_files(run, [source])
+    labels = np.array([CLASSES.index(path.split("/")[-2]) for path in table["path"]])
+    probabilities = table[[f"p_{name}" for name in CLASSES]].to_numpy()
+    expected = json.loads(json.dumps(evaluate(labels, probabilities, CLASSES)))
+    assert result["figures"]["confusion"] == expected["confusion"]
+    assert result["figures"]["intervals"]["accuracy"] == expected["intervals"]["accuracy"]
+    assert result["figures"]["ece"] == pytest.approx(expected["ece"], abs=1e-6)
+    written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert written["figures"] == result["figures"]
+    kept = pd.read_parquet(tmp_path / "out" / "predictions.parquet").sort_values("path")
+    assert list(kept["path"]) == sorted(table["path"])
+    assert (kept["label"] == [path.split("/")[-2] for path in kept["path"]]).all()
+    assert result["seen"] == 0
+
+
+def test_people_get_accuracy_its_interval_and_a_row_per_class(call, tmp_path):
+    status, text, _ = call(patches(tmp_path / "new", classes=("water", "forest")), as_json=False)
+    assert status == 0
+    assert "95 % interval" in text
+    assert "8 patches" in text
+    assert "the run's own  50.00 % test accuracy" in text
+    assert [line.split()[:2] for line in text.splitlines()[-3:]] == [["field", "0"], ["forest", "4"], ["water", "4"]]
+
+
+def test_a_class_that_the_model_does_not_know_is_refused_or_left_out_and_counted(call, tmp_path):
+    source = patches(tmp_path / "new", classes=(*CLASSES, "waters"))
+    status, _, said = call(source)
+    assert status == 1
+    assert "the model does not know waters (4 patches)" in said
+    assert "did you mean 'water'?" in said
+    assert "--known-only" in said
+    status, result, said = call(source, "--known-only")
+    assert status == 0
+    assert result["left_out"] == {"waters": 4}
+    assert result["figures"]["n"] == 12
+    assert "left out, of classes that the model does not know: waters (4 patches)" in said
+
+
+def test_classes_without_patches_are_said(call, tmp_path):
+    status, result, said = call(patches(tmp_path / "new", classes=("water",)))
+    assert status == 0
+    assert result["figures"]["per_class"]["field"]["support"] == 0
+    assert "no patches of field, forest" in said
+
+
+def test_of_divided_patches_one_says_which(call, tmp_path):
+    for part, each in (("train", 5), ("test", 3)):
+        patches(tmp_path / "new" / part, each=each, seed=each)
+    status, _, said = call(tmp_path / "new")
+    assert status == 1
+    assert "these patches are divided (15 train, 9 test)" in said
+    assert call(tmp_path / "new", "--part", "test")[1]["figures"]["n"] == 9
+    assert call(tmp_path / "new", "--part", "all")[1]["figures"]["n"] == 24
+    assert call(tmp_path / "new", "--part", "val")[0] == 1
+    status, _, said = call(patches(tmp_path / "whole"), "--part", "test")
+    assert status == 1
+    assert "not divided" in said
+
+
+def test_intervals_are_over_groups_where_there_are_any(call, tmp_path):
+    patches(tmp_path / "new", each=6)
+    rows = [f"{c}/{i}.png,{c},scene {i // 2}" for c in CLASSES for i in range(6)]
+    (tmp_path / "new" / "t.csv").write_text("\n".join(["path,label,group", *rows]))
+    _, result, _ = call(tmp_path / "new" / "t.csv")
+    assert result["figures"]["intervals"]["over"] == "groups"
+    assert result["figures"]["intervals"]["groups"] == 3
+
+
+def test_patches_of_the_training_are_counted_and_said(call, run, tmp_path):
+    source = patches(tmp_path / "new")
+    for i in range(2):
+        (source / "water" / f"again-{i}.png").write_bytes((run / "patches" / "forest" / f"{i}.png").read_bytes())
+    _, result, said = call(source)
+    assert result["seen"] == 2
+    assert "2 of 14 patches have the same pixels as patches of the data that the model was trained from" in said
+
+
+def test_patches_of_another_size_are_brought_to_the_models(call, tmp_path):
+    source = patches(tmp_path / "new", size=24)
+    status, result, said = call(source)
+    assert status == 0
+    assert result["figures"]["n"] == 12
+    assert "resized to 16 × 16" in said
+
+
+def test_an_output_that_is_there_is_refused_before_the_work(call, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").touch()
+    status, _, said = call(tmp_path / "nowhere", "--out", tmp_path / "out")
+    assert status == 1
+    assert "is there already" in said
