@@ -120,11 +120,12 @@ class ModelConfig(_Section):
     backbone: str = "efficientnet_b0"
     """Any timm model name."""
     weights: str = "imagenet"
-    """`imagenet` (timm's hub), `none` (random), a `.safetensors` file in timm's layout, or a pretraining directory."""
+    """`imagenet` (timm's hub), `none` (random), a file of weights in timm's layout, or a run directory."""
     backbone_args: dict[str, Any] = {}
     """Passed on to `timm.create_model`, such as `{pad_type: same}`."""
     normalization: Literal["auto"] | Normalization = "auto"
-    """`auto`: what the backbone was trained with; or `{mean: [...], std: [...]}` for inputs in [0, 1]."""
+    """`auto`: what the backbone was trained with, for random weights the training patches' own; or `{mean: [...],
+    std: [...]}` for inputs in [0, 1]."""
     head: HeadConfig = HeadConfig()
 
 

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from landsift.config import ModelConfig
 from landsift.errors import ModelError
-from landsift.models.backbone import check_backbone, network_arguments, read_tensors
+from landsift.models.backbone import check_backbone
+from landsift.models.checkpoint import read_tensors
 from landsift.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
+from landsift.models.network import unfilled
 from landsift.runs import MODEL, write_json, write_whole
 
 if TYPE_CHECKING:
@@ -151,14 +153,9 @@ def _rebuild(folder: Path) -> tuple[PatchClassifier, ModelDescription]:
 
 def _refuse_larger(config: ModelConfig, image_size: int, values: int) -> None:
     """Raise ValueError where a backbone has more values than there are, before memory is taken for them."""
-    import timm
-    import torch
-
     check_backbone(config)
-    try:
-        with torch.device("meta"):
-            network = timm.create_model(config.backbone, num_classes=0, **network_arguments(config, image_size))
-    except Exception:  # noqa: BLE001 (create_backbone says what is wrong with it)
+    network = unfilled(config, image_size)
+    if network is None:
         return
     needed = sum(value.numel() for value in network.state_dict().values())
     needed += (config.head.hidden or 0) * int(getattr(network, "num_features", 1))
