@@ -159,7 +159,7 @@ class TrainingConfig(_Section):
     """Height and width of the network's input in pixels."""
     batch_size: int = Field(64, ge=2)
     precision: Literal["auto", "32", "bf16"] = "auto"
-    """`auto`: bfloat16 autocast where a few batches run a fifth faster with it than in float32, else float32."""
+    """`auto`: bfloat16 autocast on a GPU that computes in it, else float32."""
     compile: Literal["auto"] | bool = "auto"
     """`torch.compile` the network; `auto`: in phases long enough to pay its cost back (docs/results.md)."""
     cache_features: bool = True

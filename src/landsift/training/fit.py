@@ -41,8 +41,7 @@ def train(
         store: the decoded patches.
         folder: where the files go; made if need be. If the same training was interrupted there, it goes on.
         experiment: a Weights & Biases run to log into, or None.
-        repeats: `precision`, `precision_trials` and `compiled_from_epoch` of a run that is to be repeated, which are
-            then not measured anew.
+        repeats: `precision` and `compiled_from_epoch` of a run that is to be repeated, which are then not chosen anew.
 
     Returns:
         The run in `folder`.

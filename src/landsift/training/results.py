@@ -131,8 +131,8 @@ def manifest_of(
         trainable: how many parameters train, per phase.
         normalization: of the inputs.
         best: epoch, val_acc and checkpoint of the best epoch, and the figure it was chosen by.
-        facts: precision, precision_trials, compiled_from_epoch; feature_seconds, by index of the phase; interruptions
-            of this training, and the seconds that it took up to the last of them; notes on its phases, for people.
+        facts: precision, compiled_from_epoch; feature_seconds, by index of the phase; interruptions of this training,
+            and the seconds that it took up to the last of them; notes on its phases, for people.
     """
     counts = np.bincount(store.labels, minlength=len(store.classes))
     return {
@@ -172,7 +172,6 @@ def manifest_of(
         "interruptions": facts["interruptions"],
         "seconds_before": facts["seconds_before"],
         "versions": versions(),
-        "hardware": hardware()
-        | {name: facts[name] for name in ("precision", "precision_trials", "compiled_from_epoch")},
+        "hardware": hardware() | {name: facts[name] for name in ("precision", "compiled_from_epoch")},
         "stages": {},
     }
