@@ -117,7 +117,9 @@ def _calibration_error(confidence: NDArray[Any], correct: NDArray[Any]) -> float
     from torchmetrics.functional.classification import binary_calibration_error
 
     return binary_calibration_error(
-        torch.as_tensor(confidence, dtype=torch.float32),
+        torch.as_tensor(confidence, dtype=torch.float32).clamp(
+            0, 1
+        ),  # above 1 by rounding, it would take all for logits
         torch.as_tensor(correct, dtype=torch.int64),
         n_bins=CALIBRATION_BINS,
         norm="l1",

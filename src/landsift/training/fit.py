@@ -101,7 +101,8 @@ def train(
         random.setstate(python_numbers)  # a checkpoint brings its own
     if distributed.rank():
         return runs.Run(folder)  # which the first process writes
-    write_model_and_figures(config, module, store, split, folder, best, normalization)
+    predictor = write_model_and_figures(config, module, store, split, folder, best, normalization)
+    frames.add_model(best["epoch"], lambda: predictor.features(store.images[frames.rows]))
     runs.write_parquet(folder / runs.EMBEDDINGS, embeddings_table(frames, store))
     manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, facts)
     runs.write_json(folder / runs.MANIFEST, manifest)

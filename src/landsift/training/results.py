@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from landsift.data.splits import Split
     from landsift.data.store import PatchStore
+    from landsift.models.predictor import Predictor
     from landsift.training.callbacks import TSNEFrames
     from landsift.training.module import PatchModule
 
@@ -33,8 +34,12 @@ def write_model_and_figures(
     folder: Path,
     best: dict[str, Any],
     normalization: Normalization,
-) -> None:
-    """With the best checkpoint's weights in `module`: write the model, its predictions and their evaluation."""
+) -> Predictor:
+    """With the best checkpoint's weights in `module`: write the model, its predictions and their evaluation.
+
+    Returns:
+        The model as users will load it.
+    """
     from landsift.data.batches import PatchReader
     from landsift.evaluation.metrics import evaluate
     from landsift.models.description import ModelDescription
@@ -66,6 +71,7 @@ def write_model_and_figures(
 
     runs.write_parquet(folder / runs.PREDICTIONS, pd.concat(tables, ignore_index=True))
     runs.write_json(folder / runs.EVALUATION, figures)
+    return predictor
 
 
 def _predictions(
