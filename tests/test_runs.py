@@ -64,9 +64,14 @@ def test_what_is_no_run_directory_or_lacks_a_file_is_named(tmp_path):
         _ = Run.open(tmp_path).metrics
 
 
-def test_checkpoints_come_best_first_and_of_equals_the_earlier(tmp_path):
+@pytest.mark.parametrize(("model", "first"), [(4, [4, 1, 2]), (1, [1, 4, 2]), (2, [2, 4, 1])])
+def test_the_models_checkpoint_comes_first_and_the_others_by_figures_that_are_not_rounded(tmp_path, model, first):
+    """The names of all three hold the same three digits."""
+    figures = {1: (0.9310, 0.2), 2: (0.9310, 0.3), 4: (0.9314, 0.4), 5: (0.99, 0.1)}  # the last one's file is gone
     (tmp_path / "checkpoints").mkdir()
-    for name in ("best-003-0.912.ckpt", "best-001-0.931.ckpt", "best-004-0.931.ckpt", "last.ckpt"):
+    for name in (*(f"best-{epoch:03d}-0.931.ckpt" for epoch in (1, 2, 4)), "last.ckpt"):
         (tmp_path / "checkpoints" / name).touch()
-    names = [f.name for f in Run(tmp_path).checkpoints]
-    assert names == ["best-001-0.931.ckpt", "best-004-0.931.ckpt", "best-003-0.912.ckpt"]
+    rows = [{"epoch": epoch, "val_acc": acc, "val_loss": loss} for epoch, (acc, loss) in figures.items()]
+    write_json(tmp_path / "metrics.json", rows)
+    write_json(tmp_path / "manifest.json", {"best": {"checkpoint": f"best-{model:03d}-0.931.ckpt"}})
+    assert [f.name for f in Run(tmp_path).checkpoints] == [f"best-{epoch:03d}-0.931.ckpt" for epoch in first]

@@ -121,11 +121,12 @@ class ModelConfig(_Section):
     backbone: str = "efficientnet_b0"
     """Any timm model name."""
     weights: str = "imagenet"
-    """`imagenet` (timm's hub), `none` (random), a `.safetensors` file in timm's layout, or a pretraining directory."""
+    """`imagenet` (timm's hub), `none` (random), a file of weights in timm's layout, or a run directory."""
     backbone_args: dict[str, Any] = {}
     """Passed on to `timm.create_model`, such as `{pad_type: same}`."""
     normalization: Literal["auto"] | Normalization = "auto"
-    """`auto`: what the backbone was trained with; or `{mean: [...], std: [...]}` for inputs in [0, 1]."""
+    """`auto`: what the backbone was trained with, for random weights the training patches' own; or `{mean: [...],
+    std: [...]}` for inputs in [0, 1]."""
     head: HeadConfig = HeadConfig()
 
 
@@ -159,7 +160,7 @@ class TrainingConfig(_Section):
     """Height and width of the network's input in pixels."""
     batch_size: int = Field(64, ge=2)
     precision: Literal["auto", "32", "bf16"] = "auto"
-    """`auto`: bfloat16 autocast where a few batches run a fifth faster with it than in float32, else float32."""
+    """`auto`: bfloat16 autocast on a GPU that computes in it, else float32."""
     compile: Literal["auto"] | bool = "auto"
     """`torch.compile` the network; `auto`: in phases long enough to pay its cost back (docs/results.md)."""
     cache_features: bool = True

@@ -97,9 +97,17 @@ class Run:
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The best checkpoints by the accuracy in their names, best first and of equals the earlier; no last.ckpt."""
-        files = sorted((self.path / CHECKPOINTS).glob("best-*.ckpt"))
-        return sorted(files, key=lambda f: float(f.stem.rsplit("-", 1)[-1]), reverse=True)
+        """The checkpoints of the best epochs: first the model's own, then by validation accuracy, then by its loss.
+
+        In metrics.json's own digits: those in the files' names are rounded to three.
+        """
+        rows, model = {row["epoch"]: row for row in self.metrics}, self.manifest["best"]["checkpoint"]
+
+        def rank(file: Path) -> tuple[bool, float, float, int]:
+            epoch = int(file.stem.split("-")[1])
+            return file.name != model, -rows[epoch]["val_acc"], rows[epoch]["val_loss"], epoch
+
+        return sorted((self.path / CHECKPOINTS).glob("best-*.ckpt"), key=rank)
 
     def _file(self, name: str) -> Path:
         file = self.path / name

@@ -4,12 +4,14 @@ import json
 import os
 import pickle
 import re
+import resource
 import struct
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -71,13 +73,98 @@ def refusal(call) -> str:
     return text
 
 
-@pytest.mark.parametrize("name", ["w.ckpt", "w.pth", "w.pt", "w.safetensors", "w.npz"])
-def test_weights_that_carry_code_are_not_executed(payload, tmp_path, name):
-    torch.save({"state_dict": payload}, tmp_path / name)
-    said = "cannot read weights" if name == "w.safetensors" else "not a .safetensors file"
-    assert said in refusal(
-        lambda: create_backbone(ModelConfig(backbone="test_resnet", weights=str(tmp_path / name)), 32)
-    )
+def refused_weights(file, backbone="test_resnet", size=32, **arguments) -> str:
+    config = ModelConfig(backbone=backbone, weights=str(file), backbone_args=arguments)
+    return refusal(lambda: create_backbone(config, size))
+
+
+@pytest.mark.parametrize("name", ["w.ckpt", "w.pth", "w.pt", "w.bin", "w.pth.tar", "w.safetensors", "w.npz"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_weights_that_carry_code_are_not_executed(payload, tmp_path, name, zipped):
+    torch.save({"state_dict": payload}, tmp_path / name, _use_new_zipfile_serialization=zipped)
+    said = "is not a file of weights" if name == "w.npz" else "cannot read weights"
+    assert said in refused_weights(tmp_path / name)
+
+
+def test_a_plain_pickle_called_weights_is_not_executed(payload, tmp_path):
+    (tmp_path / "w.pth").write_bytes(pickle.dumps(payload))
+    assert "cannot read weights" in refused_weights(tmp_path / "w.pth")
+
+
+class Asks:
+    """What, in a file of weights, asks for something to be made."""
+
+    def __init__(self, made, *arguments):
+        self.asked = made, arguments
+
+    def __reduce__(self):
+        return self.asked
+
+
+def memory() -> int:
+    """The most bytes that this process has had."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (Asks(bytearray, 2**32), "asks for __builtin__.bytearray"),  # torch's own loader makes it
+        (Asks(torch.Tensor, 2**16, 2**16), "asks for torch.Tensor"),
+        (Asks(torch.UntypedStorage, 2**32), "asks for torch.storage.UntypedStorage"),
+        (torch.empty(2**33, device="meta"), "which weights do not need"),
+        (torch.zeros(1).expand(2**31), "is larger than what is stored of it"),
+        ({str(i): torch.zeros(1).expand(9) for i in range(9)}, "is larger than what is stored of it"),
+        (torch.ones(3, dtype=torch.complex64), "no finite numbers"),
+        (torch.tensor([1.0, float("nan")]), "no finite numbers"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_weights_that_ask_for_more_than_they_hold_are_refused(tmp_path, held, said, zipped):
+    before = memory()
+    held = held if isinstance(held, dict) else {"a": held}
+    torch.save(held, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    assert said in refused_weights(tmp_path / "w.pth")
+    assert memory() - before < 2**29
+
+
+def test_tensors_that_share_their_memory_many_times_are_refused(tmp_path):
+    torch.save(dict.fromkeys(map(str, range(1000)), torch.zeros(100_000)), tmp_path / "w.pth")
+    assert "its tensors are larger than the file" in refused_weights(tmp_path / "w.pth")
+
+
+def test_compressed_weights_are_refused_before_they_are_unpacked(tmp_path):
+    torch.save({"a": torch.zeros(2**20)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member))
+    assert "it is compressed" in refused_weights(tmp_path / "w.pth")
+
+
+def test_tensors_that_claim_more_than_is_stored_are_refused(tmp_path):
+    torch.save({"a": torch.arange(100.0)}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(tmp_path / "w.pth", "w") as claiming:
+        for member in plain.infolist():
+            content = plain.read(member)
+            if member.filename.endswith("data.pkl"):
+                assert content.count(b"Kd") == 2  # the number 100: of the storage, and of the tensor
+                content = content.replace(b"Kd", b"J" + struct.pack("<i", 2**28))
+            claiming.writestr(member.filename, content)
+    assert "cannot read weights" in refused_weights(tmp_path / "w.pth")
+
+
+def test_positions_that_would_be_resampled_to_a_thousand_times_their_size_are_refused(tmp_path):
+    """40 MB of them would have become 10 GB."""
+    network = timm.create_model("test_vit", img_size=800)
+    tensors = dict(network.state_dict()) | {"pos_embed": torch.zeros(1, 5, 2_000_000)}
+    torch.save(tensors, tmp_path / "w.pth")
+    before = memory()
+    assert "1 of another shape (such as pos_embed)" in refused_weights(tmp_path / "w.pth", "test_vit", 800)
+    assert memory() - before < 2**29
 
 
 @pytest.mark.parametrize("kind", ["torch", "pickle"])

@@ -56,6 +56,17 @@ def test_the_run_and_its_model_folder_load_the_same_and_batches_do_not_matter(mo
     assert load_model(model)(patches[:0]).shape == (0, 3)
 
 
+def test_features_are_what_the_head_makes_probabilities_of(model, patches):
+    predictor = load_model(model)
+    features = predictor.features(patches, batch_size=3)
+    assert features.shape == (10, 256)
+    with torch.inference_mode():
+        made = predictor._classifier.head(torch.from_numpy(features)).softmax(dim=1)
+    np.testing.assert_allclose(made, predictor(patches), atol=1e-6)
+    with pytest.raises(ModelError, match="the model takes uint8"):
+        predictor.features(patches[0])
+
+
 def test_other_arrays_are_refused(model, patches):
     predictor = load_model(model)
     for wrong in (patches.astype(np.float32), patches[..., :1], patches[0]):

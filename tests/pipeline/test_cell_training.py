@@ -11,15 +11,16 @@ from landsift.pipeline.cell_training import train_here
 from landsift.training import arithmetic
 
 
-@pytest.mark.parametrize(("asked", "used"), [("auto", "32-true"), ("bf16", "bf16-mixed")])
-def test_cells_do_not_choose_their_arithmetic_by_timing(asked, used, tmp_path, monkeypatch):
-    """Beside other work a trial batch took one of 88 cells to bfloat16."""
-    monkeypatch.setattr(arithmetic, "has_bfloat16", lambda device: True)
-    monkeypatch.setattr(arithmetic, "WORTH_MEASURING", 0.0)
-    monkeypatch.setattr(arithmetic, "WINS", 1e9)
-    config = RunConfig.load(None, [*TINY, f"training.precision={asked}", "training.accelerator=cpu"])
+@pytest.mark.parametrize(("asked", "compiled_from"), [("auto", None), ("true", 0)])
+def test_cells_do_not_choose_their_arithmetic_by_timing(asked, compiled_from, tmp_path, monkeypatch):
+    """Some of them would be compiled after a slow epoch, and others not."""
+    monkeypatch.setattr(arithmetic, "PAYS_AFTER", 0.0)
+    monkeypatch.setattr(arithmetic, "can_compile", lambda: True)
+    monkeypatch.setattr("torch.nn.Module.compile", lambda self, **kwargs: None)
+    phases = "strategy=[{epochs: 2, lr_head: 5.0e-3, blocks: all, lr_backbone: 1.0e-3}]"
+    settings = [*TINY, phases, f"training.compile={asked}", "training.accelerator=cpu"]
+    config = RunConfig.load(None, settings)
     build_store(config.data, tmp_path / "store")
     train_here(config, tmp_path / "store", tmp_path / "cell", "a cell", "a comparison")
     hardware = json.loads((tmp_path / "cell" / "manifest.json").read_text())["hardware"]
-    assert hardware["precision"] == used
-    assert hardware["precision_trials"] == {}
+    assert hardware["compiled_from_epoch"] == compiled_from

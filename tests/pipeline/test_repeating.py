@@ -60,17 +60,17 @@ def test_the_report_says_which_versions_and_data_differ(first, tmp_path, caplog)
     assert "apex was 0.1 and is none; torch was 1.13.0 and is " in page
 
 
-def test_what_was_measured_is_taken_over_on_the_same_machine_alone(first, tmp_path):
+def test_what_was_chosen_is_taken_over_on_the_same_machine_alone(first, tmp_path):
     shutil.copytree(first.path, tmp_path / "older")
     manifest = json.loads((tmp_path / "older" / MANIFEST).read_text())
-    manifest["hardware"] |= {"precision": "bf16-mixed", "precision_trials": {"bf16-mixed": 0.5}}
+    manifest["hardware"] |= {"precision": "bf16-mixed"}
     (tmp_path / "older" / MANIFEST).write_text(json.dumps(manifest))
     second = again(first, tmp_path / "again", config=tmp_path / "older")
     assert second.manifest["hardware"]["precision"] == "bf16-mixed"
     manifest["hardware"]["cores"] += 1
     (tmp_path / "older" / MANIFEST).write_text(json.dumps(manifest))
     third = again(first, tmp_path / "third", config=tmp_path / "older")
-    assert third.manifest["hardware"]["precision_trials"] != {"bf16-mixed": 0.5}
+    assert third.manifest["hardware"]["precision"] == "32-true"
     assert "cores" in {d["what"] for d in third.manifest["repeats"]["differs"]}
 
 

@@ -45,6 +45,13 @@ def test_one_phase_has_no_line_and_each_later_one_has_its_own():
     assert [line.x0 for line in figures.loss_figure(rows((1, 2, 1))).layout.shapes] == [1.5, 3.5]
 
 
+def test_the_legend_says_what_the_training_loss_is_measured_on():
+    """It stood beside the validation loss as if the two were the same measure."""
+    assert [trace.name for trace in figures.loss_figure(rows()).data] == ["training", "validation"]
+    named = figures.loss_figure(rows(), ["augmented", "smoothed labels"]).data
+    assert [trace.name for trace in named] == ["training (augmented, smoothed labels)", "validation (as they are)"]
+
+
 def test_the_best_epoch_is_marked():
     best = figures.accuracy_figure(rows(), 3).data[-1]
     assert (best.x, best.y) == ((4,), (pytest.approx(0.8),))

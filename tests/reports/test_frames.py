@@ -3,13 +3,14 @@
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+import pytest
 
-from landsift.reports.frames import embedding_figure
+from landsift.reports.frames import embedding_figure, shown_epoch
 
 
-def drawn(table, classes):
+def drawn(table, classes, model=None):
     """The figure in Plotly's own classes, which refuse what plotly.js would pass over."""
-    return go.Figure(embedding_figure(table, classes))
+    return go.Figure(embedding_figure(table, classes, model))
 
 
 def embeddings(epochs=(0, 3, 4)):
@@ -39,3 +40,17 @@ def test_a_point_keeps_its_place_in_its_trace_over_the_frames():
 
 def test_a_single_frame_needs_no_slider():
     assert not drawn(embeddings((2,)), ["x", "y"]).layout.sliders
+
+
+@pytest.mark.parametrize(("model", "shown"), [(3, 3), (4, 4), (0, 0), (2, 0), (9, 4), (None, 4)])
+def test_the_frame_of_the_models_epoch_is_shown_first_or_the_last_before_it(model, shown):
+    """The last epoch's was shown for a model of an earlier one."""
+    table = embeddings()
+    assert shown_epoch(table, model) == shown
+    figure = drawn(table, ["x", "y"], model)
+    assert figure.layout.sliders[0].steps[figure.layout.sliders[0].active].label == str(shown + 1)
+    assert figure.data[0].y[0] == shown  # the frames' y is their epoch
+
+
+def test_of_frames_that_all_come_later_the_last_is_shown():
+    assert shown_epoch(embeddings((3, 5)), 1) == 5

@@ -52,6 +52,49 @@ def test_the_facts_of_the_run_are_told(run):
         assert fact in text, fact
 
 
+@pytest.mark.parametrize(
+    ("chosen_by", "said"),
+    [
+        ("val_acc", "of 5, by validation accuracy"),
+        ("val_recall", "of 5, by the mean recall of the classes in validation"),
+        (None, "of 5, by validation accuracy"),  # a run from before the choice was written down
+    ],
+)
+def test_the_page_says_what_the_best_epoch_was_chosen_by(run, chosen_by, said):
+    """Of a run with balanced classes it said accuracy."""
+    best = {"chosen_by": chosen_by} if chosen_by else {}
+    runs.write_json(run.path / runs.MANIFEST, run.manifest | {"best": run.manifest["best"] | best})
+    assert said in Page(report_html(runs.Run.open(run.path))).text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ([], "augmented, smoothed labels, dropout"),
+        (["training.augment={mixup: 0.2}", "training.sampler=balanced"], "augmented, mixed, smoothed labels, balanced"),
+        (["training.augment={flips: false, color_jitter: [0, 0, 0, 0]}", "model.head.dropout=0"], "smoothed labels"),
+    ],
+)
+def test_the_page_says_that_the_two_losses_are_different_measures(run, changes, said):
+    runs.write_text(run.path / runs.CONFIG, run.config.replace(*changes).to_yaml())
+    page = Page(report_html(runs.Run.open(run.path)))
+    assert f"The training loss is measured while training ({said}" in page.text
+    assert f"training ({said}" in report_html(runs.Run.open(run.path))
+
+
+def test_where_the_losses_are_the_same_measure_no_word_is_lost(run):
+    same = ["training.augment={flips: false, color_jitter: [0, 0, 0, 0]}", "model.head.dropout=0"]
+    plain = run.config.replace(*same, "training.label_smoothing=0")
+    runs.write_text(run.path / runs.CONFIG, plain.to_yaml())
+    assert "measured while training" not in Page(report_html(runs.Run.open(run.path))).text
+
+
+def test_the_page_says_of_which_epoch_the_first_frame_is(make_run):
+    assert "Shown first is the frame of epoch 4, which the model is of." in Page(report_html(make_run())).text
+    text = Page(report_html(make_run("one", frames=1))).text
+    assert "Shown first is the frame of epoch 1; the model is of epoch 4, which has none." in text
+
+
 def test_names_and_paths_are_shown_as_written_and_run_nothing(run):
     html = report_html(run)
     page = Page(html)

@@ -15,7 +15,7 @@ SMALL = (
     "training.image_size=32",
     "training.batch_size=16",
     "training.accelerator=cpu",
-    "training.precision=32",  # what `auto` measures on a busy machine differs from run to run
+    "training.precision=32",
     "tracking.tsne_per_class=5",
 )
 

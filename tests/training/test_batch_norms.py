@@ -75,14 +75,14 @@ def test_recalibrated_statistics_are_the_mean_of_the_batches_and_then_stand_stil
     assert all(torch.equal(state[n], states[0][n]) for state in states for n in names)
 
     config = run.config
-    classifier, normalization = build_classifier(config, store)
-    rows = make_split(store, config.data.split).train
+    split = make_split(store, config.data.split)
+    classifier, normalization = build_classifier(config, store, split)
     stem = "classifier.backbone.bn1.running_mean"
     old = classifier.state_dict()[stem.removeprefix("classifier.")]
     assert not torch.allclose(states[0][stem], old, atol=1e-3)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (normalization.mean, normalization.std))
     means = []
-    for batch in PatchBatches(store.images, store.labels, rows, batch_size=16, shuffle=True):
+    for batch in PatchBatches(store.images, store.labels, split.train, batch_size=16, shuffle=True):
         with torch.inference_mode():
             answers = classifier.backbone.conv_stem((resize(to_float(batch.images), 32) - mean) / std)
         means.append(answers.mean(dim=(0, 2, 3)))

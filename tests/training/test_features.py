@@ -79,7 +79,8 @@ def test_kept_features_are_the_backbones_to_the_bit(store, tmp_path, monkeypatch
     config = configured(one_phase, f"training.feature_views={views}", "tracking.tsne_every=0", "seed=3")
     train(config, store, tmp_path / "r")
     L.seed_everything(3, verbose=False)
-    classifier, normalization = build_classifier(config, store)
+    split = make_split(store, config.data.split)
+    classifier, normalization = build_classifier(config, store, split)
     backbone = classifier.backbone.to(memory_format=torch.channels_last).eval()
     normalize = Normalize(normalization.mean, normalization.std)
 
@@ -88,7 +89,7 @@ def test_kept_features_are_the_backbones_to_the_bit(store, tmp_path, monkeypatch
         with torch.inference_mode():
             return backbone(normalize(resize(to_float(flips_and_turns(patches, symmetry)), 32)))
 
-    in_order = torch.from_numpy(make_split(store, config.data.split).train).split(16)
+    in_order = torch.from_numpy(split.train).split(16)
     expected = {}
     for rows in in_order:
         for view in range(views):

@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import logging
 import random
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 from PIL import Image
 from small_runs import small
@@ -84,8 +86,8 @@ def test_the_training_loss_is_that_of_the_very_epoch(store, tmp_path):
     ]
     config = configured(*plain)
     run = train(config, store, tmp_path / "r")
-    classifier, normalization = build_classifier(config, store)
     split = make_split(store, config.data.split)
+    classifier, normalization = build_classifier(config, store, split)
     images = Normalize(normalization.mean, normalization.std)(
         resize(to_float(torch.from_numpy(store.images[split.train])), 32)
     )
@@ -164,11 +166,19 @@ def test_predictions_are_those_of_the_saved_model_and_agree_with_the_figures(run
     np.testing.assert_array_equal(load_model(run.path)(store.images[rows]), test[columns[4:]].to_numpy())
 
 
-def test_frames_are_balanced_and_made_every_few_epochs_and_after_the_last(run):
+def test_frames_are_balanced_and_made_every_few_epochs_after_the_last_and_of_the_models_own(run):
     frames = run.embeddings
-    assert sorted(frames["epoch"].unique()) == [0, 2, 3]
+    assert sorted(frames["epoch"].unique()) == sorted({0, 2, 3, run.evaluation["epoch"]})
     assert (frames.groupby(["epoch", "label"]).size() == 4).all()  # 24 validation patches: 4 of each class
     assert np.isfinite(frames[["x", "y"]].to_numpy()).all()
+
+
+def of_train(store):
+    """Mean and std of the training patches alone."""
+    pixels = store.images[make_split(store, configured().data.split).train] / 255
+    mean, std = (pytest.approx(list(f(pixels, axis=(0, 1, 2)))) for f in (np.mean, np.std))
+    assert list(store.mean) != mean
+    return {"mean": mean, "std": std}
 
 
 def test_the_manifest_tells_what_was_trained_on_what(run, store):
@@ -178,7 +188,7 @@ def test_the_manifest_tells_what_was_trained_on_what(run, store):
     assert [p["trainable"] for p in manifest["phases"]] == [67_846, 167_042]
     assert [p["first_epoch"] for p in manifest["phases"]] == [0, 2]
     assert manifest["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    assert manifest["model"]["normalization"]["mean"] == pytest.approx(list(store.mean))
+    assert manifest["model"]["normalization"] == of_train(store)
 
 
 def without_seconds(run: Run) -> str:
@@ -241,6 +251,23 @@ def test_normalization_with_another_number_of_bands_is_refused(store, tmp_path):
     assert not (tmp_path / "r").exists()
 
 
+def test_a_network_for_another_number_of_bands_than_the_patches_have_is_refused(store, tmp_path):
+    with pytest.raises(ConfigError, match=r"the network takes images of 4 bands, the patches have 3"):
+        train(configured("model.backbone_args={in_chans: 4}"), store, tmp_path / "r")
+
+
+def test_what_is_assumed_of_a_file_of_weights_is_said_once(store, tmp_path, caplog):
+    torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "w.pth")
+    config = configured(f"model.weights={tmp_path / 'w.pth'}")
+    split = make_split(store, config.data.split)
+    with caplog.at_level(logging.INFO, "landsift"):
+        build_classifier(config, store, split)
+        assert caplog.text.count("are taken to expect inputs of mean 0.485, 0.456, 0.406") == 1
+        caplog.clear()
+        build_classifier(configured(), store, split)  # random weights expect nothing
+    assert "are taken to expect" not in caplog.text
+
+
 def test_it_trains_from_real_pretrained_weights_in_their_own_normalization(shared, store, tmp_path):
     file: Path = shared / "weights" / "mobilenetv2_100.imagenet.safetensors"
     changes = (
@@ -270,7 +297,7 @@ def test_from_scratch_no_weights_are_looked_for_and_the_patches_own_statistics_n
     phases = TWO_PHASES.replace("lr_head: 5.0e-3}", "lr_head: 5.0e-3, from_scratch: true}")
     scratch = train(configured(phases, "model.weights=nowhere.safetensors"), store, tmp_path / "r")
     assert scratch.manifest["model"]["weights"] == scratch.config.model.weights == "none"
-    assert scratch.manifest["model"]["normalization"]["mean"] == pytest.approx(list(store.mean))
+    assert scratch.manifest["model"]["normalization"] == of_train(store)
     assert [phase["from_scratch"] for phase in scratch.manifest["phases"]] == [True, False]
     assert without_seconds(scratch) == without_seconds(run)  # which was asked for random weights
 

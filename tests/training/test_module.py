@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from landsift.config import HeadConfig, ModelConfig, Normalization, TrainingConfig
-from landsift.models.backbone import backbone_blocks, create_backbone
+from landsift.models.backbone import create_backbone
+from landsift.models.blocks import backbone_blocks
 from landsift.models.classifier import PatchClassifier
 from landsift.training.module import PatchModule
 from landsift.training.phases import Phase

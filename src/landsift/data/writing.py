@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -17,6 +17,7 @@ from landsift.data.parallel import CHUNK, map_rows
 from landsift.data.progress import progress_bar
 from landsift.data.reasons import LeftOut, Reason, UnreadableError, in_words, summed_up
 from landsift.data.sources import Scans, Source
+from landsift.data.statistics import means, stds, value_counts
 from landsift.errors import DataError
 
 BANDS = 3
@@ -37,8 +38,7 @@ class Decoded(NamedTuple):
     def of(cls, pixels: NDArray[np.uint8]) -> Self:
         """Hash and count a patch [H, W, C]."""
         pixels = np.ascontiguousarray(pixels)
-        histogram = [np.bincount(pixels[..., band].ravel(), minlength=256) for band in range(pixels.shape[-1])]
-        return cls(pixels, hashlib.sha256(pixels.data).digest(), np.stack(histogram))
+        return cls(pixels, hashlib.sha256(pixels.data).digest(), value_counts(pixels))
 
 
 class PatchWriter:
@@ -69,17 +69,12 @@ class PatchWriter:
     @property
     def mean(self) -> list[float]:
         """Per-band mean of the pixels scaled to [0, 1]."""
-        return [total / (255 * n) for n, total, _ in self._moments()]
+        return list(means(self._histogram))
 
     @property
     def std(self) -> list[float]:
         """Per-band standard deviation of the pixels scaled to [0, 1]."""
-        return [math.sqrt(n * squares - total * total) / (255 * n) for n, total, squares in self._moments()]
-
-    def _moments(self) -> Iterator[tuple[int, int, int]]:
-        """Per band: number, sum and sum of squares of the values, as Python's unbounded integers."""
-        for band in self._histogram.tolist():
-            yield sum(band), sum(v * c for v, c in enumerate(band)), sum(v * v * c for v, c in enumerate(band))
+        return list(stds(self._histogram))
 
     def __enter__(self) -> Self:
         return self

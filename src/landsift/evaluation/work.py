@@ -86,7 +86,7 @@ def _cost(model_json: str, image_size: int, blocks: int | str, classes: int) -> 
     from torch.utils.flop_counter import FlopCounterMode
 
     from landsift.config import ModelConfig
-    from landsift.models.backbone import backbone_blocks
+    from landsift.models.blocks import backbone_blocks
 
     model = ModelConfig.model_validate_json(model_json)
     network, features = _network(model_json, image_size)

@@ -1,4 +1,4 @@
-"""Backbones from timm: made by name, filled with weights, divided into blocks.
+"""Backbones from timm: made by name, filled with weights, and what their weights expect of an input.
 
 A backbone maps images, float [B, C, S, S], to pooled features, float [B, D].
 """
@@ -6,16 +6,20 @@ A backbone maps images, float [B, C, S, S], to pooled features, float [B, D].
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift.config import ModelConfig, Normalization
 from landsift.errors import ModelError, nearest
+from landsift.models.checkpoint import ENDINGS, one_line
+from landsift.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
+from landsift.models.network import network_arguments
+from landsift.models.weights import OTHER_WEIGHTS, load_weights
+from landsift.runs import MODEL
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 logger = logging.getLogger("landsift")
 
@@ -24,8 +28,6 @@ _NOT_ARGUMENTS = frozenset(
     | {"pretrained_cfg_overlay", "pretrained_strict"}
 )
 """What timm.create_model takes that leads to other files, which may carry code, or to another kind of network."""
-
-OTHER_WEIGHTS = "give model.weights a .safetensors file in timm's layout, a run directory, or 'none' for random weights"
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class Backbone:
         network: maps float [B, C, S, S] to pooled features float [B, D].
         features: D. timm's `num_features` is another number for networks with a layer after the pooling.
         normalization: per-band mean and std for inputs in [0, 1], or None where the weights say nothing.
+        source: who says so.
     """
 
     network: nn.Module
     features: int
     normalization: Normalization | None
+    source: str = ""
 
 
 def create_backbone(config: ModelConfig, image_size: int) -> Backbone:
@@ -57,14 +61,36 @@ def create_backbone(config: ModelConfig, image_size: int) -> Backbone:
     source = weights_source(config.weights)
     network = _create(config, image_size, pretrained=source == "imagenet")
     features = _features(network, config.backbone, image_size)
-    trained_with = _trained_with(network)
     if source == "none":
         return Backbone(network, features, None)
+    trained_with, said_by = _trained_with(network)
     if isinstance(source, Path):
-        file, stored = _weights_file(source)
-        _load_file(network, file, config.backbone)
-        trained_with = stored or trained_with
-    return Backbone(network, features, trained_with)
+        file, description = _weights_file(source)
+        load_weights(network, file, config, image_size, own=description is not None)
+        if description is not None:
+            _compare_arguments(source, description, config)
+            trained_with = Normalization(mean=description.mean, std=description.std)
+            said_by = str(file.with_name(DESCRIPTION_FILE))
+    return Backbone(network, features, trained_with, said_by)
+
+
+def expected_input(backbone: Backbone, config: ModelConfig, normalization: Normalization) -> str:
+    """What weights from a file are taken to expect, in words: nothing in a file says it, and both cost accuracy.
+
+    Args:
+        backbone: filled with them.
+        config: names the file.
+        normalization: that inputs get.
+    """
+    mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (normalization.mean, normalization.std))
+    said_by = "model.normalization" if isinstance(config.normalization, Normalization) else backbone.source
+    said_by = said_by or "the training patches, as timm names no others"
+    padding = _padding(backbone.network)
+    padded = f", and {padding}" if padding else ""
+    return (
+        f"weights {config.weights} are taken to expect inputs of mean {mean} and std {std} (by {said_by}){padded}; if "
+        f"they were trained otherwise, set model.normalization{' and model.backbone_args' if padding else ''}"
+    )
 
 
 def weights_source(weights: str) -> str | Path:
@@ -76,10 +102,10 @@ def weights_source(weights: str) -> str | Path:
     if weights in {"imagenet", "none"}:
         return weights
     path = Path(weights).expanduser()
-    if path.is_dir() or (path.suffix == ".safetensors" and path.is_file()):
+    if path.is_dir() or (path.suffix in ENDINGS and path.is_file()):
         return path
     if path.is_file():
-        raise ModelError(f"model.weights: {path} is not a .safetensors file", OTHER_WEIGHTS)
+        raise ModelError(f"model.weights: {path} is not a file of weights", OTHER_WEIGHTS)
     hint = nearest(weights, ["imagenet", "none"]) or OTHER_WEIGHTS
     raise ModelError(f"model.weights: no such file, folder or name: {weights}", hint)
 
@@ -90,7 +116,7 @@ def check_backbone(config: ModelConfig) -> None:
 
     if foreign := sorted(_NOT_ARGUMENTS.intersection(config.backbone_args)):
         raise ModelError(f"model.backbone_args: '{foreign[0]}' says nothing about the network", OTHER_WEIGHTS)
-    name = config.backbone.split(".")[0]
+    name = _architecture(config.backbone)
     if not timm.is_model(name):
         known = timm.list_models()
         hint = nearest(name, known, count=3) or "`timm.list_models()` names the known ones"
@@ -98,10 +124,23 @@ def check_backbone(config: ModelConfig) -> None:
     try:
         timm.get_pretrained_cfg(config.backbone, allow_unregistered=False)
     except (RuntimeError, KeyError):
+        if name == config.backbone:
+            message = f"'{name}' is a name that timm no longer uses"
+            raise ModelError(message, nearest(name, timm.list_models(), count=3) or OTHER_WEIGHTS) from None
         tags = timm.list_models(f"{name}.*", pretrained=True)
         raise ModelError(f"unknown weights tag in '{config.backbone}'", f"known: {', '.join(tags)}") from None
-    if weights_source(config.weights) == "imagenet" and not timm.is_model_pretrained(config.backbone):
+    source = weights_source(config.weights)
+    if source == "imagenet" and not timm.is_model_pretrained(config.backbone):
         raise ModelError(f"timm has no pretrained weights for '{config.backbone}'", OTHER_WEIGHTS)
+    if isinstance(source, Path) and (stored := _weights_file(source)[1]) and _architecture(stored.backbone) != name:
+        other = stored.backbone[:80]
+        message = f"model.weights: {source} holds a {other}, but model.backbone is {config.backbone}"
+        raise ModelError(message, f"set model.backbone={other}, or give weights of {config.backbone}")
+
+
+def _architecture(name: str) -> str:
+    """The network's name without the tag of its weights."""
+    return name.split(".")[0]
 
 
 def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Module:
@@ -118,20 +157,12 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
             config.backbone, pretrained=pretrained, num_classes=0, pretrained_cfg_overlay=overlay, **arguments
         )
     except (OSError, RuntimeError, ValueError) as error:
-        raise ModelError(f"cannot make backbone {config.backbone}: {_one_line(error)}", OTHER_WEIGHTS) from None
+        raise ModelError(f"cannot make backbone {config.backbone}: {one_line(error)}", OTHER_WEIGHTS) from None
     except Exception as error:  # whatever a network's arithmetic makes of its arguments
         given = str(config.backbone_args)[:200]
-        message = f"{config.backbone} does not take backbone_args {given}: {_one_line(error)}"
+        message = f"{config.backbone} does not take backbone_args {given}: {one_line(error)}"
         raise ModelError(message) from error
     return network
-
-
-def network_arguments(config: ModelConfig, image_size: int) -> dict[str, Any]:
-    """What timm is given to make the network: `backbone_args`, and the input size where the network must know it."""
-    arguments = dict(config.backbone_args)
-    if "img_size" not in arguments and has_fixed_input(config.backbone):
-        arguments["img_size"] = image_size
-    return arguments
 
 
 def _fetch_pretrained(name: str) -> dict[str, Any]:
@@ -151,7 +182,7 @@ def _fetch_pretrained(name: str) -> dict[str, Any]:
         file = hf_hub_download(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors")
     except (OSError, ValueError) as error:
         unreachable = isinstance(error, LocalEntryNotFoundError)
-        reason = "the hub cannot be reached, and they were not downloaded before" if unreachable else _one_line(error)
+        reason = "the hub cannot be reached, and they were not downloaded before" if unreachable else one_line(error)
         raise ModelError(f"the pretrained weights of {name} cannot be fetched: {reason}", OTHER_WEIGHTS) from None
     # custom_load is for the .npz files that some weights came in before they were on the hub
     return {"file": file, "custom_load": file.endswith(".npz")}
@@ -164,128 +195,58 @@ def _features(network: nn.Module, name: str, image_size: int) -> int:
     bands = int(getattr(network, "in_chans", 3))
     try:
         with torch.inference_mode():
-            features: int = network.eval()(torch.zeros(1, bands, image_size, image_size)).shape[-1]
+            shape = network.eval()(torch.zeros(1, bands, image_size, image_size)).shape
     except Exception as error:  # whatever a network's arithmetic makes of its input
-        message = f"{name} does not take images of {image_size} pixels: {_one_line(error)}"
+        message = f"{name} does not take images of {image_size} pixels: {one_line(error)}"
         raise ModelError(message, "change training.image_size or model.backbone_args") from error
+    if len(shape) != 2:
+        message = f"{name} gives features of shape {list(shape[1:])} for an image, not one number each"
+        raise ModelError(
+            message, "choose another backbone, or a pooling in model.backbone_args, such as global_pool: avg"
+        )
     network.train()
-    return features
+    return int(shape[1])
 
 
-def has_fixed_input(name: str) -> bool:
-    """Whether timm marks the network's input size as fixed, so that it must be told ours (ViT, Swin)."""
-    import timm
-
-    cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    return bool(cfg is not None and cfg.fixed_input_size)
-
-
-def _trained_with(network: nn.Module) -> Normalization | None:
+def _trained_with(network: nn.Module) -> tuple[Normalization | None, str]:
+    """The statistics that timm's configuration of the network names, and that configuration's name."""
     cfg: dict[str, Any] = getattr(network, "pretrained_cfg", {})
     if "mean" not in cfg or "std" not in cfg:
-        return None
-    return Normalization(mean=tuple(cfg["mean"]), std=tuple(cfg["std"]))
+        return None, ""
+    name = ".".join(part for part in (cfg.get("architecture"), cfg.get("tag")) if part)
+    return Normalization(mean=tuple(cfg["mean"]), std=tuple(cfg["std"])), f"timm's configuration of {name}"
 
 
-def _weights_file(source: Path) -> tuple[Path, Normalization | None]:
-    """The file with the weights, and the statistics that its folder's model.json names."""
-    from landsift.errors import RunError
-    from landsift.runs import MODEL, read_json
-
+def _weights_file(source: Path) -> tuple[Path, ModelDescription | None]:
+    """The file with the weights, and what the model.json beside it says if landsift wrote it."""
     if source.is_file():
-        return source, None
+        description = source.with_name(DESCRIPTION_FILE)
+        ours = source.name == WEIGHTS_FILE and description.is_file()
+        return source, read_description(description) if ours else None
     for folder in (source, source / MODEL):
-        file, description = folder / "model.safetensors", folder / "model.json"
+        file, description = folder / WEIGHTS_FILE, folder / DESCRIPTION_FILE
         if file.is_file() and description.is_file():
-            try:
-                stored = read_json(description)
-                return file, Normalization(mean=stored["mean"], std=stored["std"])
-            except (RunError, KeyError, TypeError, ValueError, RecursionError) as error:
-                raise ModelError(f"{description} is damaged: {type(error).__name__}: {_one_line(error)}") from None
-    raise ModelError(f"model.weights: {source} holds no model/model.safetensors with its model.json", OTHER_WEIGHTS)
+            return file, read_description(description)
+    raise ModelError(
+        f"model.weights: {source} holds no model/{WEIGHTS_FILE} with its {DESCRIPTION_FILE}", OTHER_WEIGHTS
+    )
 
 
-def read_tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, which holds nothing that could be executed.
-
-    Raises:
-        ValueError: it cannot be read, or holds values that are no finite numbers.
-    """
-    from safetensors.torch import load_file
-
-    try:
-        tensors: dict[str, Tensor] = load_file(file)
-        odd = [name for name, t in tensors.items() if t.is_complex() or not bool(t.isfinite().all())]
-    except Exception as error:  # SafetensorError, OSError, and KeyError for a type that torch does not have
-        raise ValueError(_one_line(error)) from error
-    if odd:
-        raise ValueError(f"tensor {odd[0]} holds values that are no finite numbers")
-    return tensors
+def _compare_arguments(source: Path, description: ModelDescription, config: ModelConfig) -> None:
+    """Say where a run's network was made with other arguments: another padding fits, and costs accuracy."""
+    both = (description.backbone_args, config.backbone_args)
+    then, now = ({name: value for name, value in given.items() if name != "img_size"} for given in both)
+    if then != now:
+        logger.warning("%s was trained with model.backbone_args %s, which are %s here", source, then, now)
 
 
-def _load_file(network: nn.Module, file: Path, name: str) -> None:
-    """Load weights in timm's layout, or the backbone of a landsift model; the classifier is left out."""
-    try:
-        tensors = read_tensors(file)
-    except ValueError as error:
-        raise ModelError(f"cannot read weights {file}: {_one_line(error)}", OTHER_WEIGHTS) from None
-    if any(key.startswith("backbone.") for key in tensors):
-        tensors = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
-    wanted = network.state_dict()
-    _interpolate_positions(network, tensors)
-    missing = [k for k in wanted if k not in tensors and not k.endswith("num_batches_tracked")]
-    wrong = [k for k, v in tensors.items() if k in wanted and v.shape != wanted[k].shape]
-    classifier = tuple(_classifier_names(network))
-    foreign = [k for k in tensors if k not in wanted and not k.startswith(classifier)]
-    if missing or wrong or foreign:
-        what = ", ".join(
-            f"{len(keys)} {kind} (such as {keys[0]})"
-            for kind, keys in (("missing", missing), ("of another shape", wrong), ("unknown", foreign))
-            if keys
-        )
-        hint = "are they another network's, or does it need model.backbone_args (such as pad_type: same)?"
-        raise ModelError(f"weights {file} do not fit {name}: tensors {what}", hint)
-    network.load_state_dict({k: v for k, v in tensors.items() if k in wanted}, strict=False)
+def _padding(network: nn.Module) -> str:
+    """How convolutions pad where it makes a difference between libraries, at strides above 1; "" where none does."""
+    from torch import nn
 
-
-def _classifier_names(network: nn.Module) -> list[str]:
-    cfg: dict[str, Any] = getattr(network, "pretrained_cfg", {})
-    names = cfg.get("classifier") or "classifier"
-    return [f"{n}." for n in ([names] if isinstance(names, str) else names)]
-
-
-def _interpolate_positions(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Resample a ViT's position embedding to the input size at hand (Dosovitskiy et al. 2021), as timm does."""
-    from timm.layers import resample_abs_pos_embed
-
-    embedding = getattr(network, "pos_embed", None)
-    stored = tensors.get("pos_embed")
-    if embedding is None or stored is None or stored.shape == embedding.shape or stored.ndim != embedding.ndim:
-        return
-    grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
-    if grid is None or stored.ndim != 3:
-        return
-    prefix = getattr(network, "num_prefix_tokens", 1)
-    tensors["pos_embed"] = resample_abs_pos_embed(stored, new_size=grid, num_prefix_tokens=prefix)
-
-
-def backbone_blocks(network: Any) -> list[list[str]]:
-    """Names of the backbone's parameters, block by block from stem to last, by timm's `group_matcher`.
-
-    "Coarse" groups are the stages of a CNN and the transformer blocks of a ViT, so that "the last block" means the
-    same for EfficientNet, ResNet, ConvNeXt, MobileNet and ViT. Parameters that the matcher does not name (a norm after
-    the last stage) belong to the last block. A network without a matcher is one block.
-    """
-    from timm.models import group_parameters
-
-    if not hasattr(network, "group_matcher"):
-        return [[name for name, _ in network.named_parameters()]]
-    matcher = network.group_matcher(coarse=True)
-    if isinstance(matcher, dict):
-        matcher = matcher | {"rest": [(r"", (99999,))]}  # timm's number for "with the group before"
-    groups = group_parameters(network, matcher)
-    return [groups[key] for key in sorted(groups)]
-
-
-def _one_line(error: BaseException) -> str:
-    return re.sub(r"\s+", " ", str(error)).strip()[:200] or type(error).__name__
+    strided = [m for m in network.modules() if isinstance(m, nn.Conv2d) and max(m.stride) > 1]
+    if any(type(module).__name__.endswith("Same") for module in strided):
+        return "padding as in TensorFlow (pad_type: same)"
+    if any(not isinstance(module.padding, str) and max(module.padding) > 0 for module in strided):
+        return "symmetric padding, as in PyTorch"
+    return ""

@@ -8,14 +8,17 @@ model/
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landsift.config import ModelConfig
 from landsift.errors import ModelError
-from landsift.models.backbone import check_backbone, network_arguments, read_tensors
+from landsift.models.backbone import check_backbone
+from landsift.models.checkpoint import read_tensors
 from landsift.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
+from landsift.models.network import unfilled
 from landsift.runs import MODEL, write_json, write_whole
 from landsift.shapes import by, is_scene
 
@@ -81,6 +84,30 @@ class Predictor:
         import numpy as np
         import torch
 
+        out = np.empty((len(images), len(self.classes)), dtype=np.float32)
+        with torch.inference_mode():
+            for rows, prepared in self._prepared(images, batch_size):
+                views = [prepared]
+                if self.description.tta == "flips":
+                    views = symmetries(prepared, square=len(set(self.description.patch_size)) == 1)
+                total = sum(self._network(view).float().softmax(dim=1) for view in views)
+                out[rows] = (total / len(views)).cpu().numpy()
+        return out
+
+    def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """What the backbone makes of patches, before the head: float32 [B, D]; arguments and errors as of a call."""
+        import numpy as np
+        import torch
+
+        with torch.inference_mode():
+            batches = [self._network[0](p).float().cpu().numpy() for _, p in self._prepared(images, batch_size)]
+        return np.concatenate(batches) if batches else np.empty((0, 0), dtype=np.float32)
+
+    def _prepared(self, images: NDArray[np.uint8], batch_size: int) -> Iterator[tuple[slice, Tensor]]:
+        """Patches as the network takes them, float [b, C, S, S], some at a time, with where they stand among all."""
+        import numpy as np
+        import torch
+
         from landsift.models.classifier import resize, to_float
         from landsift.models.inference import cpu_batch
 
@@ -98,17 +125,10 @@ class Predictor:
         batch_size = max(1, min(batch_size, _BATCH_PIXELS // size**2))
         if self.device.type == "cpu":
             batch_size = min(batch_size, cpu_batch(size))
-        out = np.empty((len(images), len(self.classes)), dtype=np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(images), batch_size):
-                batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(self.device)
-                prepared = self._normalize(resize(to_float(batch), size))
-                views = [prepared]
-                if self.description.tta == "flips":
-                    views = symmetries(prepared, square=len(set(self.description.patch_size)) == 1)
-                total = sum(self._network(view).float().softmax(dim=1) for view in views)
-                out[start : start + len(batch)] = (total / len(views)).cpu().numpy()
-        return out
+        for start in range(0, len(images), batch_size):
+            rows = slice(start, start + batch_size)
+            batch = torch.from_numpy(np.ascontiguousarray(images[rows])).to(self.device)
+            yield rows, self._normalize(resize(to_float(batch), size))
 
 
 def symmetries(images: Tensor, *, square: bool = True) -> list[Tensor]:
@@ -162,14 +182,9 @@ def _rebuild(folder: Path) -> tuple[PatchClassifier, ModelDescription]:
 
 def _refuse_larger(config: ModelConfig, image_size: int, values: int) -> None:
     """Raise ValueError where a backbone has more values than there are, before memory is taken for them."""
-    import timm
-    import torch
-
     check_backbone(config)
-    try:
-        with torch.device("meta"):
-            network = timm.create_model(config.backbone, num_classes=0, **network_arguments(config, image_size))
-    except Exception:  # noqa: BLE001 (create_backbone says what is wrong with it)
+    network = unfilled(config, image_size)
+    if network is None:
         return
     needed = sum(value.numel() for value in network.state_dict().values())
     needed += (config.head.hidden or 0) * int(getattr(network, "num_features", 1))

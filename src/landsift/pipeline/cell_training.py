@@ -64,18 +64,8 @@ def train_here(config: RunConfig, store: Path, folder: Path, label: str, group: 
 
 
 def _in_one_arithmetic(config: RunConfig) -> RunConfig:
-    """The configuration with what `auto` would choose by timing settled by the device: cells must not differ in it."""
-    import torch
-
-    from landsift.training.arithmetic import has_bfloat16
-
-    training = config.training
-    on_gpu = training.accelerator != "cpu" and torch.cuda.is_available()
-    precision = "bf16" if on_gpu and has_bfloat16(torch.device("cuda")) else "32"
-    return config.replace(
-        *([f"training.precision='{precision}'"] if training.precision == "auto" else []),
-        *(["training.compile=false"] if training.compile == "auto" else []),
-    )
+    """The configuration with what `auto` would choose by timing settled: cells must not differ in it."""
+    return config.replace("training.compile=false") if config.training.compile == "auto" else config
 
 
 def _experiment(tracking: TrackingConfig, label: str, group: str) -> Any | None:

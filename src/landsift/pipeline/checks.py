@@ -19,6 +19,7 @@ def check_training(config: RunConfig, *, local: bool = True) -> None:
     """
     from landsift.models.backbone import check_backbone
     from landsift.training import launch
+    from landsift.training.blocks import check_blocks
     from landsift.training.fit import check_image_sizes
     from landsift.training.phases import settled, strategy_of
 
@@ -26,6 +27,7 @@ def check_training(config: RunConfig, *, local: bool = True) -> None:
     strategy = strategy_of(config)
     check_backbone(config.model)
     check_image_sizes(config, strategy)
+    check_blocks(config, strategy)
     if config.training.num_nodes > 1:
         raise ConfigError(
             f"training.num_nodes is {config.training.num_nodes}, but a pipeline runs on one machine",

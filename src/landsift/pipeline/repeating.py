@@ -13,8 +13,8 @@ from landsift.config import RunConfig
 from landsift.errors import LandsiftError
 from landsift.training.phases import deciding_settings
 
-ARITHMETIC = ("precision", "precision_trials", "compiled_from_epoch")
-"""What a run may have chosen by measuring."""
+ARITHMETIC = ("precision", "compiled_from_epoch")
+"""What a run may have chosen by itself."""
 MACHINE = ("cpu", "cores", "gpu")
 
 Original = dict[str, Any]
@@ -71,7 +71,7 @@ def compared(repeated: Original, manifest: Mapping[str, Any], metrics: Sequence[
     names = sorted(repeated["versions"].keys() | manifest["versions"].keys())
     pairs += [(name, repeated["versions"].get(name), manifest["versions"].get(name)) for name in names]
     hardware = manifest["hardware"]
-    pairs += [(n, repeated["hardware"].get(n), hardware.get(n)) for n in (*MACHINE, "precision", "compiled_from_epoch")]
+    pairs += [(n, repeated["hardware"].get(n), hardware.get(n)) for n in (*MACHINE, *ARITHMETIC)]
     return {
         "run": repeated["run"],
         "same_metrics": repeated["metrics"] == _numbers(metrics),

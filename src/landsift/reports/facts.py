@@ -15,6 +15,8 @@ SKIPPED = 500
 """Skipped files listed at most."""
 CONFUSIONS = 6
 """Pairs of classes listed at most."""
+CHOSEN_BY = {"val_acc": "validation accuracy", "val_recall": "the mean recall of the classes in validation"}
+"""What the best epoch was chosen by, as `manifest.json` (best.chosen_by) calls it and as the page does."""
 
 
 def page(run: Run) -> dict[str, Any]:
@@ -27,10 +29,10 @@ def page(run: Run) -> dict[str, Any]:
         "subtitle": _subtitle(manifest),
         "version": manifest.get("landsift", ""),
         "created": moment(manifest),
-        "headline": _headline(evaluation, metrics),
+        "headline": _headline(evaluation, metrics, manifest.get("best", {}).get("chosen_by")),
         "sentence": _sentence(evaluation),
         "intervals_over": intervals_over(evaluation["test"]),
-        "training_note": _training_note(metrics, manifest),
+        "training_note": _training_note(metrics, manifest, trained_on(run)),
         "calibration_note": _calibration_note(run),
         "confusions": _confusions(evaluation),
         "class_rows": _class_rows(evaluation),
@@ -64,7 +66,26 @@ def _subtitle(manifest: Mapping[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def _headline(evaluation: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def trained_on(run: Run) -> list[str]:
+    """What makes a run's training loss another one than its validation loss, in words for a legend."""
+    try:
+        config = run.config
+    except RunError:  # a run whose configuration was not kept still has a report
+        return []
+    training, augment = config.training, config.training.augment
+    found = {
+        "augmented": augment.flips or augment.crop is not None or any(augment.color_jitter),
+        "mixed": augment.mixup > 0 or augment.cutmix > 0,
+        "smoothed labels": training.label_smoothing > 0,
+        "balanced classes": training.balances_classes,
+        "dropout": config.model.head.dropout > 0,
+    }
+    return [words for words, applies in found.items() if applies]
+
+
+def _headline(
+    evaluation: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], chosen_by: str | None
+) -> list[dict[str, Any]]:
     test, val = evaluation["test"], evaluation.get("val")
     intervals = test["intervals"]
 
@@ -94,7 +115,7 @@ def _headline(evaluation: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]
         card(
             "Best epoch",
             "–" if epoch is None else str(epoch + 1),
-            f"of {len(metrics)}, by validation accuracy",
+            f"of {len(metrics)}, by {CHOSEN_BY.get(chosen_by or 'val_acc', str(chosen_by))}",
             str(evaluation.get("checkpoint") or ""),
         ),
     ]
@@ -129,7 +150,7 @@ def intervals_over(figures: Mapping[str, Any]) -> str:
     return "other patches"
 
 
-def _training_note(metrics: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any]) -> str:
+def _training_note(metrics: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any], trained_on: Sequence[str]) -> str:
     planned = sum(phase.get("epochs", 0) for phase in manifest.get("phases", []))
     total = duration(sum(row.get("seconds") or 0.0 for row in metrics))
     note = f"{len(metrics)} epochs in {total}."
@@ -142,6 +163,11 @@ def _training_note(metrics: Sequence[Mapping[str, Any]], manifest: Mapping[str, 
         )
     if any(not row.get("lr_backbone") for row in metrics):
         note += " While the backbone is frozen it has no learning rate."
+    if trained_on:
+        note += (
+            f" The training loss is measured while training ({', '.join(trained_on)}), the validation loss on patches "
+            "as they are: two measures, of which one may lie above the other whatever the model does."
+        )
     for said in manifest.get("notes", []):
         note += f" {said[0].upper()}{said[1:]}."
     return note + " Epochs count from 1 here, from 0 in the names of checkpoints."

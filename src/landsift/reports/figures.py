@@ -44,9 +44,18 @@ def accuracy_figure(metrics: Sequence[Mapping[str, Any]], best_epoch: int | None
     return figure
 
 
-def loss_figure(metrics: Sequence[Mapping[str, Any]]) -> Figure:
-    """Training and validation loss over epochs, with a dashed line where each later phase starts."""
-    series = {"train_loss": ("training", SECOND), "val_loss": ("validation", ACCENT)}
+def loss_figure(metrics: Sequence[Mapping[str, Any]], trained_on: Sequence[str] = ()) -> Figure:
+    """Training and validation loss over epochs, with a dashed line where each later phase starts.
+
+    Args:
+        metrics: Rows of metrics.json.
+        trained_on: What makes the training loss another one than the validation loss, such as "smoothed labels".
+    """
+    training = f"training ({', '.join(trained_on)})" if trained_on else "training"
+    series = {
+        "train_loss": (training, SECOND),
+        "val_loss": ("validation (as they are)" if trained_on else "validation", ACCENT),
+    }
     figure = _figure(metrics, series, "%{y:.4f}", 320)
     figure["layout"]["yaxis"]["rangemode"] = "tozero"
     return figure

@@ -13,12 +13,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def embedding_figure(embeddings: pd.DataFrame, classes: Sequence[str]) -> Figure:
+def shown_epoch(embeddings: pd.DataFrame, model: int | None) -> int:
+    """The epoch of the frame that is shown first: the model's own, else the last before it, else the last there is.
+
+    Args:
+        embeddings: Column epoch (counted from 0); at least one row.
+        model: The epoch that the model's weights are of; None where that is not known.
+    """
+    epochs = sorted(int(epoch) for epoch in embeddings["epoch"].unique())
+    return max((epoch for epoch in epochs if model is None or epoch <= model), default=epochs[-1])
+
+
+def embedding_figure(embeddings: pd.DataFrame, classes: Sequence[str], model: int | None = None) -> Figure:
     """The t-SNE frames on a slider with a play button, coloured by true class, on axes that do not move.
 
     Args:
         embeddings: Columns epoch (counted from 0), path, label, x, y (embeddings.parquet); at least one row.
         classes: K names.
+        model: The epoch that the model's weights are of; its frame is shown first.
     """
     from landsift.evaluation.embeddings import class_points
 
@@ -40,10 +52,12 @@ def embedding_figure(embeddings: pd.DataFrame, classes: Sequence[str]) -> Figure
         xaxis=axis_of(range=_reach(embeddings["x"]), visible=False),
         yaxis=axis_of(range=_reach(embeddings["y"]), visible=False, scaleanchor="x"),
     )
+    names = [frame["name"] for frame in frames]
+    shown = names.index(str(shown_epoch(embeddings, model) + 1))
     if len(frames) > 1:
-        layout |= {"sliders": [_slider([frame["name"] for frame in frames])], "updatemenus": [_play_button()]}
+        layout |= {"sliders": [_slider(names, shown)], "updatemenus": [_play_button()]}
         layout["margin"]["b"] = 70
-    return {"data": frames[-1]["data"], "layout": layout, "frames": frames}
+    return {"data": frames[shown]["data"], "layout": layout, "frames": frames}
 
 
 def short_path(path: object) -> str:
@@ -58,10 +72,10 @@ def _reach(values: pd.Series[float]) -> list[float]:
     return [low - margin, high + margin]
 
 
-def _slider(frames: Sequence[str]) -> dict[str, Any]:
+def _slider(frames: Sequence[str], active: int) -> dict[str, Any]:
     move = {"mode": "immediate", "frame": {"duration": 500, "redraw": False}, "transition": {"duration": 400}}
     return {
-        "active": len(frames) - 1,
+        "active": active,
         "y": 0,
         "pad": {"t": 24, "b": 0, "l": 92},  # pixels: the play button stands to the left
         "currentvalue": {"prefix": "after epoch ", "font": {"size": 14, "color": INK}, "xanchor": "left"},

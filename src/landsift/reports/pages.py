@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from landsift.evaluation.palette import class_colours
 from landsift.reports import facts, figures
 from landsift.reports.document import render
-from landsift.reports.frames import embedding_figure
+from landsift.reports.frames import embedding_figure, shown_epoch
 from landsift.reports.style import Figure
 from landsift.reports.thumbnails import common_folder, confident_mistakes, thumbnails
 from landsift.reports.words import percent
@@ -50,6 +50,7 @@ def report_html(run: Run, store: PatchStore | None = None) -> str:
         **facts.page(run),
         colours=class_colours(classes),
         frame_count=0 if embeddings is None else embeddings["epoch"].nunique(),
+        frame_note="" if embeddings is None else _frame_note(embeddings, run.evaluation.get("epoch")),
         mistakes_total=f"{test['n'] - sum(row[i] for i, row in enumerate(test['confusion'])):,}",
         mistakes_root=root,
         mistakes=[
@@ -74,7 +75,10 @@ def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dic
             figures.accuracy_figure(run.metrics, run.evaluation.get("epoch")),
             "Line chart of validation accuracy over epochs",
         ),
-        "loss": (figures.loss_figure(run.metrics), "Line chart of training and validation loss over epochs"),
+        "loss": (
+            figures.loss_figure(run.metrics, facts.trained_on(run)),
+            "Line chart of training and validation loss over epochs",
+        ),
         "learning_rate": (figures.learning_rate_figure(run.metrics), "Line chart of the learning rates, log scale"),
         "confusion": (figures.confusion_figure(test["confusion"], classes), "Confusion matrix of the test patches"),
         "classes": (figures.class_figure(test), "Bars of precision, recall and F1 for each class"),
@@ -85,10 +89,20 @@ def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dic
     }
     if embeddings is not None:
         plots["embeddings"] = (
-            embedding_figure(embeddings, classes),
+            embedding_figure(embeddings, classes, run.evaluation.get("epoch")),
             "t-SNE scatter plots of validation patches, one frame per epoch",
         )
     return plots
+
+
+def _frame_note(embeddings: pd.DataFrame, model: int | None) -> str:
+    """Of which epoch the frame is that is shown first, and of which the model."""
+    shown = shown_epoch(embeddings, model)
+    if model is None:
+        return f"Shown first is the frame of epoch {shown + 1}."
+    if shown == model:
+        return f"Shown first is the frame of epoch {model + 1}, which the model is of."
+    return f"Shown first is the frame of epoch {shown + 1}; the model is of epoch {model + 1}, which has none."
 
 
 def _embeddings(run: Run) -> pd.DataFrame | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -226,6 +227,21 @@ class TSNEFrames(Callback):
 
             figure = tsne_figure(frame, self.labels, self.classes, title=f"epoch {epoch + 1}")
             experiment.log({"tsne": wandb.Plotly(figure), "epoch": epoch})
+
+    def add_model(self, epoch: int, features: Callable[[], NDArray[np.float32]]) -> None:
+        """Make the frame of the epoch that the model is of, where there is none; begun from the frame before it.
+
+        Args:
+            epoch: of the model.
+            features: gives the features of the patches in the frames, float [M, D], by the model's own backbone.
+        """
+        before = [frame for made, frame in self.frames if made < epoch]
+        if not before or any(made == epoch for made, _ in self.frames):
+            return
+        from landsift.evaluation.embeddings import tsne_frame
+
+        frame = tsne_frame(features(), seed=self.seed, previous=before[-1])
+        self.frames.insert(len(before), (epoch, frame))
 
 
 class LastPhaseEarlyStopping(EarlyStopping):

@@ -41,8 +41,7 @@ def train(
         store: the decoded patches.
         folder: where the files go; made if need be. If the same training was interrupted there, it goes on.
         experiment: a Weights & Biases run to log into, or None.
-        repeats: `precision`, `precision_trials` and `compiled_from_epoch` of a run that is to be repeated, which are
-            then not measured anew.
+        repeats: `precision` and `compiled_from_epoch` of a run that is to be repeated, which are then not chosen anew.
 
     Returns:
         The run in `folder`.
@@ -87,7 +86,7 @@ def train(
     L.seed_everything(config.seed, workers=True, verbose=False)
     # No training draws from Python's own generator, but Flyte draws its files' names there: seeded, they would repeat.
     random.setstate(python_numbers)
-    classifier, normalization = build_classifier(config, store)
+    classifier, normalization = build_classifier(config, store, split)
     module, frames = _module(config, strategy, classifier, normalization, store, split)
     trainable = _trainable_per_phase(module)
     if distributed.rank() == 0:
@@ -102,7 +101,8 @@ def train(
         random.setstate(python_numbers)  # a checkpoint brings its own
     if distributed.rank():
         return runs.Run(folder)  # which the first process writes
-    write_model_and_figures(config, module, store, split, folder, best, normalization)
+    predictor = write_model_and_figures(config, module, store, split, folder, best, normalization)
+    frames.add_model(best["epoch"], lambda: predictor.features(store.images[frames.rows]))
     runs.write_parquet(folder / runs.EMBEDDINGS, embeddings_table(frames, store))
     manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, facts)
     runs.write_json(folder / runs.MANIFEST, manifest)
@@ -111,7 +111,7 @@ def train(
 
 def check_image_sizes(config: RunConfig, strategy: Strategy) -> None:
     """Refuse a phase with another input size than a network takes that is built for one size (ViT, Swin)."""
-    from landsift.models.backbone import has_fixed_input
+    from landsift.models.network import has_fixed_input
 
     size = config.training.image_size
     other = next((p for p in strategy if p.image_size not in {None, size}), None)
@@ -122,25 +122,40 @@ def check_image_sizes(config: RunConfig, strategy: Strategy) -> None:
         )
 
 
-def build_classifier(config: RunConfig, store: PatchStore) -> tuple[PatchClassifier, Normalization]:
+def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tuple[PatchClassifier, Normalization]:
     """The classifier with its weights, and the statistics its inputs are normalised with.
 
-    `model.normalization: auto` takes what the weights were trained with, and for random weights the patches' own
-    statistics.
+    `model.normalization: auto` takes what the weights were trained with, and for random weights the statistics of the
+    training patches.
+
+    Raises:
+        ConfigError: the strategy or the statistics do not fit the backbone and the patches.
+        ModelError: as `landsift.models.backbone.create_backbone`.
     """
-    from landsift.models.backbone import create_backbone
+    from landsift.data.statistics import mean_and_std
+    from landsift.models.backbone import create_backbone, expected_input
     from landsift.models.classifier import PatchClassifier
+    from landsift.training.blocks import check_blocks
 
     backbone = create_backbone(config.model, config.training.image_size)
+    check_blocks(config, strategy_of(config), backbone.network)
     classifier = PatchClassifier(backbone.network, backbone.features, len(store.classes), config.model.head)
-    bands = store.images.shape[-1]
-    chosen = config.model.normalization
+    bands, chosen = store.images.shape[-1], config.model.normalization
+    taken: Any = getattr(backbone.network, "in_chans", bands)
+    if taken != bands:
+        raise ConfigError(f"model.backbone_args: the network takes images of {taken} bands, the patches have {bands}")
     if isinstance(chosen, Normalization):
-        if len(chosen.mean) != bands or len(chosen.std) != bands:
-            raise ConfigError(f"model.normalization: {bands} means and {bands} stds are needed, one per band")
-        return classifier, chosen
-    own = Normalization(mean=tuple(map(float, store.mean)), std=tuple(max(float(s), 1e-3) for s in store.std))
-    return classifier, backbone.normalization or own
+        normalization, key = chosen, "model.normalization"
+    elif backbone.normalization is not None:
+        normalization, key = backbone.normalization, backbone.source
+    else:
+        mean, std = mean_and_std(store.images, split.train)
+        normalization, key = Normalization(mean=mean, std=tuple(max(s, 1e-3) for s in std)), "the training patches"
+    if len(normalization.mean) != bands or len(normalization.std) != bands:
+        raise ConfigError(f"{key}: {bands} means and {bands} stds are needed, one per band")
+    if config.model.weights not in {"imagenet", "none"}:
+        logger.info("%s", expected_input(backbone, config.model, normalization))
+    return classifier, normalization
 
 
 def _module(

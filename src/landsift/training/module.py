@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from landsift.config import Normalization, TrainingConfig
 from landsift.data.augment import augment, batch_generator, draw_symmetry, flips_and_turns, mix
 from landsift.data.batches import Batch, PatchBatches
-from landsift.models.backbone import backbone_blocks
+from landsift.models.blocks import backbone_blocks
 from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
 from landsift.models.inference import Folds, find_folds, folded, in_chunks
 from landsift.training import distributed

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from landsift.data.splits import Split
     from landsift.data.store import PatchStore
+    from landsift.models.predictor import Predictor
     from landsift.training.callbacks import TSNEFrames
     from landsift.training.module import PatchModule
 
@@ -33,8 +34,12 @@ def write_model_and_figures(
     folder: Path,
     best: dict[str, Any],
     normalization: Normalization,
-) -> None:
-    """With the best checkpoint's weights in `module`: write the model, its predictions and their evaluation."""
+) -> Predictor:
+    """With the best checkpoint's weights in `module`: write the model, its predictions and their evaluation.
+
+    Returns:
+        The model as users will load it.
+    """
     from landsift.data.batches import PatchReader
     from landsift.data.grouping import group_numbers
     from landsift.evaluation.metrics import evaluate
@@ -68,6 +73,7 @@ def write_model_and_figures(
 
     runs.write_parquet(folder / runs.PREDICTIONS, pd.concat(tables, ignore_index=True))
     runs.write_json(folder / runs.EVALUATION, figures)
+    return predictor
 
 
 def _predictions(
@@ -133,8 +139,8 @@ def manifest_of(
         trainable: how many parameters train, per phase.
         normalization: of the inputs.
         best: epoch, val_acc and checkpoint of the best epoch, and the figure it was chosen by.
-        facts: precision, precision_trials, compiled_from_epoch; feature_seconds, by index of the phase; interruptions
-            of this training, and the seconds that it took up to the last of them; notes on its phases, for people.
+        facts: precision, compiled_from_epoch; feature_seconds, by index of the phase; interruptions of this training,
+            and the seconds that it took up to the last of them; notes on its phases, for people.
     """
     counts = np.bincount(store.labels, minlength=len(store.classes))
     return {
@@ -174,7 +180,6 @@ def manifest_of(
         "interruptions": facts["interruptions"],
         "seconds_before": facts["seconds_before"],
         "versions": versions(),
-        "hardware": hardware()
-        | {name: facts[name] for name in ("precision", "precision_trials", "compiled_from_epoch")},
+        "hardware": hardware() | {name: facts[name] for name in ("precision", "compiled_from_epoch")},
         "stages": {},
     }

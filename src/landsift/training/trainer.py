@@ -66,7 +66,7 @@ def fit_module(
     check_compile(settings)
     module.to(memory_format=torch.channels_last)
     device = _device(config)
-    settled = _settle(settled, config, module, device, folder)
+    settled = _settle(settled, config, device, folder)
     share: dict[str, Any] = {
         "batch_size": settings.batch_size,
         "rank": distributed.rank(),
@@ -133,7 +133,6 @@ def fit_module(
     facts = {
         "notes": falls(history.rows, len(split.val)) + idle,
         "precision": settled["precision"],
-        "precision_trials": settled["precision_trials"],
         "compiled_from_epoch": compiling.compiled_at,
         "feature_seconds": features.seconds,
         "interruptions": continuation.resumed,
@@ -142,13 +141,10 @@ def fit_module(
     return best, facts
 
 
-def _settle(
-    settled: dict[str, Any], config: RunConfig, module: PatchModule, device: torch.device, folder: Path
-) -> dict[str, Any]:
+def _settle(settled: dict[str, Any], config: RunConfig, device: torch.device, folder: Path) -> dict[str, Any]:
     """How all attempts compute: as the first, which keeps what it has chosen beside its checkpoints."""
     if "precision" not in settled:
-        precision, trials = distributed.from_first(choose_precision(config.training, module, device))
-        settled = settled | {"precision": precision, "precision_trials": trials}
+        settled = settled | {"precision": distributed.from_first(choose_precision(config.training, device))}
     if distributed.rank() == 0:
         runs.write_json(folder / runs.CHECKPOINTS / resume.SETTLED, settled)
     return settled
