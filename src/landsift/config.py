@@ -328,11 +328,24 @@ class RunConfig(_Section):
 
 
 def cache_folder() -> Path:
-    """Where stores, trained stages and downloads are kept: `$LANDSIFT_HOME`, else the user's cache folder."""
+    """Where stores, trained stages and downloads are kept: `$LANDSIFT_HOME`, else the user's cache folder.
+
+    Raises:
+        ConfigError: neither is known.
+    """
     import platformdirs
 
     home = os.environ.get("LANDSIFT_HOME")
-    return Path(home).expanduser().absolute() if home else Path(platformdirs.user_cache_dir("landsift"))
+    folder = Path(home or platformdirs.user_cache_dir("landsift"))
+    try:
+        folder = folder.expanduser()
+        if home:
+            return folder.absolute()
+        if folder.is_absolute():
+            return folder
+    except (RuntimeError, FileNotFoundError):  # nobody's home; no working folder
+        pass
+    raise ConfigError(f"no folder is known to keep results in: {folder} leads nowhere", "set LANDSIFT_HOME to one")
 
 
 def digest(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,5 +139,5 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _folder_name(cell: Cell, budget: int) -> str:
-    """Such as "linear_probe/500-seed0"; what no file system takes becomes a dash."""
-    return f"{re.sub(r'[^A-Za-z0-9_.,-]+', '-', cell.row.name)}/{budget}-seed{cell.seed}"
+    """Such as "linear_probe/500-seed0"."""
+    return f"{cell.row.folder}/{budget}-seed{cell.seed}"

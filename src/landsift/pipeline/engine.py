@@ -27,7 +27,8 @@ def in_loop(work: Coroutine[Any, Any, Any]) -> Any:
     else:
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(asyncio.run, work).result()
-    with _plain_interrupts(), asyncio.Runner() as runner:
+    # A factory, because without one the runner takes the place of the loop that the caller has set.
+    with _plain_interrupts(), asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         try:
             return runner.run(work)
         finally:  # for what the tasks have left; while they run, Flyte has a handler of its own

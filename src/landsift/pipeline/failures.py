@@ -30,13 +30,23 @@ def carried() -> Iterator[None]:
         _last.clear()  # a download that went well the second time
     except flyte.errors.BaseRuntimeError:  # a stage's error on its way through the orchestrator
         raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            error = RunError(f"the disk is full ({error.filename or 'while writing'})", "free some space and run again")
+    except Exception as raised:
+        error = _in_words(raised)
         _last[:] = [error]
         if isinstance(error, DownloadError | ProcessLostError):
             raise
         raise flyte.errors.NonRecoverableError(str(error), type(error).__name__) from error
+
+
+def _in_words(error: Exception) -> Exception:
+    """What somebody can do something about of the errors that libraries raise; else the error itself."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return RunError(f"the disk is full ({error.filename or 'while writing'})", "free some space and run again")
+    text = " ".join(str(error).split())
+    if isinstance(error, ImportError | ValueError) and "proxy" in text.lower():  # httpx, of what it finds there
+        hint = "check ALL_PROXY, HTTPS_PROXY and HTTP_PROXY, or unset them"
+        return RunError(f"the proxy that the environment names cannot be used: {text[:200]}", hint)
+    return error
 
 
 def forget() -> None:

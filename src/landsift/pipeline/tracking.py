@@ -6,6 +6,7 @@ import json
 import logging
 import netrc
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,18 @@ def check_key(tracking: TrackingConfig) -> None:
             f"tracking.wandb is online, but there is no W&B key for {host}",
             "run `wandb login`, set WANDB_API_KEY, or use tracking.wandb=offline",
         )
+
+
+def say_what_is_unused(tracking: TrackingConfig, variables: Sequence[str]) -> None:
+    """Tell which of the environment's variables do not decide what W&B run a training becomes.
+
+    Args:
+        tracking: what does.
+        variables: `surroundings.wandb_variables`.
+    """
+    unused = [v for v in variables if not re.fullmatch(r"WANDB_(SERVICE|X_.*)", v)]  # which W&B sets for itself
+    if unused and tracking.wandb != "disabled":
+        logger.info("not used: %s; each training is a W&B run of its own, as tracking says", ", ".join(unused))
 
 
 def tracked(task: Any) -> Any:
@@ -138,7 +151,8 @@ def _text(value: str | None) -> str | None:
 
 
 def _netrc_password(host: str) -> str | None:
-    places = [Path(p) for p in (os.environ.get("NETRC"),) if p] or [Path.home() / ".netrc", Path.home() / "_netrc"]
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 (which is told no home without an error)
+    places = [Path(p) for p in (os.environ.get("NETRC"),) if p] or [home / ".netrc", home / "_netrc"]
     for place in places:
         try:
             found = netrc.netrc(place).authenticators(host)
