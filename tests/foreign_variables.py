@@ -43,6 +43,18 @@ FOREIGN = {
     "WANDB_MODE": "disabled",
 }
 """What batch systems, MPI launchers, torchrun, Lightning's command line and W&B's agents leave in an environment."""
+OF_FLYTE = {
+    "UCTL_CONFIG": "/nowhere/config.yaml",
+    "FLYTECTL_CONFIG": "/nowhere/config.yaml",
+    "FLYTE_API_KEY": "none",
+    "FLYTE_INTERNAL_EXECUTION_PROJECT": "project",
+    "FLYTE_RESET_ROOT_LOGGER": "1",
+    "_F_TE_MAX_COROS": "no number",
+    "_RUN_MODE": "remote",
+    "RUN_NAME": "run",
+    "ACTION_NAME": "a0",
+}
+"""What leads Flyte to a cluster."""
 MINE = {
     "WANDB_API_KEY": "secret",
     "WANDB_ENTITY": "us",

@@ -110,15 +110,19 @@ def test_a_cache_that_cannot_be_written_is_told_with_what_to_set(tmp_path, monke
     assert not (tmp_path / "out").exists()
 
 
-def test_without_a_home_a_folder_for_the_cache_is_asked_for(monkeypatch):
+@pytest.mark.parametrize("home", [None, "~nobody-of-this-name/cache"])
+def test_without_a_home_a_folder_for_the_cache_is_asked_for(monkeypatch, home):
     import platformdirs
 
-    monkeypatch.delenv("LANDSIFT_HOME")
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: f"~/.cache/{name}")  # as where nobody has a home
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    with pytest.raises(ConfigError) as caught:
-        cache_folder()
-    assert "LANDSIFT_HOME" in caught.value.hint
+    def nobody(name):  # as platformdirs does, or older ones that return what they have
+        raise RuntimeError(f"could not determine the home directory for '~/.cache/{name}'")
+
+    for known in (nobody, lambda name: f"~/.cache/{name}"):
+        monkeypatch.setattr(platformdirs, "user_cache_dir", known)
+        monkeypatch.setenv("LANDSIFT_HOME", home) if home else monkeypatch.delenv("LANDSIFT_HOME", raising=False)
+        with pytest.raises(ConfigError) as caught:
+            cache_folder()
+        assert "LANDSIFT_HOME" in caught.value.hint
 
 
 def test_a_working_folder_that_was_deleted_is_told(tmp_path):

@@ -336,16 +336,18 @@ def cache_folder() -> Path:
     import platformdirs
 
     home = os.environ.get("LANDSIFT_HOME")
-    folder = Path(home or platformdirs.user_cache_dir("landsift"))
     try:
-        folder = folder.expanduser()
         if home:
-            return folder.absolute()
+            return Path(home).expanduser().absolute()
+        folder = Path(platformdirs.user_cache_dir("landsift"))
         if folder.is_absolute():
             return folder
     except (RuntimeError, FileNotFoundError):  # nobody's home; no working folder
         pass
-    raise ConfigError(f"no folder is known to keep results in: {folder} leads nowhere", "set LANDSIFT_HOME to one")
+    raise ConfigError(
+        f"no folder is known to keep results in: {home or 'the home folder'} leads nowhere",
+        "set LANDSIFT_HOME to a folder",
+    )
 
 
 def digest(value: Any) -> str:

@@ -73,7 +73,7 @@ def alone(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def as_guest(meant: re.Pattern[str] | None = None) -> Iterator[None]:
+def as_guest(meant: re.Pattern[str] | None = None, also: re.Pattern[str] | None = None) -> Iterator[None]:
     """Work in a process that may be somebody else's, and leave it as it was.
 
     What is put back: the global generators of Python, NumPy and torch, warnings filters, loggers, environment
@@ -84,12 +84,15 @@ def as_guest(meant: re.Pattern[str] | None = None) -> Iterator[None]:
 
     Args:
         meant: other launchers' variables that are meant for landsift, by their names.
+        also: further variables to hide.
     """
     with contextlib.ExitStack() as stack:
         for kept in (_environment, _generators, _torch_flags, _loggers, _signals, _interpreter):
             stack.enter_context(kept())
         stack.enter_context(warnings.catch_warnings())
-        for name in [*launchers_variables(os.environ), *wandb_variables(os.environ)]:
+        hidden = {*launchers_variables(os.environ), *wandb_variables(os.environ)}
+        hidden |= {name for name in os.environ if also and also.fullmatch(name)}
+        for name in hidden:
             if meant is None or not meant.fullmatch(name):
                 del os.environ[name]
         os.environ["PYTHONSAFEPATH"] = "1"

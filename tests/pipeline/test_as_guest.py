@@ -16,7 +16,7 @@ import torch
 from pipeline_helpers import TINY
 from wandb_offline import read_offline_run
 
-from foreign_variables import FOREIGN
+from foreign_variables import FOREIGN, OF_FLYTE
 from landsift import surroundings
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import RunError
@@ -92,10 +92,10 @@ def test_a_run_leaves_its_callers_program_as_it_was(plain):
 
 
 def test_a_run_beside_a_batch_system_and_without_a_real_standard_error_is_the_same(plain, tmp_path, monkeypatch):
-    """Every launcher's variables at once, Lightning loaded under them, and a Tee for standard error."""
+    """Every launcher's and Flyte's variables at once, Lightning loaded under them, and a Tee for standard error."""
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    for name, value in FOREIGN.items():
+    for name, value in (FOREIGN | OF_FLYTE).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LANDSIFT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(rank_zero_only, "rank", 3)

@@ -144,15 +144,11 @@ def test_online_tracking_without_a_key_is_refused_before_anything_runs(tiny, tmp
     tracking.check_key(online.tracking)
 
 
-def test_wandb_failing_to_start_is_a_tracking_error():
-    import flyte.errors
-
-    failures.forget()
-    error = failures.original(flyte.errors.RuntimeUserError("CommError", "no answer\nfrom the server"))
-    assert isinstance(error, TrackingError)
-    assert error.message == "W&B cannot start: no answer from the server"
-    unknown = flyte.errors.RuntimeUserError("ValueError", "something else")
-    assert failures.original(unknown) is unknown
+def test_wandb_failing_to_start_is_a_tracking_error(tiny, tmp_path):
+    with pytest.raises(TrackingError, match=r"W&B cannot start: .*a/b") as caught:
+        run(tiny.replace("tracking.wandb=offline", "tracking.project=a/b"), tmp_path / "out")
+    assert caught.value.hint == "set tracking.wandb=disabled to train without it"
+    assert listing(tmp_path) == []
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "sock5://127.0.0.1:1"])

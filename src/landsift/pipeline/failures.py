@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from landsift.errors import DownloadError, LandsiftError, RunError, TrackingError
+from landsift.errors import DownloadError, LandsiftError, RunError
 
 
 class ProcessLostError(RunError):
@@ -56,24 +56,10 @@ def forget() -> None:
 
 def original(error: Exception) -> Exception:
     """The exception behind one that came out of Flyte: the stage's own, else `error` itself."""
-    if _last:
-        return _last[-1]
-    if code := getattr(error, "code", ""):
-        return _from_wandb(code, error)
-    return error
+    return _last[-1] if _last else error
 
 
 def reason(error: Exception) -> str:
     """What went wrong with one of several stages that run side by side, in a line."""
     text = error.message if isinstance(error, LandsiftError) else str(error)
     return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-
-
-def _from_wandb(code: str, error: Exception) -> Exception:
-    """W&B starts before a task's body runs, so its errors come with their name alone."""
-    import wandb.errors
-
-    if hasattr(wandb.errors, code):
-        reason = " ".join(str(error).split())
-        return TrackingError(f"W&B cannot start: {reason}", "set tracking.wandb=disabled to run without it")
-    return error

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from landsift import outputs, surroundings
 from landsift.config import RunConfig, cache_folder
@@ -71,15 +72,15 @@ def execute(
         `out`, absolute.
     """
     of_wandb = surroundings.wandb_variables(os.environ)
-    with surroundings.alone("landsift run"), surroundings.as_guest():
+    with surroundings.alone("landsift run"), surroundings.as_guest(also=engine.OF_A_CLUSTER):
         out = _checked(outputs.absolute(out), replace=replace)
         tracking.check_key(config.tracking)
         tracking.say_what_is_unused(config.tracking, of_wandb)
         with locks.only_writer(out):
             with artifacts.writing(cache_folder()):
                 tracking.prepare()
-            with _output(out, replace=replace) as partial:
-                engine.in_loop(_run_local(task, inputs, config, out.name, partial, cache))
+            with _output(out, replace=replace) as partial, engine.private_flyte(cache_folder() / "flyte") as flyte:
+                engine.in_loop(_run_local(flyte, task, inputs, config, out.name, partial, cache))
                 if replace:
                     with artifacts.writing(out):
                         artifacts.exchange(partial / "run", out)
@@ -111,13 +112,11 @@ def _checked(out: Path, *, replace: bool) -> Path:
 
 
 async def _run_local(
-    task: str, inputs: Mapping[str, str], config: RunConfig, name: str, partial: Path, cache: bool
+    flyte: Any, task: str, inputs: Mapping[str, str], config: RunConfig, name: str, partial: Path, cache: bool
 ) -> None:
     """Run a task in Flyte's local mode; what it returns comes to be at `partial`/run."""
-    flyte = engine.quiet_flyte()
     from landsift.pipeline import tasks
 
-    engine.keep_database(cache_folder() / "flyte")
     await engine.initialise(flyte.init.aio)
     runner = flyte.with_runcontext(
         mode="local",

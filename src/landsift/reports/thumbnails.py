@@ -95,11 +95,13 @@ def _store_of(run: Run) -> PatchStore | None:
 
     Who knows the content's fingerprint has had the content.
     """
-    data = run.manifest.get("data", {})
-    folder = data.get("store")
-    if not isinstance(folder, str) or not Path(folder).resolve().is_relative_to(cache_folder().resolve()):
-        return None
-    if not Path(folder).is_dir():
+    data = run.manifest.get("data")
+    folder = data.get("store") if isinstance(data, dict) else None
+    try:
+        inside = isinstance(folder, str) and Path(folder).resolve().is_relative_to(cache_folder().resolve())
+        if not inside or not Path(folder).is_dir():
+            return None
+    except (OSError, ValueError, RuntimeError):  # no path, links in a circle
         return None
     from landsift.data.store import PatchStore
 
