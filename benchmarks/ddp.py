@@ -11,11 +11,14 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 import warnings
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))  # ranks import nothing from beside their program
 
 import common
 from landsift.threads import spin_briefly

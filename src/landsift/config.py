@@ -330,11 +330,26 @@ class RunConfig(_Section):
 
 
 def cache_folder() -> Path:
-    """Where stores, trained stages and downloads are kept: `$LANDSIFT_HOME`, else the user's cache folder."""
+    """Where stores, trained stages and downloads are kept: `$LANDSIFT_HOME`, else the user's cache folder.
+
+    Raises:
+        ConfigError: neither is known.
+    """
     import platformdirs
 
     home = os.environ.get("LANDSIFT_HOME")
-    return Path(home).expanduser().absolute() if home else Path(platformdirs.user_cache_dir("landsift"))
+    try:
+        if home:
+            return Path(home).expanduser().absolute()
+        folder = Path(platformdirs.user_cache_dir("landsift"))
+        if folder.is_absolute():
+            return folder
+    except (RuntimeError, FileNotFoundError):  # nobody's home; no working folder
+        pass
+    raise ConfigError(
+        f"no folder is known to keep results in: {home or 'the home folder'} leads nowhere",
+        "set LANDSIFT_HOME to a folder",
+    )
 
 
 def digest(value: Any) -> str:

@@ -218,27 +218,3 @@ def read_parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except Exception as error:  # pyarrow's errors are of five bases
         raise RunError(f"cannot read {path}: {error}") from error
-
-
-def check_output(path: Path) -> Path:
-    """Check that `path` is none that somebody needs and return it absolute; `output_error` is for what comes after.
-
-    Raises:
-        RunError: it is a file, is not empty, or cannot be looked into.
-    """
-    path = Path(os.path.abspath(path.expanduser()))
-    try:
-        if path.exists() and not path.is_dir():
-            raise RunError(f"output {path} is a file", "give --out a new folder")
-        if path.is_dir() and any(path.iterdir()):
-            raise RunError(f"output folder {path} is not empty", "give --out a new or empty folder")
-    except OSError as error:
-        raise output_error(path, error) from None
-    return path
-
-
-def output_error(path: Path, error: OSError) -> RunError:
-    """What to say where the run directory cannot be made."""
-    there = next(p for p in (path, *path.parents) if os.path.lexists(p))
-    reason = (error.strerror or str(error)).lower()
-    return RunError(f"output folder {path} cannot be written: {there}: {reason}", "give --out another folder")

@@ -1,10 +1,40 @@
-"""How torch's threads wait for each other."""
+"""How many cores there are to work with, and how torch's threads wait for each other."""
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 SPINS = "1000"
+THREADS = "OMP_NUM_THREADS"
+_CPU = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
+"""Names of the folder that version 1 of cgroups is mounted at for the processor."""
+
+_settled = False
+"""Whether the number of threads in the environment is ours."""
+
+
+def settle() -> None:
+    """Settle how many threads torch will have and how they wait; to be called before torch is loaded.
+
+    What the user has set in the environment stays.
+    """
+    global _settled
+    spin_briefly()
+    if THREADS not in os.environ and cores() < _allowed():
+        os.environ[THREADS] = str(cores())  # torch counts the machine's cores, and knows of no quota
+        _settled = True
+
+
+def share(processes: int) -> str:
+    """Threads for each of several processes side by side, as text for their environments.
+
+    What the user has set in this one's stays.
+    """
+    given = os.environ.get(THREADS)
+    return str(max(1, cores() // processes)) if given is None or _settled else given
 
 
 def spin_briefly() -> None:
@@ -16,3 +46,57 @@ def spin_briefly() -> None:
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
+
+
+def cores(root: Path = Path("/")) -> int:
+    """How many cores this process may use: those that it may run on, and no more than its quota of time pays for.
+
+    A quota is what containers and batch systems set by cgroups of version 1 (`cpu.cfs_quota_us`) or 2 (`cpu.max`). A
+    part of a core counts as one.
+
+    Args:
+        root: of the file system that says so.
+    """
+    return max(1, min([_allowed(), *(math.ceil(quota) for quota in _quotas(root))]))
+
+
+def _allowed() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """The quotas, in cores, of this process's cgroups and of those above them."""
+    mounted = root / "sys/fs/cgroup"
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if number == "0":  # version 2, which may be mounted beside version 1
+            for folder in _upwards(mounted, group):
+                yield from _quota(*_text(folder / "cpu.max").split()[:2])
+            for folder in _upwards(mounted / "unified", group):
+                yield from _quota(*_text(folder / "cpu.max").split()[:2])
+        elif "cpu" in controllers.split(","):
+            for name in _CPU:
+                for folder in _upwards(mounted / name, group):
+                    yield from _quota(_text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us"))
+
+
+def _upwards(mounted: Path, group: str) -> Iterator[Path]:
+    """The folders of a group and of those above it; of a group that is named from outside a container, its own."""
+    parts = [part for part in group.split("/") if part not in {"", "..", "."}]
+    for count in range(len(parts), -1, -1):
+        yield mounted.joinpath(*parts[:count])
+
+
+def _quota(time: str = "", period: str = "") -> Iterator[float]:
+    """Cores, of microseconds that may be used in each period of so many; none where there is no limit."""
+    time, period = time.strip(), period.strip()
+    if time.isdecimal() and period.isdecimal() and int(time) > 0 and int(period) > 0:
+        yield int(time) / int(period)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""

@@ -175,6 +175,8 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(tmp_path):
 def test_what_cannot_be_had_is_refused_before_anything_trains(tmp_path):
     with pytest.raises(DataError, match="1000 is more than the 36 patches in train"):
         run_grid(grid(budgets=(12, 1000)), tmp_path / "out")
+    with pytest.raises(DataError, match="all labels of the training split are 36"):
+        run_grid(grid(budgets=(36, None)), tmp_path / "out")
     with pytest.raises(ModelError, match="no_such_net"):
         run_grid(grid(("quick",), (12,), (0,), "model.backbone=no_such_net"), tmp_path / "out")
     assert not (cache_folder() / "cells").exists()

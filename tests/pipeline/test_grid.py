@@ -113,3 +113,15 @@ def test_variants_come_from_a_file(tmp_path):
             read_variants(file)
     with pytest.raises(ConfigError, match="nowhere"):
         read_variants(tmp_path / "nowhere.yaml")
+
+
+def test_names_that_cannot_be_folders_side_by_side_are_refused_before_anything_is_trained():
+    def named(*names):
+        return Grid.of(
+            RunConfig(), ["full"], variants={name: {"training.image_size": 64 + i} for i, name in enumerate(names)}
+        )
+
+    assert [row.folder for row in named("Öl", "Äl", "a/b").rows] == ["full-Öl", "full-Äl", "full-a-b"]
+    for names, said in ((("a b", "a/b"), "the same folder"), (("x" * 300,), "too long")):
+        with pytest.raises(ConfigError, match=said):
+            named(*names)

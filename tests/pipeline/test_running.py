@@ -36,6 +36,7 @@ def listing(folder: Path) -> list[str]:
         ("model.backbone=no_such_net", ModelError, "no_such_net"),
         ("strategy=no_such_strategy", ConfigError, "no_such_strategy"),
         ("model.weights=nowhere.safetensors", ModelError, r"nowhere\.safetensors"),
+        ("model.backbone_args={in_chans: 4}", ConfigError, "in_chans is 4, but patches have 3 bands"),
     ],
 )
 def test_an_error_comes_out_as_it_was_raised_and_leaves_nothing(tiny, tmp_path, capfd, setting, kind, message):
@@ -143,15 +144,30 @@ def test_online_tracking_without_a_key_is_refused_before_anything_runs(tiny, tmp
     tracking.check_key(online.tracking)
 
 
-def test_wandb_failing_to_start_is_a_tracking_error():
-    import flyte.errors
+def test_wandb_failing_to_start_is_a_tracking_error(tiny, tmp_path):
+    with pytest.raises(TrackingError, match=r"W&B cannot start: .*a/b") as caught:
+        run(tiny.replace("tracking.wandb=offline", "tracking.project=a/b"), tmp_path / "out")
+    assert caught.value.hint == "set tracking.wandb=disabled to train without it"
+    assert listing(tmp_path) == []
 
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "sock5://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_named(monkeypatch, proxy):
+    """The hub's library raises its own errors, the first of 70 lines, whatever it was asked for."""
+    import flyte.errors
+    import httpx
+
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (whatever it is)
+        httpx.Client()
     failures.forget()
-    error = failures.original(flyte.errors.RuntimeUserError("CommError", "no answer\nfrom the server"))
-    assert isinstance(error, TrackingError)
-    assert error.message == "W&B cannot start: no answer from the server"
-    unknown = flyte.errors.RuntimeUserError("ValueError", "something else")
-    assert failures.original(unknown) is unknown
+    with pytest.raises(flyte.errors.NonRecoverableError) as carried, failures.carried():
+        raise caught.value
+    told = failures.original(carried.value)
+    assert isinstance(told, RunError)
+    assert "proxy" in told.message
+    assert "ALL_PROXY" in told.hint
+    failures.forget()
 
 
 def test_names_reach_wandb_as_they_are_written(tiny):

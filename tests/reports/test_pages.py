@@ -175,6 +175,19 @@ def test_without_images_there_are_placeholders(make_run):
     page = Page(report_html(make_run(images=False)))
     assert not page.all("img")
     assert page.text.count("no image") == 24
+    assert "24 of 24 pictures are not shown: 24 the file does not exist." in page.text
+
+
+def test_pictures_of_files_outside_the_run_are_said_to_be_missing(make_run, tmp_path):
+    run = make_run(patches=40)
+    shutil.move(run.path / "patches", tmp_path / "mine")
+    table = run.predictions
+    moved = table["path"].str.replace(f"{run.path}/patches", str(tmp_path / "mine"))
+    runs.write_parquet(run.path / runs.PREDICTIONS, table.assign(path=moved))
+    page = Page(report_html(runs.Run.open(run.path)))
+    assert not page.all("img")
+    assert "pictures are not shown" in page.text
+    assert "--data SOURCE" in page.text
 
 
 def test_a_run_of_one_phase_has_no_dashed_line(make_run):
@@ -205,7 +218,7 @@ def test_the_same_run_gives_the_same_page(run):
 
 def test_thumbnails_come_from_the_store_of_the_run(make_run, tmp_path):
     pytest.importorskip("landsift.data.store")
-    from landsift.config import DataConfig
+    from landsift.config import DataConfig, cache_folder
     from landsift.data.store import build_store
 
     run = make_run(patches=40, classes=("a", "b"))
@@ -216,13 +229,12 @@ def test_thumbnails_come_from_the_store_of_the_run(make_run, tmp_path):
         target = tmp_path / "data" / row["label"] / f"{i}.png"
         shutil.copy(row["path"], target)
         table.loc[i, "path"] = str(target)
-    store = build_store(DataConfig(source=str(tmp_path / "data")), tmp_path / "store")
+    store = build_store(DataConfig(source=str(tmp_path / "data")), cache_folder() / "stores" / "key")
     runs.write_parquet(run.path / runs.PREDICTIONS, table)
     with_store = report_html(runs.Run.open(run.path), store)
     for file in (tmp_path / "data").rglob("*.png"):
         file.unlink()
-    runs.write_json(
-        run.path / runs.MANIFEST, run.manifest | {"data": run.manifest["data"] | {"store": str(store.folder)}}
-    )
+    data = run.manifest["data"] | {"store": str(store.folder), "fingerprint": store.fingerprint}
+    runs.write_json(run.path / runs.MANIFEST, run.manifest | {"data": data})
     assert len(Page(with_store).all("img")) > 0
     assert Page(report_html(runs.Run.open(run.path))).all("img") == Page(with_store).all("img")

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # ranks import nothing from beside their program
+
 from landsift.training.worker import reporting
 
 

@@ -21,7 +21,8 @@ from landsift.config import RunConfig, TrainingConfig
 from landsift.data.store import build_store
 from landsift.errors import ConfigError, ModelError, RunError
 from landsift.interruption import Terminated
-from landsift.training import launch
+from landsift.threads import cores
+from landsift.training import launch, worker
 from landsift.training.distributed import SyncBatchNorm, lr_factor, scale_rates, weighted_mean
 from landsift.training.fit import train
 from landsift.training.phases import STRATEGIES
@@ -189,13 +190,24 @@ def test_afterwards_signals_and_environment_are_as_before(tmp_path, monkeypatch)
     assert (tmp_path / "1.txt").read_text() == "3"  # the user's word counts
     monkeypatch.delenv("OMP_NUM_THREADS")
     start("environment", tmp_path)
-    assert int((tmp_path / "1.txt").read_text()) == max(1, launch.cores() // 2)
+    assert int((tmp_path / "1.txt").read_text()) == max(1, cores() // 2)
+
+
+def test_ranks_import_nothing_from_the_working_folder(tmp_path, monkeypatch):
+    """Whose random.py would be run by each of them, in place of Python's."""
+    for name in ("random", "json", "logging", "signal", "numpy", "torch"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "")
+    with pytest.raises(RunError, match=r"no-task\.json"):  # which a rank looks for when it has imported what it needs
+        launch.run_ranks(["-m", worker.__name__, "no-task.json"], devices=2)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_an_interruption_ends_the_ranks_and_interrupts_the_caller(tmp_path):
     code = f"""if True:
         import distributed_process
-        from landsift.training import launch
+        from landsift.training import launch, worker
         try:
             launch.run_ranks([{SCRIPT!r}, "wait", {str(tmp_path)!r}], devices=2)
         except KeyboardInterrupt:

@@ -12,6 +12,7 @@ import torch
 from interruptions import Killed, after_steps, assert_equal, in_validation, kill, sigterm
 from small_runs import VARIANTS, small
 
+from foreign_variables import FOREIGN
 from landsift.errors import RunError
 from landsift.interruption import Terminated
 from landsift.training import resume
@@ -48,6 +49,33 @@ def test_after_sigterm_in_any_step_it_goes_on(config, store, whole, tmp_path, st
     assert done["global_step"] == step
     train(config, store, tmp_path / "r")
     assert_equal(tmp_path / "r", whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
+def test_what_batch_systems_send_before_the_time_is_up_stops_it_with_a_checkpoint(store, tmp_path, number, monkeypatch):
+    """And asks nobody to start the job again, as Lightning does under SLURM."""
+    for name, value in FOREIGN.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")  # else this would be one of eight
+    config = small("strategy=[{epochs: 2, lr_head: 1.0e-3}]", "tracking.tsne_every=0")
+    before = signal.getsignal(number)
+    with after_steps(2, lambda: signal.raise_signal(number)), pytest.raises(Terminated) as caught:
+        train(config, store, tmp_path / "r")
+    assert (caught.value.code, caught.value.number) == (128 + number, number)
+    assert signal.getsignal(number) == before
+    assert [f.name for f in (tmp_path / "r").rglob("*.ckpt")] == ["last.ckpt"]
+    assert torch.load(tmp_path / "r" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+
+
+def test_a_signal_that_the_caller_has_a_use_for_stays_the_callers(store, tmp_path, monkeypatch):
+    heard = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+    try:
+        with after_steps(2, lambda: signal.raise_signal(signal.SIGUSR1)):
+            train(small("strategy=[{epochs: 1, lr_head: 1.0e-3}]", "tracking.tsne_every=0"), store, tmp_path / "r")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert heard == [1]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 8])

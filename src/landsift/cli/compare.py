@@ -79,7 +79,7 @@ def compare(
     What was trained before comes from the cache, so that an interrupted comparison goes on. Where the configuration is
     silent: AdamW's weight decay 0.01, gradients clipped at 1, a linear head, no label smoothing, flips alone.
     """
-    from landsift.cli.results import print_comparison
+    from landsift.cli.results import print_comparison, say
     from landsift.errors import ConfigError
     from landsift.evaluation.recommending import Rule
     from landsift.pipeline import grid
@@ -105,7 +105,7 @@ def compare(
     command = ["landsift", *sys.argv[1:]]
     if remote is not None:
         url = pipeline.submit_comparison(cells, remote, cache=not no_cache, command=command, rule=rule)
-        print(json.dumps({"url": url}) if as_json else url)
+        say(json.dumps({"url": url}) if as_json else url)
         return
     assert out is not None
     finished = pipeline.run_grid(cells, out, workers=workers, cache=not no_cache, command=command, rule=rule)

@@ -1,11 +1,12 @@
 """The command line: parses, calls, prints.
 
 Results go to standard output, progress and notices to standard error. Exit status: 0 done, 1 an error that says what
-to do, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM.
+to do, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM, and 128 and the number of another signal that ended it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sys
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from landsift.cli import data as data_commands
 from landsift.cli.compare import compare
+from landsift.cli.last_resort import tell
 from landsift.cli.options import (
     ConfigOption,
     CriterionOption,
@@ -25,12 +28,25 @@ from landsift.cli.options import (
     rule_changes,
 )
 from landsift.errors import LandsiftError
-from landsift.interruption import Terminated, end_on_sigterm
-from landsift.notices import show_on_stderr
-from landsift.threads import spin_briefly
+from landsift.interruption import Terminated, end_on_signals
+from landsift.notices import open_missing_streams, put_out, show_on_stderr
+from landsift.outputs import check_file, no_working_folder
+from landsift.threads import settle
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; typer ends with status 1 and not a word where one of these comes out of a library."""
+        try:
+            return super().invoke(ctx)
+        except (EOFError, BrokenPipeError) as error:
+            tell(error)
+            raise typer.Exit(1) from None
+
 
 app = typer.Typer(
     name="landsift",
+    cls=_Commands,
     help="From labelled satellite patches to a tested land-use classifier, its report and its predictions.",
     no_args_is_help=True,
     add_completion=False,
@@ -47,8 +63,9 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run director
 def _print_version(asked: bool) -> None:
     if asked:
         import landsift
+        from landsift.cli.results import say
 
-        print(landsift.__version__)
+        say(landsift.__version__)
         raise typer.Exit
 
 
@@ -94,7 +111,7 @@ def run(
 
     Stages whose data, settings and code have not changed come from the cache; an interrupted training goes on.
     """
-    from landsift.cli.results import print_run
+    from landsift.cli.results import print_run, say
     from landsift.config import RunConfig
 
     if out is None and remote is None:
@@ -107,7 +124,7 @@ def run(
     command = ["landsift", *sys.argv[1:]]
     if remote is not None:
         url = pipeline.submit(chosen, remote, cache=not no_cache, command=command)
-        print(json.dumps({"url": url}) if as_json else url)
+        say(json.dumps({"url": url}) if as_json else url)
         return
     assert out is not None
     finished = pipeline.run(chosen, out, cache=not no_cache, command=command, config_file=config)
@@ -138,6 +155,7 @@ def predict(
     from landsift.cli.results import print_result
     from landsift.evaluation.predict import predict_files, table_writer
 
+    check_file(out)
     write = table_writer(out)
     table, skipped = predict_files(run, paths)
     write(table)
@@ -196,19 +214,31 @@ def report(
             show_default=False,
         ),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="SOURCE",
+            help="Where the run's patches lie, as in `landsift run`, to show pictures of them.  "
+            "Default: what this machine's cache holds of them.",
+            show_default=False,
+        ),
+    ] = None,
     criterion: CriterionOption = None,
     margin: MarginOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the report page of a run again; evaluate a comparison again and write its page and tables.
 
-    Nothing is trained. A comparison keeps its criterion and its margin unless others are given.
+    Nothing is trained. A comparison keeps its criterion and its margin unless others are given. Of the files that a run
+    names, those in its own folder are opened, and those of --data.
     """
     from landsift.cli.results import print_comparison, print_result
     from landsift.runs import COMPARISON, REPORT, Comparison, Run, write_text
 
     changes = rule_changes(criterion, margin)
     page_file = folder / REPORT if out is None else out
+    check_file(page_file)
     if (folder / COMPARISON).is_file():
         from landsift.pipeline.compared import evaluated_again, write_figures
         from landsift.reports.comparison import comparison_html
@@ -224,25 +254,41 @@ def report(
 
         if changes:
             raise typer.BadParameter(f"{folder} is no comparison", param_hint="--criterion and --margin")
-        write_text(page_file, report_html(Run.open(folder)))
+        write_text(page_file, report_html(Run.open(folder), source=data))
     print_result({"report": str(page_file)}, [str(page_file)], as_json=as_json)
 
 
 def main() -> None:
     """Run the command line; the entry point of the `landsift` command."""
-    spin_briefly()
+    open_missing_streams()
+    settle()
     show_on_stderr()
-    end_on_sigterm()
+    end_on_signals()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be text
     try:
+        _check_working_folder()
         app()
     except LandsiftError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except Terminated as ended:
+        print(f"ended by {ended.number.name}", file=sys.stderr)
+        raise
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:  # typer turns Ctrl+C into this status and says nothing
             print("interrupted", file=sys.stderr)
-        elif isinstance(leaving, Terminated):
-            print("ended by SIGTERM", file=sys.stderr)
         raise
+    except Exception as error:  # noqa: BLE001 (whatever it is, two lines say more than a hundred)
+        tell(error)
+        sys.exit(1)
+    finally:
+        with contextlib.suppress(OSError):
+            put_out(end="")  # what typer has printed
+
+
+def _check_working_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise no_working_folder() from None

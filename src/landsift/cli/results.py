@@ -6,18 +6,33 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from landsift.errors import RunError
+from landsift.notices import put_out
 from landsift.runs import REPORT, Comparison, Run
 
 if TYPE_CHECKING:
     from landsift.data.findings import DataChecks
 
 
+def say(text: str) -> None:
+    """Print to standard output; where nobody reads it any more, it is lost, and the work that it tells of is not.
+
+    Raises:
+        RunError: it cannot be written for another reason, such as a full disk.
+    """
+    try:
+        put_out(text)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RunError(f"standard output cannot be written: {reason}", "the work that it tells of is done") from None
+
+
 def print_result(result: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
     """Print `result` as JSON, or the `lines` that say the same to a person."""
     if as_json:
-        print(json.dumps(result, default=str))
+        say(json.dumps(result, default=str))
     else:
-        print("\n".join(lines))
+        say("\n".join(lines))
 
 
 def print_run(run: Run, *, as_json: bool) -> None:

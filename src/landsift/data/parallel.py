@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,15 +10,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.threads import cores as cores
+
 T = TypeVar("T")
 
 CHUNK = 64
 """Rows per task; with one row per task handing over takes longer than decoding a small JPEG."""
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_rows(function: Callable[[int], T], rows: range | NDArray[np.int64], chunk: int = CHUNK) -> Iterator[T]:

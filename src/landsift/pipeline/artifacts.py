@@ -183,9 +183,10 @@ def writing(path: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         if isinstance(error, shutil.Error):  # of a whole tree: each file's source, destination and reason
             reason = str(error.args[0][0][2]).split("] ", 1)[-1].split(": '", 1)[0]
-        raise RunError(
-            f"cannot write {path}: {reason}", "check the disk's free space and the folder's rights"
-        ) from None
+        hint = "check the disk's free space and the folder's rights"
+        if path.is_relative_to(cache_folder()):
+            hint += ", or set LANDSIFT_HOME to another folder"
+        raise RunError(f"cannot write {path}: {reason}", hint) from None
 
 
 def _replace(partial: Path, folder: Path, began: float) -> None:

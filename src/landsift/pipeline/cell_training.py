@@ -74,7 +74,7 @@ def _experiment(tracking: TrackingConfig, label: str, group: str) -> Any | None:
         return None
     import wandb
 
-    from landsift.errors import TrackingError
+    from landsift.pipeline.tracking import cannot_start
 
     try:
         return wandb.init(
@@ -87,8 +87,5 @@ def _experiment(tracking: TrackingConfig, label: str, group: str) -> Any | None:
             reinit="finish_previous",
             settings=wandb.Settings(silent=True, console="off", save_code=False),
         )
-    except wandb.errors.Error as error:
-        reason = " ".join(str(error).split())
-        raise TrackingError(
-            f"W&B cannot start: {reason}", "set tracking.wandb=disabled to compare without it"
-        ) from None
+    except Exception as error:  # noqa: BLE001 (of many bases)
+        raise cannot_start(error) from None

@@ -5,6 +5,9 @@ from __future__ import annotations
 from landsift.config import RunConfig
 from landsift.errors import ConfigError
 
+BANDS = 3
+"""Of a patch: whatever a file holds is decoded to RGB, or left out."""
+
 
 def check_training(config: RunConfig, *, local: bool = True) -> None:
     """Refuse a training that cannot start before any data is decoded for it; imports timm and torch.
@@ -14,7 +17,8 @@ def check_training(config: RunConfig, *, local: bool = True) -> None:
         local: whether it will train on this machine; else on a node with `cluster.gpu`.
 
     Raises:
-        ConfigError: the strategy is unknown or does not fit the backbone, or there are too few GPUs.
+        ConfigError: the strategy is unknown or does not fit the backbone, the network takes images of other bands, or
+            there are too few GPUs.
         ModelError: the backbone is unknown, or its weights cannot be looked for.
     """
     from landsift.models.backbone import check_backbone
@@ -26,6 +30,9 @@ def check_training(config: RunConfig, *, local: bool = True) -> None:
     config = settled(config)
     strategy = strategy_of(config)
     check_backbone(config.model)
+    if (bands := config.model.backbone_args.get("in_chans", BANDS)) != BANDS:
+        message = f"model.backbone_args: in_chans is {bands}, but patches have {BANDS} bands"
+        raise ConfigError(message, "leave in_chans out")
     check_image_sizes(config, strategy)
     check_blocks(config, strategy)
     if config.training.num_nodes > 1:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from landsift import outputs
 from landsift.config import RunConfig
 from landsift.errors import ConfigError, RunError
 from landsift.evaluation.recommending import Rule
@@ -72,7 +72,7 @@ def run_grid(
     count = processes.suggested() if workers is None else workers
     if count < 1:
         raise ConfigError(f"workers is {workers}", "at least one process is needed")
-    out = Path(os.path.abspath(Path(out).expanduser()))
+    out = outputs.absolute(out)
     inputs = {
         "grid_json": grid.to_json(),
         "command_json": json.dumps(command and [*command]),

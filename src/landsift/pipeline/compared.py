@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ from landsift.evaluation.comparison import Cell as Trained
 from landsift.evaluation.recommending import Rule
 from landsift.evaluation.work import train_seconds, work_of
 from landsift.pipeline.artifacts import writing
-from landsift.pipeline.grid import Grid
+from landsift.pipeline.grid import Grid, folder_of
 from landsift.reports.comparison import comparison_html
 from landsift.reports.tables import tables
 from landsift.version import __version__
@@ -218,6 +217,5 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _folder_name(place: Mapping[str, Any]) -> str:
-    """Such as "linear_probe/500-seed0"; what no file system takes becomes a dash."""
-    row = re.sub(r"[^A-Za-z0-9_.,-]+|^\.+", "-", place["row"])
-    return f"{row}/{place['budget']}-seed{place['seed']}"
+    """Such as "linear_probe/500-seed0"."""
+    return f"{folder_of(place['row'])}/{place['budget']}-seed{place['seed']}"

@@ -14,7 +14,7 @@ from landsift.config import RunConfig
 from landsift.data.sources import content_fingerprint
 from landsift.data.splits import make_split
 from landsift.data.store import PatchStore
-from landsift.errors import RunError
+from landsift.errors import DataError, RunError
 from landsift.pipeline import artifacts, checks, environments, failures, keys, processes, transfer
 from landsift.pipeline.grid import Cell, Grid
 from landsift.pipeline.progress import Progress
@@ -71,10 +71,12 @@ def plan(grid: Grid) -> Plan:
 
 
 async def check_budgets(grid: Grid, store: Dir) -> None:
-    """Refuse budgets that the training split cannot give; raises DataError."""
+    """Refuse budgets that the training split cannot give, or gives twice; raises DataError."""
     patches = PatchStore.open(await transfer.fetch(store))
-    for budget in grid.budgets:
-        make_split(patches, grid.base.data.split, budget)
+    sizes = [len(make_split(patches, grid.base.data.split, budget).train) for budget in grid.budgets]
+    if len(set(sizes)) < len(sizes):
+        message = f"all labels of the training split are {sizes[-1]:,}, which is one of the budgets as well"
+        raise DataError(message, "leave one of the two out")
 
 
 def task_of(task: Any, config: RunConfig) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,6 +14,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+OF_A_CLUSTER = re.compile(
+    r"(FLYTE|FLYTECTL|UCTL|UNION|_F|_U|_UNION)_.*|_RUN_MODE|RUN_NAME|ACTION_NAME|(USER_)?LOG_LEVEL"
+)
+"""What leads Flyte to a cluster, has it believe that it is on one, or to talk: on one machine none is meant."""
 
 
 def in_loop(work: Coroutine[Any, Any, Any]) -> Any:
@@ -27,7 +33,8 @@ def in_loop(work: Coroutine[Any, Any, Any]) -> Any:
     else:
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(asyncio.run, work).result()
-    with _plain_interrupts(), asyncio.Runner() as runner:
+    # A factory, because without one the runner takes the place of the loop that the caller has set.
+    with _plain_interrupts(), asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         try:
             return runner.run(work)
         finally:  # for what the tasks have left; while they run, Flyte has a handler of its own
@@ -92,15 +99,36 @@ def root() -> Path:
     return Path(__file__).parents[2]
 
 
-def keep_database(folder: Path) -> None:
-    """Keep Flyte's cache beside the results it points to.
+@contextlib.contextmanager
+def private_flyte(database: Path) -> Iterator[Any]:
+    """Flyte for a run on this machine, with nothing of what lies around; afterwards it is again as the caller had it.
 
-    Flyte offers no setting for it. Its own choice is a folder beside the next `config.yaml`, be it anyone's, in the
-    working folder, or else `~/.flyte`; there it would outlive the results, and differ from folder to folder.
+    Flyte offers no settings for it. It reads the next `config.yaml` in the working folder, be it anyone's, which may
+    send the run to a server; and there, or else in `~/.flyte`, it keeps its cache, which would outlive the results
+    that it points to and differ from folder to folder.
+
+    Args:
+        database: the folder that Flyte's cache is kept in.
     """
+    flyte = quiet_flyte()
+    from flyte import _initialize
     from flyte._persistence._db import LocalDB
+    from flyte.config import _reader
 
-    LocalDB._get_cache_dir = staticmethod(lambda: folder)
+    patched = [
+        (_reader, "resolve_config_path", _reader.resolve_config_path),
+        (LocalDB, "_get_cache_dir", LocalDB.__dict__["_get_cache_dir"]),
+        (_initialize, "_init_config", _initialize._init_config),
+    ]
+    _reader.resolve_config_path = lambda: None
+    LocalDB._get_cache_dir = staticmethod(lambda: database)
+    _reader.get_config_file.cache_clear()
+    try:
+        yield flyte
+    finally:
+        for place, name, before in patched:
+            setattr(place, name, before)
+        _reader.get_config_file.cache_clear()
 
 
 async def close_database() -> None:

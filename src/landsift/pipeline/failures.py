@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from landsift.errors import DownloadError, LandsiftError, RunError, TrackingError
+from landsift.errors import DownloadError, LandsiftError, RunError
 
 
 class ProcessLostError(RunError):
@@ -30,13 +30,23 @@ def carried() -> Iterator[None]:
         _last.clear()  # a download that went well the second time
     except flyte.errors.BaseRuntimeError:  # a stage's error on its way through the orchestrator
         raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            error = RunError(f"the disk is full ({error.filename or 'while writing'})", "free some space and run again")
+    except Exception as raised:
+        error = _in_words(raised)
         _last[:] = [error]
         if isinstance(error, DownloadError | ProcessLostError):
             raise
         raise flyte.errors.NonRecoverableError(str(error), type(error).__name__) from error
+
+
+def _in_words(error: Exception) -> Exception:
+    """What somebody can do something about of the errors that libraries raise; else the error itself."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return RunError(f"the disk is full ({error.filename or 'while writing'})", "free some space and run again")
+    text = " ".join(str(error).split())
+    if isinstance(error, ImportError | ValueError) and "proxy" in text.lower():  # httpx, of what it finds there
+        hint = "check ALL_PROXY, HTTPS_PROXY and HTTP_PROXY, or unset them"
+        return RunError(f"the proxy that the environment names cannot be used: {text[:200]}", hint)
+    return error
 
 
 def forget() -> None:
@@ -46,24 +56,10 @@ def forget() -> None:
 
 def original(error: Exception) -> Exception:
     """The exception behind one that came out of Flyte: the stage's own, else `error` itself."""
-    if _last:
-        return _last[-1]
-    if code := getattr(error, "code", ""):
-        return _from_wandb(code, error)
-    return error
+    return _last[-1] if _last else error
 
 
 def reason(error: Exception) -> str:
     """What went wrong with one of several stages that run side by side, in a line."""
     text = error.message if isinstance(error, LandsiftError) else str(error)
     return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-
-
-def _from_wandb(code: str, error: Exception) -> Exception:
-    """W&B starts before a task's body runs, so its errors come with their name alone."""
-    import wandb.errors
-
-    if hasattr(wandb.errors, code):
-        reason = " ".join(str(error).split())
-        return TrackingError(f"W&B cannot start: {reason}", "set tracking.wandb=disabled to run without it")
-    return error

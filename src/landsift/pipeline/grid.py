@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,13 @@ DEFAULTS: dict[str, Any] = {
 """What a comparison sets where its configuration is silent: the case study's settings, and a linear head, so that a
 linear probe is one. Flips stay on: they are exact, and kept features know them."""
 SEEDS = (0, 1, 2)
+LONGEST_NAME = 200
+"""Bytes of a row's name as that of a folder; file systems take 255."""
+
+
+def folder_of(name: str) -> str:
+    """A row's name as that of a folder: what no file system takes becomes a dash."""
+    return re.sub(r"[^\w.,-]+", "-", name)
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,11 @@ class Row:
     strategy: str
     variant: str | None
     config: RunConfig
+
+    @property
+    def folder(self) -> str:
+        """The name as that of a folder: what no file system takes becomes a dash."""
+        return folder_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -131,6 +144,7 @@ class Grid:
             for strategy in strategies:
                 name = strategy if variant is None else f"{strategy} · {variant}"
                 rows.append(Row(name, strategy, variant, _with_strategy(config, strategy)))
+        _check_folders(rows)
         return cls(base, tuple(rows), ordered, tuple(sorted(seeds)), repeats)
 
     @property
@@ -203,6 +217,19 @@ def read_variants(path: Path) -> dict[str, dict[str, Any]]:
             f"{path} holds no variants", "write names with settings, such as  resnet18: {model.backbone: resnet18}"
         )
     return {str(name): dict(settings) for name, settings in values.items()}
+
+
+def _check_folders(rows: Sequence[Row]) -> None:
+    """Refuse names that cannot be those of folders side by side."""
+    by_folder: dict[str, Row] = {}
+    for row in rows:
+        if row.folder.strip(".-") == "" or len(row.folder.encode()) > LONGEST_NAME:
+            reason = "too long" if row.folder.strip(".-") else "no name of a folder"
+            raise ConfigError(f"the name '{row.name[:100]}' is {reason}", "give the variant or the strategy another")
+        other = by_folder.setdefault(row.folder, row)
+        if other is not row:
+            message = f"'{other.name}' and '{row.name}' would have the same folder, {row.folder}"
+            raise ConfigError(message, "give one of them another name")
 
 
 def _varied(base: RunConfig, variant: str | None, settings: Mapping[str, Any]) -> RunConfig:

@@ -15,9 +15,10 @@ from typing import IO
 
 from landsift import errors
 from landsift.config import RunConfig
-from landsift.data.parallel import cores
 from landsift.pipeline import cell_training, cell_worker
 from landsift.pipeline.failures import ProcessLostError
+from landsift.surroundings import environment_for
+from landsift.threads import cores
 
 
 def suggested() -> int:
@@ -83,17 +84,13 @@ class _Worker:
 
     @classmethod
     async def start(cls, count: int) -> _Worker:
-        environment = dict(os.environ)
-        package = str(Path(errors.__file__).parents[1])
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // count)))
         output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", cell_worker.__name__),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=output,
-            env=environment,
+            env=environment_for(count),
             start_new_session=True,  # an interrupt is this process's to handle
         )
         return cls(process, output)

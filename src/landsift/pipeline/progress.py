@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
 from collections.abc import Iterable
 from statistics import median
 from typing import TYPE_CHECKING, Self
 
+from landsift.notices import watched
 from landsift.pipeline.grid import Cell, Grid
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._since = time.monotonic()
-        if sys.stderr.isatty():
+        if watched():
             from rich.console import Console
             from rich.live import Live
 

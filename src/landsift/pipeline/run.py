@@ -9,12 +9,14 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from landsift import outputs, surroundings
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import LandsiftError, RunError
 from landsift.pipeline import artifacts, engine, failures, locks, repeating, tracking
 from landsift.pipeline.submit import submit as submit
-from landsift.runs import MANIFEST, Run, check_output, output_error
+from landsift.runs import MANIFEST, Run
 
 
 def run(
@@ -38,8 +40,10 @@ def run(
         The finished run.
 
     Raises:
-        LandsiftError: the output, the data, the model or the tracking cannot be used.
-        Terminated: SIGTERM has come. The same call goes on from where it was, as after any interruption.
+        LandsiftError: the output, the data, the model or the tracking cannot be used, or another run is at work in
+            this process.
+        Terminated: SIGTERM has come, or another signal that ends the process. The same call goes on from where it was,
+            as after any interruption.
     """
     inputs = {
         "config_json": config.model_dump_json(),
@@ -67,34 +71,52 @@ def execute(
     Returns:
         `out`, absolute.
     """
-    out = Path(os.path.abspath(Path(out).expanduser()))
+    of_wandb = surroundings.wandb_variables(os.environ)
+    with surroundings.alone("landsift run"), surroundings.as_guest(also=engine.OF_A_CLUSTER):
+        out = _checked(outputs.absolute(out), replace=replace)
+        tracking.check_key(config.tracking)
+        tracking.say_what_is_unused(config.tracking, of_wandb)
+        with locks.only_writer(out):
+            with artifacts.writing(cache_folder()):
+                tracking.prepare()
+            with _output(out, replace=replace) as partial, engine.private_flyte(cache_folder() / "flyte") as flyte:
+                engine.in_loop(_run_local(flyte, task, inputs, config, out.name, partial, cache))
+                if replace:
+                    with artifacts.writing(out):
+                        artifacts.exchange(partial / "run", out)
+                else:
+                    _put_in_place(partial / "run", out, last)
+    return out
+
+
+def _checked(out: Path, *, replace: bool) -> Path:
+    """Check the output folder and the cache folder before anything is written; the folder to write to.
+
+    Raises:
+        RunError: what comes out could not be put there, or not be kept.
+    """
+    cache = cache_folder()
+    outputs.check_name(cache, "the cache folder", "set LANDSIFT_HOME to another folder")
+    if cache.is_relative_to(out):
+        raise RunError(f"output folder {out} is where landsift keeps its cache", "give --out another folder")
     with contextlib.suppress(OSError):
         artifacts.remove_left_behind(out)
         artifacts.remove_left_behind(out / out.name)
     if not replace:
-        check_output(out)
-    tracking.check_key(config.tracking)
-    with locks.only_writer(out):
-        with artifacts.writing(cache_folder()):
-            tracking.prepare()
-        with _output(out, replace=replace) as partial:
-            engine.in_loop(_run_local(task, inputs, config, out.name, partial, cache))
-            if replace:
-                with artifacts.writing(out):
-                    artifacts.exchange(partial / "run", out)
-            else:
-                _put_in_place(partial / "run", out, last)
+        return outputs.check_output(out)
+    out = out.resolve()  # what a link leads to is replaced, not the link
+    outputs.check_name(out, "output folder")
+    if os.path.ismount(out):
+        raise RunError(f"{out} holds a comparison, and is a disk of its own", "give --out a new folder")
     return out
 
 
 async def _run_local(
-    task: str, inputs: Mapping[str, str], config: RunConfig, name: str, partial: Path, cache: bool
+    flyte: Any, task: str, inputs: Mapping[str, str], config: RunConfig, name: str, partial: Path, cache: bool
 ) -> None:
     """Run a task in Flyte's local mode; what it returns comes to be at `partial`/run."""
-    flyte = engine.quiet_flyte()
     from landsift.pipeline import tasks
 
-    engine.keep_database(cache_folder() / "flyte")
     await engine.initialise(flyte.init.aio)
     runner = flyte.with_runcontext(
         mode="local",
@@ -132,7 +154,7 @@ def _output(out: Path, *, replace: bool) -> Iterator[Path]:
         artifacts.remove_left_behind(out)
         partial.mkdir(parents=True)
     except OSError as error:
-        raise output_error(out, error) from None
+        raise outputs.output_error(out, error) from None
     try:
         yield partial
     finally:

@@ -6,14 +6,15 @@ import json
 import logging
 import netrc
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from landsift.config import RunConfig, TrackingConfig, cache_folder
-from landsift.errors import TrackingError
-from landsift.pipeline import artifacts, transfer
+from landsift.errors import LandsiftError, TrackingError
+from landsift.pipeline import artifacts, failures, transfer
 from landsift.runs import read_json, write_json
 
 logger = logging.getLogger("landsift")
@@ -37,6 +38,18 @@ def check_key(tracking: TrackingConfig) -> None:
         )
 
 
+def say_what_is_unused(tracking: TrackingConfig, variables: Sequence[str]) -> None:
+    """Tell which of the environment's variables do not decide what W&B run a training becomes.
+
+    Args:
+        tracking: what does.
+        variables: `surroundings.wandb_variables`.
+    """
+    unused = [v for v in variables if not re.fullmatch(r"WANDB_(SERVICE|X_.*)", v)]  # which W&B sets for itself
+    if unused and tracking.wandb != "disabled":
+        logger.info("not used: %s; each training is a W&B run of its own, as tracking says", ", ".join(unused))
+
+
 def tracked(task: Any) -> Any:
     """`wandb_init` of Flyte's W&B plugin, a W&B run around each run of `task`, imported when the task runs.
 
@@ -44,15 +57,28 @@ def tracked(task: Any) -> Any:
     """
 
     async def execute(*arguments: Any, **named: Any) -> Any:
+        import flyte.errors
         from flyteplugins.wandb import wandb_init
 
         before = _tracked_before(named["key"]) if transfer.is_local() and not named["again"] else []
         goes_on = {"id": before[-1]["id"], "resume": "allow"} if before else {}
-        # Of a copy, whose `execute` is Flyte's own.
-        return await wandb_init(task, **goes_on).execute(*arguments, **named)
+        try:
+            # Of a copy, whose `execute` is Flyte's own.
+            return await wandb_init(task, **goes_on).execute(*arguments, **named)
+        except (flyte.errors.BaseRuntimeError, LandsiftError):  # of the task itself
+            raise
+        except Exception as error:
+            with failures.carried():
+                raise cannot_start(error) from error
 
     task.execute = execute
     return task
+
+
+def cannot_start(error: Exception) -> TrackingError:
+    """What to say of an error of W&B's."""
+    reason = " ".join(str(error).split())[:300]
+    return TrackingError(f"W&B cannot start: {reason}", "set tracking.wandb=disabled to train without it")
 
 
 def context(config: RunConfig, *, name: str | None = None, local: bool = True) -> dict[str, str]:
@@ -77,8 +103,11 @@ def context(config: RunConfig, *, name: str | None = None, local: bool = True) -
 
 
 def prepare() -> None:
-    """Make W&B's folder and keep W&B quiet; an environment variable of the user's wins."""
+    """Make W&B's folder and keep W&B quiet and out of the home folder; an environment variable of the user's wins."""
     folder().mkdir(parents=True, exist_ok=True)
+    homeless = os.path.expanduser("~") == "~"  # noqa: PTH111 (which is told no home without an error)
+    for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", *(["WANDB_CONFIG_DIR"] if homeless else [])):
+        os.environ.setdefault(name, str(folder()))
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
@@ -138,7 +167,8 @@ def _text(value: str | None) -> str | None:
 
 
 def _netrc_password(host: str) -> str | None:
-    places = [Path(p) for p in (os.environ.get("NETRC"),) if p] or [Path.home() / ".netrc", Path.home() / "_netrc"]
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 (which is told no home without an error)
+    places = [Path(p) for p in (os.environ.get("NETRC"),) if p] or [home / ".netrc", home / "_netrc"]
     for place in places:
         try:
             found = netrc.netrc(place).authenticators(host)

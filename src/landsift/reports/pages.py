@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from landsift.evaluation.palette import class_colours
@@ -9,7 +11,7 @@ from landsift.reports import facts, figures
 from landsift.reports.document import render
 from landsift.reports.frames import embedding_figure, shown_epoch
 from landsift.reports.style import Figure
-from landsift.reports.thumbnails import common_folder, confident_mistakes, thumbnails
+from landsift.reports.thumbnails import ELSEWHERE, Picture, common_folder, confident_mistakes, thumbnails
 from landsift.reports.words import percent
 from landsift.runs import EMBEDDINGS, Run
 
@@ -22,19 +24,20 @@ MISTAKES = 24
 """Thumbnails of wrong predictions at most."""
 
 
-def report_html(run: Run, store: PatchStore | None = None) -> str:
+def report_html(run: Run, store: PatchStore | None = None, source: str | None = None) -> str:
     """The report of a run as one self-contained HTML page.
 
     Args:
         run: A run directory with at least its manifest, metrics, evaluation and predictions.
-        store: Where thumbnails are read from; None reads the files at the patches' paths where they exist, else
-            the store the run was trained from, else shows a placeholder.
+        store: Where thumbnails are read from; None: as in `thumbnails`.
+        source: As `data.source`: the run's patches on this machine, or None.
 
     Returns:
         HTML of about 5 MB, most of it plotly.js.
 
     Raises:
         RunError: a file of the run directory is missing or cannot be parsed.
+        DataError: there is no such source.
     """
     classes = list(run.evaluation["classes"])
     embeddings = _embeddings(run)
@@ -42,7 +45,7 @@ def report_html(run: Run, store: PatchStore | None = None) -> str:
     mistakes = confident_mistakes(run.predictions, MISTAKES)
     paths = mistakes["path"].tolist()
     root = common_folder(paths)
-    images = thumbnails(paths, run, store)
+    pictures = thumbnails(paths, run, store, source)
     test = run.evaluation["test"]
     return render(
         "run.html",
@@ -53,18 +56,32 @@ def report_html(run: Run, store: PatchStore | None = None) -> str:
         frame_note="" if embeddings is None else _frame_note(embeddings, run.evaluation.get("epoch")),
         mistakes_total=f"{test['n'] - sum(row[i] for i, row in enumerate(test['confusion'])):,}",
         mistakes_root=root,
+        pictures_note=_missing(pictures),
         mistakes=[
             {
-                "image": image,
+                "image": picture.uri,
+                "reason": picture.reason,
                 "path": row["path"],
                 "name": row["path"].removeprefix(root),
                 "label": row["label"],
                 "predicted": row["predicted"],
                 "probability": percent(row["probability"], 1),
             }
-            for row, image in zip(mistakes.to_dict("records"), images, strict=True)
+            for row, picture in zip(mistakes.to_dict("records"), pictures, strict=True)
         ],
     )
+
+
+def _missing(pictures: Sequence[Picture]) -> str:
+    """What the page says of pictures that it does not show."""
+    reasons = [picture.reason for picture in pictures if picture.uri is None]
+    if not reasons:
+        return ""
+    counts = ", ".join(f"{n} {reason}" for reason, n in Counter(reasons).most_common())
+    note = f"{len(reasons)} of {len(pictures)} pictures are not shown: {counts}."
+    if ELSEWHERE in reasons:
+        note += " Files there are opened only where landsift report is told of them: --data SOURCE."
+    return note
 
 
 def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dict[str, tuple[Figure, str]]:

@@ -8,8 +8,9 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from landsift.config import DataConfig, cache_folder
 from landsift.errors import LandsiftError
 from landsift.runs import Run
 
@@ -23,6 +24,7 @@ logger = logging.getLogger("landsift")
 
 LARGEST = 160
 """Longest side of a thumbnail in pixels."""
+ELSEWHERE = "outside the run's folder"
 
 
 def confident_mistakes(predictions: pd.DataFrame, limit: int = 24) -> pd.DataFrame:
@@ -50,65 +52,132 @@ def common_folder(paths: Sequence[str]) -> str:
     return folder.rstrip(os.sep) + os.sep if folder else ""
 
 
-def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None) -> list[str | None]:
-    """Data URIs of patches: from the store given or the one the run was trained from, else from the files.
+class Picture(NamedTuple):
+    """A small image of a patch."""
+
+    uri: str | None
+    """`data:image/png`; None where there is none."""
+    reason: str = ""
+    """Why there is none."""
+
+
+def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None, source: str | None = None) -> list[Picture]:
+    """Small images of patches, from files that the run does not choose: it may come from elsewhere.
+
+    They are taken from the store given, or from the one in this machine's cache that the run was trained from, then
+    from `source`, and then from files below the run's own folder.
 
     Args:
         paths: As in predictions.parquet.
-        run: Names the store it was trained from in its manifest.
+        run: Names the store that it was trained from in its manifest.
         store: None where the caller has none.
+        source: As `data.source`: the run's patches on this machine; None where the caller does not say.
 
     Returns:
-        One `data:image/png` URI per path, or None where no image can be had.
+        One picture per path.
+
+    Raises:
+        DataError: there is no such source.
     """
     store = store or _store_of(run)
-    found: dict[str, str] = _from_store(paths, store) if store is not None else {}
+    found = _from_store(paths, store) if store is not None else {}
+    missing = [path for path in paths if path not in found]
+    found |= _from_source(missing, run, source) if source and missing else {}
+    inside = run.path.resolve()
     for path in paths:
-        # A relative path names a generated patch; a file of that name would be another.
-        if path not in found and Path(path).is_absolute() and (uri := _from_file(Path(path))):
-            found[path] = uri
-    return [found.get(path) for path in paths]
+        if path not in found:
+            found[path] = _below(inside, path, Picture(None, "not in the source given" if source else ELSEWHERE))
+    return [found[path] for path in paths]
 
 
 def _store_of(run: Run) -> PatchStore | None:
-    folder = run.manifest.get("data", {}).get("store")
-    if not folder or not Path(folder).is_dir():
+    """The run's store, if it lies in this machine's cache and holds what the run says that it was trained on.
+
+    Who knows the content's fingerprint has had the content.
+    """
+    data: Any = run.manifest.get("data")
+    folder: Any = data.get("store") if isinstance(data, dict) else None
+    try:
+        inside = isinstance(folder, str) and Path(folder).resolve().is_relative_to(cache_folder().resolve())
+        if not inside or not Path(folder).is_dir():
+            return None
+    except (OSError, ValueError, RuntimeError):  # no path, links in a circle
         return None
     from landsift.data.store import PatchStore
 
     try:
-        return PatchStore.open(Path(folder))
+        store = PatchStore.open(Path(folder))
     except LandsiftError as error:
         logger.info("thumbnails: %s", error.message)
         return None
+    return store if store.fingerprint == data.get("fingerprint") else None
 
 
-def _from_store(paths: Sequence[str], store: PatchStore) -> dict[str, str]:
+def _from_store(paths: Sequence[str], store: PatchStore) -> dict[str, Picture]:
     wanted = set(paths)
     index = store.column("path")
-    return {str(path): _png(store.images[row]) for row, path in enumerate(index) if path in wanted}
+    return {str(path): _picture(store.images[row]) for row, path in enumerate(index) if path in wanted}
 
 
-def _png(patch: NDArray[Any]) -> str:
-    """A patch uint8 [H, W, C] as a data URI; of more than three bands the first three, of two the first."""
+def _from_source(paths: Sequence[str], run: Run, name: str) -> dict[str, Picture]:
+    """Pictures of the patches of a source that have the paths, or, on another machine, the ends of them."""
+    from landsift.data.decode import quiet_pillow
+    from landsift.data.reasons import UnreadableError
+    from landsift.data.sources import open_source
+
+    source = open_source(DataConfig(source=name, synthetic=run.config.data.synthetic))
+    rows = {source.records.path(row): row for row in range(len(source.records))}
+    found = {}
+    with quiet_pillow():
+        for path in paths:
+            parts = Path(path).parts
+            ends = [path, *(Path(*parts[start:]).as_posix() for start in range(1, len(parts)))]
+            row = next((rows[end] for end in ends if end in rows), None)
+            if row is None:
+                continue
+            scanned = source.scan(row)
+            if scanned.size is None:
+                found[path] = Picture(None, scanned.reason.text if scanned.reason else "")
+                continue
+            try:
+                found[path] = _picture(source.pixels(row, _small(scanned.size)))
+            except UnreadableError as error:
+                found[path] = Picture(None, str(error))
+    return found
+
+
+def _below(folder: Path, path: str, outside: Picture) -> Picture:
+    """The picture of a file below the folder, wherever links lead; `outside` where it is not."""
+    from landsift.data.decode import decode, quiet_pillow, read_bytes, read_header
+    from landsift.data.reasons import UnreadableError
+
+    try:
+        file = Path(path).resolve()
+        # A relative path names a generated patch; a file of that name would be another.
+        if not Path(path).is_absolute() or not file.is_relative_to(folder):
+            return outside
+        with quiet_pillow():
+            raw = read_bytes(file)
+            return _picture(decode(raw, _small(read_header(raw).size)))
+    except UnreadableError as error:
+        return Picture(None, str(error))
+    except (OSError, ValueError, RuntimeError):  # a name with a 0, links in a circle
+        return outside
+
+
+def _small(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a thumbnail."""
+    scale = min(1.0, LARGEST / max(size))
+    return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
+
+
+def _picture(patch: NDArray[Any]) -> Picture:
+    """A patch uint8 [H, W, C]; of more than three bands the first three, of two the first."""
     from PIL import Image
 
     bands = patch[..., :3] if patch.shape[-1] >= 3 else patch[..., 0]
-    return _uri(Image.fromarray(bands))
-
-
-def _from_file(file: Path) -> str | None:
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            return _uri(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for bad files
-        return None
-
-
-def _uri(image: Any) -> str:
+    image = Image.fromarray(bands)
     image.thumbnail((LARGEST, LARGEST))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Picture("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"))

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.plugins.layer_sync import LayerSync
 from torch import Tensor, distributed, nn
 
 from landsift.config import RunConfig, TrainingConfig, digest
 from landsift.errors import ConfigError
+from landsift.surroundings import in_rank
 from landsift.training.phases import Strategy
 
 if TYPE_CHECKING:
@@ -56,11 +58,6 @@ def scale_rates(strategy: Strategy, factor: float) -> Strategy:
 def world_of(settings: TrainingConfig) -> int:
     """How many processes the settings ask for."""
     return settings.devices * settings.num_nodes
-
-
-def in_rank() -> bool:
-    """Whether a launcher (`launch`, torchrun, or Flyte's Elastic) started this process as one of several."""
-    return distributed.is_available() and distributed.is_torchelastic_launched()
 
 
 def rank() -> int:
@@ -217,10 +214,11 @@ def gathered(rows: list[Tensor], values: list[Tensor]) -> tuple[Tensor, Tensor] 
 def trainer_arguments(settings: TrainingConfig) -> dict[str, Any]:
     """How Lightning's trainer spreads the work: on this process's device, or over the ranks of which it is one.
 
-    On GPUs batch norms take their statistics over the whole global batch; torch has that for GPUs alone.
+    Lightning is told which of the two it is: left to itself it asks the variables of batch systems. On GPUs batch norms
+    take their statistics over the whole global batch; torch has that for GPUs alone.
     """
     if world_of(settings) == 1:
-        return {"accelerator": settings.accelerator, "devices": 1}
+        return {"accelerator": settings.accelerator, "devices": 1, "plugins": [LightningEnvironment()]}
     from lightning.pytorch.strategies import DDPStrategy
 
     # The name that every torch knows that we support.
@@ -235,7 +233,7 @@ def trainer_arguments(settings: TrainingConfig) -> dict[str, Any]:
         # numbers of validation batches.
         "strategy": DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True),
         "use_distributed_sampler": False,
-        "plugins": [SyncBatchNorm()] if on_gpu(settings) else None,
+        "plugins": [TorchElasticEnvironment(), *([SyncBatchNorm()] if on_gpu(settings) else [])],
     }
 
 

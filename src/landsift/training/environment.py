@@ -7,6 +7,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from landsift.threads import cores
+
 PACKAGES = (
     "landsift",
     "torch",
@@ -36,10 +38,9 @@ def hardware() -> dict[str, Any]:
     """Processor, cores this process may use, memory in GiB, and the GPU's name or None."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"cpu": _processor(), "cores": cores, "memory_gib": round(memory, 1), "gpu": gpu}
+    return {"cpu": _processor(), "cores": cores(), "memory_gib": round(memory, 1), "gpu": gpu}
 
 
 def _processor() -> str:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landsift import runs
+from landsift import runs, surroundings
 from landsift.config import Normalization, RunConfig, digest
 from landsift.errors import ConfigError
+from landsift.training import launch
+from landsift.training.libraries import as_meant
 from landsift.training.phases import Strategy, deciding_settings, resolve_strategy, settled, strategy_of
 
 if TYPE_CHECKING:
@@ -50,21 +52,40 @@ def train(
         ConfigError: the strategy or a setting does not fit.
         DataError: the patches cannot be divided as asked.
         ModelError: the backbone or its weights cannot be used, or the training has diverged.
-        RunError: the folder holds another training, or cannot be written.
-        Terminated: SIGTERM has come, and `folder` holds a checkpoint to go on from.
+        RunError: the folder holds another training, or cannot be written, or another training is at work in this
+            process.
+        Terminated: SIGTERM has come, or another signal that ends the process, and `folder` holds a checkpoint to go
+            on from.
     """
-    import lightning as L
+    meant = surroundings.MEETING if config.training.num_nodes > 1 else None
+    meant = surroundings.TORCHRUN if surroundings.in_rank() else meant
+    with surroundings.alone("training"), surroundings.as_guest(meant):
+        return _train(config, store, folder, experiment, repeats)
 
-    from landsift.data.splits import make_split
-    from landsift.models.memory import keep_freed_memory
-    from landsift.training import distributed, launch, resume
-    from landsift.training.results import embeddings_table, manifest_of, write_model_and_figures
-    from landsift.training.trainer import fit_module
 
+def _train(
+    config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None, repeats: Mapping[str, Any] | None
+) -> runs.Run:
     config = settled(config)
     if launch.needed(config.training):
         launch.train(config, store, folder, experiment, repeats)
         return runs.Run.open(folder)
+    with as_meant():
+        return _train_here(config, store, folder, experiment, repeats)
+
+
+def _train_here(
+    config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None, repeats: Mapping[str, Any] | None
+) -> runs.Run:
+    """Train in this process, alone or as one of several."""
+    import lightning as L
+
+    from landsift.data.splits import make_split
+    from landsift.models.memory import keep_freed_memory
+    from landsift.training import distributed, resume
+    from landsift.training.results import embeddings_table, manifest_of, write_model_and_figures
+    from landsift.training.trainer import fit_module
+
     distributed.join_group(config, store.fingerprint)
     strategy = strategy_of(config)
     if distributed.rank() == 0 and strategy != resolve_strategy(config.strategy, config.strategies):
@@ -93,12 +114,10 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
         runs.write_text(folder / runs.CONFIG, config.to_yaml())
 
-    try:
-        best, facts = fit_module(
-            config, module, frames, store, split, folder, experiment, how or {"identity": identity, **(repeats or {})}
-        )
-    finally:
-        random.setstate(python_numbers)  # a checkpoint brings its own
+    best, facts = fit_module(
+        config, module, frames, store, split, folder, experiment, how or {"identity": identity, **(repeats or {})}
+    )
+    random.setstate(python_numbers)  # a checkpoint brings its own
     if distributed.rank():
         return runs.Run(folder)  # which the first process writes
     predictor = write_model_and_figures(config, module, store, split, folder, best, normalization)

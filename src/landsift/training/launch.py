@@ -19,11 +19,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landsift import errors, runs
+from landsift import errors, runs, surroundings
 from landsift.config import RunConfig, TrainingConfig
-from landsift.data.parallel import cores
 from landsift.errors import ConfigError, LandsiftError, RunError
-from landsift.interruption import STATUS, Terminated
+from landsift.interruption import ENDING, STATUS, Terminated
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -41,9 +40,7 @@ TRACKED = ("epoch", "phase", "train_loss", "val_loss", "val_acc", "lr_head", "lr
 
 def needed(settings: TrainingConfig) -> bool:
     """Whether this process has to start others to train: several are asked for, and it is not one of them."""
-    from landsift.training import distributed
-
-    return distributed.world_of(settings) > 1 and not distributed.in_rank()
+    return settings.devices * settings.num_nodes > 1 and not surroundings.in_rank()
 
 
 def train(
@@ -68,7 +65,7 @@ def train(
     Raises:
         LandsiftError: what one of the processes raised.
         RunError: one of them died, or raised something else.
-        Terminated: SIGTERM has come.
+        Terminated: a signal has come that ends it.
     """
     check_devices(config.training)
     if node_rank(config.training):
@@ -89,7 +86,11 @@ def join(config: RunConfig, store: PatchStore) -> None:
         LandsiftError: as `train`.
     """
     check_devices(config.training)
-    with tempfile.TemporaryDirectory(prefix="landsift-") as folder:
+    with (
+        surroundings.alone("training"),
+        surroundings.as_guest(surroundings.MEETING),
+        tempfile.TemporaryDirectory(prefix="landsift-") as folder,
+    ):
         _train_along(config, store, Path(folder))
 
 
@@ -187,6 +188,7 @@ def run_ranks(arguments: Sequence[str], devices: int, nodes: int = 1) -> None:
             run_id="landsift",
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(scratch, redirects=kept),
+            signals_to_handle=",".join(s.name for s in (*ENDING, signal.SIGINT, signal.SIGQUIT)),
             **place,
         )
         try:
@@ -201,8 +203,8 @@ def run_ranks(arguments: Sequence[str], devices: int, nodes: int = 1) -> None:
             reason = " ".join(str(error).split())[:300]
             where = f"at {place['rdzv_endpoint']} within {MEETING} s" if nodes > 1 else "on this machine"
             raise RunError(f"the training processes could not meet {where}: {reason}", "is the address free?") from None
-    if stopped == signal.SIGTERM:
-        raise Terminated
+    if stopped in ENDING:
+        raise Terminated(stopped)
     if stopped is not None:  # as it would have been without the agent in between
         signal.raise_signal(stopped)
         raise KeyboardInterrupt
@@ -210,11 +212,9 @@ def run_ranks(arguments: Sequence[str], devices: int, nodes: int = 1) -> None:
 
 @contextlib.contextmanager
 def _environment(devices: int) -> Iterator[None]:
-    """What the processes inherit: their share of the cores, and where this landsift is."""
+    """What the processes inherit."""
     before = dict(os.environ)
-    package = str(Path(errors.__file__).parents[1])
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [package, before.get("PYTHONPATH")]))
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // devices)))
+    os.environ.update(surroundings.environment_for(devices))
     try:
         yield
     finally:
@@ -228,7 +228,7 @@ def _own_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
+    before = {s: signal.getsignal(s) for s in (*ENDING, signal.SIGINT, signal.SIGQUIT)}
     try:
         yield
     finally:

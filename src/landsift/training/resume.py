@@ -27,7 +27,7 @@ from torch import nn
 from landsift import runs
 from landsift.data.batches import PatchBatches
 from landsift.errors import RunError
-from landsift.interruption import Notice, Terminated
+from landsift.interruption import Notice, Terminated, ending_signals
 from landsift.training import distributed
 from landsift.training.module import PatchModule
 from landsift.training.phases import total_epochs
@@ -155,8 +155,9 @@ class Continuation(Checkpoint):
         self._saved = time.monotonic()
 
     def _end(self, trainer: L.Trainer) -> None:
-        logger.warning("SIGTERM: stopped in epoch %d", trainer.current_epoch + 1)
-        raise Terminated
+        ended = Terminated(self._notice.number)
+        logger.warning("%s: stopped in epoch %d", ended.number.name, trainer.current_epoch + 1)
+        raise ended
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of; all ranks are here."""
@@ -198,7 +199,8 @@ class Continuation(Checkpoint):
         if threading.current_thread() is threading.main_thread():
             # In place of Lightning's handler, which talks to other ranks from wherever this one happens to be; that
             # puts back what was there before it.
-            signal.signal(signal.SIGTERM, self._notice.note)
+            for number in ending_signals():
+                signal.signal(number, self._notice.note)
         if self._loaded is None:
             return
         own = self._loaded["ranks"][distributed.rank()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from landsift.config import RunConfig
 from landsift.data.batches import PatchBatches
 from landsift.errors import ConfigError
 from landsift.interruption import Terminated
+from landsift.notices import watched
 from landsift.training import callbacks as own
 from landsift.training import distributed, resume
 from landsift.training.arithmetic import CompileWhereItPays, check_compile, choose_precision
@@ -59,7 +59,6 @@ def fit_module(
     Returns:
         What is known of the best epoch, and how it was computed; both empty in other ranks than the first.
     """
-    quiet_lightning()
     settings = config.training
     if settings.accelerator == "gpu" and not torch.accelerator.is_available():
         raise ConfigError("training.accelerator is gpu, but torch sees no GPU here", "use auto or cpu")
@@ -97,7 +96,7 @@ def fit_module(
         watchers.append(own.LastPhaseEarlyStopping(settings.early_stopping.min_delta, settings.early_stopping.patience))
     arguments = distributed.trainer_arguments(settings)
     trainer = L.Trainer(
-        **arguments | {"plugins": [*(arguments.get("plugins") or ()), resume.WholeFiles()]},
+        **arguments | {"plugins": [*arguments["plugins"], resume.WholeFiles()]},
         max_epochs=total_epochs(module.strategy),
         precision=settled["precision"],
         gradient_clip_val=settings.gradient_clip,
@@ -161,12 +160,10 @@ def _device(config: RunConfig) -> torch.device:
 
 def _progress_bar() -> list[Any]:
     """A bar on standard error for a person who watches; nothing for a log file."""
-    import sys
-
     from lightning.pytorch.callbacks import RichProgressBar
 
-    watched = sys.stderr.isatty() and distributed.rank() == 0
-    return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if watched else []
+    seen = watched() and distributed.rank() == 0
+    return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if seen else []
 
 
 def _wandb_logger(experiment: Any | None, config: RunConfig) -> Any:
@@ -176,17 +173,3 @@ def _wandb_logger(experiment: Any | None, config: RunConfig) -> Any:
 
     experiment.config.update(config.to_dict(), allow_val_change=True)
     return WandbLogger(experiment=experiment, log_model=False)
-
-
-def quiet_lightning() -> None:
-    """Lightning's hints are for developers of training loops; errors still come through."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for about in (
-        ".*in eval mode at the start.*",
-        ".*log_every_n_steps.*",
-        ".*exists and is not empty.*",
-        ".*your dataloader is not resumable.*",  # ours is: resume.Continuation has it skip what was seen
-        ".*LeafSpec.*",
-    ):
-        warnings.filterwarnings("ignore", about)

@@ -1,0 +1,110 @@
+"""Whether what a command is to write can be written: asked before the work, not after it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from landsift.errors import RunError
+
+LONGEST = 4096
+"""Bytes of a path that Linux takes."""
+BELOW = 512
+"""Bytes that the names below an output folder may need, with those that are there while it is written."""
+
+
+def absolute(path: Path | str) -> Path:
+    """The path from the root of the file system; links stay as they are.
+
+    Raises:
+        RunError: it begins with the home folder of nobody, or there is no working folder.
+    """
+    try:
+        return Path(os.path.abspath(Path(path).expanduser()))
+    except RuntimeError:
+        raise RunError(f"{path}: there is no such user's home folder", "give the whole path") from None
+    except FileNotFoundError:
+        raise no_working_folder() from None
+
+
+def no_working_folder() -> RunError:
+    """What to say where the working folder was deleted under the process."""
+    return RunError("the working folder does not exist any more", "change to one that does (cd) and try again")
+
+
+def check_output(path: Path | str) -> Path:
+    """Check that `path` is none that somebody needs and return it absolute; `output_error` is for what comes after.
+
+    Raises:
+        RunError: it is a file, is not empty, leads nowhere, cannot be looked into, or has no name that can be written.
+    """
+    path = absolute(path)
+    check_name(path, "output folder")
+    try:
+        if path.exists() and not path.is_dir():
+            raise RunError(f"output {path} is a file", "give --out a new folder")
+        if path.is_dir() and any(path.iterdir()):
+            raise RunError(f"output folder {path} is not empty", "give --out a new or empty folder")
+    except OSError as error:
+        raise output_error(path, error) from None
+    return path
+
+
+def check_file(path: Path | str, option: str = "--out") -> None:
+    """Check that a file may be put at `path`, in the place of another one or in a folder that is there.
+
+    Raises:
+        RunError: it may not.
+    """
+    whole = absolute(path)
+    check_name(whole, option)
+    folder = whole.parent
+    try:
+        mode = whole.stat().st_mode if whole.exists() else stat.S_IFREG
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise RunError(f"{option} {path} is {kind}", "give the name of a file")
+        above = next(p for p in whole.parents if os.path.lexists(p))
+        if not above.is_dir():
+            raise RunError(f"{option} {path}: {above} is not a folder", "give a file in a folder")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise RunError(f"{option} {path}: {above} may not be written", "give a file in another folder")
+        if len(os.fsencode(whole.name)) + len(f"..{os.getpid()}.partial") > os.pathconf(above, "PC_NAME_MAX"):
+            raise RunError(f"{option} {path}: the name is too long", "give a shorter one")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RunError(f"{option} {path} cannot be written: {folder}: {reason}", "give another file") from None
+
+
+def check_name(path: Path, what: str, hint: str = "give --out another path") -> None:
+    """Check that a path is text, not too long, and leads somewhere.
+
+    Args:
+        path: absolute.
+        what: people call it.
+        hint: what to do about it.
+
+    Raises:
+        RunError: it is not, or a link on the way leads to nothing.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise RunError(f"{what} {path}: not valid UTF-8, as what a run records must be", hint) from None
+    if "\0" in str(path):
+        raise RunError(f"{what} {path}: a name cannot hold the character 0", hint)
+    if len(os.fsencode(path)) + BELOW > LONGEST:
+        raise RunError(f"{what} {str(path)[:100]}...: the path is too long", hint)
+    for place in (path, *path.parents):
+        with contextlib.suppress(OSError):  # of a name that is too long: whoever writes it is told
+            if place.is_symlink() and not place.exists():
+                raise RunError(f"{what} {path}: {place} is a link to {place.readlink()}, which is not there", hint)
+
+
+def output_error(path: Path, error: OSError) -> RunError:
+    """What to say where the run directory cannot be made."""
+    there = next(p for p in (path, *path.parents) if os.path.lexists(p))
+    reason = (error.strerror or str(error)).lower()
+    return RunError(f"output folder {path} cannot be written: {there}: {reason}", "give --out another folder")
