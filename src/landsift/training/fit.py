@@ -141,7 +141,7 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
     check_blocks(config, strategy_of(config), backbone.network)
     classifier = PatchClassifier(backbone.network, backbone.features, len(store.classes), config.model.head)
     bands, chosen = store.images.shape[-1], config.model.normalization
-    taken = int(getattr(backbone.network, "in_chans", bands))
+    taken: Any = getattr(backbone.network, "in_chans", bands)
     if taken != bands:
         raise ConfigError(f"model.backbone_args: the network takes images of {taken} bands, the patches have {bands}")
     if isinstance(chosen, Normalization):
