@@ -105,9 +105,10 @@ class Run:
 
         def rank(file: Path) -> tuple[bool, float, float, int]:
             epoch = int(file.stem.split("-")[1])
-            return file.name != model, -rows[epoch]["val_acc"], rows[epoch]["val_loss"], epoch
+            row = rows.get(epoch, {"val_acc": 0.0, "val_loss": 0.0})  # of an epoch that counted no more
+            return file.name != model, -row["val_acc"], row["val_loss"], epoch
 
-        return sorted((self.path / CHECKPOINTS).glob("best-*.ckpt"), key=rank)
+        return sorted((self.path / CHECKPOINTS).glob("best-[0-9]*-*.ckpt"), key=rank)
 
     def _file(self, name: str) -> Path:
         file = self.path / name

@@ -42,7 +42,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-KINDS = ("image", "csv", "parquet", "archive", "config", "description", "weights", "store")
+KINDS = ("image", "csv", "parquet", "archive", "config", "description", "weights", "checkpoint", "store")
 OUTCOMES = ("refused", "accepted", "traceback", "hang", "crash", "memory", "left")
 FINE = {"refused", "accepted"}
 MEMORY = 2**31  # bytes above the baseline
@@ -209,6 +209,7 @@ class Corpus:
         _make_store(self.store, self.inputs["image"][0])
         self.inputs["description"] = [(self.model / "model.json").read_bytes()]
         self.inputs["weights"] = [(self.model / "model.safetensors").read_bytes()]
+        self.inputs["checkpoint"] = list(_checkpoints())
         self.inputs["store"] = [(self.store / name).read_bytes() for name in STORE_FILES]
 
 
@@ -313,6 +314,20 @@ def _make_model(folder: Path) -> None:
     load_model(folder)
 
 
+def _checkpoints() -> Iterator[bytes]:
+    """What torch.save writes, now and before its release 1.6, with what trainers put beside the weights."""
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    tensors = {f"module.{name}": tensor for name, tensor in timm.create_model("test_resnet").state_dict().items()}
+    for zipped in (True, False):
+        buffer = io.BytesIO()
+        held = {"epoch": 3, "args": argparse.Namespace(lr=0.1), "state_dict": tensors}
+        torch.save(held, buffer, _use_new_zipfile_serialization=zipped)
+        yield buffer.getvalue()
+
+
 def _make_store(folder: Path, image: bytes) -> None:
     from landsift.config import RunConfig
     from landsift.data.store import build_store
@@ -399,6 +414,15 @@ def _predict(folder: Path) -> None:
     predictor(np.zeros((2, *predictor.description.patch_size, bands), dtype=np.uint8))
 
 
+def read_checkpoint(corpus: Corpus, folder: Path, raw: bytes, dice: random.Random, which: int) -> None:
+    from landsift.config import ModelConfig
+    from landsift.models.backbone import create_backbone
+
+    file = folder / dice.choice(["weights.pth", "weights.pt", "weights.bin"])
+    file.write_bytes(raw)
+    create_backbone(ModelConfig(backbone="test_resnet", weights=str(file)), 32)
+
+
 def read_store(corpus: Corpus, folder: Path, raw: bytes, dice: random.Random, which: int) -> None:
     from landsift.data.store import PatchStore
 
@@ -420,6 +444,7 @@ READERS: dict[str, Callable[[Corpus, Path, bytes, random.Random, int], None]] = 
     "config": read_config,
     "description": read_description,
     "weights": read_weights,
+    "checkpoint": read_checkpoint,
     "store": read_store,
 }
 TEXTS = {"csv", "config", "description"}

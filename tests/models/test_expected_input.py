@@ -53,6 +53,24 @@ def test_a_runs_own_statistics_go_with_its_weights(given, model):
     assert f"mean 0.1, 0.2, 0.3 and std 0.4, 0.5, 0.6 (by {model / 'model.json'})" in said
 
 
+def test_a_runs_positions_are_resampled_to_another_input_size(tmp_path):
+    """As timm resamples those of its own weights; equal sizes keep every bit."""
+    made = create_backbone(config("none", "test_vit"), 32)
+    values = {"backbone": "test_vit", "backbone_args": {}, "head": {"hidden": None, "dropout": 0.0}}
+    values |= {"classes": ("a", "b"), "patch_size": (16, 16), "image_size": 32, "landsift": "0"}
+    classifier = PatchClassifier(made.network, made.features, 2, HeadConfig(hidden=None, dropout=0.0))
+    save_model(classifier, ModelDescription(**values, mean=OWN.mean, std=OWN.std), tmp_path / "model")
+    kept = made.network.state_dict()
+    same = create_backbone(config(tmp_path, "test_vit"), 32).network.state_dict()
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in same.items())
+    larger = create_backbone(config(tmp_path, "test_vit"), 64).network.state_dict()
+    expected = timm.create_model(
+        "test_vit", img_size=64, pretrained=True, num_classes=0, pretrained_cfg_overlay={"state_dict": dict(kept)}
+    ).state_dict()
+    assert larger["pos_embed"].shape[1] == 4 * (kept["pos_embed"].shape[1] - 1) + 1
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in larger.items())
+
+
 def test_what_is_assumed_of_a_file_is_said_with_where_it_is_from(weights):
     backbone = create_backbone(config(weights), 32)
     assert expected_input(backbone, config(weights), backbone.normalization) == (

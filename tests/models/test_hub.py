@@ -16,14 +16,15 @@ from safetensors.torch import load_file, save_file
 NAMES = ["test_efficientnet", "vit_tiny_patch16_224"]  # the second's weights were once read by code of its own
 
 CODE = """
-import logging, sys
+import json, logging, sys
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 from landsift.config import ModelConfig
 from landsift.errors import ModelError
 from landsift.models.backbone import create_backbone
 from safetensors.torch import save_file
 try:
-    made = create_backbone(ModelConfig(backbone=sys.argv[2], weights="imagenet"), 32)
+    config = ModelConfig(backbone=sys.argv[2], weights="imagenet", backbone_args=json.loads(sys.argv[3]))
+    made = create_backbone(config, 32)
 except ModelError as error:
     print(f"refused: {error}")
 else:
@@ -68,9 +69,9 @@ def hub(tmp_path, request):
         server.shutdown()
 
 
-def create(tmp_path, name, **environment):
+def create(tmp_path, name, arguments="{}", **environment):
     return subprocess.run(
-        [sys.executable, "-c", CODE, tmp_path / "got.safetensors", name],
+        [sys.executable, "-c", CODE, tmp_path / "got.safetensors", name, arguments],
         env=os.environ | {"HF_HOME": str(tmp_path / "hf")} | environment,
         capture_output=True,
         text=True,
@@ -91,6 +92,16 @@ def test_weights_are_downloaded_once_and_loaded(tmp_path, hub):
     done = create(tmp_path, name, HF_HUB_OFFLINE="1")  # from the cache, with no hub at all
     assert "refused" not in done.stdout
     assert (tmp_path / "got.safetensors").is_file()
+
+
+@pytest.mark.parametrize("hub", NAMES[1:], indirect=True)
+def test_what_the_weights_do_not_hold_begins_at_random_and_is_said(tmp_path, hub):
+    """A block more than was pretrained was random in silence."""
+    address, name, _, _ = hub
+    done = create(tmp_path, name, '{"depth": 13}', HF_ENDPOINT=address)
+    said = f"12 tensors of {name} are not among timm's pretrained weights and begin as random ones do"
+    assert f"{said} (such as blocks.12.norm1.weight)" in done.stderr
+    assert "begin as random ones do" not in create(tmp_path, name, HF_HUB_OFFLINE="1").stderr
 
 
 def test_a_hub_that_cannot_be_reached_is_an_error_that_names_the_alternatives(tmp_path):

@@ -94,6 +94,7 @@ WRAPPED = {
         "'teacher.backbone.' is taken off",
     ),
     "a prefix nobody knows": (lambda w: under("my_own.trunk.", w), "'my_own.trunk.' is taken off"),
+    "double precision": (lambda w: OrderedDict((name, tensor.double()) for name, tensor in w.items()), ""),
     "half precision": (lambda w: OrderedDict((n, t.half() if t.is_floating_point() else t) for n, t in w.items()), ""),
 }
 
@@ -206,6 +207,27 @@ def test_files_without_one_network_are_refused(held, said, tmp_path):
     torch.save(held, tmp_path / "w.pth")
     with pytest.raises(ModelError, match=re.escape(said)):
         loaded(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "it is a pointer of Git LFS"),
+        (b"<!DOCTYPE html>", "it is a web page"),
+    ],
+)
+def test_what_a_download_left_in_place_of_weights_is_named(ending, content, said, tmp_path):
+    (tmp_path / f"w{ending}").write_bytes(content)
+    with pytest.raises(ModelError, match=said):
+        loaded(tmp_path / f"w{ending}")
+
+
+def test_a_torchscript_archive_is_refused_with_what_to_save(tmp_path):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "w.pt"))
+    with pytest.raises(ModelError, match="it is a TorchScript archive"):
+        loaded(tmp_path / "w.pt")
 
 
 def test_a_network_saved_whole_is_refused_with_what_to_save(tmp_path):

@@ -14,10 +14,11 @@ import torch
 from PIL import Image
 from small_runs import small
 
-from landsift.config import RunConfig
+from landsift.config import ModelConfig, RunConfig
 from landsift.data.splits import make_split
 from landsift.data.store import build_store
 from landsift.errors import ConfigError, ModelError
+from landsift.models.backbone import create_backbone
 from landsift.models.classifier import Normalize, resize, to_float
 from landsift.models.predictor import load_model
 from landsift.runs import Run
@@ -254,6 +255,13 @@ def test_normalization_with_another_number_of_bands_is_refused(store, tmp_path):
 def test_a_network_for_another_number_of_bands_than_the_patches_have_is_refused(store, tmp_path):
     with pytest.raises(ConfigError, match=r"the network takes images of 4 bands, the patches have 3"):
         train(configured("model.backbone_args={in_chans: 4}"), store, tmp_path / "r")
+
+
+def test_a_checkpoint_of_a_training_is_refused_as_weights_in_favour_of_its_run(run):
+    """It holds averages and a head beside the weights; the run's model is what was tested."""
+    file = run.checkpoints[0]
+    with pytest.raises(ModelError, match="it is a checkpoint of a training of landsift; give its run directory"):
+        create_backbone(ModelConfig(backbone="test_efficientnet", weights=str(file)), 32)
 
 
 def test_what_is_assumed_of_a_file_of_weights_is_said_once(store, tmp_path, caplog):

@@ -6,6 +6,7 @@ A backbone maps images, float [B, C, S, S], to pooled features, float [B, D].
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from landsift.errors import ModelError, nearest
 from landsift.models.checkpoint import ENDINGS, one_line
 from landsift.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.network import network_arguments
-from landsift.models.weights import OTHER_WEIGHTS, load_weights
+from landsift.models.weights import OTHER_WEIGHTS, left_by_timm, load_weights
 from landsift.runs import MODEL
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def weights_source(weights: str) -> str | Path:
     if weights in {"imagenet", "none"}:
         return weights
     path = Path(weights).expanduser()
-    if path.is_dir() or (path.suffix in ENDINGS and path.is_file()):
+    if path.is_dir() or (path.suffix.lower() in ENDINGS and path.is_file()):
         return path
     if path.is_file():
         raise ModelError(f"model.weights: {path} is not a file of weights", OTHER_WEIGHTS)
@@ -153,15 +154,20 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
         logger.info("loading timm's pretrained weights of %s (downloaded once)", config.backbone)
         overlay = _fetch_pretrained(config.backbone)
     try:
-        network: nn.Module = timm.create_model(
-            config.backbone, pretrained=pretrained, num_classes=0, pretrained_cfg_overlay=overlay, **arguments
-        )
+        loading: AbstractContextManager[list[str]] = left_by_timm() if pretrained else nullcontext([])
+        with loading as left:
+            network: nn.Module = timm.create_model(
+                config.backbone, pretrained=pretrained, num_classes=0, pretrained_cfg_overlay=overlay, **arguments
+            )
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(f"cannot make backbone {config.backbone}: {one_line(error)}", OTHER_WEIGHTS) from None
     except Exception as error:  # whatever a network's arithmetic makes of its arguments
         given = str(config.backbone_args)[:200]
         message = f"{config.backbone} does not take backbone_args {given}: {one_line(error)}"
         raise ModelError(message) from error
+    if left:
+        message = "%d tensors of %s are not among timm's pretrained weights and begin as random ones do (such as %s)"
+        logger.warning(message, len(left), config.backbone, left[0])
     return network
 
 

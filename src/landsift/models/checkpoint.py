@@ -26,6 +26,11 @@ _PLAIN = re.compile(
 )
 """What checkpoints of weights ask for. The rest of what torch allows makes things of any size (`bytearray`), or none of
 a network's weights."""
+_NO_WEIGHTS = {
+    b"version https://git-lfs": "it is a pointer of Git LFS; `git lfs pull` gets the file itself",
+    b"<": "it is a web page; download the file itself",
+}
+"""What lies where weights should, by how it begins."""
 _PICKLES = 5
 """In a file of torch before 1.6: a number, a version, the machine, the object, its storages."""
 _MAX_PICKLE = 2**23
@@ -63,8 +68,12 @@ def read_checkpoint(file: Path) -> Any:
 
     try:
         with file.open("rb") as opened:
-            head = opened.read(9)
-            if head[8:] == b"{" or file.suffix == ".safetensors":
+            head = opened.read(64)
+            if not head:
+                raise ValueError("it is empty")
+            if what := next((what for start, what in _NO_WEIGHTS.items() if head.startswith(start)), None):
+                raise ValueError(what)
+            if head[8:9] == b"{" or file.suffix.lower() == ".safetensors":
                 return read_tensors(file)
             if zipfile.is_zipfile(file):
                 _look_over_archive(file)
@@ -78,7 +87,8 @@ def read_checkpoint(file: Path) -> Any:
     except ValueError:
         raise
     except Exception as error:  # torch's errors are of many bases
-        raise ValueError(one_line(error)) from error
+        more = isinstance(error, MemoryError) or "allocate" in str(error)
+        raise ValueError("it claims more values than it holds" if more else one_line(error)) from error
 
 
 def check_values(tensors: Mapping[str, Tensor]) -> None:
@@ -107,6 +117,8 @@ def _look_over_archive(file: Path) -> None:
     """Raise ValueError where an archive of torch's is compressed, or its pickle asks for more than weights need."""
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
+        if any(member.filename.endswith("/constants.pkl") for member in members):
+            raise ValueError("it is a TorchScript archive, which holds code: save the state dict of its network")
         if len({member.filename for member in members}) < len(members):
             raise ValueError("it holds a file of one name twice")
         if any(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, Tensor]
     Conversion = Callable[..., dict[str, Any]]
+    Loader = Callable[..., None]
 
 logger = logging.getLogger("landsift")
 
@@ -176,7 +177,7 @@ class _Timm:
         missing = [name for name in wanted if name not in tensors and not name.endswith(_COUNTER)]
         there = [name for name in wanted if name in tensors]
         shapes = [name for name in there if tensors[name].shape != wanted[name].shape]
-        types = [n for n in there if tensors[n].is_floating_point() != wanted[n].is_floating_point()]
+        types = [n for n in there if wanted[n].is_floating_point() and not tensors[n].is_floating_point()]
         others = [name for name in tensors if name not in wanted and not name.startswith(self._classifier)]
         others = [name for name in others if not name.endswith(_COUNTER)]
         unknown = [name for name in others if name not in self._names_with_classifier] if others else []
@@ -236,21 +237,55 @@ def _instead_of_loading() -> Iterator[list[Conversion | None]]:
 
     A network's module hands the function to `load_pretrained` and keeps it nowhere, so that it is caught there.
     """
+    found: list[Conversion | None] = []
+
+    def note(_load: Loader, *_: Any, filter_fn: Conversion | None = None, **__: Any) -> None:
+        found.append(filter_fn)
+
+    with _loading_by(note):
+        yield found
+
+
+@contextmanager
+def left_by_timm() -> Iterator[list[str]]:
+    """Names of the tensors that timm does not find among the pretrained weights it loads meanwhile in this thread."""
+    left: list[str] = []
+
+    def load(load: Loader, network: nn.Module, *arguments: Any, **others: Any) -> None:
+        fill = network.load_state_dict
+
+        def noting(*given: Any, **by_name: Any) -> Any:
+            filled = fill(*given, **by_name)
+            left.extend(name for name in filled.missing_keys if not name.endswith(_COUNTER))
+            return filled
+
+        network.load_state_dict = noting  # type: ignore[method-assign]
+        try:
+            load(network, *arguments, **others)
+        finally:
+            del network.load_state_dict
+
+    with _loading_by(load):
+        yield left
+
+
+@contextmanager
+def _loading_by(ours: Callable[..., None]) -> Iterator[None]:
+    """Have this thread's pretrained weights loaded by `ours`, which gets timm's own loader before its arguments."""
     from timm.models import _builder
 
-    found: list[Conversion | None] = []
     with _asking:
         kept, here = _builder.load_pretrained, threading.get_ident()
 
-        def note(*args: Any, filter_fn: Conversion | None = None, **others: Any) -> None:
+        def load(*arguments: Any, **others: Any) -> None:
             if threading.get_ident() == here:
-                found.append(filter_fn)
+                ours(kept, *arguments, **others)
             else:
-                kept(*args, filter_fn=filter_fn, **others)
+                kept(*arguments, **others)
 
-        _builder.load_pretrained = note
+        _builder.load_pretrained = load
         try:
-            yield found
+            yield
         finally:
             _builder.load_pretrained = kept
 

@@ -20,7 +20,7 @@ CALIBRATION_BINS = 15
 
 
 def accuracy_figure(metrics: Sequence[Mapping[str, Any]], best_epoch: int | None = None) -> Figure:
-    """Validation accuracy over epochs, the best one marked, with a dashed line where each later phase starts.
+    """Validation accuracy over epochs, the model's own one marked, with a dashed line where each later phase starts.
 
     Args:
         metrics: Rows of metrics.json.
@@ -35,9 +35,9 @@ def accuracy_figure(metrics: Sequence[Mapping[str, Any]], best_epoch: int | None
                 "x": [best[0]["epoch"] + 1],
                 "y": [best[0]["val_acc"]],
                 "mode": "markers",
-                "name": "best",
+                "name": "the model",
                 "marker": {"size": 12, "color": WARM, "symbol": "circle-open", "line": {"width": 2.5}},
-                "hovertemplate": "best: %{y:.2%}<extra></extra>",
+                "hovertemplate": "the model: %{y:.2%}<extra></extra>",
             }
         )
     figure["layout"]["yaxis"]["tickformat"] = ".0%" if _spread(metrics, "val_acc") > 0.04 else ".1%"
