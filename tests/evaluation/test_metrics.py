@@ -266,20 +266,6 @@ def test_a_probability_that_rounding_left_above_one_changes_no_calibration_error
     assert evaluate(labels, above, ["a", "b"])["ece"] == evaluate(labels, probabilities, ["a", "b"])["ece"]
 
 
-def test_a_confidence_that_is_above_one_by_rounding_changes_no_error():
-    """torchmetrics takes numbers above 1 for logits, and all confidences were put through a sigmoid."""
-    labels, probabilities = draw(200, 3, 0)
-    expected = evaluate(labels, probabilities, ["a", "b", "c"], resamples=0)["ece"]
-    sure = probabilities.argmax()
-    row, column = np.unravel_index(sure, probabilities.shape)
-    probabilities[row] = 0
-    probabilities[row, column] = 1
-    exactly = evaluate(labels, probabilities, ["a", "b", "c"], resamples=0)["ece"]
-    probabilities[row, column] = np.float32(1.0000001)
-    assert evaluate(labels, probabilities, ["a", "b", "c"], resamples=0)["ece"] == pytest.approx(exactly, abs=1e-6)
-    assert exactly == pytest.approx(expected, abs=0.01)
-
-
 def test_no_patches_is_an_error_that_says_so():
     with pytest.raises(DataError, match="no patches"):
         evaluate(np.empty(0, int), np.empty((0, 4)), CLASSES)

@@ -47,7 +47,10 @@ def test_images_are_read_from_files_of_the_run_and_shrunk(make_run):
     pictures = thumbnails([str(big), str(broken), str(run.path / "missing.png")], run, None)
     assert decode(pictures[0].uri).shape == (80, 160, 3)
     assert [picture.uri for picture in pictures[1:]] == [None, None]
-    assert [picture.reason for picture in pictures[1:]] == ["not a JPEG, PNG or TIFF image", "the file does not exist"]
+    assert [picture.reason for picture in pictures[1:]] == [
+        "not a JPEG, PNG, TIFF, BMP or WebP image",
+        "the file does not exist",
+    ]
 
 
 def test_a_run_from_elsewhere_opens_nothing_of_this_machine(make_run, tmp_path):
@@ -68,7 +71,7 @@ def test_a_run_from_elsewhere_opens_nothing_of_this_machine(make_run, tmp_path):
     assert [picture.uri for picture in pictures] == [None] * len(pictures)
     assert [p.reason for p in pictures] == [ELSEWHERE] * len(paths) + [
         "not a regular file",
-        "not a JPEG, PNG or TIFF image",
+        "not a JPEG, PNG, TIFF, BMP or WebP image",
         ELSEWHERE,
     ]
 
