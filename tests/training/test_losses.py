@@ -142,7 +142,7 @@ def recall(run, name="rare"):
 @pytest.mark.parametrize("cached", ["true", "false"], ids=["features kept", "features not kept"])
 def test_balancing_finds_more_of_a_rare_class(trained, setting, cached):
     settings = f"training.{setting}=balanced", f"training.cache_features={cached}"
-    plain, balanced = trained(rare=150), trained(*settings, rare=150)
+    plain, balanced = trained(rare=142), trained(*settings, rare=142)
     assert recall(plain) < 0.2
     assert recall(balanced) > 0.5
     assert recall(balanced, "common") > 0.6  # it does not just call everything rare

@@ -58,11 +58,14 @@ def test_what_batch_systems_send_before_the_time_is_up_stops_it_with_a_checkpoin
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("TORCHELASTIC_RUN_ID")  # else this would be one of eight
     config = small("strategy=[{epochs: 2, lr_head: 1.0e-3}]", "tracking.tsne_every=0")
-    before = signal.getsignal(number)
-    with after_steps(2, lambda: signal.raise_signal(number)), pytest.raises(Terminated) as caught:
-        train(config, store, tmp_path / "r")
-    assert (caught.value.code, caught.value.number) == (128 + number, number)
-    assert signal.getsignal(number) == before
+    started_with = signal.signal(number, signal.SIG_DFL)  # nohup, for one, has SIGHUP ignored
+    try:
+        with after_steps(2, lambda: signal.raise_signal(number)), pytest.raises(Terminated) as caught:
+            train(config, store, tmp_path / "r")
+        assert (caught.value.code, caught.value.number) == (128 + number, number)
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, started_with)
     assert [f.name for f in (tmp_path / "r").rglob("*.ckpt")] == ["last.ckpt"]
     assert torch.load(tmp_path / "r" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
 
