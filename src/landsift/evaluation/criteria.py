@@ -69,7 +69,7 @@ def per_class_of(hits: NDArray[Any], predicted: NDArray[Any], true: NDArray[Any]
 
 
 def _accuracy(labels: NDArray[np.int64], predicted: NDArray[np.int64], K: int) -> Values:
-    return (labels == predicted).astype(np.float64)
+    return np.asarray(labels == predicted, dtype=np.float64)
 
 
 def _macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64], K: int) -> Values:

@@ -70,7 +70,7 @@ class Estimate:
         mean: the mean.
         error: 0 where all values agree.
         df: degrees of freedom of `error`.
-        units: how many units the values are of: so many that agree say no more than a sign test on them.
+        units: how many units the values are of.
         from_seeds: share of the variance that the seeds bring.
     """
 
@@ -91,9 +91,9 @@ class Estimate:
         """One-sided p-value of the mean being `value` or less."""
         from scipy.special import stdtr
 
-        if self.error == 0:
+        if self.error == 0:  # units that all agree say no more than a sign test on them
             return 2.0**-self.units if self.mean > value else 1.0
-        return max(float(stdtr(self.df, (value - self.mean) / self.error)), 2.0**-self.units)
+        return float(stdtr(self.df, (value - self.mean) / self.error))
 
     @property
     def p(self) -> float:
