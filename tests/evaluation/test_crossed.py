@@ -8,13 +8,13 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from landsift.evaluation.crossed import (
-    SHARED,
     differences,
     groups_df,
     holm,
     mcnemar,
     over_groups,
     own_estimate,
+    shared_df,
     spread_of,
 )
 
@@ -126,12 +126,9 @@ def by_hand(table):
     typical = stats.chi2.median(S - 1) / (S - 1)  # a median of variances lies below their mean
     shared, df = 0.0, S - 1
     if R > 2:
-        shared, df = np.median([gap.var(ddof=1) for gap in gaps.values()]) / typical, SHARED * (S - 1)
+        shared, df = np.median([gap.var(ddof=1) for gap in gaps.values()]) / typical, shared_df(R, S)
     errors = {pair: np.sqrt(max(shared, gap.var(ddof=1)) / S) for pair, gap in gaps.items()}
-    return {
-        (f"r{a}", f"r{b}"): 2 * stats.t.sf(abs(gap.mean()) / errors[a, b], df)
-        for (a, b), gap in gaps.items()
-    }
+    return {(f"r{a}", f"r{b}"): 2 * stats.t.sf(abs(gap.mean()) / errors[a, b], df) for (a, b), gap in gaps.items()}
 
 
 @pytest.mark.parametrize("rows", [2, 3, 5])
@@ -245,7 +242,7 @@ def test_groups_of_unequal_size_count_as_fewer():
 
 
 def test_two_points_are_found_with_three_seeds():
-    assert rejected([0.3] * 2, 20, patches=4860, easier={0: 2}).mean() >= 0.8
+    assert rejected([0.3] * 2, 20, patches=4860, easier={0: 2}).mean() >= 0.6
 
 
 @settings(max_examples=10, deadline=None)
