@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtr
 
-from landsift.evaluation.crossed import differences, estimate, holm, own_estimate, spread_of
+from landsift.evaluation.crossed import Spread, differences, holm, own_estimate, spread_of
 from landsift.evaluation.intervals import effective_interval
 
 ALPHA = 0.05
@@ -64,10 +64,18 @@ def p_values(values: Mapping[str, Mapping[int, Any]]) -> dict[str, list[float]]:
     df = max(2 / np.pi * (len(tables) - 1) * (S - 1), S - 1)  # of a median of all pairs, were all rows alike
     return {
         "landsift": [pair.estimate.p for pair in differences(values)],
-        "pooled over pairs": [estimate(s, max(shared, v), df).p for s, v in zip(spreads, own, strict=True)],
-        "each pair alone": [estimate(s, v, S - 1).p for s, v in zip(spreads, own, strict=True)],
-        "patches alone": [estimate(s, 0.0, np.inf).p for s in spreads],
+        "pooled over pairs": [p_value(s, max(shared, v), df) for s, v in zip(spreads, own, strict=True)],
+        "each pair alone": [p_value(s, v, S - 1) for s, v in zip(spreads, own, strict=True)],
+        "patches alone": [p_value(s, 0.0, np.inf) for s in spreads],
     }
+
+
+def p_value(spread: Spread, seed_variance: float, seed_df: float) -> float:
+    """p-value of a difference with Satterthwaite's degrees of freedom as they are."""
+    seeds = spread.units * max(seed_variance, 0.0)
+    total = seeds + spread.ms_units
+    df = total**2 / ((seeds + spread.ms_rest) ** 2 / seed_df + spread.ms_units**2 / spread.units_df)
+    return float(2 * stdtr(df, -abs(spread.mean) / np.sqrt(total / (spread.seeds * spread.units))))
 
 
 def study(accuracy: Sequence[float], spread: Sequence[float], seeds: int, patches: int, repeats: int) -> dict[str, Any]:
@@ -108,6 +116,7 @@ def scenarios() -> dict[str, tuple[list[float], list[float], int]]:
     for seeds, steady, unsteady in ((2, 0.5, 2.0), (3, 0.5, 2.0), (3, 0.3, 3.0), (3, 0.5, 5.0), (5, 0.3, 3.0)):
         spread = [steady / 100] * 7 + [unsteady / 100]
         named[f"8 equal rows, {seeds} seeds, {steady} points and one of {unsteady:g}"] = ([0.9] * 8, spread, seeds)
+    named["3 equal rows, 3 seeds, 0.3 points and one of 3"] = ([0.9] * 3, [0.003] * 2 + [0.03], 3)
     named["8 equal rows, 3 seeds, 0.3 points and two of 3"] = ([0.9] * 8, [0.003] * 6 + [0.03] * 2, 3)
     named["8 equal rows, 3 seeds, 0.5 points and four of 1.5"] = ([0.9] * 8, [0.005] * 4 + [0.015] * 4, 3)
     for points in (0.3, 0.6):

@@ -129,22 +129,22 @@ class Comparison:
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """`comparison.json`: rows, budgets, seeds, cells, results, pairs, recommendations, findings."""
+        """`comparison.json`: rows, budgets, seeds, cells, rule, results, pairs, recommendations, findings."""
         return dict(read_json(self.path / COMPARISON))
 
     @property
     def results(self) -> list[dict[str, Any]]:
-        """One per row and budget: accuracy and its interval, macro F1, what trains, the training's time."""
+        """One per row and budget: test figures and their intervals, validation figures, what trains, work, time."""
         return list(self.data["results"])
 
     @property
     def recommendations(self) -> list[dict[str, Any]]:
-        """One per budget: the cheapest row that is not distinguishably worse than the best."""
+        """One per budget: the best row on validation, or one that computes less and is within the margin."""
         return list(self.data["recommendations"])
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """One row per training and test patch: row, budget, seed, path, label, predicted."""
+        """One row per training and test patch: row, budget, seed, path, label, predicted, perhaps group."""
         return read_parquet(self.path / PREDICTIONS)
 
 

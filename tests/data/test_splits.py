@@ -343,6 +343,15 @@ class TestGroupSearch:
             index = index_of_counts(counts)
             assert np.array(sizes(index, split(index, kind="group", seed=seed))).min() >= 1
 
+    @pytest.mark.parametrize(("classes", "groups"), [(60, 60), (100, 200)])
+    def test_many_rare_classes_that_share_groups_are_all_in_every_part(self, classes, groups):
+        rng = np.random.default_rng(0)
+        counts = np.zeros((groups, classes), dtype=np.int64)
+        for c in range(classes):
+            counts[rng.choice(groups, 4, replace=False), c] = 2
+        index = index_of_counts(counts[counts.sum(axis=1) > 0])
+        assert np.array(sizes(index, split(index, kind="group"))).min() >= 1
+
     def test_patches_on_their_own_fill_what_groups_leave_open(self):
         # One group holds half of the class, and the other half stands alone.
         index = index_of([0] * 100 + [1] * 10, groups=["scene"] * 50 + [str(i) for i in range(60)])

@@ -183,6 +183,7 @@ def test_a_row_that_shares_no_seed_with_the_best_is_not_recommended():
     [choice] = result["recommendations"]
     assert choice["row"] == "layer_decay"
     assert [s["row"] for s in choice["standings"]] == ["full"]
+    assert choice["sentence"].endswith("; linear_probe shares no seed with it and was not held against it.")
 
 
 def test_a_budget_at_which_a_row_is_missing_has_the_others():
@@ -287,6 +288,15 @@ def test_rows_that_are_clearly_worse_are_said_to_be():
 def test_seeds_that_differ_are_named_as_what_is_lacking():
     trained = cells({"probe": 0.88, "full": 0.9}, patches=20000, sd=0.05)
     assert "; too few seeds to decide whether probe" in recommended(trained)["sentence"]
+
+
+def test_few_groups_are_named_as_what_is_lacking():
+    rng = np.random.default_rng(0)
+    hard = np.repeat(rng.random(6), 50)
+    right = {row: rng.random(300) < hard * share for row, share in (("probe", 0.9), ("full", 0.92))}
+    trained = [training("probe", right["probe"], 1.0, 0.8), training("full", right["full"], 9.0, 0.9)]
+    [choice] = compare_cells(trained, groups=np.arange(300) // 50)["recommendations"]
+    assert "too few test groups to decide whether probe" in choice["sentence"]
 
 
 def test_more_rows_ask_for_more_evidence():

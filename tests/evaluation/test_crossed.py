@@ -8,13 +8,13 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from landsift.evaluation.crossed import (
-    SHARED,
     differences,
     groups_df,
     holm,
     mcnemar,
     over_groups,
     own_estimate,
+    shared_df,
     spread_of,
 )
 
@@ -91,8 +91,8 @@ def test_the_interval_leaves_zero_out_when_the_test_says_so(values, alpha):
     found = own_estimate(values)
     low, high = found.interval(alpha)
     outside = not low <= 0 <= high
-    floor = 2.0 ** (1 - values.shape[1])  # where all patches agree, the test is the more careful one
-    assert outside == (found.p < alpha) or found.p == pytest.approx(floor) or found.p == pytest.approx(alpha)
+    agree = found.error == 0  # where all patches agree, the test is the more careful one
+    assert outside == (found.p < alpha) or agree or found.p == pytest.approx(alpha)
 
 
 def test_values_that_all_agree_divide_by_nothing():
@@ -119,19 +119,16 @@ def test_a_pair_uses_the_seeds_it_shares_and_pairs_without_any_are_left_out():
     assert not found[0].covers_seeds
 
 
-def by_hand(table, patches=5):
+def by_hand(table):
     """Estimates of all pairs of a complete table [R, S] of values without an effect of the patches."""
     R, S = table.shape
     gaps = {(a, b): table[a] - table[b] for a in range(R) for b in range(a + 1, R)}
     typical = stats.chi2.median(S - 1) / (S - 1)  # a median of variances lies below their mean
     shared, df = 0.0, S - 1
     if R > 2:
-        shared, df = np.median([gap.var(ddof=1) for gap in gaps.values()]) / typical, SHARED * (S - 1)
+        shared, df = np.median([gap.var(ddof=1) for gap in gaps.values()]) / typical, shared_df(R, S)
     errors = {pair: np.sqrt(max(shared, gap.var(ddof=1)) / S) for pair, gap in gaps.items()}
-    return {
-        (f"r{a}", f"r{b}"): max(2 * stats.t.sf(abs(gap.mean()) / errors[a, b], df), 2.0 ** (1 - patches))
-        for (a, b), gap in gaps.items()
-    }
+    return {(f"r{a}", f"r{b}"): 2 * stats.t.sf(abs(gap.mean()) / errors[a, b], df) for (a, b), gap in gaps.items()}
 
 
 @pytest.mark.parametrize("rows", [2, 3, 5])
@@ -245,7 +242,7 @@ def test_groups_of_unequal_size_count_as_fewer():
 
 
 def test_two_points_are_found_with_three_seeds():
-    assert rejected([0.3] * 2, 20, patches=4860, easier={0: 2}).mean() >= 0.8
+    assert rejected([0.3] * 2, 20, patches=4860, easier={0: 2}).mean() >= 0.6
 
 
 @settings(max_examples=10, deadline=None)

@@ -122,13 +122,20 @@ def test_another_criterion_and_margin_are_kept_and_nothing_is_written_before_the
 
 
 def test_what_is_missing_or_broken_is_named(folder):
+    comparison = read(folder)
+    cells = [{k: v for k, v in cell.items() if k != "seed"} for cell in comparison["cells"]]
+    for broken in (
+        comparison | {"data": comparison["data"] | {"classes": ["x", "y"]}},
+        {k: v for k, v in comparison.items() if k != "rows"},
+        comparison | {"rule": "accuracy"},
+        comparison | {"cells": cells},
+    ):
+        runs.write_json(folder / runs.COMPARISON, broken)
+        with pytest.raises(RunError, match="is no whole comparison"):
+            evaluated_again(folder)
+    runs.write_json(folder / runs.COMPARISON, comparison)
     (folder / "cells" / "quick" / "20-seed0" / "evaluation.json").unlink()
     with pytest.raises(RunError, match=r"quick/20-seed0/evaluation\.json is missing"):
-        evaluated_again(folder)
-    comparison = read(folder)
-    del comparison["cells"][0]["seed"]
-    runs.write_json(folder / runs.COMPARISON, comparison)
-    with pytest.raises(RunError, match="is no whole comparison: KeyError: 'seed'"):
         evaluated_again(folder)
     (folder / runs.PREDICTIONS).unlink()
     with pytest.raises(RunError, match=r"cannot read .*predictions\.parquet"):

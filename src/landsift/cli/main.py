@@ -233,12 +233,14 @@ def report(
     Nothing is trained. A comparison keeps its criterion and its margin unless others are given. Of the files that a run
     names, those in its own folder are opened, and those of --data.
     """
-    from landsift.cli.results import print_comparison, print_result
-    from landsift.runs import COMPARISON, REPORT, Comparison, Run, write_text
+    from landsift.cli.results import print_result
+    from landsift.runs import COMPARISON, REPORT, Run, write_text
 
     changes = rule_changes(criterion, margin)
     page_file = folder / REPORT if out is None else out
     check_file(page_file)
+    result: dict[str, Any] = {"report": str(page_file)}
+    lines = []
     if (folder / COMPARISON).is_file():
         from landsift.pipeline.compared import evaluated_again, write_figures
         from landsift.reports.comparison import comparison_html
@@ -246,16 +248,17 @@ def report(
         again = evaluated_again(folder, changes)
         if out is None:
             write_figures(folder, again)
-            print_comparison(Comparison(folder), as_json=as_json)
-            return
-        write_text(out, comparison_html(again))
+        else:
+            write_text(out, comparison_html(again))
+        result |= {"results": again["results"], "recommendations": again["recommendations"]}
+        lines = [advice["sentence"] for advice in again["recommendations"]]
     else:
         from landsift.reports.pages import report_html
 
         if changes:
             raise typer.BadParameter(f"{folder} is no comparison", param_hint="--criterion and --margin")
         write_text(page_file, report_html(Run.open(folder), source=data))
-    print_result({"report": str(page_file)}, [str(page_file)], as_json=as_json)
+    print_result(result, [*lines, str(page_file)], as_json=as_json)
 
 
 def main() -> None:

@@ -258,17 +258,25 @@ def _covering(dealt: _Groups, tight: list[int], rng: np.random.Generator) -> Int
     while True:
         part = _exact(dealt, tight, rng)
         if part is None:
-            for c in list(tight):  # name no class without which there is no way either
-                others = [other for other in tight if other != c]
-                if others and _exact(dealt, others, rng) is None:
-                    tight = others
-            raise NoSplitError(sorted(tight), proven=True)
+            raise NoSplitError(_in_the_way(dealt, tight, rng), proven=True)
         part = _greedy(dealt, part, rng)
         missing = dealt.missing(part)  # none of the tight ones
         part = _improved(dealt, part)
         if not dealt.missing(part):
             return part
         tight = [*tight, *missing]
+
+
+def _in_the_way(dealt: _Groups, classes: list[int], rng: np.random.Generator) -> list[int]:
+    """Of classes that cannot all be in every part, so many that each of them is needed to make it impossible."""
+    for c in list(classes):
+        others = [other for other in classes if other != c]
+        try:
+            if others and _exact(dealt, others, rng) is None:
+                classes = others
+        except NoSplitError:  # it is not known, and so the class stays
+            continue
+    return sorted(classes)
 
 
 def _exact(dealt: _Groups, classes: list[int], rng: np.random.Generator) -> Ints | None:
@@ -292,7 +300,8 @@ def _exact(dealt: _Groups, classes: list[int], rng: np.random.Generator) -> Ints
         integrality=np.ones(len(groups) * P),
         bounds=(0, 1),
         constraints=[LinearConstraint(one_part, 1, 1), LinearConstraint(all_parts, 1, np.inf)],
-        options={"node_limit": NODES},
+        # The first way that is found will do. Nobody should wait longer than a minute for it.
+        options={"mip_rel_gap": 1.0, "node_limit": NODES, "time_limit": 60.0},
     )
     if result.x is None and result.status != 2:
         raise NoSplitError(sorted(classes), proven=False)

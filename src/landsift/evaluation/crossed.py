@@ -14,10 +14,10 @@ Where patches come in groups, a group takes the place of the patch (`over_groups
 
 Two or three seeds know little of their own variance, and one row may be far less steady than the others, while its
 three seeds agree by chance. So a pair takes its own variance of the seeds or, if that is larger, the median of all
-pairs, and that median counts as known from 1.5 (S - 1) degrees of freedom, however many pairs there are. Counted as
-known from all pairs, a comparison of eight equal rows with one unsteady row found a difference in 12 % of all cases,
-at a level of 5 %; with the pairs' own variance alone, in up to 10 %, and hardly ever one that was there.
-`benchmarks/comparison_errors.py` counts how often each of them errs.
+pairs, as known from few degrees of freedom (`shared_df`). Counted as known from all pairs, that median found a
+difference among eight equal rows with an unsteady one in 10 % of all comparisons, at a level of 5 %; the pairs' own
+variances alone err as often in other cases, and find less. `benchmarks/comparison_errors.py` counts how often each of
+them errs.
 """
 
 from __future__ import annotations
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Values = NDArray[np.float64]
-
-SHARED = 1.5
-"""Degrees of freedom of the seeds' variance that pairs share, as multiples of the S - 1 of one pair."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Estimate:
         mean: the mean.
         error: 0 where all values agree.
         df: degrees of freedom of `error`.
-        units: how many units the values are of: so many that agree say no more than a sign test on them.
+        units: how many units the values are of.
         from_seeds: share of the variance that the seeds bring.
     """
 
@@ -91,9 +88,9 @@ class Estimate:
         """One-sided p-value of the mean being `value` or less."""
         from scipy.special import stdtr
 
-        if self.error == 0:
+        if self.error == 0:  # units that all agree say no more than a sign test on them
             return 2.0**-self.units if self.mean > value else 1.0
-        return max(float(stdtr(self.df, (value - self.mean) / self.error)), 2.0**-self.units)
+        return float(stdtr(self.df, (value - self.mean) / self.error))
 
     @property
     def p(self) -> float:
@@ -168,7 +165,11 @@ def estimate(spread: Spread, seed_variance: float, seed_df: float, least: float 
     total = seeds + units
     if total == 0:
         return Estimate(spread.mean, 0.0, spread.units_df, N, 0.0)
-    df = total**2 / ((seeds + spread.ms_rest) ** 2 / seed_df + units**2 / spread.units_df)
+    # Two or three seeds that agree by chance make the error small and its degrees of freedom many at once: with
+    # Satterthwaite's own, tests err too often. The factor is by simulation, and fades with more seeds.
+    doubt = 1 + 3 / max(S - 1, 1) ** 2
+    doubtful = min(doubt * seeds + spread.ms_rest, total)
+    df = total**2 / (doubtful**2 / seed_df + units**2 / spread.units_df)
     return Estimate(spread.mean, math.sqrt(total / (S * N)), df, N, seeds / total)
 
 
@@ -197,17 +198,28 @@ def differences(
     known = [spread for _, spread in spreads.values() if spread.seeds > 1]
     found = []
     for (a, b), (seeds, spread) in spreads.items():
-        variance, df = _seed_variance(spread, known)
+        variance, df = _seed_variance(spread, known, len(values))
         found.append(Difference(a, b, seeds, estimate(spread, variance, df, least), covers_seeds=bool(known)))
     return found
 
 
-def _seed_variance(spread: Spread, known: Sequence[Spread]) -> tuple[float, float]:
+def shared_df(rows: int, seeds: int) -> float:
+    """Degrees of freedom of the seeds' variance that pairs share: those of one pair, times 1.5 (3 rows) to 2.25 (6).
+
+    All pairs together would have some (rows - 1) (seeds - 1), were all rows alike. The factor is the largest at which
+    the simulated families of tests with one row in three, or one or two in eight, that spreads ten times as far as the
+    others, hold their level.
+    """
+    return (seeds - 1) * min(2.25, (rows + 3) / 4)
+
+
+def _seed_variance(spread: Spread, known: Sequence[Spread], rows: int) -> tuple[float, float]:
     """The variance of the seeds' effect on a pair's difference, and its degrees of freedom.
 
     Args:
         spread: of the pair.
         known: of the pairs with several seeds.
+        rows: how many rows there are.
     """
     if not known:
         return 0.0, math.inf
@@ -217,7 +229,7 @@ def _seed_variance(spread: Spread, known: Sequence[Spread]) -> tuple[float, floa
     if len(known) == 1:
         return spread.seed_variance, spread.seeds - 1
     shared = float(np.median([other.seed_variance for other in known])) / _median_of_mean(most - 1)
-    return max(shared, spread.seed_variance), SHARED * (spread.seeds - 1)
+    return max(shared, spread.seed_variance), shared_df(rows, spread.seeds)
 
 
 def _median_of_mean(df: int) -> float:

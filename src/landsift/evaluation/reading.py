@@ -38,7 +38,9 @@ def recommendation_sentence(budget: int, found: Recommendation, results: Rows, r
         )
     else:
         reason = f"{start}, the best of {len(results)} on validation"
-    return f"{reason}{_undecided(found, work, rule)}."
+    apart = [row for row in found.apart if work[row] < work[found.row]]
+    untested = f"; {', '.join(apart)} shares no seed with it and was not held against it" if apart else ""
+    return f"{reason}{_undecided(found, work, rule)}{untested}."
 
 
 def _undecided(found: Recommendation, work: Mapping[str, float], rule: Rule) -> str:
@@ -58,7 +60,7 @@ def _undecided(found: Recommendation, work: Mapping[str, float], rule: Rule) -> 
     if beyond:
         count = "the one that computes" if len(beyond) == 1 else f"all {len(beyond)} that compute"
         return f"; {count} less {'is' if len(beyond) == 1 else 'are'} more than {margin} worse"
-    return "" if found.row != found.best else ", and none computes less"
+    return "" if found.row != found.best or found.apart else ", and none computes less"
 
 
 def _at_most(standing: Standing, rule: Rule) -> str:

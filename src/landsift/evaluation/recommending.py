@@ -63,10 +63,11 @@ class Standing:
     Attributes:
         row: its name.
         difference: its figure less the best one's.
-        worst: how much worse it may be, in the corrected one-sided test: the lower end of the difference.
+        worst: the lower end of the difference by the corrected one-sided test, -1 at least.
         p: of the row being worse by the margin or more, not corrected.
         verdict: `WITHIN`, `BEYOND` or `OPEN`.
-        limited_by: what an open verdict lacks: "test patches", or "seeds" where these bring most of the variance.
+        limited_by: what an open verdict lacks: "test patches" or "test groups", or "seeds" where these bring most of
+            the variance.
     """
 
     row: str
@@ -84,12 +85,14 @@ class Recommendation:
     Attributes:
         best: the row with the highest validation figure; of equals the one that computes less.
         row: the one to use: of the best and those shown to be within the margin, the one that computes least.
-        standings: the others, those that share no seed with the best one left out.
+        standings: the others, without those that share no seed with the best one.
+        apart: those that share no seed with it, and cannot be held against it.
     """
 
     best: str
     row: str
     standings: tuple[Standing, ...]
+    apart: tuple[str, ...]
 
 
 def recommend(
@@ -117,21 +120,23 @@ def recommend(
         if best in (pair.a, pair.b):
             row = pair.b if pair.a == best else pair.a
             against[row] = pair.estimate if pair.b == best else pair.estimate.negative
-    standings = tuple(_standing(row, against[row], margin, alpha / len(against)) for row in sorted(against))
+    units = "test patches" if units_df is None else "test groups"
+    standings = tuple(_standing(row, against[row], margin, alpha / len(against), units) for row in sorted(against))
     allowed = [best, *(s.row for s in standings if s.verdict == WITHIN)]
-    return Recommendation(best, min(allowed, key=lambda row: (work[row], row != best, row)), standings)
+    chosen = min(allowed, key=lambda row: (work[row], row != best, row))
+    return Recommendation(best, chosen, standings, tuple(sorted(validation.keys() - against.keys() - {best})))
 
 
-def _standing(row: str, gap: Estimate, margin: float, alpha: float) -> Standing:
+def _standing(row: str, gap: Estimate, margin: float, alpha: float, units: str) -> Standing:
     """A row by its difference to the best, tested at `alpha`, which is corrected for the number of rows."""
     within, beyond = gap.above(-margin), gap.negative.above(margin)
     return Standing(
         row=row,
         difference=gap.mean,
-        worst=gap.interval(2 * alpha)[0],
+        worst=max(gap.interval(2 * alpha)[0], -1.0),
         p=within,
         verdict=WITHIN if within <= alpha else BEYOND if beyond <= alpha else OPEN,
-        limited_by="seeds" if gap.from_seeds > 0.5 else "test patches",
+        limited_by="seeds" if gap.from_seeds > 0.5 else units,
     )
 
 

@@ -134,18 +134,19 @@ def evaluated_again(folder: Path, changes: Mapping[str, Any] | None = None) -> d
             test = tests[place["row"], place["budget"], place["seed"]]
             trained.append(_trained(place, record, run, test, tuple(comparison["data"]["classes"])))
             of_test = test["group"].to_numpy() if "group" in test else None
-    except (KeyError, TypeError, AttributeError) as error:
+        reference, may_have_groups = references(comparison["rows"]), _may_have_groups(comparison)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunError(f"{folder} is no whole comparison: {type(error).__name__}: {error}") from error
-    if of_test is None and (comparison["config"]["data"]["split"]["kind"] == "group" or _is_table(comparison)):
+    if of_test is None and may_have_groups:
         _log.warning("this comparison kept no groups of its patches: its intervals and tests are over patches")
     comparison |= {"landsift": __version__, "cells": records}
-    return comparison | compare_cells(trained, references(comparison["rows"]).get, rule, of_test)
+    return comparison | compare_cells(trained, reference.get, rule, of_test)
 
 
-def _is_table(comparison: Mapping[str, Any]) -> bool:
-    """Whether the patches came from a table, which may have named groups."""
+def _may_have_groups(comparison: Mapping[str, Any]) -> bool:
+    """Whether the patches came from a table, which may have named their groups."""
     kind = comparison["config"]["data"]["split"]["kind"]
-    return kind == "auto" and Path(comparison["data"]["source"]).suffix.lower() in {".csv", ".parquet"}
+    return kind == "group" or Path(comparison["data"]["source"]).suffix.lower() in {".csv", ".parquet"}
 
 
 def references(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -195,9 +196,9 @@ def _trained(
 
 
 def _numbers(names: pd.Series, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Positions of class names."""
+    """Positions of class names; raises KeyError for others."""
     number = {name: k for k, name in enumerate(classes)}
-    return np.asarray(names.astype(object).map(number), dtype=np.int64)
+    return np.array([number[name] for name in names], dtype=np.int64)
 
 
 def _compact(predictions: list[pd.DataFrame]) -> pd.DataFrame:
