@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from pathlib import Path
 
 from landsift.errors import RunError
 
-LONGEST = 4096
-"""Bytes of a path that Linux takes."""
+LONGEST, LONGEST_NAME = 4096, 255
+"""Bytes of a path, and of a name in it, that Linux takes."""
 BELOW = 512
 """Bytes that the names below an output folder may need, with those that are there while it is written."""
 
@@ -78,13 +77,14 @@ def check_file(path: Path | str, option: str = "--out") -> None:
         raise RunError(f"{option} {path} cannot be written: {folder}: {reason}", "give another file") from None
 
 
-def check_name(path: Path, what: str, hint: str = "give --out another path") -> None:
+def check_name(path: Path, what: str, hint: str = "give --out another path", *, as_text: bool = True) -> None:
     """Check that a path is text, not too long, and leads somewhere.
 
     Args:
         path: absolute.
         what: people call it.
         hint: what to do about it.
+        as_text: whether it is noted in files, which hold text.
 
     Raises:
         RunError: it is not, or a link on the way leads to nothing.
@@ -92,15 +92,17 @@ def check_name(path: Path, what: str, hint: str = "give --out another path") -> 
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise RunError(f"{what} {path}: not valid UTF-8, as what a run records must be", hint) from None
+        if as_text:
+            raise RunError(f"{what} {path}: not valid UTF-8, as what a run records must be", hint) from None
     if "\0" in str(path):
         raise RunError(f"{what} {path}: a name cannot hold the character 0", hint)
     if len(os.fsencode(path)) + BELOW > LONGEST:
         raise RunError(f"{what} {str(path)[:100]}...: the path is too long", hint)
+    if long := next((part for part in path.parts if len(os.fsencode(part)) > LONGEST_NAME), None):
+        raise RunError(f"{what} {path.parent}: the name {long[:100]}... is too long", hint)
     for place in (path, *path.parents):
-        with contextlib.suppress(OSError):  # of a name that is too long: whoever writes it is told
-            if place.is_symlink() and not place.exists():
-                raise RunError(f"{what} {path}: {place} is a link to {place.readlink()}, which is not there", hint)
+        if place.is_symlink() and not place.exists():
+            raise RunError(f"{what} {path}: {place} is a link to {place.readlink()}, which is not there", hint)
 
 
 def output_error(path: Path, error: OSError) -> RunError:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from landsift.cli.options import JsonOption
+from landsift.outputs import absolute, check_name
 
 app = typer.Typer(help="Download, synthesize, build and check patches.", no_args_is_help=True)
 
@@ -53,6 +54,7 @@ def synthesize(
     from landsift.config import RunConfig
     from landsift.data.synthetic import write_folder
 
+    check_name(absolute(out), "--out", as_text=False)
     values = {"patches": patches, "size": size, "difficulty": difficulty, "seed": seed}
     config = RunConfig.from_dict({"data": {"synthetic": values}}).data.synthetic
     count = write_folder(config, out)
@@ -73,6 +75,7 @@ def build(
     from landsift.config import RunConfig
     from landsift.data.store import build_store
 
+    check_name(absolute(out), "--out", as_text=False)
     config = RunConfig.load(None, settings or ()).replace(f"data.source={json.dumps(source)}")
     store = build_store(config.data, out)
     height, width, bands = store.images.shape[1:]

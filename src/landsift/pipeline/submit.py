@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from landsift import surroundings
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import ConfigError, LandsiftError, RunError
 from landsift.pipeline import artifacts, engine, tracking
@@ -78,7 +79,19 @@ def send(
         cache: as in `submit`.
         bundle_to: as in `submit`.
     """
-    remote = _check_remote(remote)
+    with surroundings.as_guest():
+        return _send(task, inputs, configs, _check_remote(remote), cache=cache, bundle_to=bundle_to)
+
+
+def _send(
+    task: str,
+    inputs: Mapping[str, str],
+    configs: Sequence[RunConfig],
+    remote: Path,
+    *,
+    cache: bool,
+    bundle_to: Path | None,
+) -> str:
     for config in configs:
         _check_readable(config)
     flyte = engine.quiet_flyte()

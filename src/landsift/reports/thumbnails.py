@@ -95,18 +95,19 @@ def _store_of(run: Run) -> PatchStore | None:
 
     Who knows the content's fingerprint has had the content.
     """
-    data: Any = run.manifest.get("data")
-    folder: Any = data.get("store") if isinstance(data, dict) else None
+    data = run.manifest.get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("store"), str):
+        return None
+    folder = Path(data["store"])
     try:
-        inside = isinstance(folder, str) and Path(folder).resolve().is_relative_to(cache_folder().resolve())
-        if not inside or not Path(folder).is_dir():
+        if not folder.resolve().is_relative_to(cache_folder().resolve()) or not folder.is_dir():
             return None
     except (OSError, ValueError, RuntimeError):  # no path, links in a circle
         return None
     from landsift.data.store import PatchStore
 
     try:
-        store = PatchStore.open(Path(folder))
+        store = PatchStore.open(folder)
     except LandsiftError as error:
         logger.info("thumbnails: %s", error.message)
         return None
