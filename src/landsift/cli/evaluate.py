@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landsift import runs
 from landsift.cli.results import print_result
 from landsift.config import RunConfig
 from landsift.errors import LandsiftError, RunError
+
+if TYPE_CHECKING:
+    from landsift.data.store import PatchStore
 
 
 def evaluate(
@@ -25,7 +28,7 @@ def evaluate(
 ) -> None:
     """Decode the source as the model's patches were, test the model on it, write and print the figures."""
     from landsift.data.store import META
-    from landsift.evaluation.elsewhere import evaluate_store, store_of_run
+    from landsift.evaluation.elsewhere import evaluate_store
     from landsift.models.predictor import load_model
     from landsift.pipeline.stores import opened
 
@@ -38,7 +41,7 @@ def evaluate(
         config = config.replace(f"data.patch_size={height}")
     with opened(config.data, least_classes=1) as store:
         result, table = evaluate_store(
-            predictor, store, part=part, known_only=known_only, trained_on=store_of_run(run), seed=config.seed
+            predictor, store, part=part, known_only=known_only, trained_on=_store_of(run), seed=config.seed
         )
         skipped = list(store.skipped)
     result = {"run": str(run), "source": source, "part": part, "skipped": skipped} | result
@@ -67,6 +70,16 @@ def _lines(result: dict[str, Any], run: Path, out: Path | None) -> list[str]:
         numbers = f"{row['precision']:>9.3f}  {row['recall']:>6.3f}  {row['f1']:>5.3f}" if row["support"] else ""
         lines.append(f"{name:<{width}}  {row['support']:>7,}  {numbers}".rstrip())
     return lines + (["", f"figures        {out}"] if out else [])
+
+
+def _store_of(run: Path) -> PatchStore | None:
+    """The store that the run was trained from; None where there is no more of the run than its model."""
+    from landsift.data.trained_from import store_of_run
+
+    try:
+        return store_of_run(runs.Run.open(run))
+    except LandsiftError:
+        return None
 
 
 def _own_accuracy(run: Path) -> float | None:

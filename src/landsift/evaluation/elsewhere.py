@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift import runs
 from landsift.data.batches import PatchReader
 from landsift.data.decode import resize
 from landsift.data.grouping import group_numbers
@@ -17,7 +15,7 @@ from landsift.data.parts import part_of
 from landsift.data.progress import progress_bar
 from landsift.data.splits import PARTS
 from landsift.data.store import PatchStore
-from landsift.errors import DataError, LandsiftError, nearest
+from landsift.errors import DataError, nearest
 from landsift.evaluation.metrics import evaluate
 from landsift.models.predictor import Predictor
 
@@ -86,14 +84,6 @@ def evaluate_store(
     )
     result = {"classes": list(predictor.classes), "left_out": left_out, "seen": seen, "figures": figures}
     return result, _table(store, rows, predictor, labels, probabilities)
-
-
-def store_of_run(run: Path) -> PatchStore | None:
-    """The store that a run was trained from, where it is still there."""
-    try:
-        return PatchStore.open(runs.Run.open(run).manifest["data"]["store"])
-    except (LandsiftError, KeyError, TypeError):
-        return None
 
 
 def _rows_of(store: PatchStore, part: str | None) -> NDArray[np.int64]:

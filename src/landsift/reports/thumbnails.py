@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from landsift.config import DataConfig, cache_folder
-from landsift.errors import LandsiftError
+from landsift.config import DataConfig
 from landsift.runs import Run
 
 if TYPE_CHECKING:
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
     from landsift.data.store import PatchStore
 
-logger = logging.getLogger("landsift")
 
 LARGEST = 160
 """Longest side of a thumbnail in pixels."""
@@ -79,7 +76,9 @@ def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None, source:
     Raises:
         DataError: there is no such source.
     """
-    store = store or _store_of(run)
+    from landsift.data.trained_from import store_of_run
+
+    store = store or store_of_run(run)
     found = _from_store(paths, store) if store is not None else {}
     missing = [path for path in paths if path not in found]
     found |= _from_source(missing, run, source) if source and missing else {}
@@ -88,30 +87,6 @@ def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None, source:
         if path not in found:
             found[path] = _below(inside, path, Picture(None, "not in the source given" if source else ELSEWHERE))
     return [found[path] for path in paths]
-
-
-def _store_of(run: Run) -> PatchStore | None:
-    """The run's store, if it lies in this machine's cache and holds what the run says that it was trained on.
-
-    Who knows the content's fingerprint has had the content.
-    """
-    data = run.manifest.get("data")
-    if not isinstance(data, dict) or not isinstance(data.get("store"), str):
-        return None
-    folder = Path(data["store"])
-    try:
-        if not folder.resolve().is_relative_to(cache_folder().resolve()) or not folder.is_dir():
-            return None
-    except (OSError, ValueError, RuntimeError):  # no path, links in a circle
-        return None
-    from landsift.data.store import PatchStore
-
-    try:
-        store = PatchStore.open(folder)
-    except LandsiftError as error:
-        logger.info("thumbnails: %s", error.message)
-        return None
-    return store if store.fingerprint == data.get("fingerprint") else None
 
 
 def _from_store(paths: Sequence[str], store: PatchStore) -> dict[str, Picture]:
