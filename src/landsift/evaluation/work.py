@@ -82,14 +82,25 @@ class _Cost:
 @lru_cache(maxsize=256)
 def _cost(model_json: str, image_size: int, blocks: int | str, classes: int) -> _Cost:
     """Cost of a pass; `model_json` is the model section without its weights."""
+    from landsift.config import ModelConfig
+
+    model = ModelConfig.model_validate_json(model_json)
+    weightless, features = _weightless(model_json, image_size)
+    try:
+        backbone, trained = _operations(weightless, image_size, blocks)
+    except Exception:  # noqa: BLE001 (what a network computes may depend on values, which this one has none of)
+        backbone, trained = _operations(_network(model_json, image_size)[0], image_size, blocks)
+    widths = [features, *([model.head.hidden] if model.head.hidden else []), classes]
+    return _Cost(backbone, trained, head=float(sum(2 * into * out for into, out in pairwise(widths))))
+
+
+def _operations(network: nn.Module, image_size: int, blocks: int | str) -> tuple[float, float]:
+    """Operations of the forward pass of one image, and of its part from the first layer that trains on."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from landsift.config import ModelConfig
     from landsift.models.blocks import backbone_blocks
 
-    model = ModelConfig.model_validate_json(model_json)
-    network, features = _network(model_json, image_size)
     names = backbone_blocks(network)
     count = len(names) if blocks == "all" else min(int(blocks), len(names))
     trained = {name for block in names[len(names) - count :] for name in block}
@@ -102,23 +113,26 @@ def _cost(model_json: str, image_size: int, blocks: int | str, classes: int) -> 
         own = {f"{name}.{parameter}".lstrip(".") for parameter, _ in module.named_parameters(recurse=False)}
         if own & trained:
             hooks.append(module.register_forward_pre_hook(reached))
-    bands = int(getattr(network, "in_chans", 3))
-    with torch.no_grad(), counter:
-        network(torch.zeros(1, bands, image_size, image_size, device="meta"))
-    for hook in hooks:
-        hook.remove()
+    image = torch.zeros(1, int(getattr(network, "in_chans", 3)), image_size, image_size)
+    try:
+        with torch.no_grad(), counter:
+            network(image.to(next(network.parameters()).device))
+    finally:
+        for hook in hooks:
+            hook.remove()
     forward = counter.get_total_flops()
-    widths = [features, *([model.head.hidden] if model.head.hidden else []), classes]
-    return _Cost(
-        backbone=float(forward),
-        trained=float(forward - min(before, default=0)) if trained else 0.0,
-        head=float(sum(2 * into * out for into, out in pairwise(widths))),
-    )
+    return float(forward), float(forward - min(before, default=0)) if trained else 0.0
 
 
 @lru_cache(maxsize=8)
+def _weightless(model_json: str, image_size: int) -> tuple[nn.Module, int]:
+    """The backbone without memory for weights and images, and the width of its features."""
+    network, features = _network(model_json, image_size)
+    return network.to("meta"), features
+
+
 def _network(model_json: str, image_size: int) -> tuple[nn.Module, int]:
-    """The backbone without the memory of its weights, and the width of its features."""
+    """The backbone with random weights, and the width of its features."""
     import torch
 
     from landsift.config import ModelConfig
@@ -127,4 +141,4 @@ def _network(model_json: str, image_size: int) -> tuple[nn.Module, int]:
     model = ModelConfig.model_validate_json(model_json).model_copy(update={"weights": "none"})
     with torch.random.fork_rng(devices=[]):  # whoever compares goes on with the random numbers they had
         backbone = create_backbone(model, image_size)
-    return backbone.network.eval().to("meta"), backbone.features
+    return backbone.network.eval(), backbone.features
