@@ -1,4 +1,4 @@
-"""landsift: from labelled satellite patches to a tested, calibrated land-use classifier.
+"""landsift: from labelled satellite patches to a tested land-use classifier.
 
 import landsift
 
