@@ -49,7 +49,7 @@ def test_the_legend_says_what_the_training_loss_is_measured_on():
     """It stood beside the validation loss as if the two were the same measure."""
     assert [trace.name for trace in figures.loss_figure(rows()).data] == ["training", "validation"]
     named = figures.loss_figure(rows(), ["augmented", "smoothed labels"]).data
-    assert [trace.name for trace in named] == ["training (augmented, smoothed labels)", "validation (as they are)"]
+    assert [trace.name for trace in named] == ["training (as trained)", "validation (plain)"]
 
 
 def test_the_best_epoch_is_marked():

@@ -51,10 +51,10 @@ def loss_figure(metrics: Sequence[Mapping[str, Any]], trained_on: Sequence[str] 
         metrics: Rows of metrics.json.
         trained_on: What makes the training loss another one than the validation loss, such as "smoothed labels".
     """
-    training = f"training ({', '.join(trained_on)})" if trained_on else "training"
+    training = "training (as trained)" if trained_on else "training"  # short: the page's note says what that is
     series = {
         "train_loss": (training, SECOND),
-        "val_loss": ("validation (as they are)" if trained_on else "validation", ACCENT),
+        "val_loss": ("validation (plain)" if trained_on else "validation", ACCENT),
     }
     figure = _figure(metrics, series, "%{y:.4f}", 320)
     figure["layout"]["yaxis"]["rangemode"] = "tozero"
