@@ -147,3 +147,18 @@ def test_with_both_on_a_batch_draws_either(key):
         changed = (mixed != patches).float().mean().item()
         kinds.add("mixup" if changed > 0.999 else "cutmix")
     assert key in kinds
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_mixing_leaves_the_generators_of_gpus_alone(kind, monkeypatch):
+    """They draw the dropout of each rank, which would be the same in all of them."""
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: False)
+    torch.manual_seed(0)
+    assert seeded == [0]
+    images = torch.rand(4, 3, 8, 8)
+    before = torch.get_rng_state()
+    mix(images, torch.arange(4), 4, AugmentConfig(**{kind: 1.0}), batch_generator(0, 0, 0))
+    assert seeded == [0]
+    assert torch.equal(torch.get_rng_state(), before)

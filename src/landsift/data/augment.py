@@ -197,6 +197,8 @@ def mix(
     else:
         transform = v2.CutMix(alpha=config.cutmix, num_classes=classes)
     with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
-        torch.manual_seed(int(state))
+        torch.default_generator.manual_seed(
+            int(state)
+        )  # torch.manual_seed would seed GPUs too: all ranks' dropout alike
         mixed, soft = transform(images, labels)
     return mixed, soft
