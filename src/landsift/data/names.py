@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from decimal import Decimal, InvalidOperation
 
+from landsift.data.alike import likeness
 from landsift.data.findings import EXAMPLES, Section, number_of
 
 _NO_NAMES = frozenset({
@@ -20,7 +18,7 @@ def names_section(classes: Sequence[str]) -> Iterator[Section]:
     """Class names that differ only in case, spaces, marks or Unicode form, or that stand for a missing label."""
     by_likeness = defaultdict[str, list[str]](list)
     for name in classes:
-        by_likeness[_likeness(name)].append(name)
+        by_likeness[likeness(name)].append(name)
     pairs = [names for names in by_likeness.values() if len(names) > 1]
     missing = [name for name in classes if name.strip().lower() in _NO_NAMES]
     if not pairs and not missing:
@@ -37,19 +35,3 @@ def names_section(classes: Sequence[str]) -> Iterator[Section]:
         {"classes": [ascii(name) if not name.isascii() else name for name in names]} for names in pairs[:EXAMPLES]
     ]
     yield Section("class names", "look", f"{'; '.join(texts)}.", counts, examples)
-
-
-def alike(name: str, others: Sequence[str]) -> str | None:
-    """Another name that a person would take for the same."""
-    return next((other for other in others if other != name and _likeness(other) == _likeness(name)), None)
-
-
-def _likeness(name: str) -> str:
-    """Equal for names that a person would take for the same."""
-    try:
-        return str(Decimal(name.strip()).normalize())  # 1, 01 and 1.0
-    except InvalidOperation:
-        pass
-    plain = unicodedata.normalize("NFKD", name).casefold()
-    letters = re.sub(r"(?<=\d)[\W_]+(?=\d)", "#", plain)  # 1-2 is not 12
-    return re.sub(r"[^\w#]|_", "", letters) or plain

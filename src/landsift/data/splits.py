@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
+from landsift.data.alike import alike
 from landsift.data.grouping import NoSplitError, deal_groups, largest_remainder
-from landsift.data.names import alike
 from landsift.data.parts import SPLIT_NAMES
 from landsift.errors import DataError, nearest
 
