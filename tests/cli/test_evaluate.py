@@ -165,4 +165,16 @@ def test_an_output_that_is_there_is_refused_before_the_work(call, tmp_path):
     (tmp_path / "out" / "mine.txt").touch()
     status, _, said = call(tmp_path / "nowhere", "--out", tmp_path / "out")
     assert status == 1
-    assert "is there already" in said
+    assert "is not empty" in said
+
+
+@pytest.mark.parametrize("out", ["link", "file/out", "~nobody-of-this-name/out"])
+def test_an_output_that_cannot_be_made_is_refused_before_the_work(call, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "leads" / "nowhere")
+    status, _, said = call(tmp_path / "no-such-source.csv", "--out", out)
+    assert status == 1
+    assert out.split("/")[0] in said
+    assert "no-such-source" not in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]

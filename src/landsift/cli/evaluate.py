@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from landsift import runs
 from landsift.cli.results import print_result
 from landsift.config import RunConfig
-from landsift.errors import LandsiftError, RunError
+from landsift.errors import LandsiftError
+from landsift.outputs import check_file, check_output, output_error
 
 if TYPE_CHECKING:
     from landsift.data.store import PatchStore
@@ -32,8 +33,9 @@ def evaluate(
     from landsift.models.predictor import load_model
     from landsift.pipeline.stores import opened
 
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"--out {out} is there already", "give a new or empty folder")
+    out = None if out is None else check_output(out)
+    if out is not None:
+        check_file(out / runs.EVALUATION)
     predictor = load_model(run)
     height, width = predictor.description.patch_size
     config = RunConfig.load(None, settings).replace(f"data.source={json.dumps(source)}")
@@ -46,7 +48,10 @@ def evaluate(
         skipped = list(store.skipped)
     result = {"run": str(run), "source": source, "part": part, "skipped": skipped} | result
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(out, error) from None
         runs.write_json(out / runs.EVALUATION, result)
         runs.write_parquet(out / runs.PREDICTIONS, table)
     print_result(result | {"out": None if out is None else str(out)}, _lines(result, run, out), as_json=as_json)
