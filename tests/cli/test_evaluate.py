@@ -138,6 +138,16 @@ def test_intervals_are_over_groups_where_there_are_any(call, tmp_path):
     assert result["figures"]["intervals"]["groups"] == 3
 
 
+def test_one_group_alone_gives_no_intervals_over_groups_and_that_is_said(call, tmp_path):
+    patches(tmp_path)
+    table = pd.DataFrame([{"path": f"{c}/{i}.png", "label": c, "group": "scene"} for c in CLASSES for i in range(4)])
+    table.to_csv(tmp_path / "table.csv", index=False)
+    status, printed, said = call(tmp_path / "table.csv", as_json=False)
+    assert status == 0
+    assert "12 patches)" in printed
+    assert "all patches are of one group: the intervals are over patches" in said
+
+
 def test_patches_of_the_training_are_counted_and_said(call, run, tmp_path):
     """As long as the run's store lies in the cache folder, which is a fresh one in every test."""
     data = RunConfig.load(None, [f"data.source={run / 'patches'}"]).data
@@ -178,3 +188,18 @@ def test_an_output_that_cannot_be_made_is_refused_before_the_work(call, tmp_path
     assert out.split("/")[0] in said
     assert "no-such-source" not in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+@pytest.mark.parametrize("setting", ["model.backbone=resnet50", "data.patch_size=8", "data.budget=2", "data.source=x"])
+def test_a_setting_that_would_change_nothing_is_refused(call, tmp_path, setting):
+    status, _, said = call(patches(tmp_path / "new"), "--set", setting)
+    assert status == 1
+    assert f"'{setting.partition('=')[0]}' changes nothing in an evaluation" in said
+
+
+def test_settings_of_the_source_and_the_seed_hold(call, tmp_path):
+    source = patches(tmp_path / "new")
+    (source / "field" / "broken.png").write_bytes(b"broken")
+    status, result, _ = call(source, "--set", "data.max_unreadable=0.5", "--set", "seed=3")
+    assert status == 0
+    assert len(result["skipped"]) == 1

@@ -82,6 +82,10 @@ def evaluate_store(
     figures = evaluate(
         labels, probabilities, predictor.classes, groups=None if groups is None else groups[rows], seed=seed
     )
+    if figures["intervals"]["groups"] == 1:
+        logger.warning(
+            "all patches are of one group: the intervals are over patches, and too narrow for other groups than this"
+        )
     result = {"classes": list(predictor.classes), "left_out": left_out, "seen": seen, "figures": figures}
     return result, _table(store, rows, predictor, labels, probabilities)
 
