@@ -44,6 +44,20 @@ def alike(name: str, others: Sequence[str]) -> str | None:
     return next((other for other in others if other != name and _likeness(other) == _likeness(name)), None)
 
 
+def written_alike(names: Sequence[str]) -> list[list[str]]:
+    """Names that differ only in case, spaces or Unicode form, or are one whole number: 7, 07 and 7.0.
+
+    Marks are left as they are, because a group may be called by coordinates: x-1_y2 is not x1_y2.
+    """
+    by_form = defaultdict[str, list[str]](list)
+    for name in names:
+        form = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        if re.fullmatch(r"\d+(\.0+)?", form):
+            form = form.partition(".")[0].lstrip("0")
+        by_form[form].append(name)
+    return [alike for alike in by_form.values() if len(alike) > 1]
+
+
 def _likeness(name: str) -> str:
     """Equal for names that a person would take for the same."""
     try:
