@@ -162,6 +162,24 @@ def test_patches_of_the_training_are_counted_and_said(call, run, tmp_path):
     assert "2 of 14 patches have the same pixels as patches of the data that the model was trained from" in said
 
 
+def test_patches_that_repeat_others_are_counted_and_said(call, tmp_path):
+    source = patches(tmp_path / "new")
+    (source / "field" / "copy.png").write_bytes((source / "field" / "0.png").read_bytes())
+    status, result, said = call(source)
+    assert (status, result["figures"]["n"]) == (0, 13)
+    assert "1 of 13 patches repeat the pixels of another one" in said
+
+
+def test_of_a_split_with_gaps_the_rest_is_counted(call, tmp_path):
+    patches(tmp_path)
+    table = pd.DataFrame([{"path": f"{c}/{i}.png", "label": c, "split": "test"} for c in CLASSES for i in range(4)])
+    table.loc[:4, "split"] = None
+    table.to_csv(tmp_path / "table.csv", index=False)
+    status, _, said = call(tmp_path / "table.csv")
+    assert status == 1
+    assert "these patches are divided (7 test, 5 in no part)" in said
+
+
 def test_patches_of_another_size_are_brought_to_the_models(call, tmp_path):
     source = patches(tmp_path / "new", size=24)
     status, result, said = call(source)

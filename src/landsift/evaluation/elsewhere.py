@@ -77,6 +77,13 @@ def evaluate_store(
             seen,
             len(rows),
         )
+    if again := len(rows) - len(np.unique(store.contents()[rows])):
+        logger.warning(
+            "%d of %d patches repeat the pixels of another one: each counts, and the intervals are narrower than they "
+            "should be",
+            again,
+            len(rows),
+        )
     probabilities = _probabilities(predictor, store, rows)
     groups = group_numbers(store.column("group"))
     figures = evaluate(
@@ -97,6 +104,8 @@ def _rows_of(store: PatchStore, part: str | None) -> NDArray[np.int64]:
         return np.arange(len(store), dtype=np.int64)
     if part is None:
         sizes = ", ".join(f"{n:,} {name}" for name, n in split.astype(object).value_counts().items())
+        if without := int(split.isna().sum()):
+            sizes += f", {without:,} in no part"
         raise DataError(f"these patches are divided ({sizes})", "say which to take, such as --part test, or --part all")
     if part not in PARTS:
         raise DataError(f"there is no part '{part}'", f"known: {', '.join(PARTS)}, all")
