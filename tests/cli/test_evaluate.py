@@ -188,6 +188,15 @@ def test_patches_of_another_size_are_brought_to_the_models(call, tmp_path):
     assert "resized to 16 × 16" in said
 
 
+def test_a_store_of_another_size_is_resized_and_that_is_said(call, tmp_path):
+    data = RunConfig.load(None, [f"data.source={patches(tmp_path / 'new')}", "data.patch_size=8"]).data
+    build_store(data, tmp_path / "store")
+    status, result, said = call(tmp_path / "store")
+    assert (status, result["seen"]) == (0, None)
+    assert "resized from 8 × 8 to 16 × 16 pixels" in said
+    assert "whether the model was trained on some of these patches is not known" in said
+
+
 def test_an_output_that_is_there_is_refused_before_the_work(call, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").touch()

@@ -18,6 +18,7 @@ from landsift.data.store import PatchStore
 from landsift.errors import DataError, nearest
 from landsift.evaluation.metrics import evaluate
 from landsift.models.predictor import Predictor
+from landsift.shapes import by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +70,15 @@ def evaluate_store(
     labels = number[store.labels[rows]]
     if missing := [name for name, k in known.items() if not (labels == k).any()]:
         logger.info("no patches of %s: figures are of the other classes", _list(missing))
+    stored, own = tuple(store.images.shape[1:3]), tuple(predictor.description.patch_size)
+    if stored != own:
+        logger.info(
+            "patches of the store are resized from %s to %s pixels, as the model was trained on", by(stored), by(own)
+        )
     seen = _seen(store, rows, trained_on)
+    if seen is None:
+        why = "there is no store of its patches here" if trained_on is None else "they are stored at another size"
+        logger.info("whether the model was trained on some of these patches is not known: %s", why)
     if seen:
         logger.warning(
             "%d of %d patches have the same pixels as patches of the data that the model was trained from: "
