@@ -70,8 +70,9 @@ def evaluate_store(
     labels = number[store.labels[rows]]
     if missing := [name for name, k in known.items() if not (labels == k).any()]:
         logger.info("no patches of %s: figures are of the other classes", _list(missing))
-    stored, own = tuple(store.images.shape[1:3]), tuple(predictor.description.patch_size)
-    if stored != own:
+    (height, width), own = store.images.shape[1:3], predictor.description.patch_size
+    stored = (height, width)
+    if stored != tuple(own):
         logger.info(
             "patches of the store are resized from %s to %s pixels, as the model was trained on", by(stored), by(own)
         )
