@@ -138,6 +138,16 @@ def test_intervals_are_over_groups_where_there_are_any(call, tmp_path):
     assert result["figures"]["intervals"]["groups"] == 3
 
 
+def test_one_group_alone_gives_no_intervals_over_groups_and_that_is_said(call, tmp_path):
+    patches(tmp_path)
+    table = pd.DataFrame([{"path": f"{c}/{i}.png", "label": c, "group": "scene"} for c in CLASSES for i in range(4)])
+    table.to_csv(tmp_path / "table.csv", index=False)
+    status, printed, said = call(tmp_path / "table.csv", as_json=False)
+    assert status == 0
+    assert "12 patches)" in printed
+    assert "all patches are of one group: the intervals are over patches" in said
+
+
 def test_patches_of_the_training_are_counted_and_said(call, run, tmp_path):
     """As long as the run's store lies in the cache folder, which is a fresh one in every test."""
     data = RunConfig.load(None, [f"data.source={run / 'patches'}"]).data
@@ -152,6 +162,24 @@ def test_patches_of_the_training_are_counted_and_said(call, run, tmp_path):
     assert "2 of 14 patches have the same pixels as patches of the data that the model was trained from" in said
 
 
+def test_patches_that_repeat_others_are_counted_and_said(call, tmp_path):
+    source = patches(tmp_path / "new")
+    (source / "field" / "copy.png").write_bytes((source / "field" / "0.png").read_bytes())
+    status, result, said = call(source)
+    assert (status, result["figures"]["n"]) == (0, 13)
+    assert "1 of 13 patches repeat the pixels of another one" in said
+
+
+def test_of_a_split_with_gaps_the_rest_is_counted(call, tmp_path):
+    patches(tmp_path)
+    table = pd.DataFrame([{"path": f"{c}/{i}.png", "label": c, "split": "test"} for c in CLASSES for i in range(4)])
+    table.loc[:4, "split"] = None
+    table.to_csv(tmp_path / "table.csv", index=False)
+    status, _, said = call(tmp_path / "table.csv")
+    assert status == 1
+    assert "these patches are divided (7 test, 5 in no part)" in said
+
+
 def test_patches_of_another_size_are_brought_to_the_models(call, tmp_path):
     source = patches(tmp_path / "new", size=24)
     status, result, said = call(source)
@@ -160,9 +188,45 @@ def test_patches_of_another_size_are_brought_to_the_models(call, tmp_path):
     assert "resized to 16 × 16" in said
 
 
+def test_a_store_of_another_size_is_resized_and_that_is_said(call, tmp_path):
+    data = RunConfig.load(None, [f"data.source={patches(tmp_path / 'new')}", "data.patch_size=8"]).data
+    build_store(data, tmp_path / "store")
+    status, result, said = call(tmp_path / "store")
+    assert (status, result["seen"]) == (0, None)
+    assert "resized from 8 × 8 to 16 × 16 pixels" in said
+    assert "whether the model was trained on some of these patches is not known" in said
+
+
 def test_an_output_that_is_there_is_refused_before_the_work(call, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").touch()
     status, _, said = call(tmp_path / "nowhere", "--out", tmp_path / "out")
     assert status == 1
-    assert "is there already" in said
+    assert "is not empty" in said
+
+
+@pytest.mark.parametrize("out", ["link", "file/out", "~nobody-of-this-name/out"])
+def test_an_output_that_cannot_be_made_is_refused_before_the_work(call, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "leads" / "nowhere")
+    status, _, said = call(tmp_path / "no-such-source.csv", "--out", out)
+    assert status == 1
+    assert out.split("/")[0] in said
+    assert "no-such-source" not in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+@pytest.mark.parametrize("setting", ["model.backbone=resnet50", "data.patch_size=8", "data.budget=2", "data.source=x"])
+def test_a_setting_that_would_change_nothing_is_refused(call, tmp_path, setting):
+    status, _, said = call(patches(tmp_path / "new"), "--set", setting)
+    assert status == 1
+    assert f"'{setting.partition('=')[0]}' changes nothing in an evaluation" in said
+
+
+def test_settings_of_the_source_and_the_seed_hold(call, tmp_path):
+    source = patches(tmp_path / "new")
+    (source / "field" / "broken.png").write_bytes(b"broken")
+    status, result, _ = call(source, "--set", "data.max_unreadable=0.5", "--set", "seed=3")
+    assert status == 0
+    assert len(result["skipped"]) == 1

@@ -86,6 +86,13 @@ def test_files_folders_and_tables_stand_side_by_side(predict, images):
     assert list(predictions["path"]) == [str(images / name) for name in names]
 
 
+def test_files_that_are_named_twice_are_classified_once(predict, images):
+    status, table, result, said = predict(images / "a", images / "a" / "0.png", images / "b" / ".." / "a", images)
+    assert (status, result["patches"]) == (0, 4)
+    assert [path.rpartition("/")[2] for path in table["path"]] == ["0.png", "1.JPG", "2.bmp", "3.webp"]
+    assert "5 of 9 files are named more than once, and classified once" in said
+
+
 def test_a_table_of_files_that_are_not_there_is_refused(predict, images):
     (images / "t.csv").write_text("path\nnew/a/0.png\n")
     status, predictions, _, said = predict(images / "t.csv")

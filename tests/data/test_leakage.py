@@ -180,6 +180,22 @@ def test_groups_across_the_split_are_told_unless_it_is_by_group(build):
     assert check(store, kind="group")["groups"].verdict == "ok"
 
 
+def test_groups_that_may_be_one_under_two_names_are_told_where_the_split_parts_them(build):
+    names = [f"{'Scene' if row < 12 else 'scene'} {row % 12}" for row in range(36)]
+    found = check(build(group=names))["groups"]
+    assert "12 groups may be in several parts under names that differ only in case" in found.text
+    assert "'Scene 0' and 'scene 0'" in found.text
+
+
+@pytest.mark.parametrize(
+    ("names", "verdict"),
+    [(("7", "7.0", "07"), "look"), (("S 1", "s  1", "S2"), "look"), (("x-1_y2", "x1_y2", "x1y2"), "ok")],
+)
+def test_groups_in_parts_of_their_own_are_told_where_they_are_written_alike(build, names, verdict):
+    found = check(build(group=[names[row // 12] for row in range(36)]))["groups"]
+    assert found.verdict == verdict
+
+
 def scaled(factor: float) -> dict[int, np.ndarray]:
     return {row: (scene(row) * factor).astype(np.uint8) for row in range(36)}
 

@@ -121,7 +121,7 @@ class TestTable:
             ("path,label\n", ["no rows"]),
             ("path,class\na.png,x\n", ["no column 'label'", "path, class"]),
             ("file,label\na.png,x\n", ["no column 'path'"]),
-            ("paths,label\na.png,x\n", ["no column 'path'", "did you mean 'paths'?"]),
+            ("paths,label\na.png,x\n", ["no column 'path'", "rename its column 'paths' to 'path'"]),
             ("path;label\na.png;x\n", ["no column 'path'", "path;label"]),
             ("path,label\na.png,\n", ["row 1", "no label"]),
             ("path,label\na.png,x\n,x\n", ["row 2", "no path"]),

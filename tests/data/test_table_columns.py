@@ -100,6 +100,7 @@ class TestNearMisses:
     def test_missing_columns_are_found_under_other_names(self, tmp_path):
         for header, words in {
             "filename,label": ["no column 'path'", "rename its column 'filename' to 'path'"],
+            "Path,Label": ["no column 'path'", "rename its column 'Path' to 'path'"],
             "PATH,label": ["no column 'path'", "rename its column 'PATH' to 'path'"],
             "path,Class Name": ["no column 'label'", "rename its column 'Class Name' to 'label'"],
         }.items():

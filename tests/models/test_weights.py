@@ -93,6 +93,10 @@ WRAPPED = {
         lambda w: under("student.backbone.", other()) | under("teacher.backbone.", w),
         "'teacher.backbone.' is taken off",
     ),
+    "two networks by prefix, on several GPUs": (
+        lambda w: under("module.student.backbone.", other()) | under("module.teacher.backbone.", w),
+        "'module.teacher.backbone.' is taken off",
+    ),
     "a prefix nobody knows": (lambda w: under("my_own.trunk.", w), "'my_own.trunk.' is taken off"),
     "double precision": (lambda w: OrderedDict((name, tensor.double()) for name, tensor in w.items()), ""),
     "half precision": (lambda w: OrderedDict((n, t.half() if t.is_floating_point() else t) for n, t in w.items()), ""),
@@ -207,6 +211,14 @@ def test_files_without_one_network_are_refused(held, said, tmp_path):
     torch.save(held, tmp_path / "w.pth")
     with pytest.raises(ModelError, match=re.escape(said)):
         loaded(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("names", [("encoder_k.", "encoder_q."), ("target_encoder.", "online_encoder."), ("a.", "b.")])
+def test_of_two_networks_of_like_names_none_is_guessed(names, tmp_path):
+    file = tmp_path / "w.pth"
+    torch.save(under(f"module.{names[0]}", other()) | under(f"module.{names[1]}", written()), file)
+    with pytest.raises(ModelError, match=r"holds several networks .*save the one that is meant"):
+        loaded(file)
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])

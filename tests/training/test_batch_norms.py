@@ -1,5 +1,6 @@
 """Batch norms in a phase's mode: which statistics move, which stand still, and what a fine-tuned network keeps."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -81,13 +82,14 @@ def test_recalibrated_statistics_are_the_mean_of_the_batches_and_then_stand_stil
     old = classifier.state_dict()[stem.removeprefix("classifier.")]
     assert not torch.allclose(states[0][stem], old, atol=1e-3)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (normalization.mean, normalization.std))
-    means = []
+    means, sizes = [], []
     for batch in PatchBatches(store.images, store.labels, split.train, batch_size=16, shuffle=True):
         with torch.inference_mode():
             answers = classifier.backbone.conv_stem((resize(to_float(batch.images), 32) - mean) / std)
-        means.append(answers.mean(dim=(0, 2, 3)))
+        means.append(answers.mean(dim=(0, 2, 3)) * len(batch.images))
+        sizes.append(len(batch.images))
     assert len(means) == 5
-    torch.testing.assert_close(states[0][stem], torch.stack(means).mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(states[0][stem], torch.stack(means).sum(0) / sum(sizes), rtol=1e-4, atol=1e-5)
 
 
 def test_recalibrating_takes_batches_as_they_come_and_leaves_momentum_as_it_was():
@@ -101,6 +103,15 @@ def test_recalibrating_takes_batches_as_they_come_and_leaves_momentum_as_it_was(
     torch.testing.assert_close(network[1].running_mean, torch.stack([a.mean(0) for a in answers]).mean(0))
     torch.testing.assert_close(network[1].running_var, torch.stack([a.var(0) for a in answers]).mean(0))
     assert network[1].momentum == 0.3
+
+
+def test_a_last_batch_of_two_patches_counts_as_two_patches():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
+    full, rest = torch.randn(64, 3), 100 + torch.randn(2, 3)
+    recalibrate(network, network, [full, rest])
+    torch.testing.assert_close(network[0].running_mean, torch.cat([full, rest]).mean(0))
+    torch.testing.assert_close(network[0].running_var, (64 * full.var(0) + 2 * rest.var(0)) / 66)
 
 
 def test_of_many_patches_some_are_drawn():
@@ -136,13 +147,15 @@ def test_averaged_weights_hold_the_recalibrated_statistics(pretrained, store, tm
         torch.testing.assert_close(state[averaged], state[name], rtol=1e-5, atol=1e-6)
 
 
-def test_a_network_without_batch_norms_trains_the_same_in_every_mode(store, tmp_path):
+def test_a_network_without_batch_norms_trains_the_same_in_every_mode(store, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "landsift")
     losses = []
     for mode in ("train", "eval", "recalibrate"):
         phases = f"strategy=[{{epochs: 2, lr_head: 1.0e-3, {ALL}, batch_norm: {mode}}}]"
         run = train(small(phases, "model.backbone=test_vit", "tracking.tsne_every=0"), store, tmp_path / mode)
         losses.append([(row["train_loss"], row["val_loss"]) for row in run.metrics])
     assert losses[0] == losses[1] == losses[2]
+    assert caplog.text.count("has no batch norms: batch_norm: recalibrate changes nothing") == 1
     assert running_norms(torch.nn.Sequential(torch.nn.LayerNorm(3))) == []
 
 

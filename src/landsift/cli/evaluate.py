@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from landsift import runs
 from landsift.cli.results import print_result
 from landsift.config import RunConfig
-from landsift.errors import LandsiftError, RunError
+from landsift.errors import ConfigError, LandsiftError
+from landsift.outputs import check_file, check_output, output_error
 
 if TYPE_CHECKING:
     from landsift.data.store import PatchStore
@@ -32,10 +33,13 @@ def evaluate(
     from landsift.models.predictor import load_model
     from landsift.pipeline.stores import opened
 
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"--out {out} is there already", "give a new or empty folder")
+    out = None if out is None else check_output(out)
+    if out is not None:
+        check_file(out / runs.EVALUATION)
     predictor = load_model(run)
     height, width = predictor.description.patch_size
+    settings = list(settings)
+    _refuse_idle(settings)
     config = RunConfig.load(None, settings).replace(f"data.source={json.dumps(source)}")
     if height == width and not (Path(source).expanduser() / META).is_file():
         config = config.replace(f"data.patch_size={height}")
@@ -46,16 +50,37 @@ def evaluate(
         skipped = list(store.skipped)
     result = {"run": str(run), "source": source, "part": part, "skipped": skipped} | result
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(out, error) from None
         runs.write_json(out / runs.EVALUATION, result)
         runs.write_parquet(out / runs.PREDICTIONS, table)
     print_result(result | {"out": None if out is None else str(out)}, _lines(result, run, out), as_json=as_json)
 
 
+_ACTING = ("data.max_unreadable", "data.eurosat", "data.synthetic", "seed")
+"""What a setting changes here; all else is the model's, or given otherwise."""
+
+
+def _refuse_idle(settings: Iterable[str]) -> None:
+    """Refuse a setting that would be passed over: the figures would be taken for those of what it says."""
+    for setting in settings:
+        key = setting.partition("=")[0].strip()
+        if not any(key == acting or key.startswith(f"{acting}.") for acting in _ACTING):
+            RunConfig.load(None, [setting])  # a key that is none is told as such
+            raise ConfigError(
+                f"configuration key '{key}' changes nothing in an evaluation: the model is as it was trained",
+                f"what does: {', '.join(_ACTING)}",
+            )
+
+
 def _lines(result: dict[str, Any], run: Path, out: Path | None) -> list[str]:
     figures = result["figures"]
     intervals = figures["intervals"]
-    over = f"{figures['n']:,} patches" + (f" in {intervals['groups']:,} groups" if intervals["groups"] else "")
+    over = f"{figures['n']:,} patches"
+    if intervals["over"] == "groups":
+        over += f" in {intervals['groups']:,} groups"
     low, high = (100 * bound for bound in intervals["accuracy"])
     lines = [
         f"accuracy       {100 * figures['accuracy']:.2f} %   (95 % interval {low:.2f} to {high:.2f}, {over})",

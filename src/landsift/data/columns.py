@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 
 from landsift.data.parts import SPLIT_NAMES, decoration, part_of
-from landsift.errors import DataError, nearest
+from landsift.errors import DataError
 from landsift.notices import once
 
 _ALIASES = {
@@ -99,9 +99,9 @@ def refuse_split_values(file: Path, samples: Mapping[str, Iterable[str]]) -> Non
 def _missing_hint(column: str, names: Sequence[str]) -> str:
     if len(names) == 1 and any(other in names[0] for other in ";\t|"):
         return "its columns must be divided by commas"
-    if hint := nearest(column, names):
-        return hint
     meant = next((name for name in names if _letters(name) in _ALIASES[column] | {column}), None)
+    if meant is None and (close := get_close_matches(column, names, n=1)):
+        meant = close[0]
     return (
         f"rename its column '{meant}' to '{column}'" if meant else "a table of patches has the columns path and label"
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
+from landsift.data.alike import written_alike
 from landsift.data.findings import EXAMPLES, DataChecks, Section, example, number_of
 from landsift.data.likeness import near_copies
 from landsift.data.names import names_section
@@ -204,18 +205,37 @@ def _groups(store: PatchStore, part: Rows, kind: str) -> Iterator[Section]:
     patches = int(np.count_nonzero(part[known] > first[codes[known]]))
     share = float(patches / np.count_nonzero(part > 0))
     counts = {"groups": len(np.unique(codes[known])), "across": len(mixed), "patches": patches, "share": share}
+    alike = _written_alike(column.categories, codes[known], part[known])
+    named = "; ".join(" and ".join(repr(name) for name in names) for names in alike[:EXAMPLES])
+    of_names = (
+        f" {number_of(len(alike), 'group', 'groups')} may be in several parts under names that differ only in case, "
+        f"spaces or Unicode form: {named}."
+        if alike
+        else ""
+    )
     if not len(mixed):
-        yield Section("groups", "ok", "every group stands in one part of the split.", counts)
+        text = f"every group stands in one part of the split.{of_names}"
+        yield Section("groups", "look" if alike else "ok", text, counts)
         return
     text = (
         f"{number_of(len(mixed), 'group stands', 'groups stand')} in several parts of the split: "
         f"{number_of(patches, 'patch', 'patches')} of val and test ({100 * share:.2f} %) "
         f"{'has' if patches == 1 else 'have'} neighbours in an earlier part."
         + ("" if kind == "group" else " data.split.kind=group keeps them together.")
+        + of_names
     )
     examples = [{"group": str(column.categories[g])} | example(store, _firsts(codes, part, int(g)))
                 for g in mixed[:EXAMPLES]]  # fmt: skip
     yield Section("groups", "wrong" if share >= LEAK else "look", text, counts, examples)
+
+
+def _written_alike(names: Iterable[str], codes: Rows, part: Rows) -> list[list[str]]:
+    """Names of different groups that may be meant as one, and stand in several parts of the split."""
+    parts: dict[str, set[int]] = {}
+    names = list(map(str, names))
+    for code, p in np.unique(np.stack([codes, part], axis=1), axis=0).tolist():
+        parts.setdefault(names[code], set()).add(p)
+    return [alike for alike in written_alike(list(parts)) if len(set().union(*(parts[name] for name in alike))) > 1]
 
 
 def _mixed(units: Rows, values: Rows) -> Rows:

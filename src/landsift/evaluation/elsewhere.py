@@ -18,6 +18,7 @@ from landsift.data.store import PatchStore
 from landsift.errors import DataError, nearest
 from landsift.evaluation.metrics import evaluate
 from landsift.models.predictor import Predictor
+from landsift.shapes import by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +70,16 @@ def evaluate_store(
     labels = number[store.labels[rows]]
     if missing := [name for name, k in known.items() if not (labels == k).any()]:
         logger.info("no patches of %s: figures are of the other classes", _list(missing))
+    (height, width), own = store.images.shape[1:3], predictor.description.patch_size
+    stored = (height, width)
+    if stored != tuple(own):
+        logger.info(
+            "patches of the store are resized from %s to %s pixels, as the model was trained on", by(stored), by(own)
+        )
     seen = _seen(store, rows, trained_on)
+    if seen is None:
+        why = "there is no store of its patches here" if trained_on is None else "they are stored at another size"
+        logger.info("whether the model was trained on some of these patches is not known: %s", why)
     if seen:
         logger.warning(
             "%d of %d patches have the same pixels as patches of the data that the model was trained from: "
@@ -77,11 +87,22 @@ def evaluate_store(
             seen,
             len(rows),
         )
+    if again := len(rows) - len(np.unique(store.contents()[rows])):
+        logger.warning(
+            "%d of %d patches repeat the pixels of another one: each counts, and the intervals are narrower than they "
+            "should be",
+            again,
+            len(rows),
+        )
     probabilities = _probabilities(predictor, store, rows)
     groups = group_numbers(store.column("group"))
     figures = evaluate(
         labels, probabilities, predictor.classes, groups=None if groups is None else groups[rows], seed=seed
     )
+    if figures["intervals"]["groups"] == 1:
+        logger.warning(
+            "all patches are of one group: the intervals are over patches, and too narrow for other groups than this"
+        )
     result = {"classes": list(predictor.classes), "left_out": left_out, "seen": seen, "figures": figures}
     return result, _table(store, rows, predictor, labels, probabilities)
 
@@ -93,6 +114,8 @@ def _rows_of(store: PatchStore, part: str | None) -> NDArray[np.int64]:
         return np.arange(len(store), dtype=np.int64)
     if part is None:
         sizes = ", ".join(f"{n:,} {name}" for name, n in split.astype(object).value_counts().items())
+        if without := int(split.isna().sum()):
+            sizes += f", {without:,} in no part"
         raise DataError(f"these patches are divided ({sizes})", "say which to take, such as --part test, or --part all")
     if part not in PARTS:
         raise DataError(f"there is no part '{part}'", f"known: {', '.join(PARTS)}, all")

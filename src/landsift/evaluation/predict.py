@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -126,14 +127,28 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[PassedOver]]:
             files.append(path)
         else:
             raise DataError(f"no such file or folder: {path}")
-    for file in files:
+    each = _each_once(files)
+    if again := len(files) - len(each):
+        logger.warning("%d of %d files are named more than once, and classified once", again, len(files))
+    for file in each:
         try:
             str(file).encode()
         except UnicodeEncodeError:
             raise DataError(
                 f"the name {str(file)!r} is not valid UTF-8, as a table's text must be", "rename it"
             ) from None
-    return files, left_out
+    return each, left_out
+
+
+def _each_once(files: list[Path]) -> list[Path]:
+    """The files in their order, those named again left out; a link and what it leads to are two."""
+    folders: dict[Path, str] = {}
+    each: dict[tuple[str, str], Path] = {}
+    for file in files:
+        if file.parent not in folders:
+            folders[file.parent] = os.path.realpath(file.parent)
+        each.setdefault((folders[file.parent], file.name), file)
+    return list(each.values())
 
 
 def _images_below(root: Path) -> tuple[list[Path], list[PassedOver]]:

@@ -84,11 +84,12 @@ def load_weights(network: nn.Module, file: Path, config: ModelConfig, image_size
         tensors, notices = _tensors_of(read_checkpoint(file))
         check_sizes(tensors, file)
         check_values(tensors)
+        prefixes = ["backbone."] if own else _prefixes(tensors, network.state_dict())
     except ValueError as error:
         raise ModelError(f"cannot read weights {file}: {one_line(error)}", OTHER_WEIGHTS) from None
     known = _Timm(network, config, image_size)
     best: _Fit | None = None
-    for fit in _attempts(tensors, ["backbone."] if own else _prefixes(tensors, network.state_dict()), known):
+    for fit in _attempts(tensors, prefixes, known):
         if best is None or fit.wrong < best.wrong:
             best = fit
         if not best.wrong:
@@ -136,7 +137,10 @@ def _tensors_of(checkpoint: Any) -> tuple[Tensors, list[str]]:
 
 
 def _prefixes(names: Iterable[str], wanted: Mapping[str, Any]) -> list[str]:
-    """What may stand before the network's names: nothing, what most of them are found behind, or a wrapper's."""
+    """What may stand before the network's names: nothing, what most of them are found behind, or a wrapper's.
+
+    ValueError where several networks stand side by side, and none is to be preferred.
+    """
     counts: Counter[str] = Counter()
     for name in names:
         parts = name.split(".")
@@ -144,11 +148,21 @@ def _prefixes(names: Iterable[str], wanted: Mapping[str, Any]) -> list[str]:
         counts.update(name.removesuffix(end) for end in ends if end in wanted)
     most = max(counts.values(), default=0)
     found = [prefix for prefix, count in counts.items() if count == most and 2 * count > len(wanted)]
-    found.sort(key=lambda prefix: next((i for i, known in enumerate(PREFIXES) if known in prefix), len(PREFIXES)))
+    found.sort(key=_rank)
+    if len(found) > 1 and "" not in found and _rank(found[0]) == _rank(found[1]):
+        raise ValueError(
+            f"it holds several networks ({', '.join(prefix.rstrip('.') for prefix in found[:4])}); "
+            "save the one that is meant"
+        )
     wrappers = [""]
     while more := next((p for p in PREFIXES if any(n.startswith(wrappers[-1] + p) for n in names)), None):
         wrappers.append(wrappers[-1] + more)
     return list(dict.fromkeys(["", *found, *wrappers]))
+
+
+def _rank(prefix: str) -> list[int]:
+    """Where the parts of a prefix stand among `PREFIXES`; the lowest is to be preferred."""
+    return [i for i, known in enumerate(PREFIXES) if f".{known}" in f".{prefix}"] + [len(PREFIXES)]
 
 
 def _attempts(tensors: Tensors, prefixes: list[str], known: _Timm) -> Iterator[_Fit]:

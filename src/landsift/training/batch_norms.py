@@ -3,7 +3,8 @@
 A batch norm in train mode normalises with the statistics of the batch and moves its running statistics towards them;
 in eval mode it normalises with the running statistics and leaves them alone. Running statistics of the patches in place
 of those of the pretraining are adaptive batch normalisation (Li et al. 2016), estimated as in Wu and Johnson 2021,
-"Rethinking 'Batch' in BatchNorm": the mean of the batches' statistics, with the weights held still.
+"Rethinking 'Batch' in BatchNorm": the mean of the batches' statistics, with the weights held still; here each batch
+counts by its patches, because the last one may have two.
 """
 
 from __future__ import annotations
@@ -53,9 +54,12 @@ def recalibrate(backbone: nn.Module, answer: Callable[[Tensor], Tensor], batches
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # torch then takes the mean over all batches
         norm.train()
+    seen = 0
     for images in batches:
+        seen += len(images)
+        for norm in norms:
+            norm.momentum = len(images) / seen
         answer(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

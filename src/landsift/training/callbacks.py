@@ -56,7 +56,9 @@ class PhaseChange(Callback):
             trainer.strategy.setup_optimizers(trainer)
         if index != self._begun:
             self._begun = index
-            if module.phase.batch_norm == "recalibrate":
+            if module.phase.batch_norm == "recalibrate" and not running_norms(module.classifier.backbone):
+                logger.info("the backbone has no batch norms: batch_norm: recalibrate changes nothing")
+            elif module.phase.batch_norm == "recalibrate":
                 with trainer.precision_plugin.forward_context():
                     module.recalibrate(self.patches)
         if trainer.current_epoch == first_epoch(module.strategy, index):
