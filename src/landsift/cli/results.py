@@ -39,8 +39,8 @@ def print_run(run: Run, *, as_json: bool) -> None:
     """Print a finished run: the test accuracy with its interval, and where the report is."""
     test = run.evaluation["test"]
     low, high = test["intervals"]["accuracy"]
-    groups = test["intervals"].get("groups")
-    of_groups = f" in {groups:,} group{'s' if groups > 1 else ''}" if groups else ""
+    intervals = test["intervals"]  # one group gives none over groups
+    of_groups = f" in {intervals['groups']:,} groups" if intervals.get("over") == "groups" else ""
     stages = run.manifest["stages"]
     cached = [name for name, stage in stages.items() if stage["cached"]]
     result = {
