@@ -17,6 +17,7 @@ from landsift.data.splits import PARTS
 from landsift.data.store import PatchStore
 from landsift.errors import DataError, nearest
 from landsift.evaluation.metrics import evaluate
+from landsift.evaluation.predictions import predictions_table
 from landsift.models.predictor import Predictor
 from landsift.shapes import by
 
@@ -104,7 +105,8 @@ def evaluate_store(
             "all patches are of one group: the intervals are over patches, and too narrow for other groups than this"
         )
     result = {"classes": list(predictor.classes), "left_out": left_out, "seen": seen, "figures": figures}
-    return result, _table(store, rows, predictor, labels, probabilities)
+    of_classes = np.asarray(predictor.classes, dtype=object)[labels]
+    return result, predictions_table(store.paths(rows), predictor.classes, probabilities, label=of_classes)
 
 
 def _rows_of(store: PatchStore, part: str | None) -> NDArray[np.int64]:
@@ -165,28 +167,6 @@ def _probabilities(predictor: Predictor, store: PatchStore, rows: NDArray[np.int
             found.append(predictor(images))
             advance(len(images))
     return np.concatenate(found)
-
-
-def _table(
-    store: PatchStore,
-    rows: NDArray[np.int64],
-    predictor: Predictor,
-    labels: NDArray[np.int64],
-    probabilities: NDArray[np.float32],
-) -> pd.DataFrame:
-    import pandas as pd
-
-    classes = np.asarray(predictor.classes, dtype=object)
-    table = pd.DataFrame(
-        {
-            "path": store.paths(rows),
-            "label": classes[labels],
-            "predicted": classes[probabilities.argmax(axis=1)],
-        }
-    )
-    for k, name in enumerate(predictor.classes):
-        table[f"p_{name}"] = probabilities[:, k]
-    return table
 
 
 def _list(names: Any, most: int = 12) -> str:

@@ -22,6 +22,7 @@ from landsift.data.reasons import Reason, UnreadableError, in_words, summed_up
 from landsift.data.table import TABLE_SUFFIXES, read_paths
 from landsift.data.walk import PassedOver, by_ending, cannot_read, counted, not_read, tell_again, tell_not_read, walk
 from landsift.errors import DataError, RunError
+from landsift.evaluation.predictions import predictions_table
 from landsift.models.memory import keep_freed_memory
 from landsift.models.predictor import load_model
 from landsift.runs import write_parquet, write_whole
@@ -57,8 +58,6 @@ def predict_files(model: Path, paths: Iterable[Path]) -> tuple[pd.DataFrame, Ski
         DataError: a path does not exist, a table cannot be used, or no image among them can be read.
         ModelError: there is no model, or it is damaged.
     """
-    import pandas as pd
-
     files, passed_over = image_files(paths)
     keep_freed_memory()
     predictor = load_model(model)
@@ -94,11 +93,7 @@ def predict_files(model: Path, paths: Iterable[Path]) -> tuple[pd.DataFrame, Ski
         )
     skipped = [entry._asdict() for entry in passed_over]
     skipped += [{"path": path, "reason": reason.text} for path, reason in left_out]
-    probabilities = np.concatenate(tables)
-    table = pd.DataFrame({"path": kept, "predicted": np.asarray(predictor.classes)[probabilities.argmax(axis=1)]})
-    for k, name in enumerate(predictor.classes):
-        table[f"p_{name}"] = probabilities[:, k]
-    return table, skipped
+    return predictions_table(kept, predictor.classes, np.concatenate(tables)), skipped
 
 
 def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[PassedOver]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landsift import runs
 from landsift.config import Normalization, RunConfig
@@ -43,6 +42,7 @@ def write_model_and_figures(
     from landsift.data.batches import PatchReader
     from landsift.data.grouping import group_numbers
     from landsift.evaluation.metrics import evaluate
+    from landsift.evaluation.predictions import predictions_table
     from landsift.models.description import ModelDescription
     from landsift.models.predictor import load_model, save_model
 
@@ -68,31 +68,13 @@ def write_model_and_figures(
         probabilities = np.concatenate([predictor(read(rows[i : i + 1024])) for i in range(0, len(rows), 1024)])
         of_rows = None if groups is None else groups[rows]
         figures[name] = evaluate(store.labels[rows], probabilities, store.classes, groups=of_rows, seed=config.seed)
-        tables.append(_predictions(store, rows, name, probabilities))
+        label = np.asarray(store.classes, dtype=object)[store.labels[rows]]
+        tables.append(predictions_table(store.paths(rows), store.classes, probabilities, split=name, label=label))
     import pandas as pd
 
     runs.write_parquet(folder / runs.PREDICTIONS, pd.concat(tables, ignore_index=True))
     runs.write_json(folder / runs.EVALUATION, figures)
     return predictor
-
-
-def _predictions(
-    store: PatchStore, rows: NDArray[np.int64], name: str, probabilities: NDArray[np.float32]
-) -> pd.DataFrame:
-    import pandas as pd
-
-    classes = np.asarray(store.classes, dtype=object)
-    frame = pd.DataFrame(
-        {
-            "path": store.paths(rows),
-            "split": name,
-            "label": classes[store.labels[rows]],
-            "predicted": classes[probabilities.argmax(axis=1)],
-        }
-    )
-    for k, class_name in enumerate(store.classes):
-        frame[f"p_{class_name}"] = probabilities[:, k]
-    return frame
 
 
 def embeddings_table(frames: TSNEFrames, store: PatchStore) -> pd.DataFrame:

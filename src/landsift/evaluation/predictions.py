@@ -1,0 +1,32 @@
+"""The table of predictions, as files hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def predictions_table(
+    paths: Sequence[str], classes: Sequence[str], probabilities: NDArray[np.float32], **known: Any
+) -> pd.DataFrame:
+    """One row per patch: path, what else is known of it, predicted, p_<class>.
+
+    Args:
+        paths: of N patches.
+        classes: K names.
+        probabilities: float [N, K].
+        known: columns by name, such as `label`: N values, or one for all.
+    """
+    import pandas as pd
+
+    names = np.asarray(classes, dtype=object)
+    table = pd.DataFrame({"path": paths} | known | {"predicted": names[probabilities.argmax(axis=1)]})
+    for k, name in enumerate(classes):
+        table[f"p_{name}"] = probabilities[:, k]
+    return table
