@@ -126,7 +126,17 @@ STRATEGIES: dict[str, Strategy] = {
         Phase("last 4 blocks", epochs=3, lr_head=2e-5, blocks=4, lr_backbone=2e-5, schedule="run", batch_norm="eval"),
     ),
     # Rates that fall towards the stem, whose features are the most general (Howard and Ruder 2018).
-    "layer_decay": (Phase("everything", epochs=15, lr_head=1e-3, blocks="all", lr_backbone=7e-4, layer_decay=0.7),),
+    "layer_decay": (
+        Phase(
+            "everything",
+            epochs=15,
+            lr_head=1e-3,
+            blocks="all",
+            lr_backbone=7e-4,
+            layer_decay=0.7,
+            batch_norm="eval",
+        ),
+    ),
     # What pretrained weights are worth shows against a network that has none.
     "scratch": (
         Phase(
