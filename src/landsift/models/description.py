@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from landsift.config import HeadConfig, ModelConfig
-from landsift.errors import ModelError, RunError
+from landsift.errors import ModelError, RunError, nearest
 from landsift.runs import read_json
+from landsift.version import __version__
 
 FORMAT = 1
+"""Grows with every change that an older landsift would misread, such as a new key; files without it are of format 1."""
+Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
+UPGRADES: dict[int, Upgrade] = {}
+"""By format, what makes of its keys those of the next one: a line here for every new format."""
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
 
@@ -80,10 +86,11 @@ def _check_arguments(value: Any) -> None:
 
 
 def read_description(file: Path) -> ModelDescription:
-    """Read `model.json`.
+    """Read `model.json`, of this format or an older one.
 
     Raises:
-        ModelError: it cannot be read, is of another format, or holds values that describe no model.
+        ModelError: it cannot be read, is of a newer format, has keys that this landsift does not know, or holds values
+            that describe no model.
     """
     try:
         if file.stat().st_size > _MAX_BYTES:
@@ -93,8 +100,8 @@ def read_description(file: Path) -> ModelDescription:
         raise ModelError(f"{file} is damaged: {error}") from None
     if not isinstance(stored, dict):
         raise ModelError(f"{file} is damaged: it holds no keys")
-    if stored.get("format") != FORMAT:
-        raise ModelError(f"{file}: format {str(stored.get('format'))[:20]} is not known", "update landsift")
+    stored = upgraded(file, stored)
+    _refuse_unknown(file, stored)
     try:
         description = TypeAdapter(ModelDescription).validate_python(stored, strict=None)
         description.network_config  # noqa: B018 (checks the head)
@@ -103,3 +110,43 @@ def read_description(file: Path) -> ModelDescription:
         where = ".".join(map(str, first["loc"]))
         raise ModelError(f"{file} is damaged: {where + ': ' if where else ''}{first['msg']}"[:300]) from None
     return description
+
+
+def upgraded(
+    file: Path, stored: Mapping[str, Any], upgrades: Mapping[int, Upgrade] = UPGRADES, newest: int = FORMAT
+) -> dict[str, Any]:
+    """What a file holds in the newest format.
+
+    Raises:
+        ModelError: its format is newer, or no number.
+    """
+    keys = {"format": 1} | dict(stored)
+    number = keys["format"]
+    if type(number) is not int or number < 1:
+        raise ModelError(f"{file} is damaged: format: {str(number)[:20]} is no number of a format")
+    if number > newest:
+        writer = str(keys.get("landsift", "a newer version"))[:20]
+        raise ModelError(
+            f"{file}: format {str(number)[:20]}, and landsift {__version__} reads formats up to {newest}",
+            f"update landsift: {writer} wrote it, and that version or a later one reads it",
+        )
+    for step in range(number, newest):
+        keys = upgrades[step](keys) | {"format": step + 1}
+    return keys
+
+
+def _refuse_unknown(file: Path, stored: Mapping[str, Any]) -> None:
+    """Raise ModelError for a key that nothing would follow: answers would be wrong in silence."""
+    head = stored.get("head")
+    known = {field.name for field in fields(ModelDescription)} | {f"head.{name}" for name in HeadConfig.model_fields}
+    found = [*stored, *(f"head.{name}" for name in head)] if isinstance(head, dict) else [*stored]
+    unknown = sorted(set(found) - known)
+    if not unknown:
+        return
+    names = ", ".join(f"'{name[:40]}'" for name in unknown[:5])
+    writer = str(stored.get("landsift", "?"))[:20]
+    raise ModelError(
+        f"{file}: unknown key{'s' if len(unknown) > 1 else ''} {names}",
+        f"a newer landsift wrote it (the file says {writer}, this is {__version__}): update landsift; or it is misspelt"
+        + (f": {near}" if (near := nearest(unknown[0], known)) else ""),
+    )
