@@ -37,7 +37,8 @@ def measured(asked: dict[str, Any]) -> dict[str, float]:
     from landsift.data.batches import PatchBatches
     from landsift.data.store import PatchStore
     from landsift.models.backbone import create_backbone
-    from landsift.models.classifier import Normalize, PatchClassifier, to_float
+    from landsift.models.classifier import PatchClassifier
+    from landsift.models.preprocess import Preprocess
 
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     torch.manual_seed(0)
@@ -54,7 +55,7 @@ def measured(asked: dict[str, Any]) -> dict[str, float]:
     made = create_backbone(config, 64)
     network: nn.Module = PatchClassifier(made.network, made.features, classes, HeadConfig())
     network = network.to(memory_format=torch.channels_last).train()
-    normalize = Normalize((0.5,) * 3, (0.5,) * 3)
+    preprocess = Preprocess((0.5,) * 3, (0.5,) * 3, image_size=images.shape[1])
     size = sum(p.numel() for p in network.parameters())
     if world > 1:
         distributed.init_process_group("gloo")
@@ -71,7 +72,7 @@ def measured(asked: dict[str, Any]) -> dict[str, float]:
             start = time.perf_counter()
         if i == warm + steps:
             break
-        loss = nn.functional.cross_entropy(network(normalize(to_float(batch.images))), batch.labels)
+        loss = nn.functional.cross_entropy(network(preprocess(batch.images)), batch.labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib
 import logging
 import re
 import tempfile
@@ -34,8 +35,11 @@ from landsift.threads import spin_briefly
 spin_briefly()  # as the command line does, before torch is loaded
 
 STRATEGY = "strategy=[{name: everything, epochs: EPOCHS, blocks: all, lr_head: 1.0e-4, lr_backbone: 1.0e-5}]"
-BATCH_WORK = ("to_float", "flips_and_turns", "augment", "resize", "mix")
-"""What `training.module` calls on a batch before the network sees it."""
+BATCH_WORK = (
+    ("landsift.training.module", ("flips_and_turns", "augment", "mix")),
+    ("landsift.models.preprocess", ("to_float", "resize")),
+)
+"""What is called on a batch before the network sees it, by module."""
 STAGES = {
     "batch indexing": r"train_dataloader_next",
     "to the device": r"batch_to_device|transfer_batch|batch_transfer",
@@ -108,7 +112,7 @@ def train_and_time(config: Any, store: Any) -> tuple[ExclusiveTimes, list[dict[s
     from lightning.pytorch.callbacks import Callback
     from lightning.pytorch.profilers import Profiler
 
-    from landsift.training import fit, module
+    from landsift.training import fit
 
     times = ExclusiveTimes(torch.cuda.synchronize if torch.cuda.is_available() else lambda: None)
 
@@ -126,7 +130,7 @@ def train_and_time(config: Any, store: Any) -> tuple[ExclusiveTimes, list[dict[s
             validation = trainer.fit_loop.epoch_loop.val_loop
             validation.run = times.wrap("validation", validation.run)
             classifier = pl_module.classifier
-            for name, part in (("forward", classifier), ("normalize", pl_module.normalize)):
+            for name, part in (("forward", classifier), ("normalize", pl_module.preprocess.normalize)):
                 part.register_forward_pre_hook(lambda *_, name=name: times.start(name))
                 part.register_forward_hook(lambda *_: times.stop())
 
@@ -139,20 +143,21 @@ def train_and_time(config: Any, store: Any) -> tuple[ExclusiveTimes, list[dict[s
             times.epoch = -1
 
     plain = L.Trainer
-    originals = {name: getattr(module, name) for name in BATCH_WORK}
+    modules = [(importlib.import_module(module), names) for module, names in BATCH_WORK]
+    originals = [(module, name, getattr(module, name)) for module, names in modules for name in names]
 
     def trainer_with_profiler(*args: Any, callbacks: list[Any], **kwargs: Any) -> Any:
         return plain(*args, callbacks=[Watch(), *callbacks], profiler=Exclusive(), **kwargs)
 
     try:
         L.Trainer = trainer_with_profiler
-        for name, function in originals.items():
+        for module, name, function in originals:
             setattr(module, name, times.wrap(name, function))
         with tempfile.TemporaryDirectory(prefix="landsift-bench-") as scratch:
             return times, fit.train(config, store, Path(scratch) / "run").metrics
     finally:
         L.Trainer = plain
-        for name, function in originals.items():
+        for module, name, function in originals:
             setattr(module, name, function)
 
 

@@ -12,12 +12,13 @@ from PIL import Image
 from landsift.cli.main import main
 from landsift.config import HeadConfig, ModelConfig, RunConfig, cache_folder
 from landsift.data.store import build_store
+from landsift.evaluation.elsewhere import evaluate_store
 from landsift.evaluation.metrics import evaluate
 from landsift.evaluation.predict import predict_files
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
 from landsift.models.description import ModelDescription
-from landsift.models.predictor import save_model
+from landsift.models.predictor import load_model, save_model
 
 CLASSES = ("field", "forest", "water")
 
@@ -195,6 +196,18 @@ def test_a_store_of_another_size_is_resized_and_that_is_said(call, tmp_path):
     assert (status, result["seen"]) == (0, None)
     assert "resized from 8 × 8 to 16 × 16 pixels" in said
     assert "whether the model was trained on some of these patches is not known" in said
+
+
+def test_a_store_of_another_size_is_answered_as_its_files_are(run, tmp_path):
+    source = patches(tmp_path / "new", size=40)
+    store = build_store(RunConfig.load(None, [f"data.source={source}"]).data, tmp_path / "store")
+    assert store.images.shape[1:3] == (40, 40)
+    _, table = evaluate_store(load_model(run), store)
+    of_files, _ = predict_files(run, [source])
+    columns = [f"p_{name}" for name in CLASSES]
+    merged = table.assign(path=[str(source / path) for path in table["path"]]).merge(of_files, on="path")
+    assert len(merged) == 12
+    np.testing.assert_array_equal(merged[[f"{c}_x" for c in columns]], merged[[f"{c}_y" for c in columns]])
 
 
 def test_an_output_that_is_there_is_refused_before_the_work(call, tmp_path):

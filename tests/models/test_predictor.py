@@ -1,10 +1,12 @@
 """The predictor needs `model/` alone, and says what is wrong with it."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from landsift.config import HeadConfig, ModelConfig
 from landsift.errors import ModelError
@@ -36,6 +38,11 @@ def model(tmp_path):
     return tmp_path / "run"
 
 
+def changed(model, **values):
+    file = model / "model" / "model.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
 @pytest.fixture
 def patches():
     return np.random.default_rng(0).integers(0, 256, (10, 20, 24, 3), dtype=np.uint8)
@@ -63,15 +70,64 @@ def test_features_are_what_the_head_makes_probabilities_of(model, patches):
     with torch.inference_mode():
         made = predictor._classifier.head(torch.from_numpy(features)).softmax(dim=1)
     np.testing.assert_allclose(made, predictor(patches), atol=1e-6)
-    with pytest.raises(ModelError, match="the model takes uint8"):
-        predictor.features(patches[0])
+    assert predictor.features(patches[:0]).shape == (0, 256)
 
 
-def test_other_arrays_are_refused(model, patches):
+@pytest.mark.parametrize("tta", ["none", "flips"])
+def test_the_softmax_of_the_logits_is_the_probabilities(model, patches, tta):
+    changed(model, tta=tta)
+    predictor = load_model(model)
+    probabilities, logits = predictor.probabilities(patches), predictor.logits(patches)
+    assert logits.shape == (10, 3)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(torch.from_numpy(logits).softmax(dim=1), probabilities, atol=1e-6)
+    np.testing.assert_array_equal(predictor(patches), probabilities)
+    if tta == "none":
+        with torch.inference_mode():
+            scores = predictor._classifier.head(torch.from_numpy(predictor.features(patches)))
+        np.testing.assert_allclose(logits, scores, atol=1e-5)
+
+
+def test_features_are_of_the_patch_as_it_is(model, patches):
+    plain = load_model(model).features(patches)
+    changed(model, tta="flips")
+    np.testing.assert_array_equal(load_model(model).features(patches), plain)
+
+
+def test_logits_of_a_class_that_is_ruled_out_are_finite(model, patches):
+    """The probability is 0 in float32; its logarithm is not taken of it."""
+    weights = load_file(model / "model" / "model.safetensors")
+    weights["head.5.bias"][0] = -1000.0
+    save_file(weights, model / "model" / "model.safetensors")
+    changed(model, tta="flips")
+    predictor = load_model(model)
+    assert (predictor.probabilities(patches)[:, 0] == 0).all()
+    assert np.isfinite(predictor.logits(patches)).all()
+    assert (predictor.logits(patches)[:, 0] < -900).all()
+
+
+@pytest.mark.parametrize("answer", ["__call__", "probabilities", "logits", "features"])
+def test_other_arrays_are_refused(model, patches, answer):
     predictor = load_model(model)
     for wrong in (patches.astype(np.float32), patches[..., :1], patches[0]):
         with pytest.raises(ModelError, match=r"takes uint8 \[B, H, W, 3\]"):
-            predictor(wrong)
+            getattr(predictor, answer)(wrong)
+    with pytest.raises(ModelError, match="batch_size 0 is no number of patches"):
+        getattr(predictor, answer)(patches, batch_size=0)
+
+
+def test_what_may_not_be_written_to_is_read(model, patches):
+    patches.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_model(model)(patches).shape == (10, 3)
+
+
+def test_a_scene_is_told_once_of_each_size(model, caplog):
+    predictor = load_model(model)
+    for side in (40, 40, 60, 40):
+        predictor(np.zeros((1, side, side, 3), np.uint8))
+    assert [record.args[0] for record in caplog.records] == ["40 × 40", "60 × 60"]
 
 
 def test_a_missing_or_damaged_model_is_named(model, tmp_path):

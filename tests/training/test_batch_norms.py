@@ -13,7 +13,7 @@ from small_runs import small
 from landsift.data.batches import PatchBatches
 from landsift.data.splits import make_split
 from landsift.data.store import build_store
-from landsift.models.classifier import resize, to_float
+from landsift.models.preprocess import resize, to_float
 from landsift.training.batch_norms import PATCHES, drawn_rows, recalibrate, running_norms
 from landsift.training.fit import build_classifier, train
 from landsift.training.phases import STRATEGIES, strategy_of

@@ -15,7 +15,7 @@ from landsift.data.augment import SYMMETRIES, flips_and_turns
 from landsift.data.batches import PatchBatches, PatchReader
 from landsift.data.splits import make_split
 from landsift.errors import RunError
-from landsift.models.classifier import Normalize, resize, to_float
+from landsift.models.preprocess import Normalize, resize, to_float
 from landsift.training.features import FeatureCache, drawn_view, uncachable, view_symmetry
 from landsift.training.fit import build_classifier, train
 

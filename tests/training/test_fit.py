@@ -19,8 +19,8 @@ from landsift.data.splits import make_split
 from landsift.data.store import build_store
 from landsift.errors import ConfigError, ModelError
 from landsift.models.backbone import create_backbone
-from landsift.models.classifier import Normalize, resize, to_float
 from landsift.models.predictor import load_model
+from landsift.models.preprocess import Normalize, resize, to_float
 from landsift.runs import Run
 from landsift.training.fit import build_classifier, train
 

@@ -162,13 +162,19 @@ def _finished(
 
 
 def resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize uint8 [H, W, 3] to `size` (height, width) with antialiasing; as it is where the size is right."""
+    """Resize uint8 [H, W, 3] to `size` (height, width), bicubic and antialiased; as it is where the size is right.
+
+    Width first, then height, whatever Pillow would begin with: that differs between its versions, and rounding with it.
+    A model does the same with patches of another size (`landsift.models.preprocess.resample`), to the bit.
+    """
     from PIL import Image
 
     if pixels.shape[:2] == size:
         return pixels
-    resized = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return np.asarray(resized, dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    for step in ((size[1], image.height), (size[1], size[0])):
+        image = image.resize(step, Image.Resampling.BICUBIC)
+    return np.asarray(image, dtype=np.uint8)
 
 
 @contextmanager

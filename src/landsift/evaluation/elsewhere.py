@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.data.batches import PatchReader
-from landsift.data.decode import resize
 from landsift.data.grouping import group_numbers
 from landsift.data.parts import part_of
 from landsift.data.progress import progress_bar
@@ -157,13 +156,11 @@ def _seen(store: PatchStore, rows: NDArray[np.int64], trained_on: PatchStore | N
 
 
 def _probabilities(predictor: Predictor, store: PatchStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Float [N, K], of patches at the size that the model was trained on."""
-    read, size, found = PatchReader(store.images), predictor.description.patch_size, []
+    """Float [N, K]."""
+    read, found = PatchReader(store.images), []
     with progress_bar("Classifying", len(rows)) as advance:
         for start in range(0, len(rows), _CHUNK):
             images = read(rows[start : start + _CHUNK])
-            if images.shape[1:3] != tuple(size):
-                images = np.stack([resize(image, size) for image in images])
             found.append(predictor(images))
             advance(len(images))
     return np.concatenate(found)

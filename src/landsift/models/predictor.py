@@ -8,7 +8,8 @@ model/
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +19,10 @@ from landsift.errors import ModelError
 from landsift.models.backbone import check_backbone
 from landsift.models.checkpoint import read_tensors
 from landsift.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
+from landsift.models.given import groups_of
 from landsift.models.network import unfilled
 from landsift.runs import MODEL, write_json, write_whole
-from landsift.shapes import by, is_scene
+from landsift.shapes import Size, by, is_scene
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landsift.models.classifier import PatchClassifier
+    from landsift.models.given import Patches
 
 logger = logging.getLogger("landsift")
 
@@ -44,18 +47,32 @@ def save_model(classifier: PatchClassifier, description: ModelDescription, folde
 
 
 class Predictor:
-    """Class probabilities of patches.
+    """A trained model that answers: class probabilities, logits and features of patches.
+
+    Each method takes `images`, the patches' pixels as files are decoded:
+
+    - uint8 [B, H, W, C], an array or a tensor, any B; or
+    - a list of arrays uint8 [H, W, C] or of PIL images (RGB), which may be of different sizes,
+
+    and `batch_size`: patches on the device at a time; fewer where they or the network's input are large, or above what
+    a CPU's caches hold. Patches of another size than those of the training are brought to it as `landsift predict`
+    does with files, to the bit, with a notice where there is room for several of them. Row i of what comes back is
+    of patch i.
+
+    Raises (each method):
+        ModelError: the patches are of another type or shape.
 
     Attributes:
         classes: names, in the order of the probabilities.
         description: how the model was built and what its input must look like.
+        preprocess: from stored pixels to the network's input.
     """
 
     def __init__(self, classifier: PatchClassifier, description: ModelDescription, device: str = "auto") -> None:
         import torch
 
-        from landsift.models.classifier import Normalize
         from landsift.models.inference import find_folds, folded
+        from landsift.models.preprocess import Preprocess
 
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.device = torch.device(chosen)
@@ -64,71 +81,106 @@ class Predictor:
         self._classifier = classifier.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         backbone = self._classifier.backbone
         self._network = torch.nn.Sequential(folded(backbone, find_folds(backbone)), self._classifier.head)
-        self._normalize = Normalize(description.mean, description.std).to(self.device)
+        self.preprocess = Preprocess(
+            description.mean, description.std, description.image_size, description.patch_size
+        ).to(self.device)
+        self._told: set[Size] = set()
 
-    def __call__(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Probabilities of patches.
+    def __call__(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
+        """The same as `probabilities`."""
+        return self.probabilities(images, batch_size)
 
-        Args:
-            images: uint8 [B, H, W, C]; any B. Patches of any size are resized, with a notice where there is room
-                for several of those that the model was trained on.
-            batch_size: patches on the device at a time; fewer where the network's input is above 512 pixels, or above
-                what a CPU's caches hold.
+    def probabilities(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
+        """Class probabilities, float32 [B, K]; rows add up to 1.
 
-        Returns:
-            float32 [B, K]; rows add up to 1.
-
-        Raises:
-            ModelError: the array is of another type or shape.
+        With `evaluation.tta: flips` they are the mean over the eight flips and turns of a patch.
         """
+
+        def answer(prepared: Tensor) -> Tensor:
+            views = self._views(prepared)
+            total: Tensor = sum(self._network(view).float().softmax(dim=1) for view in views)  # type: ignore[assignment]
+            return total / len(views)
+
+        return self._answers(images, batch_size, len(self.classes), answer)
+
+    def logits(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
+        """Class scores before the softmax, float32 [B, K]; their softmax is always `probabilities`.
+
+        They are what the head gives. With `evaluation.tta: flips` there is a score for each flip and turn and none for
+        all of them; then they are the logarithm of the mean probability, which is a logit up to a constant per row.
+        """
+        import torch
+
+        def answer(prepared: Tensor) -> Tensor:
+            views = self._views(prepared)
+            scores = [self._network(view).float() for view in views]
+            if len(views) == 1:
+                return scores[0]
+            logs = torch.stack([score.log_softmax(dim=1) for score in scores])  # [views, b, K]
+            return logs.logsumexp(dim=0) - math.log(len(views))
+
+        return self._answers(images, batch_size, len(self.classes), answer)
+
+    def features(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
+        """What the backbone makes of patches before the head, pooled over the patch: float32 [B, D].
+
+        Of the patch as it is, with `evaluation.tta: flips` too.
+        """
+        return self._answers(
+            images, batch_size, self._classifier.features, lambda prepared: self._network[0](prepared).float()
+        )
+
+    def _answers(
+        self, images: Patches, batch_size: int, width: int, answer: Callable[[Tensor], Tensor]
+    ) -> NDArray[np.float32]:
+        """What `answer` makes of patches as the network takes them: float32 [B, width]."""
         import numpy as np
         import torch
 
-        out = np.empty((len(images), len(self.classes)), dtype=np.float32)
+        if batch_size < 1:
+            raise ModelError(f"batch_size {batch_size} is no number of patches", "give 1 or more")
+        groups = groups_of(images, self.preprocess.bands)
+        out = np.empty((sum(len(group.rows) for group in groups), width), dtype=np.float32)
         with torch.inference_mode():
-            for rows, prepared in self._prepared(images, batch_size):
-                views = [prepared]
-                if self.description.tta == "flips":
-                    views = symmetries(prepared, square=len(set(self.description.patch_size)) == 1)
-                total = sum(self._network(view).float().softmax(dim=1) for view in views)
-                out[rows] = (total / len(views)).cpu().numpy()
+            for group in groups:
+                self._tell(group.size)
+                step = self._at_a_time(group.size, batch_size)
+                for start in range(0, len(group.rows), step):
+                    batch = np.array(
+                        group.patches[start : start + step], order="C"
+                    )  # a copy: what is given may be read-only
+                    prepared = self.preprocess(torch.from_numpy(batch).to(self.device))
+                    out[group.rows[start : start + step]] = answer(prepared).cpu().numpy()
         return out
 
-    def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """What the backbone makes of patches, before the head: float32 [B, D]; arguments and errors as of a call."""
-        import numpy as np
-        import torch
+    def _views(self, prepared: Tensor) -> list[Tensor]:
+        """The images [b, C, S, S] that the model looks at: themselves, or their flips and turns."""
+        if self.description.tta == "none":
+            return [prepared]
+        return symmetries(prepared, square=len(set(self.description.patch_size)) == 1)
 
-        with torch.inference_mode():
-            batches = [self._network[0](p).float().cpu().numpy() for _, p in self._prepared(images, batch_size)]
-        return np.concatenate(batches) if batches else np.empty((0, 0), dtype=np.float32)
-
-    def _prepared(self, images: NDArray[np.uint8], batch_size: int) -> Iterator[tuple[slice, Tensor]]:
-        """Patches as the network takes them, float [b, C, S, S], some at a time, with where they stand among all."""
-        import numpy as np
-        import torch
-
-        from landsift.models.classifier import resize, to_float
+    def _at_a_time(self, size: Size, most: int) -> int:
+        """How many patches of a size are on the device at a time."""
         from landsift.models.inference import cpu_batch
 
-        bands = len(self.description.mean)
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != bands:
-            raise ModelError(f"the model takes uint8 [B, H, W, {bands}], not {images.dtype} {list(images.shape)}")
-        if is_scene(images.shape[1:3], self.description.patch_size):
-            logger.warning(
-                "images of %s pixels become a single patch each; the model was trained on patches of %s pixels: "
-                "cut scenes into such patches first",
-                by(images.shape[1:3]),
-                by(self.description.patch_size),
-            )
-        size = self.description.image_size
-        batch_size = max(1, min(batch_size, _BATCH_PIXELS // size**2))
+        pixels = self.description.image_size**2
         if self.device.type == "cpu":
-            batch_size = min(batch_size, cpu_batch(size))
-        for start in range(0, len(images), batch_size):
-            rows = slice(start, start + batch_size)
-            batch = torch.from_numpy(np.ascontiguousarray(images[rows])).to(self.device)
-            yield rows, self._normalize(resize(to_float(batch), size))
+            most = min(most, cpu_batch(self.description.image_size))
+        if size != self.description.patch_size:
+            pixels = max(pixels, math.prod(size))
+        return max(1, min(most, _BATCH_PIXELS // pixels))
+
+    def _tell(self, size: Size) -> None:
+        """Say once of each size that patches of it look like scenes."""
+        if size in self._told or not is_scene(size, self.description.patch_size):
+            return
+        self._told.add(size)
+        logger.warning(
+            "images of %s pixels become a single patch each; the model was trained on patches of %s pixels: "
+            "cut scenes into such patches first",
+            by(size),
+            by(self.description.patch_size),
+        )
 
 
 def symmetries(images: Tensor, *, square: bool = True) -> list[Tensor]:

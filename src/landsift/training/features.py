@@ -130,7 +130,7 @@ class FrozenFeatures(Callback):
         self._drop(trainer, module)
         if module.phase.trains_backbone or not self.settings.cache_features:
             return
-        if reason := uncachable(self.settings.augment, module.normalize.mean.shape[1]):
+        if reason := uncachable(self.settings.augment, module.preprocess.bands):
             logger.info("the frozen backbone runs in every epoch of this phase, because %s changes its input", reason)
             return
         if self.settings.num_nodes > 1:

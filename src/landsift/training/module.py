@@ -21,8 +21,9 @@ from landsift.config import Normalization, TrainingConfig
 from landsift.data.augment import augment, batch_generator, draw_symmetry, flips_and_turns, mix
 from landsift.data.batches import Batch, PatchBatches
 from landsift.models.blocks import backbone_blocks
-from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
+from landsift.models.classifier import PatchClassifier
 from landsift.models.inference import Folds, find_folds, folded, in_chunks
+from landsift.models.preprocess import Preprocess
 from landsift.training import distributed
 from landsift.training.bad_steps import BadSteps
 from landsift.training.batch_norms import recalibrate, running_norms
@@ -73,7 +74,7 @@ class PatchModule(L.LightningModule):
         self.settings = config
         self.classes = classes
         self.seed = seed
-        self.normalize = Normalize(normalization.mean, normalization.std)
+        self.preprocess = Preprocess(normalization.mean, normalization.std, config.image_size)
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.keep_rows = keep_rows if keep_rows is not None else torch.empty(0, dtype=torch.int64)
         self.kept_rows: list[Tensor] = []
@@ -103,6 +104,7 @@ class PatchModule(L.LightningModule):
     def enter_phase(self, index: int) -> None:
         """Set what trains, put everything frozen into eval mode so that its batch norms stand still, average anew."""
         self.phase_index = index
+        self.preprocess.image_size = self.phase.image_size or self.settings.image_size
         count = len(self._blocks) if self.phase.blocks == "all" else self.phase.blocks
         names = {name for block in self._blocks[max(0, len(self._blocks) - count) :] for name in block}
         for name, parameter in self.classifier.backbone.named_parameters():
@@ -198,23 +200,22 @@ class PatchModule(L.LightningModule):
     @property
     def image_size(self) -> int:
         """Height and width of the network's input in this phase, in pixels."""
-        return self.phase.image_size or self.settings.image_size
+        return self.preprocess.image_size
 
     def prepare(self, images: Tensor) -> Tensor:
         """Stored patches, uint8 [B, H, W, C], as the network takes them in this phase: float [B, C, S, S]."""
         with torch.autocast(self.device.type, enabled=False):
-            prepared: Tensor = self.normalize(resize(to_float(images), self.image_size))
+            prepared: Tensor = self.preprocess(images)
         return prepared
 
     def augmented(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Images as the network takes them in training: turned, jittered, cropped; float [B, C, S, S]."""
-        config, images, size = self.settings.augment, batch.images, self.image_size
+        config, images = self.settings.augment, batch.images
         if config.flips:
             images = flips_and_turns(images, draw_symmetry(len(images), generator, batch.part))
         with torch.autocast(self.device.type, enabled=False):  # pixels keep the precision that validation sees
-            changed = augment(to_float(images), config, size, generator, batch.part)
-            prepared: Tensor = self.normalize(resize(changed, size))
-        return prepared
+            changed = augment(self.preprocess.to_float(images), config, self.image_size, generator, batch.part)
+            return self.preprocess.to_input(changed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the augmented batch, or of the features that this phase has kept."""
