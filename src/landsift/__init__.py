@@ -4,7 +4,7 @@ import landsift
 
 run = landsift.run(landsift.RunConfig.load(None, ["data.source=eurosat"]), "runs/first")
 predictor = landsift.load_model("runs/first")
-probabilities = predictor(patches)  # uint8 [B, H, W, C] -> float32 [B, classes]
+probabilities = predictor(patches)  # uint8 [B, H, W, C] -> float32 [B, classes]; predictor.logits, predictor.features
 """
 
 from importlib import import_module

@@ -1,6 +1,7 @@
 """`model.json`: older files open, newer and misspelt ones are refused by name."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def refusal(path):
         read_description(path)
     assert len(str(error.value).splitlines()) <= 2
     return str(error.value)
+
+
+def test_every_key_is_described():
+    text = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+    rows = re.findall(r"^\| (`.*?`) \|", text.split("## model.json")[1], re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(asdict(DESCRIPTION))
 
 
 def test_it_is_read_as_it_was_written(file):

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _PIL_MODES = {1: "L", 3: "RGB"}
 """PIL's mode of images with so many bands, as files are read; others of three bands are no RGB (HSV, LAB, YCbCr)."""
-
-
 _SCALE = "scale the values to 8 bits first, as those of the training patches were"
 
 
