@@ -1,5 +1,7 @@
 """What a predictor takes as patches, and what it says of anything else."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,12 @@ def test_a_list_of_several_sizes_is_one_group_for_each():
     assert [(group.size, group.rows.tolist()) for group in groups] == [((6, 8), [0, 2]), ((3, 8), [1, 3])]
 
 
+def cut_image():
+    buffer = BytesIO()
+    Image.fromarray(ARRAY[0]).save(buffer, "PNG")
+    return Image.open(BytesIO(buffer.getvalue()[:-80]))
+
+
 MASKED = np.ma.MaskedArray(ARRAY, mask=ARRAY > 200)
 REFUSED = {
     "floats": (ARRAY / 255, "not float64 [4, 6, 8, 3]", "(255 * images).round().astype('uint8')"),
@@ -81,6 +89,8 @@ REFUSED = {
     "PIL, grey": ([Image.new("L", (8, 6))], "number 0 is a PIL image of mode L", "image.convert('RGB')"),
     "PIL, alpha": ([Image.new("RGBA", (8, 6))], "mode RGBA", "image.convert('RGB')"),
     "PIL, three bands that are no RGB": ([Image.new("HSV", (8, 6))], "mode HSV", "image.convert('RGB')"),
+    "PIL, cut": ([cut_image()], "the image of number 0 cannot be decoded", "leave it out"),
+    "a sparse tensor": (torch.from_numpy(ARRAY).to_sparse(), "sparse", "dense"),
     "PIL, 16 bits": ([Image.new("I;16", (8, 6))], "mode I;16", "scale the values to 8 bits first"),
 }
 

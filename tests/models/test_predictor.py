@@ -112,8 +112,15 @@ def test_other_arrays_are_refused(model, patches, answer):
     for wrong in (patches.astype(np.float32), patches[..., :1], patches[0]):
         with pytest.raises(ModelError, match=r"takes uint8 \[B, H, W, 3\]"):
             getattr(predictor, answer)(wrong)
-    with pytest.raises(ModelError, match="batch_size 0 is no number of patches"):
-        getattr(predictor, answer)(patches, batch_size=0)
+    for size in (0, None, 2.5):
+        with pytest.raises(ModelError, match=f"batch_size {size} is no number of patches"):
+            getattr(predictor, answer)(patches, batch_size=size)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(model, device):
+    with pytest.raises(ModelError, match=f"there is no device '{device}' here"):
+        load_model(model, device)
 
 
 def test_what_may_not_be_written_to_is_read(model, patches):

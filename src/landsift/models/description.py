@@ -147,6 +147,6 @@ def _refuse_unknown(file: Path, stored: Mapping[str, Any]) -> None:
     writer = str(stored.get("landsift", "?"))[:20]
     raise ModelError(
         f"{file}: unknown key{'s' if len(unknown) > 1 else ''} {names}",
-        f"a newer landsift wrote it (the file says {writer}, this is {__version__}): update landsift; or it is misspelt"
-        + (f": {near}" if (near := nearest(unknown[0], known)) else ""),
+        f"either a newer landsift wrote it (the file names {writer}, this is {__version__}): update landsift; or it is "
+        "misspelt" + (f": {near}" if (near := nearest(unknown[0].lower(), known)) else ""),
     )

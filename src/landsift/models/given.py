@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.errors import ModelError
+from landsift.models.checkpoint import one_line
 from landsift.shapes import Size
 
 if TYPE_CHECKING:
@@ -77,7 +78,12 @@ def _item(item: Any, number: int, bands: int) -> NDArray[np.uint8]:
             raise ModelError(
                 f"the model takes images of {bands} bands; number {number} is a PIL image of mode {item.mode}", way
             )
-        pixels = np.asarray(item)
+        try:
+            pixels: NDArray[np.uint8] = np.asarray(item)
+        except Exception as error:  # decoders raise what they meet
+            raise ModelError(
+                f"the image of number {number} cannot be decoded: {one_line(error)}", "leave it out"
+            ) from error
         return pixels[..., None] if bands == 1 else pixels
     array = _array(item, wanted)
     if array is None:
@@ -96,6 +102,10 @@ def _array(given: Any, wanted: str) -> NDArray[Any] | None:
     if isinstance(given, torch.Tensor):
         if given.dtype != torch.uint8:
             raise _other_type(wanted, str(given.dtype).removeprefix("torch."), list(given.shape))
+        if given.layout != torch.strided or given.is_meta:
+            raise ModelError(
+                f"the model takes {wanted}, not a tensor that is sparse or empty of values", "make it dense"
+            )
         return given.detach().cpu().numpy()
     if not hasattr(given, "__array__"):
         return None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from landsift.config import ModelConfig
 from landsift.errors import ModelError
 from landsift.models.backbone import check_backbone
-from landsift.models.checkpoint import read_tensors
+from landsift.models.checkpoint import one_line, read_tensors
 from landsift.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.given import groups_of
 from landsift.models.network import unfilled
@@ -75,7 +75,10 @@ class Predictor:
         from landsift.models.preprocess import Preprocess
 
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        self.device = torch.device(chosen)
+        try:
+            self.device = torch.empty(0, device=chosen).device
+        except (RuntimeError, AssertionError) as error:  # an AssertionError where torch was built for CPUs
+            raise ModelError(f"there is no device '{device}' here: {one_line(error)}", "give auto or cpu") from None
         self.description = description
         self.classes = description.classes
         self._classifier = classifier.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -98,7 +101,7 @@ class Predictor:
 
         def answer(prepared: Tensor) -> Tensor:
             views = self._views(prepared)
-            total: Tensor = sum(self._network(view).float().softmax(dim=1) for view in views)  # type: ignore[assignment]
+            total: Tensor = sum(self._network(view).float().softmax(dim=1) for view in views)
             return total / len(views)
 
         return self._answers(images, batch_size, len(self.classes), answer)
@@ -113,7 +116,7 @@ class Predictor:
 
         def answer(prepared: Tensor) -> Tensor:
             views = self._views(prepared)
-            scores = [self._network(view).float() for view in views]
+            scores: list[Tensor] = [self._network(view).float() for view in views]
             if len(views) == 1:
                 return scores[0]
             logs = torch.stack([score.log_softmax(dim=1) for score in scores])  # [views, b, K]
@@ -137,7 +140,7 @@ class Predictor:
         import numpy as np
         import torch
 
-        if batch_size < 1:
+        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise ModelError(f"batch_size {batch_size} is no number of patches", "give 1 or more")
         groups = groups_of(images, self.preprocess.bands)
         out = np.empty((sum(len(group.rows) for group in groups), width), dtype=np.float32)
@@ -203,7 +206,7 @@ def load_model(path: Path | str, device: str = "auto") -> Predictor:
         device: "auto" (a GPU if there is one), or a torch device.
 
     Raises:
-        ModelError: there is no model, or its files do not fit each other.
+        ModelError: there is no model, its files do not fit each other, or there is no such device.
     """
     path = Path(path)
     folder = path / MODEL if (path / MODEL).is_dir() else path
