@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from landsift.errors import ModelError
-from landsift.models.description import FORMAT, ModelDescription, read_description, upgraded
+from landsift.models.model_json import FORMAT, ModelDescription, read_description, upgraded
 from landsift.version import __version__
 
 DESCRIPTION = ModelDescription(

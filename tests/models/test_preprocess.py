@@ -12,11 +12,11 @@ from PIL import Image
 from torch.nn import functional as F
 
 from landsift.config import HeadConfig, ModelConfig, Normalization, TrainingConfig
-from landsift.data.decode import resize
+from landsift.data.decoding.decode import resize
 from landsift.evaluation.predict import predict_files
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
-from landsift.models.description import ModelDescription
+from landsift.models.model_json import ModelDescription
 from landsift.models.predictor import load_model, save_model
 from landsift.models.preprocess import Preprocess, resample
 from landsift.training.module import PatchModule

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.errors import ModelError
-from landsift.models.checkpoint import one_line
+from landsift.models.weights_file import one_line
 from landsift.shapes import Size
 
 if TYPE_CHECKING:
