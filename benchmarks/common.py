@@ -55,7 +55,7 @@ def steady(seconds: Sequence[float]) -> float | None:
 
 def machine() -> dict[str, Any]:
     """Versions and hardware, to stand beside every figure."""
-    from landsift.training.environment import hardware, versions
+    from landsift.training.provenance import hardware, versions
 
     waiting = {name: os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")}
     return {"versions": versions(), "hardware": hardware(), "environment": waiting}

@@ -12,7 +12,7 @@ less where a true difference is to be found. Columns, in percent:
   found     pairs of different rows called different, after Holm's correction
   covered   rows whose 95 % interval holds their expected accuracy
 
-for landsift's test (evaluation/crossed.py); for the same with the chance of the seeds pooled over all pairs, as it was
+for landsift's test (evaluation/two_way.py); for the same with the chance of the seeds pooled over all pairs, as it was
 until now; with each pair's own alone; and for a test that covers the patches alone.
 """
 
@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri, stdtr
 
-from landsift.evaluation.crossed import Spread, differences, holm, own_estimate, spread_of
 from landsift.evaluation.intervals import effective_interval
+from landsift.evaluation.two_way import Spread, differences, holm, own_estimate, spread_of
 
 ALPHA = 0.05
 PATCH, ROW_AND_PATCH, REST = 3.0, 0.5, 1.0

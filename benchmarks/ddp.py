@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))  # ranks import nothing from beside their program
 
 import common
-from landsift.threads import spin_briefly
+from landsift.runtime.threads import spin_briefly
 from landsift.training.launch import run_ranks
 
 PROCESSES = (1, 2)
@@ -35,7 +35,7 @@ def measured(asked: dict[str, Any]) -> dict[str, float]:
 
     from landsift.config import HeadConfig, ModelConfig
     from landsift.data.batches import PatchBatches
-    from landsift.data.store import PatchStore
+    from landsift.data.store.patch_store import PatchStore
     from landsift.models.backbone import create_backbone
     from landsift.models.classifier import Normalize, PatchClassifier, to_float
 

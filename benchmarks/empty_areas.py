@@ -54,9 +54,9 @@ def area(height: int, width: int, rng: np.random.Generator) -> Any:
 
 
 def measure(folder: Path, count: int) -> dict[str, Any]:
-    from landsift.data.emptiness import empty_areas
-    from landsift.data.pixels import HALF
-    from landsift.data.store import PatchStore
+    from landsift.data.checks.no_data import empty_areas
+    from landsift.data.checks.pixels import HALF
+    from landsift.data.store.patch_store import PatchStore
 
     store = PatchStore.open(folder)
     rng = np.random.default_rng(0)

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import common
-from landsift.threads import spin_briefly
+from landsift.runtime.threads import spin_briefly
 
 spin_briefly()  # as the command line does, before torch is loaded
 
@@ -170,7 +170,7 @@ def stages_of(times: ExclusiveTimes, epochs: int) -> dict[str, float]:
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     common.import_timm()
     from landsift.config import RunConfig
-    from landsift.data.store import PatchStore
+    from landsift.data.store.patch_store import PatchStore
     from landsift.training.fit import train
 
     store = PatchStore.open(arguments.store)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.grouping import NoSplitError, deal_groups
+from landsift.data.group_split import NoSplitError, deal_groups
 from landsift.data.splits import _deal_once, _has_all, part_sizes
 
 FRACTIONS = (0.6, 0.2, 0.2)

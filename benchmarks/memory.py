@@ -78,7 +78,7 @@ def encoded_patches() -> Iterator[bytes]:
     from PIL import Image
 
     from landsift.config import SyntheticConfig
-    from landsift.data.synthetic import patch
+    from landsift.data.sources.synthetic import patch
 
     for i in range(BASES):
         file = BytesIO()
@@ -111,7 +111,7 @@ def write_images(root: Path, count: int) -> None:
 def build(images: Path, store: Path) -> dict[str, Any]:
     """Make the store from the files."""
     from landsift.config import DataConfig
-    from landsift.data.store import build_store
+    from landsift.data.store.patch_store import build_store
 
     built = build_store(DataConfig(source=str(images)), store)
     return {"distinct": len(built) - built.info["duplicates"]}
@@ -121,7 +121,7 @@ def split(store: Path) -> dict[str, Any]:
     """Open the store and divide it."""
     from landsift.config import SplitConfig
     from landsift.data.splits import make_split
-    from landsift.data.store import PatchStore
+    from landsift.data.store.patch_store import PatchStore
 
     start = time.perf_counter()
     opened = PatchStore.open(store)
@@ -138,7 +138,7 @@ def read(store: Path) -> dict[str, Any]:
     from landsift.config import SplitConfig
     from landsift.data.batches import PatchBatches
     from landsift.data.splits import make_split
-    from landsift.data.store import PatchStore
+    from landsift.data.store.patch_store import PatchStore
 
     opened = PatchStore.open(store)
     parts = make_split(opened, SplitConfig())

@@ -57,8 +57,8 @@ ALTERATIONS: dict[str, Callable[[Any], Any]] = {
 
 
 def measure(folder: Path, copies: int) -> dict[str, Any]:
-    from landsift.data.likeness import near_copies
-    from landsift.data.store import PatchStore
+    from landsift.data.checks.near_duplicates import near_copies
+    from landsift.data.store.patch_store import PatchStore
 
     store = PatchStore.open(folder)
     rows = np.sort(np.random.default_rng(0).permutation(len(store))[:copies])

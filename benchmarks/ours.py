@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import common
-from landsift.threads import spin_briefly
+from landsift.runtime.threads import spin_briefly
 from reference import BACKBONE, BACKBONE_ARGS, MEAN, STD
 
 
@@ -26,7 +26,7 @@ def train(table: Path, weights: Path, config: Path | None, overrides: list[str])
     begin = time.perf_counter()
     common.import_timm()
     from landsift.config import RunConfig
-    from landsift.data.store import build_store
+    from landsift.data.store.patch_store import build_store
     from landsift.training.fit import train as fit
 
     network = [

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from comparison_errors import simulate
-from landsift.evaluation.crossed import differences, holm
-from landsift.evaluation.recommending import OPEN, Rule, cheaper, recommend
+from landsift.evaluation.recommendation import OPEN, Rule, cheaper, recommend
+from landsift.evaluation.two_way import differences, holm
 
 COLUMNS = ("worse", "cheaper", "wrongly", "open", "before")
 RULE = Rule()

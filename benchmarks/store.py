@@ -55,7 +55,7 @@ def measure(data: Path, patches: int, batch_size: int, repeats: int) -> dict[str
 
     from landsift.config import DataConfig
     from landsift.data.batches import PatchBatches
-    from landsift.data.store import PatchStore, build_store
+    from landsift.data.store.patch_store import PatchStore, build_store
 
     with tempfile.TemporaryDirectory() as temporary:
         images = Path(temporary) / "images"

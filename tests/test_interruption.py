@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import os, signal
-from landsift.interruption import Terminated, end_on_signals
+from landsift.runtime.interruption import Terminated, end_on_signals
 {before}
 end_on_signals()
 try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import landsift
-from landsift.notices import steady, watched
+from landsift.runtime.notices import steady, watched
 
 
 class Failing:
@@ -65,10 +65,10 @@ from landsift.cli import main as cli
 def command():
     logging.getLogger("landsift").info("a notice")
     logging.getLogger("landsift").warning("another")
-    from landsift.data.progress import progress_bar
+    from landsift.runtime.progress_bar import progress_bar
     with progress_bar("working", 3) as advance:
         advance(1)
-    from landsift.cli.results import print_result
+    from landsift.cli.printing import print_result
     print_result({{}}, ["the result"], as_json=False)
 cli.app = command
 cli.main()
@@ -132,7 +132,7 @@ def test_a_result_that_cannot_be_written_is_told():
 def test_numbers_of_closed_streams_are_not_given_to_files(tmp_path):
     """Else what libraries write to standard error would go into the first file that is opened."""
     program = (
-        "from landsift.notices import open_missing_streams; open_missing_streams(); import os; "
+        "from landsift.runtime.notices import open_missing_streams; open_missing_streams(); import os; "
         f"f = open({str(tmp_path / 'file')!r}, 'w'); os.write(2, b'of a library'); f.write(str(f.fileno() > 2))"
     )
     subprocess.run(["sh", "-c", 'exec "$0" -c "$1" 0<&- 1>&- 2>&-', sys.executable, program], check=True)

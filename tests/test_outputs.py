@@ -9,7 +9,7 @@ import pytest
 
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import ConfigError, RunError
-from landsift.outputs import absolute, check_file, check_output
+from landsift.runtime.outputs import absolute, check_file, check_output
 
 
 def latin(folder: Path) -> Path:

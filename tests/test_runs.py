@@ -5,8 +5,8 @@ import os
 import pytest
 
 from landsift.errors import RunError
-from landsift.outputs import check_output
 from landsift.runs import Run, write_json, write_text, write_whole
+from landsift.runtime.outputs import check_output
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):

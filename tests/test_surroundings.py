@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from foreign_variables import FOREIGN, MINE
-from landsift import surroundings
 from landsift.errors import RunError
+from landsift.runtime import surroundings
 
 
 def draws():
@@ -129,7 +129,7 @@ def test_processes_that_are_started_find_this_landsift_and_not_the_working_folde
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     environment = surroundings.environment_for(10**6)
     assert environment["PYTHONSAFEPATH"] == "1"
-    assert environment["PYTHONPATH"].split(os.pathsep) == [surroundings.__file__.rsplit("/", 2)[0], "/mine"]
+    assert environment["PYTHONPATH"].split(os.pathsep) == [surroundings.__file__.rsplit("/", 3)[0], "/mine"]
     assert environment["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert surroundings.environment_for(10**6)["OMP_NUM_THREADS"] == "7"
@@ -161,7 +161,7 @@ def test_one_at_a_time_in_a_process_and_in_each_of_its_forks():
 
 
 def test_the_callers_event_loop_stays():
-    from landsift.pipeline.engine import in_loop
+    from landsift.pipeline.flyte.local import in_loop
 
     async def nothing() -> int:
         return 3
@@ -177,7 +177,7 @@ def test_the_callers_event_loop_stays():
 
 
 def test_a_training_computes_as_in_a_fresh_process_whatever_its_caller_has_set():
-    from landsift.training.libraries import as_meant
+    from landsift.training.library_state import as_meant
 
     before = np.geterr()
     with torch.inference_mode(), torch.autocast("cpu"), surroundings.as_guest():

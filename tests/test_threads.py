@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from landsift import threads
-from landsift.data import parallel
+from landsift.runtime import parallel, threads
 
 ALLOWED = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 

@@ -14,22 +14,22 @@ from landsift.version import __version__
 
 if TYPE_CHECKING:
     from landsift.config import RunConfig
-    from landsift.data.store import PatchStore
+    from landsift.data.store.patch_store import PatchStore
     from landsift.errors import LandsiftError
     from landsift.models.predictor import Predictor, load_model
-    from landsift.pipeline.compare import compare
+    from landsift.pipeline.comparison.api import compare
     from landsift.pipeline.run import run
     from landsift.runs import Run
     from landsift.training.phases import Phase
 
 _HOMES = {
     "LandsiftError": "landsift.errors",
-    "PatchStore": "landsift.data.store",
+    "PatchStore": "landsift.data.store.patch_store",
     "Phase": "landsift.training.phases",
     "Predictor": "landsift.models.predictor",
     "Run": "landsift.runs",
     "RunConfig": "landsift.config",
-    "compare": "landsift.pipeline.compare",
+    "compare": "landsift.pipeline.comparison.api",
     "load_model": "landsift.models.predictor",
     "run": "landsift.pipeline.run",
 }

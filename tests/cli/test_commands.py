@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from landsift.config import RunConfig
-from landsift.data.store import build_store
+from landsift.data.store.patch_store import build_store
 from landsift.evaluation.predict import predict_files
 from landsift.training.fit import train
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from landsift.cli.main import main
 from landsift.config import SyntheticConfig
-from landsift.data import synthetic
+from landsift.data.sources import synthetic
 
 
 @pytest.fixture

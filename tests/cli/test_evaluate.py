@@ -11,12 +11,12 @@ from PIL import Image
 
 from landsift.cli.main import main
 from landsift.config import HeadConfig, ModelConfig, RunConfig, cache_folder
-from landsift.data.store import build_store
+from landsift.data.store.patch_store import build_store
 from landsift.evaluation.metrics import evaluate
 from landsift.evaluation.predict import predict_files
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
-from landsift.models.description import ModelDescription
+from landsift.models.model_json import ModelDescription
 from landsift.models.predictor import save_model
 
 CLASSES = ("field", "forest", "water")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from small_sources import ArchiveServer, random_pixels
 
-from landsift.data import download
+from landsift.data.sources import download
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from landsift.data.decode import decode, quiet_pillow, read_bytes, read_header, resize
-from landsift.data.reasons import UnreadableError
+from landsift.data.decoding.decode import decode, quiet_pillow, read_bytes, read_header, resize
+from landsift.data.decoding.unreadable import UnreadableError
 
 SIZE = (8, 12)
 RGB = np.random.default_rng(0).integers(0, 256, size=(*SIZE, 3), dtype=np.uint8)

@@ -10,9 +10,9 @@ import pytest
 from small_sources import config_for, data_config, eurosat_zip, refused
 
 from landsift.config import EuroSATConfig
-from landsift.data import download, eurosat
-from landsift.data.sources import content_fingerprint, open_source
-from landsift.data.store import build_store
+from landsift.data.sources import download, eurosat
+from landsift.data.sources.base import content_fingerprint, open_source
+from landsift.data.store.patch_store import build_store
 
 ARCHIVE = eurosat_zip()
 

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from small_sources import config_for, eurosat_zip, refused
 
-from landsift.data import eurosat
+from landsift.data.sources import eurosat
 
 
 def with_members(*members: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:

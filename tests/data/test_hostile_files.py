@@ -14,8 +14,8 @@ from PIL import Image
 from pyarrow import parquet
 from small_sources import data_config, random_pixels, refused
 
-from landsift.data.sources import open_source
-from landsift.data.store import PatchStore, build_store
+from landsift.data.sources.base import open_source
+from landsift.data.store.patch_store import PatchStore, build_store
 from landsift.errors import DataError, plain
 
 NAMES = [

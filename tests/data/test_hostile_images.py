@@ -11,10 +11,10 @@ import pytest
 from PIL import Image, ImageOps
 from small_sources import data_config, random_pixels, refused
 
-from landsift.data import decode as decoding
-from landsift.data.decode import decode, quiet_pillow, read_bytes, read_header
-from landsift.data.reasons import UnreadableError
-from landsift.data.store import build_store
+from landsift.data.decoding import decode as decoding
+from landsift.data.decoding.decode import decode, quiet_pillow, read_bytes, read_header
+from landsift.data.decoding.unreadable import UnreadableError
+from landsift.data.store.patch_store import build_store
 
 SIZE = (48, 40)
 RGB = random_pixels(3, SIZE)

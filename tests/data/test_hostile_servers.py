@@ -11,7 +11,7 @@ import pytest
 from small_sources import eurosat_zip, refused
 
 from landsift.config import EuroSATConfig
-from landsift.data import download, eurosat
+from landsift.data.sources import download, eurosat
 
 ARCHIVE = eurosat_zip()
 OTHER = eurosat_zip(2)

@@ -9,9 +9,9 @@ import pytest
 from pyarrow import parquet
 from small_sources import data_config, refused
 
-from landsift.data import table as tables
-from landsift.data.store import build_store
-from landsift.data.table import read_table
+from landsift.data.sources import table as tables
+from landsift.data.sources.table import read_table
+from landsift.data.store.patch_store import build_store
 from landsift.errors import DataError
 
 

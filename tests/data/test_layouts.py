@@ -9,12 +9,12 @@ from PIL import Image
 from small_sources import data_config, random_pixels, refused
 
 from landsift.config import SplitConfig
-from landsift.data.folder import read_folder
-from landsift.data.layout import Place, Tree, find_layout
-from landsift.data.leakage import check_data
-from landsift.data.sources import content_fingerprint
+from landsift.data.checks.check import check_data
+from landsift.data.sources.base import content_fingerprint
+from landsift.data.sources.folder import read_folder
+from landsift.data.sources.folder_layout import Place, Tree, find_layout
 from landsift.data.splits import make_split
-from landsift.data.store import build_store
+from landsift.data.store.patch_store import build_store
 
 CLASSES = ("Forest", "Water")
 

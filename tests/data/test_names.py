@@ -10,12 +10,12 @@ from PIL import Image
 from small_sources import data_config, random_pixels
 
 from landsift.config import SplitConfig
-from landsift.data.folder import read_folder
-from landsift.data.leakage import check_data
-from landsift.data.names import names_section
-from landsift.data.records import Record, Records
-from landsift.data.store import build_store
-from landsift.data.table import read_table
+from landsift.data.checks.check import check_data
+from landsift.data.sources.class_names import names_section
+from landsift.data.sources.folder import read_folder
+from landsift.data.sources.records import Record, Records
+from landsift.data.sources.table import read_table
+from landsift.data.store.patch_store import build_store
 
 
 def told(*names: str):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from landsift.data import statistics
-from landsift.data.statistics import mean_and_std
+from landsift.data.store import statistics
+from landsift.data.store.statistics import mean_and_std
 
 
 def test_they_are_those_of_the_rows_alone(monkeypatch):

@@ -10,10 +10,10 @@ from PIL import Image
 from small_sources import data_config, random_pixels, refused
 
 from landsift.config import digest
-from landsift.data.folder import read_folder
-from landsift.data.records import CHUNK, Record, Records
-from landsift.data.sources import content_fingerprint, fingerprint_of, open_source
-from landsift.data.table import read_table
+from landsift.data.sources.base import content_fingerprint, fingerprint_of, open_source
+from landsift.data.sources.folder import read_folder
+from landsift.data.sources.records import CHUNK, Record, Records
+from landsift.data.sources.table import read_table
 from landsift.errors import DataError
 
 

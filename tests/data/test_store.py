@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 from small_sources import data_config, random_pixels, refused
 
-from landsift.data.index import read_column, read_contents, write_index
-from landsift.data.leakage import check_data
-from landsift.data.parallel import cores, map_rows
-from landsift.data.records import Record, Records
-from landsift.data.sources import content_fingerprint
+from landsift.data.checks.check import check_data
+from landsift.data.sources.base import content_fingerprint
+from landsift.data.sources.records import Record, Records
 from landsift.data.splits import make_split
-from landsift.data.store import PatchStore, build_store
-from landsift.data.writing import Decoded, PatchWriter
+from landsift.data.store.index import read_column, read_contents, write_index
+from landsift.data.store.patch_store import PatchStore, build_store
+from landsift.data.store.writer import Decoded, PatchWriter
+from landsift.runtime.parallel import cores, map_rows
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_splitting_does_not_load_the_index(image_folder, store_at):
 
 
 def test_an_index_written_in_pieces_reads_as_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("landsift.data.index._CHUNK", 10)
+    monkeypatch.setattr("landsift.data.store.index._CHUNK", 10)
     records = Records.of(Record(f"{i}.png", f"class{i % 3}", group=f"g{i % 4}") for i in range(37))
     rows = np.arange(1, 37, 2)
     hashes = np.random.default_rng(0).integers(0, 256, (4, 32), dtype=np.uint8)[np.arange(len(rows)) % 4]

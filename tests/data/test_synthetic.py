@@ -11,8 +11,8 @@ from PIL import Image
 from small_sources import data_config, refused
 
 from landsift.config import SyntheticConfig
-from landsift.data import synthetic
-from landsift.data.store import build_store
+from landsift.data.sources import synthetic
+from landsift.data.store.patch_store import build_store
 
 configs = st.builds(
     SyntheticConfig,

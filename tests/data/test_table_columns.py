@@ -9,10 +9,10 @@ from PIL import Image
 from pyarrow import parquet
 from small_sources import data_config, random_pixels, refused
 
-from landsift.data.sources import open_source
+from landsift.data.sources.base import open_source
+from landsift.data.sources.table import read_paths, read_table
 from landsift.data.splits import make_split
-from landsift.data.store import build_store
-from landsift.data.table import read_paths, read_table
+from landsift.data.store.patch_store import build_store
 
 ROWS = 12
 

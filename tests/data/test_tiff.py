@@ -10,9 +10,9 @@ from small_sources import data_config, random_pixels, refused
 from test_decode import encoded
 from tiff_files import ASCII, LONG, SHORT, page, tiff
 
-from landsift.data.decode import decode, quiet_pillow, read_header
-from landsift.data.reasons import Cause, UnreadableError
-from landsift.data.store import PatchStore, build_store
+from landsift.data.decoding.decode import decode, quiet_pillow, read_header
+from landsift.data.decoding.unreadable import Cause, UnreadableError
+from landsift.data.store.patch_store import PatchStore, build_store
 
 SIZE = (35, 30)
 BANDS = np.kron(np.random.default_rng(0).integers(0, 256, (7, 6, 13), dtype=np.uint8), np.ones((5, 5, 1), np.uint8))

@@ -11,10 +11,10 @@ from PIL import Image
 from small_sources import data_config, random_pixels, refused
 
 from landsift.config import SplitConfig
-from landsift.data.folder import read_folder
-from landsift.data.leakage import check_data
-from landsift.data.sources import content_fingerprint
-from landsift.data.store import build_store
+from landsift.data.checks.check import check_data
+from landsift.data.sources.base import content_fingerprint
+from landsift.data.sources.folder import read_folder
+from landsift.data.store.patch_store import build_store
 from landsift.evaluation.predict import image_files
 
 SYSTEM = [

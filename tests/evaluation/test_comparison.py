@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from landsift.errors import ConfigError, DataError
 from landsift.evaluation.comparison import Cell, compare_cells
 from landsift.evaluation.criteria import WORDS, figure_of
-from landsift.evaluation.recommending import Rule
+from landsift.evaluation.recommendation import Rule
 
 CLASSES = ("field", "forest", "water", "town")
 WORK = {"linear_probe": 10.0, "layer_decay": 50.0, "full": 80.0}

@@ -125,11 +125,11 @@ class Writes:
 
     def _half_done(self, trial: Path) -> list[str]:
         """What is neither the old state nor the new one."""
-        from landsift.pipeline import artifacts
+        from landsift.pipeline.cache import results
 
         out, home = trial / "out", trial / "home"
-        found = [f"{p.relative_to(trial)}: {artifacts.damage(p)}" for kind in ("stores", "trained", "cells")
-                 for p in (home / kind).glob("[!.]*") if artifacts.damage(p)]  # fmt: skip
+        found = [f"{p.relative_to(trial)}: {results.damage(p)}" for kind in ("stores", "trained", "cells")
+                 for p in (home / kind).glob("[!.]*") if results.damage(p)]  # fmt: skip
         if self.older is not None:
             seeds = json.loads((out / "comparison.json").read_text())["seeds"] if out.is_dir() else None
             return found + [f"the comparison is of {seeds}"] * (seeds not in ([0], [0, 1]))

@@ -300,7 +300,7 @@ def _make_model(folder: Path) -> None:
     from landsift.config import HeadConfig, ModelConfig
     from landsift.models.backbone import create_backbone
     from landsift.models.classifier import PatchClassifier
-    from landsift.models.description import ModelDescription
+    from landsift.models.model_json import ModelDescription
     from landsift.models.predictor import load_model, save_model
 
     torch.manual_seed(0)
@@ -330,7 +330,7 @@ def _checkpoints() -> Iterator[bytes]:
 
 def _make_store(folder: Path, image: bytes) -> None:
     from landsift.config import RunConfig
-    from landsift.data.store import build_store
+    from landsift.data.store.patch_store import build_store
 
     source = folder.with_name("source")
     for name in "ab":
@@ -345,7 +345,7 @@ def _make_store(folder: Path, image: bytes) -> None:
 
 def read_image(corpus: Corpus, folder: Path, raw: bytes, dice: random.Random, which: int) -> None:
     from landsift.config import RunConfig
-    from landsift.data.store import PatchStore, build_store
+    from landsift.data.store.patch_store import PatchStore, build_store
 
     for name in "ab":
         (folder / "source" / name).mkdir(parents=True)
@@ -357,14 +357,14 @@ def read_image(corpus: Corpus, folder: Path, raw: bytes, dice: random.Random, wh
 
 
 def read_csv(corpus: Corpus, folder: Path, raw: bytes, dice: random.Random, which: int) -> None:
-    from landsift.data.table import read_table
+    from landsift.data.sources.table import read_table
 
     (folder / "t.csv").write_bytes(raw)
     assert len(list(read_table(folder / "t.csv").sorted())) > 0
 
 
 def read_parquet(corpus: Corpus, folder: Path, raw: bytes, dice: random.Random, which: int) -> None:
-    from landsift.data.table import read_table
+    from landsift.data.sources.table import read_table
 
     (folder / "t.parquet").write_bytes(raw)
     assert len(list(read_table(folder / "t.parquet").sorted())) > 0
@@ -372,7 +372,7 @@ def read_parquet(corpus: Corpus, folder: Path, raw: bytes, dice: random.Random, 
 
 def read_archive(corpus: Corpus, folder: Path, raw: bytes, dice: random.Random, which: int) -> None:
     from landsift.config import EuroSATConfig
-    from landsift.data.eurosat import ensure
+    from landsift.data.sources.eurosat import ensure
 
     (folder / "out").mkdir()
     (folder / "out" / "EuroSAT.zip").write_bytes(raw)
@@ -424,7 +424,7 @@ def read_checkpoint(corpus: Corpus, folder: Path, raw: bytes, dice: random.Rando
 
 
 def read_store(corpus: Corpus, folder: Path, raw: bytes, dice: random.Random, which: int) -> None:
-    from landsift.data.store import PatchStore
+    from landsift.data.store.patch_store import PatchStore
 
     name = STORE_FILES[which]
     shutil.copytree(corpus.store, folder / "store")

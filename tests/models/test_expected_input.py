@@ -12,7 +12,7 @@ from landsift.config import HeadConfig, ModelConfig, Normalization
 from landsift.errors import ModelError
 from landsift.models.backbone import check_backbone, create_backbone, expected_input
 from landsift.models.classifier import PatchClassifier
-from landsift.models.description import ModelDescription
+from landsift.models.model_json import ModelDescription
 from landsift.models.predictor import save_model
 
 TINY = "test_efficientnet"

@@ -18,13 +18,13 @@ from safetensors.torch import load_file, save_file
 
 import landsift
 from landsift.config import HeadConfig, ModelConfig
-from landsift.data.sources import STORE_FORMAT
-from landsift.data.store import PatchStore
+from landsift.data.sources.base import STORE_FORMAT
+from landsift.data.store.patch_store import PatchStore
 from landsift.errors import LandsiftError, ModelError
 from landsift.evaluation.predict import image_files, predict_files
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
-from landsift.models.description import ModelDescription
+from landsift.models.model_json import ModelDescription
 from landsift.models.predictor import load_model, save_model
 
 SOURCE = Path(landsift.__file__).parent

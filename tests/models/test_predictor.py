@@ -10,7 +10,7 @@ from landsift.config import HeadConfig, ModelConfig
 from landsift.errors import ModelError
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
-from landsift.models.description import ModelDescription
+from landsift.models.model_json import ModelDescription
 from landsift.models.predictor import load_model, save_model
 
 CLASSES = ("forest", "water", "urban")

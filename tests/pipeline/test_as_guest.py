@@ -17,10 +17,10 @@ from pipeline_helpers import TINY
 from wandb_offline import read_offline_run
 
 from foreign_variables import FOREIGN, OF_FLYTE
-from landsift import surroundings
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import RunError
 from landsift.pipeline.run import run
+from landsift.runtime import surroundings
 
 CONFIG = RunConfig.load(None, [*TINY, "tracking.wandb=offline", "training.accelerator=cpu", "training.precision=32"])
 

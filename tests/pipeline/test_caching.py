@@ -141,7 +141,8 @@ def test_a_changed_file_runs_every_stage(first, processes, patches, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "expected"), [("reports/pages.py", ALL), ("training/fit.py", STORE_ONLY), ("data/store.py", NOTHING)]
+    ("module", "expected"),
+    [("reports/run/page.py", ALL), ("training/fit.py", STORE_ONLY), ("data/store/patch_store.py", NOTHING)],
 )
 def test_a_changed_line_of_code_runs_the_stages_that_run_it(first, processes, tmp_path, module, expected):
     shutil.copytree(PACKAGE, tmp_path / "landsift", ignore=shutil.ignore_patterns("__pycache__"))

@@ -4,8 +4,8 @@ import pytest
 
 from landsift.config import RunConfig
 from landsift.errors import ConfigError
-from landsift.pipeline import grid
-from landsift.pipeline.grid import Grid, load_base, read_variants
+from landsift.pipeline.comparison import grid
+from landsift.pipeline.comparison.grid import Grid, load_base, read_variants
 from landsift.training.phases import STRATEGIES
 
 OWN = "strategies={short: [{name: all, epochs: 1, lr_head: 0.001}]}"

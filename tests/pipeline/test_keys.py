@@ -9,7 +9,7 @@ from pipeline_helpers import PACKAGE
 
 from landsift.config import RunConfig
 from landsift.errors import ModelError
-from landsift.pipeline import keys
+from landsift.pipeline.cache import keys
 
 
 def versions(root: Path) -> tuple[str, str]:
@@ -27,14 +27,14 @@ def copy(tmp_path) -> Path:
     [
         (
             [
-                "reports/pages.py",
-                "reports/figures.py",
+                "reports/run/page.py",
+                "reports/run/figures.py",
                 "cli/main.py",
-                "pipeline/assembly.py",
-                "data/leakage.py",
-                "data/findings.py",
-                "data/likeness.py",
-                "data/pixels.py",
+                "pipeline/run_directory.py",
+                "data/checks/check.py",
+                "data/checks/findings.py",
+                "data/checks/near_duplicates.py",
+                "data/checks/pixels.py",
                 "__init__.py",
             ],
             False,
@@ -45,7 +45,7 @@ def copy(tmp_path) -> Path:
         (["models/classifier.py"], False, True),
         (["data/splits.py"], False, True),
         (["data/__init__.py"], True, True),
-        (["data/folder.py"], True, True),
+        (["data/sources/folder.py"], True, True),
         (["config.py"], True, True),
     ],
 )
@@ -101,7 +101,7 @@ if TYPE_CHECKING:
 def later():
     from landsift import runs
 """
-    found = keys._imports(ast.parse(code), "landsift.data.sources")
+    found = keys._imports(ast.parse(code), "landsift.data.splits")
     assert found == {"landsift.data", "landsift.data.store", "landsift.data.store.open_store", "landsift.runs"}
 
 

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from landsift.config import RunConfig
-from landsift.pipeline.grid import Grid
-from landsift.pipeline.progress import Progress
+from landsift.pipeline.comparison.grid import Grid
+from landsift.pipeline.comparison.progress import Progress
 
 
 @pytest.fixture

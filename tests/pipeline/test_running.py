@@ -11,7 +11,9 @@ from pipeline_helpers import Processes
 
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import ConfigError, DataError, DownloadError, ModelError, RunError, TrackingError
-from landsift.pipeline import artifacts, failures, tracking
+from landsift.pipeline import tracking
+from landsift.pipeline.cache import results
+from landsift.pipeline.flyte import failures
 from landsift.pipeline.run import run
 
 
@@ -101,7 +103,7 @@ def test_a_failed_download_alone_is_tried_again(tmp_path):
 
     import flyte
 
-    from landsift.pipeline import engine
+    from landsift.pipeline.flyte import local
 
     environment = flyte.TaskEnvironment("failing")
     attempts: list[str] = []
@@ -113,7 +115,7 @@ def test_a_failed_download_alone_is_tried_again(tmp_path):
             raise {"data": DataError, "download": DownloadError}[kind]("the reason", "the hint")
 
     async def call(kind: str) -> None:
-        await engine.initialise(flyte.init.aio)
+        await local.initialise(flyte.init.aio)
         await flyte.with_runcontext(mode="local", raw_data_path=str(tmp_path)).run.aio(failing, kind=kind)
 
     for kind in ("data", "download"):
@@ -204,7 +206,7 @@ def test_a_result_is_whole_or_absent(tmp_path):
     folder = tmp_path / "kept"
 
     def cut_short() -> None:
-        with artifacts.building(folder, "run") as partial:
+        with results.building(folder, "run") as partial:
             partial.mkdir()
             (partial / "half").write_text("half")
             raise ValueError("cut short")
@@ -212,35 +214,35 @@ def test_a_result_is_whole_or_absent(tmp_path):
     with pytest.raises(ValueError, match="cut short"):
         cut_short()
     assert listing(tmp_path) == []
-    assert artifacts.damage(folder) == "it was deleted"
+    assert results.damage(folder) == "it was deleted"
 
     for content in ("first", "second"):
-        with artifacts.building(folder, content) as partial:
+        with results.building(folder, content) as partial:
             (partial / "deep").mkdir(parents=True)
             (partial / "deep" / "file").write_text(content)
-        assert artifacts.damage(folder) == ""
-        assert artifacts.stage_record(folder)["run"] == content
+        assert results.damage(folder) == ""
+        assert results.stage_record(folder)["run"] == content
         assert listing(tmp_path) == ["kept"]
 
     (folder / "deep" / "file").write_text("edited by hand")
-    assert "deep/file was changed" in artifacts.damage(folder)
+    assert "deep/file was changed" in results.damage(folder)
     (folder / "deep" / "file").unlink()
-    assert "deep/file was deleted" in artifacts.damage(folder)
-    (folder / artifacts.STAGE).unlink()
-    assert artifacts.STAGE in artifacts.damage(folder)
+    assert "deep/file was deleted" in results.damage(folder)
+    (folder / results.STAGE).unlink()
+    assert results.STAGE in results.damage(folder)
 
 
 def test_of_two_equal_results_the_first_stays_and_an_older_one_is_replaced(tmp_path):
     folder = tmp_path / "kept"
 
     def build(content: str, meanwhile: str = "") -> None:
-        with artifacts.building(folder, content) as partial:
+        with results.building(folder, content) as partial:
             partial.mkdir()
             (partial / "file").write_text(content)
             if meanwhile:  # another process, which is quicker
                 (tmp_path / "other").mkdir()
                 (tmp_path / "other" / "file").write_text(meanwhile)
-                (tmp_path / "other" / artifacts.STAGE).write_text(
+                (tmp_path / "other" / results.STAGE).write_text(
                     json.dumps({"seconds": 1, "run": meanwhile, "files": {"file": len(meanwhile)}})
                 )
                 (tmp_path / "other").rename(folder)
@@ -257,23 +259,23 @@ def test_of_two_equal_results_the_first_stays_and_an_older_one_is_replaced(tmp_p
 def test_two_folders_change_places(tmp_path, monkeypatch, in_one_step):
     """What replaces an older comparison; where the system cannot do it in one step, in three."""
     if not in_one_step:
-        monkeypatch.setattr(artifacts, "RENAME_EXCHANGE", 2**30)  # which no system knows
+        monkeypatch.setattr(results, "RENAME_EXCHANGE", 2**30)  # which no system knows
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
-    artifacts.exchange(tmp_path / "new", tmp_path / "old")
+    results.exchange(tmp_path / "new", tmp_path / "old")
     assert [(tmp_path / name / "file").read_text() for name in ("new", "old")] == ["old", "new"]
     assert listing(tmp_path) == ["new", "old"]
 
 
 def test_what_killed_processes_left_is_cleared_away(tmp_path):
     folder = tmp_path / "kept"
-    own = artifacts.partial_path(folder)
+    own = results.partial_path(folder)
     host, pid = own.name.split(".")[-3:-1]
     dead = tmp_path / own.name.replace(pid, "999999999")
     elsewhere = tmp_path / dead.name.replace(host, "another-machine")
     inner = tmp_path / f".{dead.name}.4711.partial"  # what the store's own writer puts beside it
     for path in (own, dead, elsewhere, inner):
         path.mkdir()
-    artifacts.remove_left_behind(folder)
+    results.remove_left_behind(folder)
     assert sorted(tmp_path.iterdir()) == sorted([own, elsewhere])

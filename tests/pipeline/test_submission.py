@@ -10,11 +10,11 @@ import pytest
 from pipeline_helpers import PACKAGE
 
 from landsift.config import ClusterConfig, RunConfig
-from landsift.data.sources import content_fingerprint
-from landsift.data.store import PatchStore
+from landsift.data.sources.base import content_fingerprint
+from landsift.data.store.patch_store import PatchStore
 from landsift.errors import ConfigError, ModelError, RunError
-from landsift.pipeline.checks import check_training
-from landsift.pipeline.submit import submit
+from landsift.pipeline.flyte.submit import submit
+from landsift.pipeline.preflight import check_training
 
 CLUSTER = "admin:\n  endpoint: dns:///127.0.0.1:9\n  insecure: true\ntask:\n  project: fields\n  domain: development\n"
 
@@ -72,7 +72,7 @@ def test_a_task_runs_from_the_bundle_alone_as_a_container_runs_it(remote, tiny, 
 def test_the_images_registry_is_that_of_the_given_file_not_of_one_lying_around(remote, tmp_path):
     import flyte
 
-    from landsift.pipeline import environments
+    from landsift.pipeline.flyte import environments
 
     # What the module would have made at its import beside a configuration with a registry of its own.
     environments.use_image(flyte.Image.from_debian_base(name="landsift", registry="ambient.example/x"))
@@ -118,8 +118,8 @@ def test_weights_that_training_from_scratch_leaves_aside_are_no_hindrance(remote
 
 
 def test_each_stage_asks_for_its_own_machine():
-    from landsift.pipeline import environments as env
     from landsift.pipeline import tasks
+    from landsift.pipeline.flyte import environments as env
 
     asked = {
         task.parent_env_name: (task.resources.cpu, task.resources.memory, task.resources.gpu)
@@ -139,7 +139,8 @@ def test_each_stage_asks_for_its_own_machine():
 
 
 def test_the_gpu_is_a_setting():
-    from landsift.pipeline import environments, tasks
+    from landsift.pipeline import tasks
+    from landsift.pipeline.flyte import environments
 
     assert environments.training_resources(ClusterConfig(gpu="A100:2")).gpu == "A100:2"
     assert environments.training_resources(ClusterConfig(gpu="none")).gpu is None
@@ -153,7 +154,7 @@ def test_the_gpu_is_a_setting():
 
 
 def test_the_image_holds_the_locked_libraries():
-    from landsift.pipeline import environments
+    from landsift.pipeline.flyte import environments
 
     environments.write_requirements()
     if environments.LOCK.is_file():

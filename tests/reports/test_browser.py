@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from landsift.reports.pages import report_html
+from landsift.reports.run.page import report_html
 
 PLOTS = ("accuracy", "loss", "learning_rate", "confusion", "classes", "reliability", "embeddings")
 

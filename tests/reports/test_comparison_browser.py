@@ -3,7 +3,7 @@
 import pytest
 from comparisons import comparison
 
-from landsift.reports.comparison import comparison_html
+from landsift.reports.comparison.page import comparison_html
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import pytest
 from comparisons import BUDGETS, CURVES, comparison
 
-from landsift.reports.comparison_figure import accuracy_figure
+from landsift.reports.comparison.figure import accuracy_figure
 
 
 def drawn(**settings):

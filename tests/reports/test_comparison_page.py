@@ -6,7 +6,7 @@ import pytest
 from comparisons import BUDGETS, CURVES, comparison
 from page_reader import Page
 
-from landsift.reports.comparison import comparison_html
+from landsift.reports.comparison.page import comparison_html
 
 HOSTILE = ("<script>alert(1)</script>", "a & b", "\"quoted\" 'name'", "</style><img src=x onerror=alert(1)>")
 

@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from landsift.reports import figures as made
+from landsift.reports.run import figures as made
 
 
 class Checked:

@@ -8,7 +8,7 @@ from page_reader import Page
 
 from landsift import runs
 from landsift.errors import RunError
-from landsift.reports.pages import report_html
+from landsift.reports.run.page import report_html
 
 
 @pytest.fixture
@@ -217,9 +217,9 @@ def test_the_same_run_gives_the_same_page(run):
 
 
 def test_thumbnails_come_from_the_store_of_the_run(make_run, tmp_path):
-    pytest.importorskip("landsift.data.store")
+    pytest.importorskip("landsift.data.store.patch_store")
     from landsift.config import DataConfig, cache_folder
-    from landsift.data.store import build_store
+    from landsift.data.store.patch_store import build_store
 
     run = make_run(patches=40, classes=("a", "b"))
     for label in ("a", "b"):  # a folder of class folders with the same images

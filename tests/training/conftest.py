@@ -1,7 +1,7 @@
 import pytest
 from small_runs import small
 
-from landsift.data.store import build_store
+from landsift.data.store.patch_store import build_store
 
 
 @pytest.fixture(scope="session")

@@ -92,8 +92,8 @@ def interrupted_in_two(folder: Path) -> None:
     from interruptions import after_steps, in_validation, numbers_lost, sigterm
 
     from landsift.config import RunConfig
-    from landsift.data.store import PatchStore
-    from landsift.interruption import Terminated
+    from landsift.data.store.patch_store import PatchStore
+    from landsift.runtime.interruption import Terminated
     from landsift.training.fit import train
 
     config, store = RunConfig.load(folder / "config.yaml"), PatchStore.open(folder / "store")

@@ -12,7 +12,7 @@ from small_runs import small
 
 from landsift.data.batches import PatchBatches
 from landsift.data.splits import make_split
-from landsift.data.store import build_store
+from landsift.data.store.patch_store import build_store
 from landsift.models.classifier import resize, to_float
 from landsift.training.batch_norms import PATCHES, drawn_rows, recalibrate, running_norms
 from landsift.training.fit import build_classifier, train

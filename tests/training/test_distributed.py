@@ -18,10 +18,10 @@ from interruptions import assert_equal
 from small_runs import small
 
 from landsift.config import RunConfig, TrainingConfig
-from landsift.data.store import build_store
+from landsift.data.store.patch_store import build_store
 from landsift.errors import ConfigError, ModelError, RunError
-from landsift.interruption import Terminated
-from landsift.threads import cores
+from landsift.runtime.interruption import Terminated
+from landsift.runtime.threads import cores
 from landsift.training import launch, worker
 from landsift.training.distributed import SyncBatchNorm, lr_factor, scale_rates, weighted_mean
 from landsift.training.fit import train

@@ -16,7 +16,7 @@ from small_runs import small
 
 from landsift.config import ModelConfig, RunConfig
 from landsift.data.splits import make_split
-from landsift.data.store import build_store
+from landsift.data.store.patch_store import build_store
 from landsift.errors import ConfigError, ModelError
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import Normalize, resize, to_float

@@ -9,7 +9,7 @@ from PIL import Image
 from small_runs import small
 from torch.nn import functional as F
 
-from landsift.data.store import build_store
+from landsift.data.store.patch_store import build_store
 from landsift.training.fit import train
 from landsift.training.losses import balanced_weights, cross_entropy
 

@@ -14,7 +14,7 @@ from small_runs import VARIANTS, small
 
 from foreign_variables import FOREIGN
 from landsift.errors import RunError
-from landsift.interruption import Terminated
+from landsift.runtime.interruption import Terminated
 from landsift.training import resume
 from landsift.training.fit import train
 

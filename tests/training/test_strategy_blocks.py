@@ -9,10 +9,10 @@ from small_runs import small
 from torch import nn
 
 from landsift.errors import ConfigError
-from landsift.pipeline.checks import check_training
-from landsift.training.blocks import check_blocks
+from landsift.pipeline.preflight import check_training
 from landsift.training.module import PatchModule
 from landsift.training.phases import STRATEGIES, strategy_of
+from landsift.training.strategy_blocks import check_blocks
 
 TELL_BLOCKS_APART = {"last_block": "blocks", "progressive": "blocks", "layer_decay": "layer_decay"}
 

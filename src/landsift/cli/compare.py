@@ -79,10 +79,10 @@ def compare(
     What was trained before comes from the cache, so that an interrupted comparison goes on. Where the configuration is
     silent: AdamW's weight decay 0.01, gradients clipped at 1, a linear head, no label smoothing, flips alone.
     """
-    from landsift.cli.results import print_comparison, say
+    from landsift.cli.printing import print_comparison, say
     from landsift.errors import ConfigError
-    from landsift.evaluation.recommending import Rule
-    from landsift.pipeline import grid
+    from landsift.evaluation.recommendation import Rule
+    from landsift.pipeline.comparison import grid
 
     if out is None and remote is None:
         raise typer.BadParameter("a comparison on this machine needs --out DIR", param_hint="--out")
@@ -92,7 +92,7 @@ def compare(
         base = base.replace(f"data.source={json.dumps(data)}")
     if axes and variants is not None:
         raise ConfigError("--variants and a key that --set gives several times exclude each other", "use one of them")
-    from landsift.pipeline import compare as pipeline
+    from landsift.pipeline.comparison import api as pipeline
 
     numbers = [_number(seed, "--seeds") for seed in _names(seeds)]
     cells = grid.Grid.of(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from landsift.cli.options import JsonOption
-from landsift.outputs import absolute, check_name
+from landsift.runtime.outputs import absolute, check_name
 
 app = typer.Typer(help="Download, synthesize, build and check patches.", no_args_is_help=True)
 
@@ -28,9 +28,9 @@ def download(
     as_json: JsonOption = False,
 ) -> None:
     """Download and unpack EuroSAT; what is there already is kept."""
-    from landsift.cli.results import print_result
+    from landsift.cli.printing import print_result
     from landsift.config import RunConfig
-    from landsift.data.eurosat import ensure
+    from landsift.data.sources.eurosat import ensure
 
     changes = [f"data.eurosat.root={json.dumps(str(root))}"] if root else []
     changes += [f"data.eurosat.base_url={json.dumps(base_url)}"] if base_url else []
@@ -50,9 +50,9 @@ def synthesize(
     as_json: JsonOption = False,
 ) -> None:
     """Write generated patches as PNG files, one folder per class."""
-    from landsift.cli.results import print_result
+    from landsift.cli.printing import print_result
     from landsift.config import RunConfig
-    from landsift.data.synthetic import write_folder
+    from landsift.data.sources.synthetic import write_folder
 
     check_name(absolute(out), "--out", as_text=False)
     values = {"patches": patches, "size": size, "difficulty": difficulty, "seed": seed}
@@ -71,9 +71,9 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Decode patches once into a memory-mapped store."""
-    from landsift.cli.results import print_result
+    from landsift.cli.printing import print_result
     from landsift.config import RunConfig
-    from landsift.data.store import build_store
+    from landsift.data.store.patch_store import build_store
 
     check_name(absolute(out), "--out", as_text=False)
     config = RunConfig.load(None, settings or ()).replace(f"data.source={json.dumps(source)}")
@@ -111,10 +111,10 @@ def check(
 
     Exit status 1 where something is wrong.
     """
-    from landsift.cli.results import print_checks
+    from landsift.cli.printing import print_checks
     from landsift.config import RunConfig
-    from landsift.data.leakage import check_data
-    from landsift.pipeline.stores import opened
+    from landsift.data.checks.check import check_data
+    from landsift.pipeline.cache.open_store import opened
 
     config = RunConfig.load(None, settings or ()).replace(f"data.source={json.dumps(source)}")
     data = config.data

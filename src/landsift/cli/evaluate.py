@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift import runs
-from landsift.cli.results import print_result
+from landsift.cli.printing import print_result
 from landsift.config import RunConfig
 from landsift.errors import ConfigError, LandsiftError
-from landsift.outputs import check_file, check_output, output_error
+from landsift.runtime.outputs import check_file, check_output, output_error
 
 if TYPE_CHECKING:
-    from landsift.data.store import PatchStore
+    from landsift.data.store.patch_store import PatchStore
 
 
 def evaluate(
@@ -28,10 +28,10 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Decode the source as the model's patches were, test the model on it, write and print the figures."""
-    from landsift.data.store import META
-    from landsift.evaluation.elsewhere import evaluate_store
+    from landsift.data.store.patch_store import META
+    from landsift.evaluation.other_data import evaluate_store
     from landsift.models.predictor import load_model
-    from landsift.pipeline.stores import opened
+    from landsift.pipeline.cache.open_store import opened
 
     out = None if out is None else check_output(out)
     if out is not None:
@@ -99,7 +99,7 @@ def _lines(result: dict[str, Any], run: Path, out: Path | None) -> list[str]:
 
 def _store_of(run: Path) -> PatchStore | None:
     """The store that the run was trained from; None where there is no more of the run than its model."""
-    from landsift.data.trained_from import store_of_run
+    from landsift.data.store.of_run import store_of_run
 
     try:
         return store_of_run(runs.Run.open(run))

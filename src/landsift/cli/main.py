@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from landsift.cli import data as data_commands
 from landsift.cli.compare import compare
-from landsift.cli.last_resort import tell
+from landsift.cli.crash_report import tell
 from landsift.cli.options import (
     ConfigOption,
     CriterionOption,
@@ -28,10 +28,10 @@ from landsift.cli.options import (
     rule_changes,
 )
 from landsift.errors import LandsiftError
-from landsift.interruption import Terminated, end_on_signals
-from landsift.notices import open_missing_streams, put_out, show_on_stderr
-from landsift.outputs import check_file, no_working_folder
-from landsift.threads import settle
+from landsift.runtime.interruption import Terminated, end_on_signals
+from landsift.runtime.notices import open_missing_streams, put_out, show_on_stderr
+from landsift.runtime.outputs import check_file, no_working_folder
+from landsift.runtime.threads import settle
 
 
 class _Commands(TyperGroup):
@@ -63,7 +63,7 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run director
 def _print_version(asked: bool) -> None:
     if asked:
         import landsift
-        from landsift.cli.results import say
+        from landsift.cli.printing import say
 
         say(landsift.__version__)
         raise typer.Exit
@@ -111,7 +111,7 @@ def run(
 
     Stages whose data, settings and code have not changed come from the cache; an interrupted training goes on.
     """
-    from landsift.cli.results import print_run, say
+    from landsift.cli.printing import print_run, say
     from landsift.config import RunConfig
 
     if out is None and remote is None:
@@ -152,7 +152,7 @@ def predict(
 
     Only RUN/model is needed.
     """
-    from landsift.cli.results import print_result
+    from landsift.cli.printing import print_result
     from landsift.evaluation.predict import predict_files, table_writer
 
     check_file(out)
@@ -233,7 +233,7 @@ def report(
     Nothing is trained. A comparison keeps its criterion and its margin unless others are given. Of the files that a run
     names, those in its own folder are opened, and those of --data.
     """
-    from landsift.cli.results import print_result
+    from landsift.cli.printing import print_result
     from landsift.runs import COMPARISON, REPORT, Run, write_text
 
     changes = rule_changes(criterion, margin)
@@ -242,8 +242,8 @@ def report(
     result: dict[str, Any] = {"report": str(page_file)}
     lines = []
     if (folder / COMPARISON).is_file():
-        from landsift.pipeline.compared import evaluated_again, write_figures
-        from landsift.reports.comparison import comparison_html
+        from landsift.pipeline.comparison.assemble import evaluated_again, write_figures
+        from landsift.reports.comparison.page import comparison_html
 
         again = evaluated_again(folder, changes)
         if out is None:
@@ -253,7 +253,7 @@ def report(
         result |= {"results": again["results"], "recommendations": again["recommendations"]}
         lines = [advice["sentence"] for advice in again["recommendations"]]
     else:
-        from landsift.reports.pages import report_html
+        from landsift.reports.run.page import report_html
 
         if changes:
             raise typer.BadParameter(f"{folder} is no comparison", param_hint="--criterion and --margin")

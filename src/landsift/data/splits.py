@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
-from landsift.data.alike import alike
-from landsift.data.grouping import NoSplitError, deal_groups, largest_remainder
-from landsift.data.parts import SPLIT_NAMES
+from landsift.data.group_split import NoSplitError, deal_groups, largest_remainder
+from landsift.data.sources.similar_names import alike
+from landsift.data.sources.split_names import SPLIT_NAMES
 from landsift.errors import DataError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from landsift.data.store import PatchStore
+    from landsift.data.store.patch_store import PatchStore
 
 Rows = NDArray[np.int64]
 Column = Callable[[str], "pd.Series"]  # of an index, by name

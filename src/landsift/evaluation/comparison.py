@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landsift.errors import DataError
+from landsift.evaluation.conclusions import findings, recommendation_sentence
 from landsift.evaluation.criteria import WORDS, figure_of, per_class_of, values_of, worth
-from landsift.evaluation.crossed import Difference, differences, groups_df, holm, mcnemar, over_groups, own_estimate
 from landsift.evaluation.intervals import effective_interval
-from landsift.evaluation.reading import findings, recommendation_sentence
-from landsift.evaluation.recommending import WITHIN, Rule, recommend
+from landsift.evaluation.recommendation import WITHIN, Rule, recommend
+from landsift.evaluation.two_way import Difference, differences, groups_df, holm, mcnemar, over_groups, own_estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,17 +15,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.decode import IMAGE_SUFFIXES, Header, decode, quiet_pillow, read_bytes, read_header
-from landsift.data.parallel import cores
-from landsift.data.progress import progress_bar
-from landsift.data.reasons import Reason, UnreadableError, in_words, summed_up
-from landsift.data.table import TABLE_SUFFIXES, read_paths
-from landsift.data.walk import PassedOver, by_ending, cannot_read, counted, not_read, tell_again, tell_not_read, walk
+from landsift.data.decoding.decode import IMAGE_SUFFIXES, Header, decode, quiet_pillow, read_bytes, read_header
+from landsift.data.decoding.unreadable import Reason, UnreadableError, in_words, summed_up
+from landsift.data.sources.table import TABLE_SUFFIXES, read_paths
+from landsift.data.sources.walk import (
+    PassedOver,
+    by_ending,
+    cannot_read,
+    counted,
+    not_read,
+    tell_again,
+    tell_not_read,
+    walk,
+)
 from landsift.errors import DataError, RunError
 from landsift.evaluation.predictions import predictions_table
-from landsift.models.memory import keep_freed_memory
 from landsift.models.predictor import load_model
 from landsift.runs import write_parquet, write_whole
+from landsift.runtime.allocator import keep_freed_memory
+from landsift.runtime.parallel import cores
+from landsift.runtime.progress_bar import progress_bar
 from landsift.shapes import Size, by, is_scene, is_squeezed
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from landsift.config import ModelConfig, Normalization
 from landsift.errors import ModelError, nearest
-from landsift.models.checkpoint import ENDINGS, one_line
-from landsift.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
-from landsift.models.network import network_arguments
+from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
+from landsift.models.timm_networks import network_arguments
 from landsift.models.weights import OTHER_WEIGHTS, left_by_timm, load_weights
+from landsift.models.weights_file import ENDINGS, one_line
 from landsift.runs import MODEL
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from landsift.config import ModelConfig
 from landsift.errors import ModelError
 from landsift.models.backbone import check_backbone
-from landsift.models.checkpoint import read_tensors
-from landsift.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
-from landsift.models.network import unfilled
+from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
+from landsift.models.timm_networks import unfilled
+from landsift.models.weights_file import read_tensors
 from landsift.runs import MODEL, write_json, write_whole
 from landsift.shapes import by, is_scene
 

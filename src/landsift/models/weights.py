@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from landsift.config import ModelConfig
 from landsift.errors import ModelError
-from landsift.models.checkpoint import check_sizes, check_values, one_line, read_checkpoint
-from landsift.models.network import unfilled
+from landsift.models.timm_networks import unfilled
+from landsift.models.weights_file import check_sizes, check_values, one_line, read_checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

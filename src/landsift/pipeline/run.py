@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from landsift import outputs, surroundings
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import LandsiftError, RunError
-from landsift.pipeline import artifacts, engine, failures, locks, repeating, tracking
-from landsift.pipeline.submit import submit as submit
+from landsift.pipeline import repeat, tracking
+from landsift.pipeline.cache import locks, results
+from landsift.pipeline.flyte import failures, local
+from landsift.pipeline.flyte.submit import submit as submit
 from landsift.runs import MANIFEST, Run
+from landsift.runtime import outputs, surroundings
 
 
 def run(
@@ -48,7 +50,7 @@ def run(
     inputs = {
         "config_json": config.model_dump_json(),
         "command_json": json.dumps(command and [*command]),
-        "repeats_json": json.dumps(repeating.original(config, config_file)),
+        "repeats_json": json.dumps(repeat.original(config, config_file)),
         "afresh": "no" if cache else "yes",
     }
     return Run.open(execute("landsift_pipeline", inputs, config, out, cache=cache, last=MANIFEST))
@@ -72,18 +74,18 @@ def execute(
         `out`, absolute.
     """
     of_wandb = surroundings.wandb_variables(os.environ)
-    with surroundings.alone("landsift run"), surroundings.as_guest(also=engine.OF_A_CLUSTER):
+    with surroundings.alone("landsift run"), surroundings.as_guest(also=local.OF_A_CLUSTER):
         out = _checked(outputs.absolute(out), replace=replace)
         tracking.check_key(config.tracking)
         tracking.say_what_is_unused(config.tracking, of_wandb)
         with locks.only_writer(out):
-            with artifacts.writing(cache_folder()):
+            with results.writing(cache_folder()):
                 tracking.prepare()
-            with _output(out, replace=replace) as partial, engine.private_flyte(cache_folder() / "flyte") as flyte:
-                engine.in_loop(_run_local(flyte, task, inputs, config, out.name, partial, cache))
+            with _output(out, replace=replace) as partial, local.private_flyte(cache_folder() / "flyte") as flyte:
+                local.in_loop(_run_local(flyte, task, inputs, config, out.name, partial, cache))
                 if replace:
-                    with artifacts.writing(out):
-                        artifacts.exchange(partial / "run", out)
+                    with results.writing(out):
+                        results.exchange(partial / "run", out)
                 else:
                     _put_in_place(partial / "run", out, last)
     return out
@@ -100,8 +102,8 @@ def _checked(out: Path, *, replace: bool) -> Path:
     if cache.is_relative_to(out):
         raise RunError(f"output folder {out} is where landsift keeps its cache", "give --out another folder")
     with contextlib.suppress(OSError):
-        artifacts.remove_left_behind(out)
-        artifacts.remove_left_behind(out / out.name)
+        results.remove_left_behind(out)
+        results.remove_left_behind(out / out.name)
     if not replace:
         return outputs.check_output(out)
     out = out.resolve()  # what a link leads to is replaced, not the link
@@ -117,7 +119,7 @@ async def _run_local(
     """Run a task in Flyte's local mode; what it returns comes to be at `partial`/run."""
     from landsift.pipeline import tasks
 
-    await engine.initialise(flyte.init.aio)
+    await local.initialise(flyte.init.aio)
     runner = flyte.with_runcontext(
         mode="local",
         custom_context=tracking.context(config, name=name),
@@ -140,7 +142,7 @@ async def _run_local(
         raise original from (None if isinstance(original, LandsiftError) else original.__cause__)
     finally:
         failures.forget()
-        await engine.close_database()
+        await local.close_database()
 
 
 @contextlib.contextmanager
@@ -149,9 +151,9 @@ def _output(out: Path, *, replace: bool) -> Iterator[Path]:
     missing = [p for p in out.parents if not p.exists()]
     # Where `out` is there already, its parent may be another disk or not be the user's.
     inside = out / out.name
-    partial = artifacts.partial_path(inside if out.is_dir() and not replace else out)
+    partial = results.partial_path(inside if out.is_dir() and not replace else out)
     try:
-        artifacts.remove_left_behind(out)
+        results.remove_left_behind(out)
         partial.mkdir(parents=True)
     except OSError as error:
         raise outputs.output_error(out, error) from None
@@ -167,7 +169,7 @@ def _output(out: Path, *, replace: bool) -> Iterator[Path]:
 
 def _put_in_place(finished: Path, out: Path, last: str) -> None:
     """Make `finished` the folder `out`: by one rename, or, into an existing folder, the file `last` last."""
-    with artifacts.writing(out):
+    with results.writing(out):
         if not out.exists():
             finished.rename(out)
             return

@@ -17,7 +17,7 @@ from typing import Any, cast
 import flyte
 from flyte.io import Dir
 
-from landsift.pipeline import environments
+from landsift.pipeline.flyte import environments
 from landsift.pipeline.tracking import tracked
 
 logger = logging.getLogger("landsift")
@@ -37,18 +37,19 @@ async def load_dataset(key: str, again: str, data_json: str, fingerprint: str, r
     Returns:
         The store's folder.
     """
-    from landsift.pipeline import failures
+    from landsift.pipeline.flyte import failures
 
     with failures.carried():
         from landsift.config import DataConfig
-        from landsift.data.store import build_store
+        from landsift.data.store.patch_store import build_store
         from landsift.errors import DataError
-        from landsift.pipeline import artifacts, locks, transfer
+        from landsift.pipeline.cache import locks, results
+        from landsift.pipeline.flyte import transfer
 
-        folder = artifacts.place(artifacts.STORES, key, local=transfer.is_local())
+        folder = results.place(results.STORES, key, local=transfer.is_local())
         async with locks.turn(folder, "this patch store") as made:
             if not made:
-                with artifacts.building(folder, run) as partial:
+                with results.building(folder, run) as partial:
                     store = build_store(DataConfig.model_validate_json(data_json), partial)
                     if store.fingerprint != fingerprint:
                         raise DataError("the patches changed while they were read", "run again when they are complete")
@@ -74,23 +75,25 @@ async def train_model(key: str, again: str, store: Dir, config_json: str, repeat
     Returns:
         A folder with all files of a run directory but the report.
     """
-    from landsift.pipeline import failures
+    from landsift.pipeline.flyte import failures
 
     with failures.carried():
         from landsift.config import RunConfig
-        from landsift.data.store import PatchStore
-        from landsift.pipeline import artifacts, attempts, locks, repeating, tracking, transfer
+        from landsift.data.store.patch_store import PatchStore
+        from landsift.pipeline import repeat, tracking
+        from landsift.pipeline.cache import locks, results
+        from landsift.pipeline.flyte import checkpoint, transfer
         from landsift.training.fit import train
 
         config = RunConfig.model_validate_json(config_json)
         patches = PatchStore.open(await transfer.fetch(store))
-        folder = artifacts.place(artifacts.TRAINED, key, local=transfer.is_local())
+        folder = results.place(results.TRAINED, key, local=transfer.is_local())
         experiment = tracking.current_run(config.tracking)
         async with locks.turn(folder, "this model") as made:
             if not made:
-                with artifacts.continuing(folder, run, afresh=bool(again)) as partial, attempts.kept(partial):
+                with results.continuing(folder, run, afresh=bool(again)) as partial, checkpoint.kept(partial):
                     places = tracking.note(experiment, partial)
-                    train(config, patches, partial, experiment, repeating.arithmetic(repeats_json))
+                    train(config, patches, partial, experiment, repeat.arithmetic(repeats_json))
                 tracking.say_where(places, config.tracking)
         return await Dir.from_local(str(folder))
 
@@ -113,19 +116,21 @@ async def train_cell(key: str, again: str, store: Dir, config_json: str, run: st
     Returns:
         A folder with the files of `cell_training.KEPT`.
     """
-    from landsift.pipeline import failures
+    from landsift.pipeline.flyte import failures
 
     with failures.carried():
         from landsift.config import RunConfig
-        from landsift.pipeline import artifacts, attempts, cell_training, locks, transfer
+        from landsift.pipeline.cache import locks, results
+        from landsift.pipeline.comparison import cell
+        from landsift.pipeline.flyte import checkpoint, transfer
 
         config = RunConfig.model_validate_json(config_json)
         patches = await transfer.fetch(store)
-        folder = artifacts.place(artifacts.CELLS, key, local=transfer.is_local())
+        folder = results.place(results.CELLS, key, local=transfer.is_local())
         async with locks.turn(folder, label) as made:
             if not made:
-                async with cell_training.process_for(label) as train:
-                    with artifacts.continuing(folder, run, afresh=bool(again)) as partial, attempts.kept(partial):
+                async with cell.process_for(label) as train:
+                    with results.continuing(folder, run, afresh=bool(again)) as partial, checkpoint.kept(partial):
                         await train(config, patches, partial, label, group)
         return await Dir.from_local(str(folder))
 
@@ -144,13 +149,14 @@ async def create_comparison(store: Dir, cells: list[Dir], outline_json: str, com
     Returns:
         The complete folder.
     """
-    from landsift.pipeline import failures
+    from landsift.pipeline.flyte import failures
 
     with failures.carried():
-        from landsift.evaluation.recommending import Rule
-        from landsift.pipeline import compared, transfer
+        from landsift.evaluation.recommendation import Rule
+        from landsift.pipeline.comparison import assemble
+        from landsift.pipeline.flyte import transfer
 
-        folder = compared.assemble(
+        folder = assemble.assemble(
             transfer.output_folder(),
             await transfer.fetch(store),
             [await transfer.fetch(cell) for cell in cells],
@@ -176,25 +182,25 @@ async def landsift_comparison(grid_json: str, command_json: str, group: str, pro
         processes: how many train at once on one machine; a cluster takes what it has.
         rule_json: by what rows are chosen: `recommending.Rule`.
     """
-    from landsift.pipeline import failures
+    from landsift.pipeline.flyte import failures
 
     with failures.carried():
-        from landsift.pipeline import comparing
-        from landsift.pipeline.grid import Cell, Grid
+        from landsift.pipeline.comparison import stages
+        from landsift.pipeline.comparison.grid import Cell, Grid
 
         grid = Grid.from_json(grid_json)
         run = flyte.ctx().action.run_name or ""
-        plan = comparing.plan(grid)
+        plan = stages.plan(grid)
         stage = {"key": plan.store_key, "data_json": plan.data_json, "fingerprint": plan.fingerprint}
         store = await _stage(load_dataset, "the patch store", **stage)
-        await comparing.check_budgets(grid, store)
+        await stages.check_budgets(grid, store)
 
         async def train(cell: Cell, key: str) -> Dir:
             inputs = {"key": key, "store": store, "config_json": cell.config.model_dump_json()}
-            task = comparing.task_of(train_cell, cell.config)
-            return await comparing.again_if_damaged(task, inputs | {"label": cell.label, "group": group}, run)
+            task = stages.task_of(train_cell, cell.config)
+            return await stages.again_if_damaged(task, inputs | {"label": cell.label, "group": group}, run)
 
-        outcome = await comparing.train_all(grid, plan.cell_keys, train, run, int(processes))
+        outcome = await stages.train_all(grid, plan.cell_keys, train, run, int(processes))
         return await create_comparison(
             store=store,
             cells=outcome.folders,
@@ -221,13 +227,14 @@ async def create_report(
     Returns:
         The complete run directory.
     """
-    from landsift.pipeline import failures
+    from landsift.pipeline.flyte import failures
 
     with failures.carried():
         from landsift.config import RunConfig
-        from landsift.pipeline import assembly, transfer
+        from landsift.pipeline import run_directory
+        from landsift.pipeline.flyte import transfer
 
-        folder = assembly.assemble(
+        folder = run_directory.assemble(
             transfer.output_folder(),
             await transfer.fetch(store),
             await transfer.fetch(trained),
@@ -251,12 +258,14 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
         repeats_json: `repeating.Original` of a run that is to be repeated, or null.
         afresh: "yes": what an interrupted run has left is not used.
     """
-    from landsift.pipeline import failures
+    from landsift.pipeline.flyte import failures
 
     with failures.carried():
         from landsift.config import RunConfig
-        from landsift.data.sources import content_fingerprint
-        from landsift.pipeline import artifacts, checks, keys, transfer
+        from landsift.data.sources.base import content_fingerprint
+        from landsift.pipeline import preflight
+        from landsift.pipeline.cache import keys, results
+        from landsift.pipeline.flyte import transfer
 
         config = RunConfig.model_validate_json(config_json)
         run = flyte.ctx().action.run_name or ""
@@ -264,8 +273,8 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
         fingerprint = content_fingerprint(config.data)
         store_key = keys.store_key(config.data, fingerprint)
         training_key = keys.training_key(config, store_key)
-        if local and not artifacts.place(artifacts.TRAINED, training_key, local=True).is_dir():
-            checks.check_training(config)
+        if local and not results.place(results.TRAINED, training_key, local=True).is_dir():
+            preflight.check_training(config)
         data_json = keys.store_settings(config.data).model_dump_json()
         store = await _stage(
             load_dataset, "the patch store", key=store_key, data_json=data_json, fingerprint=fingerprint
@@ -302,17 +311,18 @@ async def _show(folder: Path) -> None:
 
 async def _stage(task: Any, what: str, note: str = "", afresh: bool = False, /, **inputs: object) -> Dir:
     """Call a stage; on one machine, say what came from the cache, and run it again where that is damaged."""
-    from landsift.pipeline import artifacts, transfer
+    from landsift.pipeline.cache import results
+    from landsift.pipeline.flyte import transfer
 
     run = flyte.ctx().action.run_name or ""
     result: Dir = await task(again=run if afresh else "", run=run, **inputs)
     if not transfer.is_local():
         return result
     folder = transfer.path_of(result)
-    if damage := artifacts.damage(folder):
+    if damage := results.damage(folder):
         logger.warning("the cache knows %s of this configuration, but %s; making it again", what, damage)
         return cast(Dir, await task(again=run, run=run, **inputs))
-    record = artifacts.stage_record(folder)
+    record = results.stage_record(folder)
     if record["run"] != run:
         logger.info("%s comes from the cache, where it took %.1f s%s", what, record["seconds"], note)
     return result

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from landsift.config import RunConfig, TrackingConfig, cache_folder
 from landsift.errors import LandsiftError, TrackingError
-from landsift.pipeline import artifacts, failures, transfer
+from landsift.pipeline.cache import results
+from landsift.pipeline.flyte import failures, transfer
 from landsift.runs import read_json, write_json
 
 logger = logging.getLogger("landsift")
@@ -137,7 +138,7 @@ def note(run: Any | None, unfinished: Path) -> list[Path]:
     if run is None:
         return []
     attempts = [*_attempts(unfinished), {"id": run.id, "folder": str(Path(run.dir).parent)}]
-    write_json(unfinished / artifacts.TRACKED, attempts)
+    write_json(unfinished / results.TRACKED, attempts)
     return [Path(attempt["folder"]) for attempt in attempts if attempt["id"] == run.id]
 
 
@@ -148,12 +149,12 @@ def say_where(folders: Sequence[Path], tracking: TrackingConfig) -> None:
 
 
 def _tracked_before(key: str) -> list[dict[str, str]]:
-    unfinished = artifacts.unfinished(artifacts.place(artifacts.TRAINED, key, local=True))
-    return _attempts(unfinished) if (unfinished / artifacts.LAST_CHECKPOINT).is_file() else []
+    unfinished = results.unfinished(results.place(results.TRAINED, key, local=True))
+    return _attempts(unfinished) if (unfinished / results.LAST_CHECKPOINT).is_file() else []
 
 
 def _attempts(unfinished: Path) -> list[dict[str, str]]:
-    file = unfinished / artifacts.TRACKED
+    file = unfinished / results.TRACKED
     return list(read_json(file)) if file.is_file() else []
 
 

@@ -21,8 +21,8 @@ from landsift.runs import METRICS, write_json
 from landsift.training import distributed
 from landsift.training.batch_norms import running_norms
 from landsift.training.module import PatchModule
+from landsift.training.phase_watch import fall_at
 from landsift.training.phases import first_epoch, phase_of, total_epochs
-from landsift.training.watch import fall_at
 
 logger = logging.getLogger("landsift")
 
@@ -217,7 +217,7 @@ class TSNEFrames(Callback):
         kept = distributed.gathered(module.kept_rows, module.kept_embeddings)
         if kept is None:  # the first process makes the frames
             return
-        from landsift.evaluation.embeddings import tsne_figure, tsne_frame
+        from landsift.evaluation.tsne import tsne_figure, tsne_frame
 
         features = kept[1].numpy()
         previous = self.frames[-1][1] if self.frames else None
@@ -240,7 +240,7 @@ class TSNEFrames(Callback):
         before = [frame for made, frame in self.frames if made < epoch]
         if not before or any(made == epoch for made, _ in self.frames):
             return
-        from landsift.evaluation.embeddings import tsne_frame
+        from landsift.evaluation.tsne import tsne_frame
 
         frame = tsne_frame(features(), seed=self.seed, previous=before[-1])
         self.frames.insert(len(before), (epoch, frame))

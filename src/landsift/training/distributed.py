@@ -22,7 +22,7 @@ from torch import Tensor, distributed, nn
 
 from landsift.config import RunConfig, TrainingConfig, digest
 from landsift.errors import ConfigError
-from landsift.surroundings import in_rank
+from landsift.runtime.surroundings import in_rank
 from landsift.training.phases import Strategy
 
 if TYPE_CHECKING:

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landsift import runs, surroundings
+from landsift import runs
 from landsift.config import Normalization, RunConfig, digest
 from landsift.errors import ConfigError
+from landsift.runtime import surroundings
 from landsift.training import launch
-from landsift.training.libraries import as_meant
+from landsift.training.library_state import as_meant
 from landsift.training.phases import Strategy, deciding_settings, resolve_strategy, settled, strategy_of
 
 if TYPE_CHECKING:
     from landsift.data.splits import Split
-    from landsift.data.store import PatchStore
+    from landsift.data.store.patch_store import PatchStore
     from landsift.models.classifier import PatchClassifier
     from landsift.training.callbacks import TSNEFrames
     from landsift.training.module import PatchModule
@@ -81,9 +82,9 @@ def _train_here(
     import lightning as L
 
     from landsift.data.splits import make_split
-    from landsift.models.memory import keep_freed_memory
+    from landsift.runtime.allocator import keep_freed_memory
     from landsift.training import distributed, resume
-    from landsift.training.results import embeddings_table, manifest_of, write_model_and_figures
+    from landsift.training.run_files import embeddings_table, manifest_of, write_model_and_figures
     from landsift.training.trainer import fit_module
 
     distributed.join_group(config, store.fingerprint)
@@ -130,7 +131,7 @@ def _train_here(
 
 def check_image_sizes(config: RunConfig, strategy: Strategy) -> None:
     """Refuse a phase with another input size than a network takes that is built for one size (ViT, Swin)."""
-    from landsift.models.network import has_fixed_input
+    from landsift.models.timm_networks import has_fixed_input
 
     size = config.training.image_size
     other = next((p for p in strategy if p.image_size not in {None, size}), None)
@@ -151,10 +152,10 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
         ConfigError: the strategy or the statistics do not fit the backbone and the patches.
         ModelError: as `landsift.models.backbone.create_backbone`.
     """
-    from landsift.data.statistics import mean_and_std
+    from landsift.data.store.statistics import mean_and_std
     from landsift.models.backbone import create_backbone, expected_input
     from landsift.models.classifier import PatchClassifier
-    from landsift.training.blocks import check_blocks
+    from landsift.training.strategy_blocks import check_blocks
 
     backbone = create_backbone(config.model, config.training.image_size)
     check_blocks(config, strategy_of(config), backbone.network)
@@ -187,7 +188,7 @@ def _module(
 ) -> tuple[PatchModule, TSNEFrames]:
     import torch
 
-    from landsift.evaluation.embeddings import balanced_rows
+    from landsift.evaluation.tsne import balanced_rows
     from landsift.training.callbacks import TSNEFrames
     from landsift.training.losses import balanced_weights
     from landsift.training.module import PatchModule

@@ -19,15 +19,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landsift import errors, runs, surroundings
+from landsift import errors, runs
 from landsift.config import RunConfig, TrainingConfig
 from landsift.errors import ConfigError, LandsiftError, RunError
-from landsift.interruption import ENDING, STATUS, Terminated
+from landsift.runtime import surroundings
+from landsift.runtime.interruption import ENDING, STATUS, Terminated
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-    from landsift.data.store import PatchStore
+    from landsift.data.store.patch_store import PatchStore
 
 logger = logging.getLogger("landsift")
 
@@ -316,7 +317,7 @@ def _track_frames(folder: Path, experiment: Any) -> None:
     import numpy as np
     import wandb
 
-    from landsift.evaluation.embeddings import tsne_figure
+    from landsift.evaluation.tsne import tsne_figure
 
     table = runs.read_parquet(folder / runs.EMBEDDINGS)
     for epoch, frame in table.groupby("epoch"):

@@ -24,15 +24,15 @@ from landsift.models.blocks import backbone_blocks
 from landsift.models.classifier import Normalize, PatchClassifier, resize, to_float
 from landsift.models.inference import Folds, find_folds, folded, in_chunks
 from landsift.training import distributed
-from landsift.training.bad_steps import BadSteps
 from landsift.training.batch_norms import recalibrate, running_norms
-from landsift.training.groups import parameter_groups
 from landsift.training.losses import cross_entropy
+from landsift.training.nonfinite import BadSteps
+from landsift.training.param_groups import parameter_groups
 from landsift.training.phases import Phase, Strategy, first_epoch, phase_of, total_epochs
 
 if TYPE_CHECKING:
-    from landsift.training.averages import WeightAverage
-    from landsift.training.features import FeatureCache
+    from landsift.training.ema import WeightAverage
+    from landsift.training.feature_cache import FeatureCache
 
 
 FUSED = ("cpu", "cuda")
@@ -371,7 +371,7 @@ class PatchModule(L.LightningModule):
 
 def _averages(classifier: PatchClassifier, decay: float) -> nn.ModuleDict:
     """Averages of backbone and head apart: what is frozen needs none."""
-    from landsift.training.averages import WeightAverage  # timm's module of averages imports W&B where it is installed
+    from landsift.training.ema import WeightAverage  # timm's module of averages imports W&B where it is installed
 
     parts = {"backbone": classifier.backbone, "head": classifier.head}
     return nn.ModuleDict({n: WeightAverage(part, decay) for n, part in parts.items()}).requires_grad_(False)

@@ -27,7 +27,7 @@ from torch import nn
 from landsift import runs
 from landsift.data.batches import PatchBatches
 from landsift.errors import RunError
-from landsift.interruption import Notice, Terminated, ending_signals
+from landsift.runtime.interruption import Notice, Terminated, ending_signals
 from landsift.training import distributed
 from landsift.training.module import PatchModule
 from landsift.training.phases import total_epochs

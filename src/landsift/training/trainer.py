@@ -15,19 +15,19 @@ from landsift import runs
 from landsift.config import RunConfig
 from landsift.data.batches import PatchBatches
 from landsift.errors import ConfigError
-from landsift.interruption import Terminated
-from landsift.notices import watched
+from landsift.runtime.interruption import Terminated
+from landsift.runtime.notices import watched
 from landsift.training import callbacks as own
 from landsift.training import distributed, resume
-from landsift.training.arithmetic import CompileWhereItPays, check_compile, choose_precision
 from landsift.training.batch_norms import drawn_rows
-from landsift.training.features import FrozenFeatures
+from landsift.training.feature_cache import FrozenFeatures
+from landsift.training.phase_watch import falls, idle_phases
 from landsift.training.phases import total_epochs
-from landsift.training.watch import falls, idle_phases
+from landsift.training.precision import CompileWhereItPays, check_compile, choose_precision
 
 if TYPE_CHECKING:
     from landsift.data.splits import Split
-    from landsift.data.store import PatchStore
+    from landsift.data.store.patch_store import PatchStore
     from landsift.training.module import PatchModule
 
 logger = logging.getLogger("landsift")

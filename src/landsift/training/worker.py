@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from landsift.errors import to_record
-from landsift.interruption import STATUS, Terminated
-from landsift.notices import show_on_stderr
+from landsift.runtime.interruption import STATUS, Terminated
+from landsift.runtime.notices import show_on_stderr
 
 PR_SET_PDEATHSIG = 1
 LEFT_ALONE = 2.0
@@ -34,7 +34,7 @@ def main(task: Path) -> None:
     asked = json.loads(task.read_text(encoding="utf-8"))
     show_on_stderr(asked["level"] if os.environ["RANK"] == "0" else logging.CRITICAL)
     from landsift.config import RunConfig
-    from landsift.data.store import PatchStore
+    from landsift.data.store.patch_store import PatchStore
     from landsift.training import distributed, fit
 
     config = RunConfig.from_dict(asked["config"])

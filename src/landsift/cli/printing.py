@@ -1,0 +1,109 @@
+"""How results are printed: for people, or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from landsift.errors import RunError
+from landsift.runs import REPORT, Comparison, Run
+from landsift.runtime.notices import put_out
+
+if TYPE_CHECKING:
+    from landsift.data.checks.findings import DataChecks
+
+
+def say(text: str) -> None:
+    """Print to standard output; where nobody reads it any more, it is lost, and the work that it tells of is not.
+
+    Raises:
+        RunError: it cannot be written for another reason, such as a full disk.
+    """
+    try:
+        put_out(text)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RunError(f"standard output cannot be written: {reason}", "the work that it tells of is done") from None
+
+
+def print_result(result: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
+    """Print `result` as JSON, or the `lines` that say the same to a person."""
+    if as_json:
+        say(json.dumps(result, default=str))
+    else:
+        say("\n".join(lines))
+
+
+def print_run(run: Run, *, as_json: bool) -> None:
+    """Print a finished run: the test accuracy with its interval, and where the report is."""
+    test = run.evaluation["test"]
+    low, high = test["intervals"]["accuracy"]
+    intervals = test["intervals"]  # one group gives none over groups
+    of_groups = f" in {intervals['groups']:,} groups" if intervals.get("over") == "groups" else ""
+    stages = run.manifest["stages"]
+    cached = [name for name, stage in stages.items() if stage["cached"]]
+    result = {
+        "run": str(run.path),
+        "report": str(run.path / REPORT),
+        "test": {k: test[k] for k in ("n", "accuracy", "macro_f1", "ece")} | {"accuracy_interval": [low, high]},
+        "val_accuracy": run.evaluation["val"]["accuracy"],
+        "best_epoch": run.evaluation["epoch"],
+        "stages": stages,
+    }
+    lines = [
+        f"test accuracy  {100 * test['accuracy']:.2f} %   (95 % interval {100 * low:.2f} to {100 * high:.2f}, "
+        f"{test['n']:,} patches{of_groups})",
+        f"macro F1       {test['macro_f1']:.4f}",
+        f"from the cache {', '.join(cached)}" if cached else "",
+        f"report         {run.path / REPORT}",
+    ]
+    print_result(result, [line for line in lines if line], as_json=as_json)
+
+
+def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """Print a comparison: accuracy by row and budget, what failed, the recommendations, and where the report is."""
+    found = comparison.data
+    failed = [cell for cell in found["cells"] if cell["state"] == "failed"]
+    result = {
+        "comparison": str(comparison.path),
+        "report": str(comparison.path / REPORT),
+        "results": found["results"],
+        "recommendations": found["recommendations"],
+        "failed": failed,
+        "trained": sum(cell["state"] == "done" and not cell["cached"] for cell in found["cells"]),
+        "cached": sum(cell["state"] == "done" and cell["cached"] for cell in found["cells"]),
+    }
+    accuracy = {(r["row"], r["budget"]): f"{100 * r['accuracy']:.2f}" for r in found["results"]}
+    rows = [row["name"] for row in found["rows"]]
+    width = max(map(len, [*rows, "test accuracy, %"]))
+    lines = ["".join([f"{'test accuracy, %':<{width}}", *(f"{budget:>9,}" for budget in found["budgets"])])]
+    for row in rows:
+        lines.append("".join([f"{row:<{width}}", *(f"{accuracy.get((row, b), '–'):>9}" for b in found["budgets"])]))
+    lines += [""] + [r["sentence"] for r in found["recommendations"]]
+    lines += [f"failed: {c['row']}, {c['budget']:,} labels, seed {c['seed']}: {c['reason']}" for c in failed]
+    lines += ["", f"{result['trained']} trained, {result['cached']} from the cache, {len(failed)} failed"]
+    print_result(result, [*lines, f"report  {comparison.path / REPORT}"], as_json=as_json)
+
+
+def print_checks(source: str, checks: DataChecks, *, as_json: bool) -> None:
+    """Print what a check of the data found: a verdict and a sentence for each section, and the first few cases."""
+    lines = []
+    for section in checks.sections:
+        lines.append(f"{section.verdict:<6}{section.name:<15}{section.text}")
+        lines += [f"{'':<21}{_case(example)}" for example in section.examples]
+    counts = {verdict: sum(s.verdict == verdict for s in checks.sections) for verdict in ("wrong", "look")}
+    lines.append(f"{counts['wrong']} wrong, {counts['look']} to look at, of {len(checks.sections)} sections")
+    print_result({"source": source, **checks.to_dict()}, lines, as_json=as_json)
+
+
+def _case(example: Mapping[str, Any]) -> str:
+    """One example: its files with their classes, and whatever else is known of it."""
+    paths, labels = example.get("paths", []), example.get("labels")
+    files = [f"{path} ({label})" for path, label in zip(paths, labels, strict=True)] if labels else list(paths)
+    others = [
+        f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in example.items()
+        if key not in {"paths", "labels"}
+    ]
+    return "  ".join([*others, *files])

@@ -1,0 +1,1 @@
+"""What `landsift data check` looks for."""

@@ -1,0 +1,64 @@
+"""How a check of the data says what it found: in sections, each with a verdict.
+
+ok      nothing to say
+look    may be meant; look at the examples
+wrong   a test figure would mislead, or a model cannot learn what is asked
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from landsift.data.store.patch_store import PatchStore
+
+Verdict = Literal["ok", "look", "wrong"]
+
+EXAMPLES = 5
+"""Examples listed of each finding at most."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One subject of the check."""
+
+    name: str
+    verdict: Verdict
+    text: str
+    """What was found, in a sentence or two."""
+    counts: dict[str, Any] = field(default_factory=dict)
+    """The figures behind the text."""
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    """The first few cases: `paths` and what else is worth saying of them."""
+
+
+@dataclass(frozen=True)
+class DataChecks:
+    """What `check_data` found."""
+
+    sections: tuple[Section, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all sections."""
+        verdicts = {section.verdict for section in self.sections}
+        return "wrong" if "wrong" in verdicts else "look" if "look" in verdicts else "ok"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON has it: `verdict` and `sections`."""
+        return {"verdict": self.verdict, "sections": [asdict(section) for section in self.sections]}
+
+
+def example(store: PatchStore, rows: Sequence[int]) -> dict[str, Any]:
+    """The paths and classes of some patches."""
+    numbers = np.asarray(rows, dtype=np.int64)
+    return {"paths": store.paths(numbers), "labels": [store.classes[label] for label in store.labels[numbers]]}
+
+
+def number_of(things: int, one: str, many: str) -> str:
+    """So many things: "1 patch is", "1,200 patches are"."""
+    return f"{things:,} {one if things == 1 else many}"

@@ -1,0 +1,1 @@
+"""Where patches come from: generated, EuroSAT, a folder, a table."""

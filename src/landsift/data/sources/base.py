@@ -1,0 +1,267 @@
+"""Where patches come from: a name (`synthetic`, `eurosat`), a folder of class folders, or a table.
+
+A source lists its records, sorted by class and path, before any pixel is decoded, and gives a record's
+pixels when asked, from any thread. Its fingerprint tells whether a store or a run made from it still
+holds; it does not depend on where the files lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.config import DataConfig, SyntheticConfig, digest
+from landsift.data.decoding.decode import decode, quiet_pillow, read_bytes, read_header, resize
+from landsift.data.decoding.unreadable import Reason, UnreadableError
+from landsift.data.sources import eurosat, synthetic
+from landsift.data.sources.folder import read_folder
+from landsift.data.sources.records import Record, Records
+from landsift.data.sources.table import TABLE_SUFFIXES, check_paths, read_table
+from landsift.data.sources.walk import PassedOver
+from landsift.errors import DataError, nearest
+from landsift.runtime.parallel import map_rows
+from landsift.runtime.progress_bar import progress_bar
+
+NAMES = ("synthetic", "eurosat")
+_KNOWN = "known sources: synthetic, eurosat, a folder with one folder per class, or a CSV or Parquet table"
+STORE_FORMAT = 2
+"""Version of what a store holds; part of every fingerprint."""
+
+
+class Scan(NamedTuple):
+    """What one reading of a file's bytes tells."""
+
+    sha256: str
+    """Of the bytes; empty where there are none."""
+    size: tuple[int, int] | None
+    """Height and width in pixels; None where the header cannot be read."""
+    reason: Reason | None = None
+    """Why `size` is missing."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of how the file is read."""
+
+
+@dataclass(frozen=True)
+class Scans:
+    """What the bytes of all records tell."""
+
+    sizes: NDArray[np.int32]
+    """Height and width in pixels, [N, 2]; 0 where the header cannot be read."""
+    reasons: dict[int, Reason]
+    """Why, by row."""
+    notes: dict[str, int]
+    """What is to be said of how files are read, and of how many of them."""
+    content: str
+    """What all bytes, paths, labels, splits and groups amount to."""
+
+
+class Source(Protocol):
+    """Labelled patches that can be decoded."""
+
+    name: str
+    """`synthetic`, `eurosat`, `folder` or `table`."""
+    root: Path | None
+    """The folder that the records' paths are relative to; None where there are no files."""
+    records: Records
+    """All patches, sorted by class and path."""
+    left_out: Sequence[PassedOver]
+    """Files and folders of the source that are no records, and might have been; paths as in `records`."""
+    known_content: str | None
+    """What all patches amount to, where that is known without reading them."""
+
+    def scan(self, row: int) -> Scan:
+        """Read a record's bytes once: their hash, and height and width from the header."""
+
+    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Decode a record to uint8 [H, W, 3] of the given height and width; raises UnreadableError."""
+
+
+class FileSource:
+    """Patches in files.
+
+    Args:
+        name: The kind of source.
+        root: The folder that the records' paths are relative to.
+        records: All patches, in any order.
+        left_out: Files and folders that are no records.
+        content: What identifies the content, where that is known without reading the files.
+    """
+
+    def __init__(
+        self, name: str, root: Path, records: Records, left_out: Sequence[PassedOver] = (), content: str | None = None
+    ) -> None:
+        self.name = name
+        self.root: Path | None = root
+        self.records = records.sorted()
+        self.left_out = left_out
+        self.known_content = content
+
+    def scan(self, row: int) -> Scan:
+        """Read a record's bytes once: their hash, and height and width from the header."""
+        sha256 = ""
+        try:
+            raw = read_bytes(self._file(row))
+            sha256 = hashlib.sha256(raw).hexdigest()
+            size, notes = read_header(raw)
+            return Scan(sha256, size, None, notes)
+        except UnreadableError as error:
+            return Scan(sha256, None, error.reason)
+
+    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Decode a record to uint8 [H, W, 3] of the given height and width; raises UnreadableError."""
+        return decode(read_bytes(self._file(row)), size)
+
+    def _file(self, row: int) -> Path:
+        assert self.root is not None
+        return self.root / self.records.path(row)
+
+
+class SyntheticSource:
+    """Patches generated on demand."""
+
+    def __init__(self, config: SyntheticConfig) -> None:
+        self.name = "synthetic"
+        self.root: Path | None = None
+        self.left_out: Sequence[PassedOver] = ()
+        self._config = config
+        total, classes = synthetic.count(config), len(synthetic.CLASSES)
+        self._numbers = np.concatenate([np.arange(c, total, classes) for c in range(classes)])
+        self.records = Records.of(Record(synthetic.file_name(i), synthetic.class_of(i)) for i in self._numbers)
+        self.known_content: str | None = digest(config.model_dump(mode="json") | {"patches": len(self.records)})
+
+    def scan(self, row: int) -> Scan:
+        """The size of a patch; there are no bytes to hash."""
+        return Scan("", (self._config.size, self._config.size))
+
+    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Generate a record as uint8 [H, W, 3] of the given height and width."""
+        return resize(synthetic.patch(self._config, int(self._numbers[row])), size)
+
+
+def open_source(data: DataConfig) -> Source:
+    """List the patches of `data.source`; downloads EuroSAT if need be.
+
+    Raises:
+        DataError: there is no such source, or it holds no usable patches.
+    """
+    if data.source == "synthetic":
+        return SyntheticSource(data.synthetic)
+    if data.source == "eurosat":
+        folder = eurosat.ensure(data.eurosat)
+        records, left_out = read_folder(folder)
+        content = eurosat.known_content(data.eurosat, folder)
+        if content is None:
+            eurosat.tell_incomplete(folder, len(records))
+        return FileSource("eurosat", folder, records, left_out, content)
+    if not data.source.strip():
+        raise DataError("data.source is empty", _KNOWN)
+    path = _path(data.source)
+    if not _is_text(path):
+        raise DataError(f"the path {path} is not valid UTF-8, as the paths in a run's tables must be", "rename it")
+    if path.is_dir():
+        return FileSource("folder", path, *read_folder(path))
+    if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():  # reading a named pipe would block for ever
+        records = read_table(path)
+        check_paths(path, records)
+        return FileSource("table", path.parent, records)
+    raise _unknown(data.source, path)
+
+
+def root_of(data: DataConfig) -> Path | None:
+    """The folder that the paths of `data.source` are relative to, as far as it is there; None where there is none."""
+    if data.source in NAMES:
+        return eurosat.find(data.eurosat) if data.source == "eurosat" else None
+    path = _path(data.source)
+    return path if path.is_dir() else path.parent
+
+
+def content_fingerprint(data: DataConfig) -> str:
+    """A hex digest that changes when what a store is built from changes.
+
+    That is any file's bytes, name, label, split or group, what is left out, or a setting that shapes the store.
+    Generated patches are known by their settings, and the EuroSAT archive, unpacked by landsift or not yet
+    downloaded, by its checksum; nothing is downloaded.
+
+    Raises:
+        DataError: there is no such source, or it holds no usable patches.
+    """
+    if data.source == "eurosat" and eurosat.find(data.eurosat) is None:
+        return fingerprint_of(data, "eurosat", eurosat.archive_content(data.eurosat))
+    source = open_source(data)
+    return fingerprint_of(data, source.name, source.known_content or scan(source).content)
+
+
+def fingerprint_of(data: DataConfig, name: str, content: str) -> str:
+    """The fingerprint of a source's content together with the settings that shape the store."""
+    return digest({"format": STORE_FORMAT, "source": name, "patch_size": data.patch_size, "content": content})
+
+
+def scan(source: Source) -> Scans:
+    """Scan all records of a source in parallel."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()  # listing and sorting leave as much over as the records take
+    rows = range(len(source.records))
+    sizes = np.zeros((len(rows), 2), dtype=np.int32)
+    reasons, notes = {}, Counter[str]()
+    content = _ListDigest()
+    with quiet_pillow(), progress_bar("Scanning patches", len(rows)) as advance:
+        for row, record, result in zip(rows, source.records, map_rows(source.scan, rows), strict=True):
+            content.add([*record, result.sha256])
+            notes.update(result.notes)
+            if result.size is not None:
+                sizes[row] = result.size
+            elif result.reason is not None:
+                reasons[row] = result.reason
+            advance(1)
+    for entry in source.left_out:
+        content.add(["left out", *entry])
+    return Scans(sizes, reasons, dict(sorted(notes.items())), source.known_content or content.hexdigest())
+
+
+class _ListDigest:
+    """The same as `digest` of a list, from one item after the other."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._before = "["
+
+    def add(self, item: object) -> None:
+        self._hash.update(f"{self._before}{json.dumps(item)}".encode())
+        self._before = ", "
+
+    def hexdigest(self) -> str:
+        whole = self._hash.copy()
+        whole.update(b"]")
+        return whole.hexdigest()
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _path(source: str) -> Path:
+    return Path(os.path.abspath(Path(source).expanduser()))
+
+
+def _unknown(name: str, path: Path) -> DataError:
+    if path.exists():
+        return DataError(f"{path} is neither a folder nor a CSV or Parquet table", _KNOWN)
+    if os.sep in name or path.suffix:
+        return DataError(f"data source {path} does not exist", "check the path; " + _KNOWN)
+    return DataError(
+        f"unknown data source '{name}': no source and no folder of that name", nearest(name.lower(), NAMES) or _KNOWN
+    )

@@ -1,0 +1,1 @@
+"""Patches decoded once: the store, how it is written, and its index."""

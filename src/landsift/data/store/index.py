@@ -1,0 +1,97 @@
+"""The table beside a store's images: written in pieces, read column by column, so that memory stays small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.data.sources.records import Records
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = ("path", "label", "sha256", "group", "split")
+_CHUNK = 2**14  # rows per piece
+
+
+def write_index(path: Path, records: Records, rows: NDArray[np.int64], hashes: NDArray[np.uint8]) -> None:
+    """Write one row per patch: path, label (int64), sha256 (hex), group and split.
+
+    Args:
+        path: The Parquet file.
+        records: All patches of the source.
+        rows: Those to write, [N].
+        hashes: SHA-256 of their pixels, [N, 32].
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    text = pa.string()
+    schema = pa.schema({"path": text, "label": pa.int64(), "sha256": text, "group": text, "split": text})
+    # Files opened by Python, because pyarrow takes no path that is not UTF-8.
+    with (
+        path.open("wb") as file,
+        parquet.ParquetWriter(file, schema, use_dictionary=["label", "group", "split"]) as writer,
+    ):
+        for start in range(0, len(rows), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            texts = records.table.take(pa.array(rows[part]))
+            columns = {
+                "path": texts["path"],
+                "label": pa.array(records.labels[rows[part]]),
+                "sha256": [row.tobytes().hex() for row in hashes[part]],
+                "group": texts["group"],
+                "split": texts["split"],
+            }
+            writer.write_table(pa.table(columns).cast(schema))
+
+
+def read_column(path: Path, name: str) -> pa.ChunkedArray:
+    """One column; `group` and `split` dictionary-encoded.
+
+    Raises:
+        OSError, ValueError: the file cannot be read or parsed.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with path.open("rb") as file, parquet.ParquetFile(file, read_dictionary=["group", "split"]) as table:
+        column = table.read(columns=[name])[name]
+    kind = {"path": pa.string(), "sha256": pa.string(), "label": pa.int64()}.get(name)
+    if kind is not None and (column.type != kind or column.null_count):
+        raise ValueError(f"column {name} is not as it was written")
+    column.validate(full=True)  # Parquet itself does not see to it that text is UTF-8
+    return column
+
+
+def read_contents(path: Path) -> NDArray[np.int64]:
+    """A number per patch, equal for patches with equal pixels, in order of appearance: int64 [N].
+
+    Goes by the first eight bytes of each hash: of a million different patches, two share them in one of 40 million
+    stores.
+
+    Raises:
+        OSError, ValueError: the file cannot be read or parsed.
+    """
+    import pandas as pd
+    from pyarrow import parquet
+
+    with path.open("rb") as file, parquet.ParquetFile(file) as table:
+        keys = np.empty(table.metadata.num_rows, dtype=np.uint64)
+        done = 0
+        for group in range(table.num_row_groups):  # iterating over batches would keep what was read
+            texts = table.read_row_group(group, columns=["sha256"])["sha256"].to_pylist()
+            hashes = np.frombuffer(bytes.fromhex("".join(texts)), dtype=np.uint8).reshape(-1, 32)
+            keys[done : done + len(hashes)] = hashes[:, :8].copy().view(np.uint64)[:, 0]
+            done += len(hashes)
+    return pd.factorize(keys)[0].astype(np.int64, copy=False)
+
+
+def contradictions(contents: NDArray[np.int64], labels: NDArray[np.int64]) -> int:
+    """How many contents stand in more than one class."""
+    one = np.empty(contents.max() + 1, dtype=np.int64)
+    one[contents] = labels
+    return len(np.unique(contents[labels != one[contents]]))

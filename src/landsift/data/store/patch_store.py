@@ -1,0 +1,325 @@
+"""The patch store: labelled patches decoded once into a memory-mapped array.
+
+    STORE/
+      images.npy      uint8 [N, H, W, C], sorted by class and path
+      index.parquet   one row per patch: path, label, sha256 (of the decoded pixels), group, split
+      store.json      fingerprint, classes, per-band statistics, what was left out and why
+
+A store is built whole or not at all, in constant memory, and read by every later stage in place of the files.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Sized
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.config import DataConfig
+from landsift.data.decoding.unreadable import in_words
+from landsift.data.sources.base import (
+    STORE_FORMAT,
+    Source,
+    content_fingerprint,
+    fingerprint_of,
+    open_source,
+    root_of,
+    scan,
+)
+from landsift.data.sources.records import Records
+from landsift.data.store.index import COLUMNS, contradictions, read_column, read_contents, write_index
+from landsift.data.store.patch_size import resized, squeezed, stored_size, tell
+from landsift.data.store.writer import Unreadable, path_of, write_images
+from landsift.errors import DataError, RunError
+from landsift.runs import write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T", bound=Sized)
+
+IMAGES, INDEX, META = "images.npy", "index.parquet", "store.json"
+
+_WRITABLE = "give a folder of yours on a disk with free space"
+_log = logging.getLogger("landsift")
+
+
+class PatchStore:
+    """Decoded patches on disk; opened with `PatchStore.open`, made with `build_store`.
+
+    Attributes:
+        folder: Where the store lies.
+        images: The patches, uint8 [N, H, W, C], memory-mapped and read-only.
+        classes: Names of the classes; a label is a position in it.
+        mean: Per-band mean of all pixels scaled to [0, 1], C numbers.
+        std: Per-band standard deviation of the same.
+        fingerprint: Of the content and settings the store was built from.
+        skipped: What is left out: files that could not be decoded or end in something else, folders that are no
+            part of a split; `{"path", "reason"}` each.
+        info: `source` (its kind), `root` (folder of the files, or None), `resized` (how many patches were), `squeezed`
+            (of how many the shape changed much by that), `duplicates` (how many patches repeat the pixels of an earlier
+            one), and `notes` (what is to be said of how files are read, and of how many).
+    """
+
+    def __init__(self, folder: Path, images: NDArray[np.uint8], meta: dict[str, Any]) -> None:
+        self.folder = folder
+        self.images = images
+        self.classes: tuple[str, ...] = tuple(meta["classes"])
+        self.mean: tuple[float, ...] = tuple(meta["mean"])
+        self.std: tuple[float, ...] = tuple(meta["std"])
+        self.fingerprint: str = meta["fingerprint"]
+        self.info: dict[str, Any] = dict(meta["info"])
+        self.skipped: list[dict[str, str]] = [
+            {"path": self._absolute(s["path"]), "reason": s["reason"]} for s in meta["skipped"]
+        ]
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Self:
+        """Open a store in milliseconds.
+
+        Raises:
+            DataError: there is no store at `folder`, or it is damaged or incomplete.
+        """
+        folder = Path(os.path.abspath(Path(folder).expanduser()))
+        if not (folder / META).is_file():
+            kind = "has no " + META if folder.is_dir() else "does not exist"
+            raise DataError(f"no patch store at {folder}: it {kind}", "build it with `landsift data build`")
+        try:
+            meta = json.loads((folder / META).read_text(encoding="utf-8"))
+            if meta["format"] != STORE_FORMAT:
+                raise DataError(
+                    f"the patch store {folder} is of format {meta['format']}, this landsift reads {STORE_FORMAT}",
+                    "delete the folder and build it again",
+                )
+            images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
+            if list(images.shape) != meta["shape"] or images.dtype != np.uint8:
+                raise _damaged(folder, f"{IMAGES} is not uint8 {meta['shape']}")
+            if (folder / INDEX).stat().st_size != meta["index_bytes"]:
+                raise _damaged(folder, f"{INDEX} has not the size it was written with")
+            texts = [
+                *meta["classes"],
+                meta["fingerprint"],
+                "" if meta["info"]["root"] is None else meta["info"]["root"],
+            ]
+            if not all(isinstance(text, str) for text in texts):
+                raise _damaged(folder, f"{META} holds values where text must be")
+            "".join(texts).encode()
+            if not len(meta["mean"]) == len(meta["std"]) == images.shape[-1]:
+                raise _damaged(folder, f"{META} has not one mean and std per band")
+            return cls(folder, images, meta)
+        except DataError:
+            raise
+        except Exception as error:  # OSError, ValueError, KeyError, AttributeError for an archive of arrays, ...
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if "pickle" in reason:  # numpy advises to trust the file
+                reason = f"{IMAGES} is no array of numbers"
+            raise _damaged(folder, reason) from error
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """One row per patch: path str, label int64, sha256 str, group str or None, split str or None.
+
+        A million rows take hundreds of megabytes; `labels`, `contents`, `column` and `paths` read less.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame({name: self.column(name) for name in COLUMNS})
+        for name in ("group", "split"):
+            values = frame[name].astype(object)
+            frame[name] = values.where(values.notna(), None)
+        return frame
+
+    def column(self, name: str) -> pd.Series:
+        """One column of `index`, the others left unread; `group` and `split` as categories."""
+        import pandas as pd
+
+        values = self._read(read_column, name)
+        if name == "path":
+            return pd.Series([self._absolute(path) for path in values.to_pylist()], dtype=str)
+        return pd.Series(values.to_pandas())
+
+    def paths(self, rows: NDArray[np.int64]) -> list[str]:
+        """The files of these patches."""
+        return [self._absolute(path) for path in self._read(read_column, "path").take(rows).to_pylist()]
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Position of each patch's class in `classes`: int64 [N]."""
+        values = self._read(read_column, "label").to_numpy()
+        labels = np.array(values, dtype=np.int64)  # a copy: pyarrow lends its own read-only
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            raise _damaged(self.folder, f"{INDEX} names classes that {META} does not")
+        return labels
+
+    def contents(self) -> NDArray[np.int64]:
+        """A number per patch, equal for patches with equal pixels: int64 [N]."""
+        return self._read(read_contents)
+
+    def _read(self, read: Callable[..., T], *column: str) -> T:
+        """What `read` finds in the index, one value per patch."""
+        try:
+            values = read(self.folder / INDEX, *column)
+            if len(values) != len(self):
+                raise ValueError(f"{INDEX} has {len(values)} rows for {len(self)} patches")
+            return values
+        except Exception as error:  # pyarrow's errors are of five bases
+            raise _damaged(self.folder, " ".join(str(error).split())) from error
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        return f"PatchStore({str(self.folder)!r}: {self.images.shape}, {len(self.classes)} classes)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PatchStore.open, (self.folder,)  # a worker process maps the file, it is not sent the pixels
+
+    def _absolute(self, path: str) -> str:
+        root = self.info["root"]
+        return path if root is None else os.path.join(root, path)
+
+
+def build_store(data: DataConfig, folder: Path, least_classes: int = 2) -> PatchStore:
+    """Decode a source into `folder`, or open the store of it that is there already.
+
+    Downloads if need be. Two processes may build the same folder at once: both end with the store that was
+    finished first.
+
+    Args:
+        data: The source and how its patches are decoded.
+        folder: A new or empty folder, or a store built from the same content.
+        least_classes: How many classes there must be; a training needs two.
+
+    Raises:
+        DataError: the source cannot be used (its message says why), more than `data.max_unreadable` of its files
+            cannot be decoded, or `folder` cannot be written or holds something else.
+    """
+    folder = Path(os.path.abspath(folder.expanduser()))
+    if (folder / META).exists():
+        return _reopen(data, folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "is not empty and holds no patch store" if folder.is_dir() else "is a file"
+        raise DataError(f"{folder} {what}", "give a new or empty folder for the store")
+
+    ancestor = next(p for p in folder.parents if p.exists())
+    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):  # before a download, not after it
+        raise DataError(f"cannot write the patch store {folder}: no right to write in {ancestor}", _WRITABLE)
+
+    source = open_source(data)
+    _check_classes(source, least_classes)
+    scans = scan(source)
+    unreadable = Unreadable(source, data.max_unreadable)
+    for row, reason in scans.reasons.items():
+        unreadable.add(row, reason)
+    unreadable.check(all_seen=True)
+    readable = scans.sizes[scans.sizes[:, 0] > 0]
+    if not len(readable):
+        groups = unreadable.summed_up()
+        raise DataError(
+            f"none of the {len(scans.sizes)} files can be decoded; {in_words(groups)}", groups[0].reason.cause.value
+        )
+    size = stored_size(readable, data.patch_size)
+
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
+    try:
+        partial.mkdir(parents=True)
+        rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
+        _check_complete(source.records, rows, unreadable)
+        write_index(partial / INDEX, source.records, rows, hashes)
+        del hashes  # as large as all else that is kept of a patch
+        contents = read_contents(partial / INDEX)
+        info = {
+            "source": source.name,
+            "root": str(source.root) if source.root else None,
+            "resized": resized(scans.sizes[rows], size),
+            "squeezed": len(squeezed(scans.sizes[rows], size)),
+            "duplicates": len(contents) - int(contents.max()) - 1,
+            "notes": scans.notes,
+        }
+        meta = {
+            "format": STORE_FORMAT,
+            "fingerprint": fingerprint_of(data, source.name, scans.content),
+            "classes": source.records.classes,
+            "shape": written.shape,
+            "mean": written.mean,
+            "std": written.std,
+            "index_bytes": (partial / INDEX).stat().st_size,
+            "skipped": [entry._asdict() for entry in source.left_out] + unreadable.files,
+            "info": info,
+        }
+        contradictory = contradictions(contents, source.records.labels[rows])
+        write_json(partial / META, meta)
+        _move(partial, folder)
+    except (OSError, RunError) as error:
+        why = str(getattr(error, "strerror", None) or error).lower()
+        raise DataError(f"cannot write the patch store {folder}: {why}", _WRITABLE) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    tell(scans.sizes[rows], size, lambda row: path_of(source, int(rows[row])), chosen=data.patch_size is not None)
+    for note, count in scans.notes.items():
+        _log.info("%d of %d files: %s", count, len(scans.sizes), note)
+    for group in unreadable.summed_up():
+        _log.warning("%s", group)
+    if contradictory:
+        _log.warning("the same pixels stand in more than one class: %d images", contradictory)
+    return PatchStore.open(folder)
+
+
+def _reopen(data: DataConfig, folder: Path) -> PatchStore:
+    store = PatchStore.open(folder)
+    if store.fingerprint != content_fingerprint(data):
+        raise DataError(
+            f"{folder} holds a store of other patches or settings than data.source={data.source} has now",
+            "give a new folder, or delete this one",
+        )
+    root = root_of(data)
+    if root is None or str(root) == store.info["root"]:
+        return store
+    # the same content has moved: the index must name files that are there
+    meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    meta["info"]["root"] = str(root)
+    with suppress(RunError):  # a shared store may be read-only; this process knows the new place all the same
+        write_json(folder / META, meta)
+    return PatchStore(folder, store.images, meta)
+
+
+def _check_classes(source: Source, least: int) -> None:
+    if len(source.records.classes) < least:
+        where, name = source.root or source.name, source.records.classes[0]
+        raise DataError(f"{where} holds one class only: '{name}'", "a classifier needs at least two classes")
+
+
+def _check_complete(records: Records, rows: NDArray[np.int64], unreadable: Unreadable) -> None:
+    """Raise DataError if a class lost all its files."""
+    left = np.bincount(records.labels[rows], minlength=len(records.classes))
+    if not left.all():
+        lost = int(left.argmin())
+        here = np.flatnonzero(records.labels == lost)
+        groups = unreadable.summed_up(set(here.tolist()))
+        name = records.classes[lost]
+        raise DataError(
+            f"class '{name}' is empty: none of its {len(here)} files can be decoded; {in_words(groups)}",
+            f"{groups[0].reason.cause.value}; or remove the class",
+        )
+
+
+def _move(partial: Path, folder: Path) -> None:
+    """Rename into place; whoever comes second leaves the first one's store as it is."""
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not (folder / META).is_file():
+            raise
+
+
+def _damaged(folder: Path, reason: str) -> DataError:
+    return DataError(f"the patch store {folder} is damaged: {reason}", "delete the folder; it is built again")

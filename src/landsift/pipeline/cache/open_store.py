@@ -1,0 +1,43 @@
+"""A store to look into, without a run: what a run has decoded already, else decoded for the moment."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from landsift.config import DataConfig
+from landsift.data.sources.base import content_fingerprint
+from landsift.data.store.patch_store import META, PatchStore, build_store
+from landsift.pipeline.cache import keys, results
+
+
+@contextmanager
+def opened(data: DataConfig, least_classes: int = 2) -> Iterator[PatchStore]:
+    """Open the patches of `data.source`; what is decoded for it lies in the cache folder and is deleted in the end.
+
+    Args:
+        data: The source, which may be a store's folder as well, and how its patches are decoded.
+        least_classes: As of `build_store`.
+
+    Raises:
+        DataError: the source or the store cannot be used.
+        RunError: the cache folder cannot be written.
+    """
+    if (Path(data.source).expanduser() / META).is_file():
+        yield PatchStore.open(data.source)
+        return
+    settings = keys.store_settings(data)
+    folder = results.place(results.STORES, keys.store_key(data, content_fingerprint(data)), local=True)
+    if not results.damage(folder):
+        yield PatchStore.open(folder)
+        return
+    with results.writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        results.remove_left_behind(folder)
+    partial = results.partial_path(folder)
+    try:
+        yield build_store(settings, partial, least_classes)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""A comparison of strategies: its grid, its trainings in processes, and its folder."""

@@ -1,0 +1,91 @@
+"""One training of a comparison: its figures are kept, its checkpoints and its model are not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from landsift import runs
+from landsift.config import RunConfig, TrackingConfig, cache_folder
+
+KEPT = (runs.CONFIG, runs.MANIFEST, runs.METRICS, runs.EVALUATION, runs.PREDICTIONS)
+"""Files of a run directory that a comparison reads; a hundred trainings' checkpoints would be gigabytes."""
+
+Train = Callable[[RunConfig, Path, Path, str, str], Awaitable[None]]
+"""Trains; the arguments are those of `train_here`."""
+
+elsewhere: Callable[[str], AbstractAsyncContextManager[Train]] | None = None
+"""Waits until another process of this machine is free for the cell of a label; None: trainings run in this one."""
+
+
+@asynccontextmanager
+async def process_for(label: str) -> AsyncIterator[Train]:
+    """What trains the cell of this label, as soon as there is a process for it."""
+    if elsewhere is None:
+        yield _train_here
+        return
+    async with elsewhere(label) as train:
+        yield train
+
+
+async def _train_here(config: RunConfig, store: Path, folder: Path, label: str, group: str) -> None:
+    train_here(config, store, folder, label, group)
+
+
+def train_here(config: RunConfig, store: Path, folder: Path, label: str, group: str) -> None:
+    """Train, test, and leave the `KEPT` files in `folder`.
+
+    Args:
+        config: the complete configuration.
+        store: folder of the patch store.
+        folder: where the files go; must not exist.
+        label: what W&B calls the run.
+        group: what it calls the comparison.
+
+    Raises:
+        LandsiftError: as `landsift.training.fit.train`.
+    """
+    from landsift.data.store.patch_store import PatchStore
+    from landsift.training.fit import train as fit
+
+    config = _in_one_arithmetic(config)
+    experiment = _experiment(config.tracking, label, group)
+    try:
+        fit(config, PatchStore.open(store), folder, experiment)
+    finally:
+        if experiment is not None:
+            experiment.finish()
+    for path in folder.iterdir():
+        if path.name not in KEPT:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _in_one_arithmetic(config: RunConfig) -> RunConfig:
+    """The configuration with what `auto` would choose by timing settled: cells must not differ in it."""
+    return config.replace("training.compile=false") if config.training.compile == "auto" else config
+
+
+def _experiment(tracking: TrackingConfig, label: str, group: str) -> Any | None:
+    """A W&B run of the comparison's group, or None where tracking is off."""
+    if tracking.wandb == "disabled":
+        return None
+    import wandb
+
+    from landsift.pipeline.tracking import cannot_start
+
+    try:
+        return wandb.init(
+            project=tracking.project,
+            entity=tracking.entity,
+            name=label,
+            group=group,
+            mode=tracking.wandb,
+            dir=cache_folder() / "tracking",
+            reinit="finish_previous",
+            settings=wandb.Settings(silent=True, console="off", save_code=False),
+        )
+    except Exception as error:  # noqa: BLE001 (of many bases)
+        raise cannot_start(error) from None

@@ -1,0 +1,148 @@
+"""How a comparison goes: what is to be trained, the trainings side by side, and what became of each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from landsift.config import RunConfig
+from landsift.data.sources.base import content_fingerprint
+from landsift.data.splits import make_split
+from landsift.data.store.patch_store import PatchStore
+from landsift.errors import DataError, RunError
+from landsift.pipeline import preflight
+from landsift.pipeline.cache import keys, results
+from landsift.pipeline.comparison import workers
+from landsift.pipeline.comparison.grid import Cell, Grid
+from landsift.pipeline.comparison.progress import Progress
+from landsift.pipeline.flyte import environments, failures, transfer
+from landsift.runs import Run
+
+if TYPE_CHECKING:
+    from flyte.io import Dir
+
+logger = logging.getLogger("landsift")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the stages are called with: `cell_keys` has one key per cell of the grid."""
+
+    fingerprint: str
+    store_key: str
+    data_json: str
+    cell_keys: list[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the cells.
+
+    Attributes:
+        grid: what was asked for.
+        states: per cell of the grid: `folder` (its position in `folders`, or None), `reason` (why it failed), `cached`.
+        folders: the results of those that did not fail.
+    """
+
+    grid: Grid
+    states: list[dict[str, Any]]
+    folders: list[Dir]
+
+    def to_json(self) -> str:
+        """The grid and the states as text."""
+        return json.dumps({"grid": self.grid.to_json(), "states": self.states})
+
+
+def plan(grid: Grid) -> Plan:
+    """The keys of all stages; refuses what cannot train before any data is decoded for it.
+
+    Raises:
+        LandsiftError: a row of the grid cannot train, or the patches cannot be used.
+    """
+    fingerprint = content_fingerprint(grid.base.data)
+    store_key = keys.store_key(grid.base.data, fingerprint)
+    cell_keys = keys.cell_keys([cell.config for cell in grid.cells], store_key)
+    if transfer.is_local() and not all(results.place(results.CELLS, k, local=True).is_dir() for k in cell_keys):
+        for row in grid.rows:
+            preflight.check_training(row.config)
+    return Plan(fingerprint, store_key, keys.store_settings(grid.base.data).model_dump_json(), cell_keys)
+
+
+async def check_budgets(grid: Grid, store: Dir) -> None:
+    """Refuse budgets that the training split cannot give, or gives twice; raises DataError."""
+    patches = PatchStore.open(await transfer.fetch(store))
+    sizes = [len(make_split(patches, grid.base.data.split, budget).train) for budget in grid.budgets]
+    if len(set(sizes)) < len(sizes):
+        message = f"all labels of the training split are {sizes[-1]:,}, which is one of the budgets as well"
+        raise DataError(message, "leave one of the two out")
+
+
+def task_of(task: Any, config: RunConfig) -> Any:
+    """The task, on a cluster with the configured GPU and, where W&B is online, its key."""
+    return task if transfer.is_local() else environments.with_resources(task, config)
+
+
+async def again_if_damaged(task: Any, inputs: dict[str, Any], run: str) -> Dir:
+    """Call the task; on one machine, call it again where the result that the cache names is damaged."""
+    result = cast("Dir", await task(again="", run=run, **inputs))
+    if transfer.is_local() and results.damage(transfer.path_of(result)):
+        result = cast("Dir", await task(again=run, run=run, **inputs))
+    return result
+
+
+async def train_all(
+    grid: Grid, cell_keys: list[str], train: Callable[[Cell, str], Awaitable[Dir]], run: str, count: int
+) -> Outcome:
+    """Train all cells of the grid, as many at once as there are processes or machines for.
+
+    Args:
+        grid: what is to be trained.
+        cell_keys: one per cell.
+        train: trains one.
+        run: name of the Flyte run; a result that another run made was cached.
+        count: processes of this machine that train at once; on a cluster it counts for nothing.
+
+    Raises:
+        RunError: all of them failed.
+    """
+    folders: list[Dir] = []
+    same: dict[str, asyncio.Lock] = {}  # strategies of other names may be equal: they are trained once
+    progress = Progress(grid, count) if transfer.is_local() else None
+
+    async def one(cell: Cell, key: str) -> dict[str, Any]:
+        try:
+            async with same.setdefault(key, asyncio.Lock()):
+                folder = await train(cell, key)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the other cells go on, and it is reported)
+            reason = failures.reason(error)
+            if progress is not None:
+                progress.failed(cell, reason)
+            return {"folder": None, "reason": reason, "cached": False}
+        cached = False
+        if progress is not None:
+            record = results.stage_record(transfer.path_of(folder))
+            cached = record["run"] != run
+            progress.done(cell, _accuracy(transfer.path_of(folder)), record["seconds"], cached=cached)
+        folders.append(folder)
+        return {"folder": len(folders) - 1, "reason": None, "cached": cached}
+
+    cells = grid.cells
+    trainings = [one(cell, key) for cell, key in zip(cells, cell_keys, strict=True)]
+    if progress is None:
+        states = await asyncio.gather(*trainings)
+    else:
+        async with workers.training(count, progress.started):
+            with progress:
+                states = await asyncio.gather(*trainings)
+    if not folders:
+        raise RunError(f"all {len(cells)} trainings failed; the first: {states[0]['reason']}")
+    return Outcome(grid, list(states), folders)
+
+
+def _accuracy(folder: Path) -> float:
+    return float(Run.open(folder).evaluation["test"]["accuracy"])

@@ -1,0 +1,138 @@
+"""Flyte as an engine in this process: its event loop, its database, and its silence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+OF_A_CLUSTER = re.compile(
+    r"(FLYTE|FLYTECTL|UCTL|UNION|_F|_U|_UNION)_.*|_RUN_MODE|RUN_NAME|ACTION_NAME|(USER_)?LOG_LEVEL"
+)
+"""What leads Flyte to a cluster, has it believe that it is on one, or to talk: on one machine none is meant."""
+
+
+def in_loop(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end in this thread, so that an interrupt reaches the training at once.
+
+    Inside a notebook, whose loop already runs in this thread, another thread it must be.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, work).result()
+    # A factory, because without one the runner takes the place of the loop that the caller has set.
+    with _plain_interrupts(), asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        try:
+            return runner.run(work)
+        finally:  # for what the tasks have left; while they run, Flyte has a handler of its own
+            runner.get_loop().set_exception_handler(_handle)
+
+
+def _handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say nothing of tasks that an interrupt has ended: it has ended the loop as well, and that is told."""
+    if not isinstance(context.get("exception"), KeyboardInterrupt | SystemExit):
+        loop.default_exception_handler(context)
+
+
+@contextlib.contextmanager
+def _plain_interrupts() -> Iterator[None]:
+    """Let Ctrl+C raise KeyboardInterrupt where the code is; asyncio would wait for the task to yield."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:
+        yield
+        return
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def quiet_flyte() -> Any:
+    """Import Flyte without its telemetry and without its hook that prints tracebacks to standard output."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    hook = sys.excepthook
+    import flyte
+
+    sys.excepthook = hook
+    return flyte
+
+
+async def initialise(start: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    """Call one of Flyte's `init` functions, and keep its logging to itself.
+
+    Errors reach people as exceptions, so that Flyte's own lines about them, tracebacks among them, would be noise.
+    """
+    handlers = logging.getLogger().handlers
+    formatters = [handler.formatter for handler in handlers]
+    # Of the root folder, the default, the working folder, would end up in sys.path.
+    await start(*arguments, root_dir=root(), log_level=logging.CRITICAL)
+    for handler, formatter in zip(handlers, formatters, strict=False):
+        handler.setFormatter(formatter)  # Flyte puts run and action before every line of everyone
+    framework = logging.getLogger("flyte")
+    framework.handlers[:] = [logging.NullHandler()]
+    framework.propagate = False
+
+
+def root() -> Path:
+    """The folder that holds the landsift package."""
+    return Path(__file__).parents[3]
+
+
+@contextlib.contextmanager
+def private_flyte(database: Path) -> Iterator[Any]:
+    """Flyte for a run on this machine, with nothing of what lies around; afterwards it is again as the caller had it.
+
+    Flyte offers no settings for it. It reads the next `config.yaml` in the working folder, be it anyone's, which may
+    send the run to a server; and there, or else in `~/.flyte`, it keeps its cache, which would outlive the results
+    that it points to and differ from folder to folder.
+
+    Args:
+        database: the folder that Flyte's cache is kept in.
+    """
+    flyte = quiet_flyte()
+    from flyte import _initialize
+    from flyte._persistence._db import LocalDB
+    from flyte.config import _reader
+
+    patched = [
+        (_reader, "resolve_config_path", _reader.resolve_config_path),
+        (LocalDB, "_get_cache_dir", LocalDB.__dict__["_get_cache_dir"]),
+        (_initialize, "_init_config", _initialize._init_config),
+    ]
+    _reader.resolve_config_path = lambda: None
+    LocalDB._get_cache_dir = staticmethod(lambda: database)
+    _reader.get_config_file.cache_clear()
+    try:
+        yield flyte
+    finally:
+        for place, name, before in patched:
+            setattr(place, name, before)
+        _reader.get_config_file.cache_clear()
+
+
+async def close_database() -> None:
+    """Close Flyte's database, so that the next run of this process opens the one of its own cache folder."""
+    from flyte._persistence._db import LocalDB
+
+    await LocalDB.close()

@@ -1,0 +1,51 @@
+"""What can be refused before any stage runs."""
+
+from __future__ import annotations
+
+from landsift.config import RunConfig
+from landsift.errors import ConfigError
+
+BANDS = 3
+"""Of a patch: whatever a file holds is decoded to RGB, or left out."""
+
+
+def check_training(config: RunConfig, *, local: bool = True) -> None:
+    """Refuse a training that cannot start before any data is decoded for it; imports timm and torch.
+
+    Args:
+        config: the complete configuration.
+        local: whether it will train on this machine; else on a node with `cluster.gpu`.
+
+    Raises:
+        ConfigError: the strategy is unknown or does not fit the backbone, the network takes images of other bands, or
+            there are too few GPUs.
+        ModelError: the backbone is unknown, or its weights cannot be looked for.
+    """
+    from landsift.models.backbone import check_backbone
+    from landsift.training import launch
+    from landsift.training.fit import check_image_sizes
+    from landsift.training.phases import settled, strategy_of
+    from landsift.training.strategy_blocks import check_blocks
+
+    config = settled(config)
+    strategy = strategy_of(config)
+    check_backbone(config.model)
+    if (bands := config.model.backbone_args.get("in_chans", BANDS)) != BANDS:
+        message = f"model.backbone_args: in_chans is {bands}, but patches have {BANDS} bands"
+        raise ConfigError(message, "leave in_chans out")
+    check_image_sizes(config, strategy)
+    check_blocks(config, strategy)
+    if config.training.num_nodes > 1:
+        raise ConfigError(
+            f"training.num_nodes is {config.training.num_nodes}, but a pipeline runs on one machine",
+            "train on several nodes without the pipeline, as docs/scaling.md shows",
+        )
+    if local and launch.needed(config.training):
+        launch.check_devices(config.training)
+    kind, _, number = config.cluster.gpu.partition(":")
+    devices = config.training.devices
+    if not local and kind != "none" and number.isdecimal() and devices > int(number):
+        raise ConfigError(
+            f"training.devices is {devices}, but cluster.gpu={config.cluster.gpu} asks for a node with {number}",
+            f"ask for more, such as --set cluster.gpu={kind}:{devices}",
+        )

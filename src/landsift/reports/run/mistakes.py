@@ -1,0 +1,159 @@
+"""The most confident mistakes, and small images of them that live inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from landsift.config import DataConfig
+from landsift.runs import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from landsift.data.store.patch_store import PatchStore
+
+
+LARGEST = 160
+"""Longest side of a thumbnail in pixels."""
+ELSEWHERE = "outside the run's folder"
+
+
+def confident_mistakes(predictions: pd.DataFrame, limit: int = 24) -> pd.DataFrame:
+    """The wrong test predictions with the highest probability, highest first.
+
+    Args:
+        predictions: Columns path, split, label, predicted and `p_<class>` (predictions.parquet).
+        limit: Rows at most.
+
+    Returns:
+        Columns path, label, predicted, probability (of the predicted class).
+    """
+    wrong = predictions[(predictions["split"] == "test") & (predictions["label"] != predictions["predicted"])]
+    probability = wrong.filter(regex="^p_").max(axis=1)
+    table = wrong[["path", "label", "predicted"]].assign(probability=probability)
+    return table.sort_values(["probability", "path"], ascending=[False, True]).head(limit).reset_index(drop=True)
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """The folder above all class folders that paths share, with its closing slash; empty where there is none."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(os.path.dirname(path)) for path in paths])  # noqa: PTH120
+    except ValueError:  # no paths, or absolute and relative ones together
+        return ""
+    return folder.rstrip(os.sep) + os.sep if folder else ""
+
+
+class Picture(NamedTuple):
+    """A small image of a patch."""
+
+    uri: str | None
+    """`data:image/png`; None where there is none."""
+    reason: str = ""
+    """Why there is none."""
+
+
+def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None, source: str | None = None) -> list[Picture]:
+    """Small images of patches, from files that the run does not choose: it may come from elsewhere.
+
+    They are taken from the store given, or from the one in this machine's cache that the run was trained from, then
+    from `source`, and then from files below the run's own folder.
+
+    Args:
+        paths: As in predictions.parquet.
+        run: Names the store that it was trained from in its manifest.
+        store: None where the caller has none.
+        source: As `data.source`: the run's patches on this machine; None where the caller does not say.
+
+    Returns:
+        One picture per path.
+
+    Raises:
+        DataError: there is no such source.
+    """
+    from landsift.data.store.of_run import store_of_run
+
+    store = store or store_of_run(run)
+    found = _from_store(paths, store) if store is not None else {}
+    missing = [path for path in paths if path not in found]
+    found |= _from_source(missing, run, source) if source and missing else {}
+    inside = run.path.resolve()
+    for path in paths:
+        if path not in found:
+            found[path] = _below(inside, path, Picture(None, "not in the source given" if source else ELSEWHERE))
+    return [found[path] for path in paths]
+
+
+def _from_store(paths: Sequence[str], store: PatchStore) -> dict[str, Picture]:
+    wanted = set(paths)
+    index = store.column("path")
+    return {str(path): _picture(store.images[row]) for row, path in enumerate(index) if path in wanted}
+
+
+def _from_source(paths: Sequence[str], run: Run, name: str) -> dict[str, Picture]:
+    """Pictures of the patches of a source that have the paths, or, on another machine, the ends of them."""
+    from landsift.data.decoding.decode import quiet_pillow
+    from landsift.data.decoding.unreadable import UnreadableError
+    from landsift.data.sources.base import open_source
+
+    source = open_source(DataConfig(source=name, synthetic=run.config.data.synthetic))
+    rows = {source.records.path(row): row for row in range(len(source.records))}
+    found = {}
+    with quiet_pillow():
+        for path in paths:
+            parts = Path(path).parts
+            ends = [path, *(Path(*parts[start:]).as_posix() for start in range(1, len(parts)))]
+            row = next((rows[end] for end in ends if end in rows), None)
+            if row is None:
+                continue
+            scanned = source.scan(row)
+            if scanned.size is None:
+                found[path] = Picture(None, scanned.reason.text if scanned.reason else "")
+                continue
+            try:
+                found[path] = _picture(source.pixels(row, _small(scanned.size)))
+            except UnreadableError as error:
+                found[path] = Picture(None, str(error))
+    return found
+
+
+def _below(folder: Path, path: str, outside: Picture) -> Picture:
+    """The picture of a file below the folder, wherever links lead; `outside` where it is not."""
+    from landsift.data.decoding.decode import decode, quiet_pillow, read_bytes, read_header
+    from landsift.data.decoding.unreadable import UnreadableError
+
+    try:
+        file = Path(path).resolve()
+        # A relative path names a generated patch; a file of that name would be another.
+        if not Path(path).is_absolute() or not file.is_relative_to(folder):
+            return outside
+        with quiet_pillow():
+            raw = read_bytes(file)
+            return _picture(decode(raw, _small(read_header(raw).size)))
+    except UnreadableError as error:
+        return Picture(None, str(error))
+    except (OSError, ValueError, RuntimeError):  # a name with a 0, links in a circle
+        return outside
+
+
+def _small(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a thumbnail."""
+    scale = min(1.0, LARGEST / max(size))
+    return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
+
+
+def _picture(patch: NDArray[Any]) -> Picture:
+    """A patch uint8 [H, W, C]; of more than three bands the first three, of two the first."""
+    from PIL import Image
+
+    bands = patch[..., :3] if patch.shape[-1] >= 3 else patch[..., 0]
+    image = Image.fromarray(bands)
+    image.thumbnail((LARGEST, LARGEST))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return Picture("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"))

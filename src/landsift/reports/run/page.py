@@ -1,0 +1,129 @@
+"""The page of a run: one HTML file that works offline, with the answer at the top and everything behind it below."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from landsift.evaluation.palette import class_colours
+from landsift.reports.document import render
+from landsift.reports.run import figures, sections
+from landsift.reports.run.mistakes import ELSEWHERE, Picture, common_folder, confident_mistakes, thumbnails
+from landsift.reports.run.tsne import embedding_figure, shown_epoch
+from landsift.reports.style import Figure
+from landsift.reports.wording import percent
+from landsift.runs import EMBEDDINGS, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from landsift.data.store.patch_store import PatchStore
+
+MISTAKES = 24
+"""Thumbnails of wrong predictions at most."""
+
+
+def report_html(run: Run, store: PatchStore | None = None, source: str | None = None) -> str:
+    """The report of a run as one self-contained HTML page.
+
+    Args:
+        run: A run directory with at least its manifest, metrics, evaluation and predictions.
+        store: Where thumbnails are read from; None: as in `thumbnails`.
+        source: As `data.source`: the run's patches on this machine, or None.
+
+    Returns:
+        HTML of about 5 MB, most of it plotly.js.
+
+    Raises:
+        RunError: a file of the run directory is missing or cannot be parsed.
+        DataError: there is no such source.
+    """
+    classes = list(run.evaluation["classes"])
+    embeddings = _embeddings(run)
+    plots = _plots(run, classes, embeddings)
+    mistakes = confident_mistakes(run.predictions, MISTAKES)
+    paths = mistakes["path"].tolist()
+    root = common_folder(paths)
+    pictures = thumbnails(paths, run, store, source)
+    test = run.evaluation["test"]
+    return render(
+        "run.html",
+        plots,
+        **sections.page(run),
+        colours=class_colours(classes),
+        frame_count=0 if embeddings is None else embeddings["epoch"].nunique(),
+        frame_note="" if embeddings is None else _frame_note(embeddings, run.evaluation.get("epoch")),
+        mistakes_total=f"{test['n'] - sum(row[i] for i, row in enumerate(test['confusion'])):,}",
+        mistakes_root=root,
+        pictures_note=_missing(pictures),
+        mistakes=[
+            {
+                "image": picture.uri,
+                "reason": picture.reason,
+                "path": row["path"],
+                "name": row["path"].removeprefix(root),
+                "label": row["label"],
+                "predicted": row["predicted"],
+                "probability": percent(row["probability"], 1),
+            }
+            for row, picture in zip(mistakes.to_dict("records"), pictures, strict=True)
+        ],
+    )
+
+
+def _missing(pictures: Sequence[Picture]) -> str:
+    """What the page says of pictures that it does not show."""
+    reasons = [picture.reason for picture in pictures if picture.uri is None]
+    if not reasons:
+        return ""
+    counts = ", ".join(f"{n} {reason}" for reason, n in Counter(reasons).most_common())
+    note = f"{len(reasons)} of {len(pictures)} pictures are not shown: {counts}."
+    if ELSEWHERE in reasons:
+        note += " Files there are opened only where landsift report is told of them: --data SOURCE."
+    return note
+
+
+def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dict[str, tuple[Figure, str]]:
+    """The page's figures with what they show in words, by the name of their place in the template."""
+    test = run.evaluation["test"]
+    plots = {
+        "accuracy": (
+            figures.accuracy_figure(run.metrics, run.evaluation.get("epoch")),
+            "Line chart of validation accuracy over epochs",
+        ),
+        "loss": (
+            figures.loss_figure(run.metrics, sections.trained_on(run)),
+            "Line chart of training and validation loss over epochs",
+        ),
+        "learning_rate": (figures.learning_rate_figure(run.metrics), "Line chart of the learning rates, log scale"),
+        "confusion": (figures.confusion_figure(test["confusion"], classes), "Confusion matrix of the test patches"),
+        "classes": (figures.class_figure(test), "Bars of precision, recall and F1 for each class"),
+        "reliability": (
+            figures.reliability_figure(run.predictions),
+            "Reliability curve: probability of the predicted class against the share that is right",
+        ),
+    }
+    if embeddings is not None:
+        plots["embeddings"] = (
+            embedding_figure(embeddings, classes, run.evaluation.get("epoch")),
+            "t-SNE scatter plots of validation patches, one frame per epoch",
+        )
+    return plots
+
+
+def _frame_note(embeddings: pd.DataFrame, model: int | None) -> str:
+    """Of which epoch the frame is that is shown first, and of which the model."""
+    shown = shown_epoch(embeddings, model)
+    if model is None:
+        return f"Shown first is the frame of epoch {shown + 1}."
+    if shown == model:
+        return f"Shown first is the frame of epoch {model + 1}, which the model is of."
+    return f"Shown first is the frame of epoch {shown + 1}; the model is of epoch {model + 1}, which has none."
+
+
+def _embeddings(run: Run) -> pd.DataFrame | None:
+    """The t-SNE frames; None where the run made none."""
+    if not (run.path / EMBEDDINGS).is_file() or run.embeddings.empty:
+        return None
+    return run.embeddings

@@ -1,0 +1,333 @@
+"""What a run's page says in words and tables: everything but its figures."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from landsift.errors import RunError
+from landsift.reports.run.figures import phase_starts
+from landsift.reports.wording import duration, moment, percent, percents, span
+from landsift.runs import Run
+
+SKIPPED = 500
+"""Skipped files listed at most."""
+CONFUSIONS = 6
+"""Pairs of classes listed at most."""
+CHOSEN_BY = {"val_acc": "validation accuracy", "val_recall": "the mean recall of the classes in validation"}
+"""What the best epoch was chosen by, as `manifest.json` (best.chosen_by) calls it and as the page does."""
+
+
+def page(run: Run) -> dict[str, Any]:
+    """The words of a run's page, by the names that the template knows them by."""
+    manifest, evaluation, metrics = run.manifest, run.evaluation, run.metrics
+    data, model = manifest.get("data", {}), manifest.get("model", {})
+    skipped = data.get("skipped", [])
+    return {
+        "title": f"{model.get('backbone', 'model')} on {data.get('source', 'patches')}",
+        "subtitle": _subtitle(manifest),
+        "version": manifest.get("landsift", ""),
+        "created": moment(manifest),
+        "headline": _headline(evaluation, metrics, manifest.get("best", {}).get("chosen_by")),
+        "sentence": _sentence(evaluation),
+        "intervals_over": intervals_over(evaluation["test"]),
+        "training_note": _training_note(metrics, manifest, trained_on(run)),
+        "calibration_note": _calibration_note(run),
+        "confusions": _confusions(evaluation),
+        "class_rows": _class_rows(evaluation),
+        "data_facts": _data_facts(data),
+        "model_facts": _model_facts(manifest, run),
+        "machine_facts": _machine_facts(manifest),
+        "version_facts": list(manifest.get("versions", {}).items()),
+        "phases": _phases(manifest, metrics),
+        "stages": _stages(manifest),
+        "cache_note": _cache_note(manifest),
+        "count_rows": _count_rows(data),
+        "check_rows": (data.get("checks") or {}).get("sections", []),
+        "skipped": skipped[:SKIPPED],
+        "skipped_total": f"{len(skipped):,}",
+        "skipped_more": max(0, len(skipped) - SKIPPED),
+        "repeats_note": _repeats_note(manifest),
+        "command": shlex.join(str(part) for part in manifest.get("command") or []),
+        "config": _config(run),
+    }
+
+
+def _subtitle(manifest: Mapping[str, Any]) -> str:
+    data = manifest.get("data", {})
+    parts = [f"{data['patches']:,} patches in {len(data['classes'])} classes"] if data.get("patches") else []
+    if budget := data.get("budget"):
+        parts.append(f"label budget {budget:,}")
+    if phases := manifest.get("phases"):
+        parts.append(" → ".join(str(phase["name"]) for phase in phases))
+    if made := moment(manifest):
+        parts.append(made)
+    return " · ".join(parts)
+
+
+def trained_on(run: Run) -> list[str]:
+    """What makes a run's training loss another one than its validation loss, in words for a legend."""
+    try:
+        config = run.config
+    except RunError:  # a run whose configuration was not kept still has a report
+        return []
+    training, augment = config.training, config.training.augment
+    found = {
+        "augmented": augment.flips or augment.crop is not None or any(augment.color_jitter),
+        "mixed": augment.mixup > 0 or augment.cutmix > 0,
+        "smoothed labels": training.label_smoothing > 0,
+        "balanced classes": training.balances_classes,
+        "dropout": config.model.head.dropout > 0,
+    }
+    return [words for words, applies in found.items() if applies]
+
+
+def _headline(
+    evaluation: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], chosen_by: str | None
+) -> list[dict[str, Any]]:
+    test, val = evaluation["test"], evaluation.get("val")
+    intervals = test["intervals"]
+
+    def card(name: str, figure: str, interval: str, beside: str) -> dict[str, Any]:
+        return {"name": name, "figure": figure, "lines": [line for line in (interval, beside) if line]}
+
+    epoch = evaluation.get("epoch")
+    return [
+        card(
+            "Test accuracy",
+            percent(test["accuracy"]),
+            f"95 % interval {percents(intervals['accuracy'])}",
+            f"validation {percent(val['accuracy'])}" if val else "",
+        ),
+        card(
+            "Macro F1",
+            f"{test['macro_f1']:.3f}",
+            f"95 % interval {span(intervals['macro_f1'])}",
+            f"validation {val['macro_f1']:.3f}" if val else "",
+        ),
+        card(
+            "Calibration error (ECE)",
+            f"{test['ece']:.3f}",
+            f"95 % interval {span(intervals['ece'])}",
+            f"validation {val['ece']:.3f}" if val else "",
+        ),
+        card(
+            "Best epoch",
+            "–" if epoch is None else str(epoch + 1),
+            f"of {len(metrics)}, by {CHOSEN_BY.get(chosen_by or 'val_acc', str(chosen_by))}",
+            str(evaluation.get("checkpoint") or ""),
+        ),
+    ]
+
+
+def _sentence(evaluation: Mapping[str, Any]) -> str:
+    test, classes = evaluation["test"], evaluation["classes"]
+    right = (
+        f"On {test['n']:,} test patches it has not seen in training, the model names the right class for "
+        f"{percent(test['accuracy'])}"
+    )
+    supported = [name for name in classes if test["per_class"][name]["support"]]
+    hardest = min(supported, key=lambda name: test["per_class"][name]["f1"])
+    f1 = test["per_class"][hardest]["f1"]
+    if f1 == 1.0:
+        return f"{right}: it makes no mistake there."
+    row = list(test["confusion"][classes.index(hardest)])
+    row[classes.index(hardest)] = 0
+    rival = classes[row.index(max(row))] if max(row) else None
+    taken = f", most often taken for {rival}" if rival else ""
+    return f"{right}; the hardest class is {hardest} (F1 {f1:.3f}){taken}."
+
+
+def intervals_over(figures: Mapping[str, Any]) -> str:
+    """What other data the intervals of an evaluation allow for."""
+    intervals = figures["intervals"]
+    groups = intervals.get("groups")
+    if intervals.get("over") == "groups":
+        return f"other groups than these {groups:,}"
+    if groups == 1:
+        return "other patches of the one group that all of them are in, not for other groups"
+    return "other patches"
+
+
+def _training_note(metrics: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any], trained_on: Sequence[str]) -> str:
+    planned = sum(phase.get("epochs", 0) for phase in manifest.get("phases", []))
+    total = duration(sum(row.get("seconds") or 0.0 for row in metrics))
+    note = f"{len(metrics)} epochs in {total}."
+    if planned > len(metrics):
+        note = f"Stopped early after {len(metrics)} of {planned} epochs, in {total}."
+    if starts := phase_starts(metrics):
+        named = ", ".join(f"phase {number} ({name})" if name else f"phase {number}" for _, number, name in starts)
+        note += f" Dashed {'line' if len(starts) == 1 else 'lines'}: where {named} " + (
+            "starts." if len(starts) == 1 else "start."
+        )
+    if any(not row.get("lr_backbone") for row in metrics):
+        note += " While the backbone is frozen it has no learning rate."
+    if trained_on:
+        note += (
+            f" The training loss is measured while training ({', '.join(trained_on)}), the validation loss on patches "
+            "as they are: two measures, of which one may lie above the other whatever the model does."
+        )
+    for said in manifest.get("notes", []):
+        note += f" {said[0].upper()}{said[1:]}."
+    return note + " Epochs count from 1 here, from 0 in the names of checkpoints."
+
+
+def _calibration_note(run: Run) -> str:
+    test = run.evaluation["test"]
+    rows = run.predictions[run.predictions["split"] == "test"]
+    gap = float(rows.filter(regex="^p_").max(axis=1).mean()) - test["accuracy"]
+    tendency = f"{'over' if gap > 0 else 'under'}-confident by {abs(100 * gap):.1f} percentage points on average"
+    if abs(gap) < 0.005:
+        tendency = "as confident as it is right, on average"
+    return (
+        f"The model is {tendency}. The expected calibration error of {test['ece']:.3f} is the mean distance between "
+        "the curve and the diagonal, over 15 bins weighted by their patches. Below the diagonal it promises too much, "
+        "above it too little."
+    )
+
+
+def _confusions(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
+    classes, matrix = evaluation["classes"], evaluation["test"]["confusion"]
+    pairs = [(n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j and n]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+    return [
+        {
+            "true": classes[i],
+            "predicted": classes[j],
+            "count": f"{n:,}",
+            "total": f"{sum(matrix[i]):,}",
+            "share": percent(n / sum(matrix[i]), 1),
+        }
+        for n, i, j in pairs[:CONFUSIONS]
+    ]
+
+
+def _class_rows(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
+    test, val = evaluation["test"], evaluation.get("val")
+    names = sorted(test["per_class"], key=lambda name: test["per_class"][name]["f1"])
+    return [
+        {
+            "name": name,
+            "support": f"{test['per_class'][name]['support']:,}",
+            **{key: f"{test['per_class'][name][key]:.3f}" for key in ("precision", "recall", "f1")},
+            "interval": span(test["intervals"]["per_class"][name]["f1"]),
+            "val_f1": f"{val['per_class'][name]['f1']:.3f}" if val else "–",
+        }
+        for name in names
+    ]
+
+
+def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    split = data.get("split", {})
+    rows = [
+        ("source", data.get("source")),
+        ("patches", f"{data['patches']:,}" if "patches" in data else None),
+        ("patch size", " × ".join(str(n) for n in data.get("patch_shape", [])) + " (height, width, bands)"),
+        ("split", " / ".join(f"{split.get(key, 0):,} {key}" for key in ("train", "val", "test"))),
+        ("label budget", f"{data['budget']:,}" if data.get("budget") else "none: all training labels"),
+        ("skipped files", f"{len(data.get('skipped', [])):,}"),
+        ("fingerprint", data.get("fingerprint")),
+    ]
+    return [(name, str(value)) for name, value in rows if value is not None]
+
+
+def _model_facts(manifest: Mapping[str, Any], run: Run) -> list[tuple[str, str]]:
+    model, best = manifest.get("model", {}), manifest.get("best", {})
+    normalization = model.get("normalization") or {}
+    numbers = {key: ", ".join(f"{v:.4g}" for v in normalization.get(key) or []) for key in ("mean", "std")}
+    checkpoint = best.get("checkpoint") or run.evaluation.get("checkpoint")
+    rows = [
+        ("backbone", model.get("backbone")),
+        ("weights", model.get("weights")),
+        ("parameters", f"{model['parameters']:,}" if "parameters" in model else None),
+        ("input size", f"{model['image_size']} × {model['image_size']} pixels" if "image_size" in model else None),
+        ("normalization", f"mean {numbers['mean']}; std {numbers['std']}" if numbers["mean"] else None),
+        ("averaged weights", f"decay {model['ema']:g} per step" if model.get("ema") else None),
+        ("prediction", "mean over eight flips and turns" if model.get("tta") == "flips" else None),
+        ("best checkpoint", checkpoint),
+        ("seed", manifest.get("seed")),
+    ]
+    return [(name, str(value)) for name, value in rows if value is not None]
+
+
+def _machine_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    hardware = manifest.get("hardware", {})
+    memory, compiled = hardware.get("memory_gib"), hardware.get("compiled_from_epoch")
+    rows = [
+        ("processor", hardware.get("cpu")),
+        ("cores", hardware.get("cores")),
+        ("memory", f"{memory:.1f} GiB" if memory is not None else None),
+        ("GPU", hardware.get("gpu") or "none"),
+        ("precision", hardware.get("precision")),
+        ("interruptions", _interruptions(manifest)),
+        ("compiled", f"from epoch {compiled + 1}" if compiled is not None else None),
+    ]
+    return [(name, str(value)) for name, value in rows if value is not None]
+
+
+def _phases(manifest: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    parameters = manifest.get("model", {}).get("parameters")
+    table = []
+    for number, phase in enumerate(manifest.get("phases", []), start=1):
+        rows = [row for row in metrics if row["phase"] == number]
+        planned, trainable = phase.get("epochs", len(rows)), phase.get("trainable")
+        table.append(
+            {
+                "name": f"{number} {phase['name']}",
+                "epochs": f"{planned}" if len(rows) == planned else f"{len(rows)} of {planned}",
+                "trainable": f"{trainable:,}" if trainable is not None else "–",
+                "share": percent(trainable / parameters, 1) if trainable is not None and parameters else "–",
+                "lr_head": f"{phase.get('lr_head') or 0:.1e}",
+                "lr_backbone": f"{phase['lr_backbone']:.1e}" if phase.get("lr_backbone") else "frozen",
+                "seconds": duration(sum(row.get("seconds") or 0.0 for row in rows)),
+            }
+        )
+    return table
+
+
+def _interruptions(manifest: Mapping[str, Any]) -> str | None:
+    times = manifest.get("interruptions")
+    return f"{times}, gone on after {'it' if times == 1 else 'each'}" if times else None
+
+
+def _stages(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {"name": name, "seconds": duration(stage.get("seconds")), "cached": "yes" if stage.get("cached") else "no"}
+        for name, stage in (manifest.get("stages") or {}).items()
+    ]
+
+
+def _cache_note(manifest: Mapping[str, Any]) -> str:
+    stages = (manifest.get("stages") or {}).values()
+    saved = sum(stage.get("seconds") or 0.0 for stage in stages if stage.get("cached"))
+    return f"The cache saved {duration(saved)}." if saved else "Nothing came from the cache."
+
+
+def _repeats_note(manifest: Mapping[str, Any]) -> str:
+    repeats = manifest.get("repeats")
+    if not repeats:
+        return ""
+    same = "the same figures in every epoch, to the last bit" if repeats["same_metrics"] else "other figures"
+    found = [f"{d['what']} was {_shown(d['then'])} and is {_shown(d['now'])}" for d in repeats["differs"]]
+    differs = "; ".join(found) or "data, versions and machine are the same"
+    return f"This run repeats {repeats['run']}, with {same}. {differs[0].upper()}{differs[1:]}."
+
+
+def _shown(value: object) -> str:
+    """A value for people: none as a word, a fingerprint by its beginning."""
+    text = "none" if value is None else str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text
+
+
+def _count_rows(data: Mapping[str, Any]) -> list[dict[str, str]]:
+    counts = data.get("classes", {})
+    total = sum(counts.values()) or 1
+    return [{"name": name, "count": f"{n:,}", "share": percent(n / total, 1)} for name, n in counts.items()]
+
+
+def _config(run: Run) -> str:
+    try:
+        return run.config.to_yaml()
+    except RunError:  # a run whose configuration was not kept still has a report
+        return ""

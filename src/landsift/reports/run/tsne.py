@@ -1,0 +1,106 @@
+"""The t-SNE frames of a run as one figure with a slider and a play button."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landsift.reports.style import ACCENT, GRID, INK, QUIET, SECOND, Figure, axis_of, layout_of, text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def shown_epoch(embeddings: pd.DataFrame, model: int | None) -> int:
+    """The epoch of the frame that is shown first: the model's own, else the last before it, else the last there is.
+
+    Args:
+        embeddings: Column epoch (counted from 0); at least one row.
+        model: The epoch that the model's weights are of; None where that is not known.
+    """
+    epochs = sorted(int(epoch) for epoch in embeddings["epoch"].unique())
+    return max((epoch for epoch in epochs if model is None or epoch <= model), default=epochs[-1])
+
+
+def embedding_figure(embeddings: pd.DataFrame, classes: Sequence[str], model: int | None = None) -> Figure:
+    """The t-SNE frames on a slider with a play button, coloured by true class, on axes that do not move.
+
+    Args:
+        embeddings: Columns epoch (counted from 0), path, label, x, y (embeddings.parquet); at least one row.
+        classes: K names.
+        model: The epoch that the model's weights are of; its frame is shown first.
+    """
+    from landsift.evaluation.tsne import class_points
+
+    frames: list[dict[str, Any]] = []
+    # Sorted by path, so that a point keeps its place in its trace and glides from frame to frame.
+    for _, rows in embeddings.sort_values(["epoch", "path"], kind="stable").groupby("epoch"):
+        labels = rows["label"].to_numpy(dtype=object)
+        paths = rows["path"].to_numpy(dtype=object)
+        traces = class_points(rows["x"].to_numpy(), rows["y"].to_numpy(), labels, classes)
+        for name, trace in zip(classes, traces, strict=True):
+            trace["type"] = "scatter"
+            trace |= {key: trace[key].astype(np.float64).round(3).tolist() for key in "xy"}
+            trace["text"] = [text(short_path(path)) for path in paths[labels == name]]
+            trace["hovertemplate"] = "%{text}<extra>%{fullData.name}</extra>"
+        frames.append({"data": traces, "name": str(int(rows["epoch"].iloc[0]) + 1)})
+    layout = layout_of(
+        560 + 10 * len(classes),  # the legend takes rows
+        hovermode="closest",
+        xaxis=axis_of(range=_reach(embeddings["x"]), visible=False),
+        yaxis=axis_of(range=_reach(embeddings["y"]), visible=False, scaleanchor="x"),
+    )
+    names = [frame["name"] for frame in frames]
+    shown = names.index(str(shown_epoch(embeddings, model) + 1))
+    if len(frames) > 1:
+        layout |= {"sliders": [_slider(names, shown)], "updatemenus": [_play_button()]}
+        layout["margin"]["b"] = 70
+    return {"data": frames[shown]["data"], "layout": layout, "frames": frames}
+
+
+def short_path(path: object) -> str:
+    """A patch's folder and file name: enough to tell it from the others."""
+    return "/".join(str(path).replace("\\", "/").split("/")[-2:])
+
+
+def _reach(values: pd.Series[float]) -> list[float]:
+    """Range of an axis that holds all values, with a margin."""
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low) or 1.0
+    return [low - margin, high + margin]
+
+
+def _slider(frames: Sequence[str], active: int) -> dict[str, Any]:
+    move = {"mode": "immediate", "frame": {"duration": 500, "redraw": False}, "transition": {"duration": 400}}
+    return {
+        "active": active,
+        "y": 0,
+        "pad": {"t": 24, "b": 0, "l": 92},  # pixels: the play button stands to the left
+        "currentvalue": {"prefix": "after epoch ", "font": {"size": 14, "color": INK}, "xanchor": "left"},
+        "font": {"size": 11, "color": QUIET},
+        "bgcolor": GRID,
+        "bordercolor": GRID,
+        "activebgcolor": ACCENT,
+        "tickcolor": GRID,
+        "transition": {"duration": 400},
+        "steps": [{"method": "animate", "label": name, "args": [[name], move]} for name in frames],
+    }
+
+
+def _play_button() -> dict[str, Any]:
+    play = {"frame": {"duration": 1100, "redraw": False}, "transition": {"duration": 700}, "fromcurrent": False}
+    return {
+        "type": "buttons",
+        "showactive": False,
+        "x": 0,
+        "xanchor": "left",
+        "y": 0,
+        "yanchor": "top",
+        "pad": {"t": 34, "r": 10},
+        "bgcolor": "#ffffff",
+        "bordercolor": SECOND,
+        "font": {"size": 13},
+        "buttons": [{"label": "▶ Play", "method": "animate", "args": [None, play]}],
+    }

@@ -1,0 +1,53 @@
+"""Flyte as an engine in this process."""
+
+import asyncio
+import gc
+import os
+
+import pytest
+
+from landsift.pipeline.flyte import local
+
+
+async def interrupted_in_a_step() -> None:
+    """One of several tasks is interrupted while its code runs, and the one that waits for them hears of it late."""
+
+    async def one() -> None:
+        await asyncio.sleep(0)
+        raise KeyboardInterrupt
+
+    # Flyte puts a handler of its own into every loop that it runs in.
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: loop.default_exception_handler(context))
+    await asyncio.gather(one(), asyncio.sleep(10))
+
+
+@pytest.mark.parametrize("run", [asyncio.run, local.in_loop])
+def test_an_interrupt_within_a_step_shows_no_traceback(run, caplog):
+    """As asyncio alone runs it, it does: that is what went wrong when a comparison was interrupted."""
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted_in_a_step())
+    gc.collect()
+    assert ("Task exception was never retrieved" in caplog.text) == (run is asyncio.run)
+
+
+def test_flyte_sees_nothing_that_lies_around_and_is_the_callers_again_afterwards(tmp_path, monkeypatch):
+    """A pipe called config.yaml in the working folder would hang it, a file might send the run to a server."""
+    import flyte.config
+    from flyte import _initialize
+    from flyte._persistence._db import LocalDB
+
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "config.yaml")
+    mine = object()
+    monkeypatch.setattr(_initialize, "_init_config", mine)
+    folder_of_the_caller = LocalDB._get_cache_dir
+    with local.private_flyte(tmp_path / "database"):
+        assert flyte.config.auto().source is None
+        assert LocalDB._get_cache_dir() == tmp_path / "database"
+        asyncio.run(local.initialise(flyte.init.aio))
+        assert _initialize._init_config is not mine
+    assert _initialize._init_config is mine
+    assert LocalDB._get_cache_dir is folder_of_the_caller
+    (tmp_path / "config.yaml").unlink()
+    (tmp_path / "config.yaml").write_text("admin: {endpoint: dns:///mine.example}")
+    assert flyte.config.auto().source is not None
