@@ -55,6 +55,7 @@ def test_what_a_run_changes_is_put_back_also_when_it_fails(monkeypatch):
     logger, handler = logging.getLogger("of.the.caller"), logging.StreamHandler()
     logger.setLevel(logging.DEBUG)
     logging.getLogger().addHandler(handler)
+    threads = torch.get_num_threads()
     torch.set_num_threads(2)
     monkeypatch.setenv("MINE", "1")
 
@@ -95,6 +96,7 @@ def test_what_a_run_changes_is_put_back_also_when_it_fails(monkeypatch):
         fail()
     assert state() == before
     logging.getLogger().removeHandler(handler)
+    torch.set_num_threads(threads)
 
 
 def test_other_launchers_variables_are_hidden_for_a_run_and_there_again_after_it(monkeypatch):
