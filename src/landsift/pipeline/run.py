@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from landsift import outputs, surroundings
+from landsift import interruption, outputs, surroundings
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import LandsiftError, RunError
 from landsift.pipeline import artifacts, engine, failures, locks, repeating, tracking
@@ -44,6 +44,7 @@ def run(
             this process.
         Terminated: SIGTERM has come, or another signal that ends the process. The same call goes on from where it was,
             as after any interruption.
+        KeyboardInterrupt: Ctrl+C, or a notebook's Stop; it comes when no process of the run is left.
     """
     inputs = {
         "config_json": config.model_dump_json(),
@@ -72,7 +73,11 @@ def execute(
         `out`, absolute.
     """
     of_wandb = surroundings.wandb_variables(os.environ)
-    with surroundings.alone("landsift run"), surroundings.as_guest(also=engine.OF_A_CLUSTER):
+    with (
+        interruption.interruptible("stopped; the same call goes on from the last checkpoint, where there is one"),
+        surroundings.alone("landsift run"),
+        surroundings.as_guest(also=engine.OF_A_CLUSTER),
+    ):
         out = _checked(outputs.absolute(out), replace=replace)
         tracking.check_key(config.tracking)
         tracking.say_what_is_unused(config.tracking, of_wandb)
