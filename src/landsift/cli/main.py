@@ -158,8 +158,8 @@ def predict(
     from landsift.evaluation.predict import predict_files, table_writer
 
     check_file(out)
-    check_outside(out, paths)
     write = table_writer(out)
+    check_outside(out, paths)
     table, skipped = predict_files(run, paths)
     write(table)
     counts = {str(name): int(n) for name, n in table["predicted"].value_counts().items()}
