@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from landsift import threads
+from landsift.runtime import threads
 
 # Beside other processes of tests, each has its share of the cores. Torch looks at this when it is loaded.
 if side_by_side := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
