@@ -1,6 +1,7 @@
 # With nothing but Python 3.11 or newer and make:
 #   make demo     set up and run the main job on generated patches
-#   make test     set up and run the tests
+#   make test     set up and run the tests, as many side by side as there are cores (WORKERS=1: one)
+#   make test-all the same with the slow ones, and long ones at their full length
 #   make check    linters, types and tests, as CI runs them
 #   make install  set up only
 
@@ -9,13 +10,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALLED := $(VENV)/.installed
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 export DO_NOT_TRACK = 1
 export GOMP_SPINCOUNT = 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check coverage lint format types lock clean
+.PHONY: help install demo test test-all check coverage lint format types lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,7 +41,10 @@ demo: install
 	@$(BIN)/landsift run --config configs/demo.yaml --out $(DEMO)
 
 test: install
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
+
+test-all: install
+	@$(PYTEST) --complete
 
 check: lint types test
 

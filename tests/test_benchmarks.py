@@ -27,7 +27,7 @@ for name in names:
 imported = foreign()
 
 from landsift.config import RunConfig
-from landsift.data.store import build_store
+from landsift.data.store.patch_store import build_store
 settings = ["data.synthetic.patches=60", "data.synthetic.size=16", "model.backbone=test_resnet", "model.weights=none",
             "training.image_size=32", "training.batch_size=16", "training.accelerator=cpu", "tracking.tsne_every=0",
             "strategy=[{name: everything, epochs: 1, lr_head: 0.001, lr_backbone: 0.001, blocks: all}]"]

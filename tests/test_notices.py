@@ -65,10 +65,10 @@ from landsift.cli import main as cli
 def command():
     logging.getLogger("landsift").info("a notice")
     logging.getLogger("landsift").warning("another")
-    from landsift.data.progress import progress_bar
+    from landsift.runtime.progress_bar import progress_bar
     with progress_bar("working", 3) as advance:
         advance(1)
-    from landsift.cli.results import print_result
+    from landsift.cli.printing import print_result
     print_result({{}}, ["the result"], as_json=False)
 cli.app = command
 cli.main()

@@ -55,6 +55,7 @@ def test_what_a_run_changes_is_put_back_also_when_it_fails(monkeypatch):
     logger, handler = logging.getLogger("of.the.caller"), logging.StreamHandler()
     logger.setLevel(logging.DEBUG)
     logging.getLogger().addHandler(handler)
+    threads = torch.get_num_threads()
     torch.set_num_threads(2)
     monkeypatch.setenv("MINE", "1")
 
@@ -95,6 +96,7 @@ def test_what_a_run_changes_is_put_back_also_when_it_fails(monkeypatch):
         fail()
     assert state() == before
     logging.getLogger().removeHandler(handler)
+    torch.set_num_threads(threads)
 
 
 def test_other_launchers_variables_are_hidden_for_a_run_and_there_again_after_it(monkeypatch):
@@ -129,7 +131,7 @@ def test_processes_that_are_started_find_this_landsift_and_not_the_working_folde
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     environment = surroundings.environment_for(10**6)
     assert environment["PYTHONSAFEPATH"] == "1"
-    assert environment["PYTHONPATH"].split(os.pathsep) == [surroundings.__file__.rsplit("/", 2)[0], "/mine"]
+    assert environment["PYTHONPATH"].split(os.pathsep) == [surroundings.__file__.rsplit("/", 3)[0], "/mine"]
     assert environment["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert surroundings.environment_for(10**6)["OMP_NUM_THREADS"] == "7"

@@ -65,7 +65,8 @@ def test_torch_is_told_of_a_quota_and_processes_share_it(monkeypatch):
     monkeypatch.setattr(threads, "_settled", False)
     monkeypatch.setattr(threads, "_allowed", lambda: 64)
     monkeypatch.setattr(threads, "_quotas", lambda root: [6.0])
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "")  # so that it is put back, whether it was set or not
+    monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
     assert threads.share(2) == "3"
     threads.settle()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift.config import RunConfig
-from landsift.errors import RunError
+from landsift.errors import LandsiftError, RunError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,27 @@ REPORT = "report.html"
 COMPARISON = "comparison.json"
 FEATURES = "features"
 """A folder that is there only while a head trains on features that were kept."""
+
+
+def result_in(folder: Path) -> str:
+    """What a folder is that landsift has written as a result, in words; "" for any other."""
+    there = {path.name for path in folder.iterdir()}
+    kinds = {
+        "a comparison: its tables and its report": {COMPARISON},
+        "a run directory: a model, its figures and its report": {MANIFEST, METRICS},
+        "a training that has not ended": {METRICS, CHECKPOINTS},
+        "a model": {"model.json", "model.safetensors"},
+        "the figures and predictions of `landsift evaluate`": {EVALUATION, PREDICTIONS},
+    }
+    return next((what for what, files in kinds.items() if files <= there), "")
+
+
+def trained_on(folder: Path) -> str:
+    """What the run in a folder says that its patches came from; "" where it does not."""
+    try:
+        return Run(folder).config.data.source
+    except LandsiftError:
+        return ""
 
 
 @dataclass(frozen=True)

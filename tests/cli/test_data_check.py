@@ -92,3 +92,45 @@ def test_a_source_that_is_not_there_is_an_error(landsift, tmp_path):
     assert (status, out) == (1, "")
     assert err.splitlines()[0] == f"error: data source {tmp_path}/nowhere does not exist"
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        ("check", ["training.epochs_of_nothing=3"]),
+        ("check", ["model.backbone=resnet50"]),
+        ("check", ["seed=3"]),
+        ("check", ["data.source=elsewhere"]),
+        ("check", ["data.patch_size=16", "data.synthetic.size=8"]),
+        ("check", ["data={split: {seed: 3}, eurosat: {root: x}}"]),
+        ("build", ["training.batch_size=3"]),
+        ("build", ["data.split.seed=3"]),
+        ("build", ["data.budget=10"]),
+    ],
+)
+def test_settings_without_an_effect_are_refused(landsift, patches, tmp_path, command, settings):
+    options = [part for setting in settings for part in ("--set", setting)]
+    out = ["--out", tmp_path / "s"] if command == "build" else []
+    status, said, error = landsift("data", command, patches, *options, *out)
+    assert (status, said) == (1, "")
+    assert "unknown" in error or "changes nothing in a" in error
+    assert not (tmp_path / "s").exists()
+
+
+def test_of_a_store_nothing_is_decoded_any_more(landsift, patches, tmp_path):
+    assert landsift("data", "build", patches, "--out", tmp_path / "s", "--set", "data.patch_size=8")[0] == 0
+    assert landsift("data", "check", tmp_path / "s", "--set", "data.split.seed=3")[0] == 0
+    status, _, error = landsift("data", "check", tmp_path / "s", "--set", "data.patch_size=16")
+    assert status == 1
+    assert "'data.patch_size' changes nothing in a check of this source" in error
+    assert "what does: data.split, data.budget, data.budget_seed" in error
+
+
+def test_a_store_among_its_patches_is_refused_and_is_no_source_of_another(landsift, patches, tmp_path):
+    status, _, error = landsift("data", "build", patches, "--out", patches / "store")
+    assert (status, sorted(p.name for p in patches.iterdir())) == (1, ["barren", "cropland"])
+    assert "which is read" in error
+    landsift("data", "build", patches, "--out", tmp_path / "s")
+    status, _, error = landsift("data", "build", tmp_path / "s", "--out", tmp_path / "again")
+    assert status == 1
+    assert "s is a store of decoded patches" in error

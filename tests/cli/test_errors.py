@@ -181,8 +181,10 @@ def test_wrong_usage_is_status_two(landsift, arguments):
 
 
 def test_predictions_need_a_model_images_and_a_known_ending(landsift, tmp_path):
+    (tmp_path / "empty").mkdir()
     for arguments, said in [
-        ([tmp_path / "no-run", tmp_path, "--out", tmp_path / "p.csv"], "no images in"),
+        ([tmp_path / "no-run", tmp_path / "empty", "--out", tmp_path / "p.csv"], "no images in"),
+        ([tmp_path / "no-run", tmp_path, "--out", tmp_path / "p.csv"], "which is read"),
         ([tmp_path, tmp_path / "no.png", "--out", tmp_path / "p.csv"], "no such file or folder"),
         ([tmp_path, tmp_path, "--out", tmp_path / "p.xlsx"], "must be .csv or .parquet"),
         ([tmp_path, tmp_path, "--out", tmp_path / "none" / "p.csv"], "there is no folder"),

@@ -230,11 +230,52 @@ def test_an_output_that_cannot_be_made_is_refused_before_the_work(call, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
 
 
-@pytest.mark.parametrize("setting", ["model.backbone=resnet50", "data.patch_size=8", "data.budget=2", "data.source=x"])
+def test_an_output_among_the_patches_is_refused_before_the_work(call, tmp_path, monkeypatch):
+    source = patches(tmp_path / "new")
+    (tmp_path / "link").symlink_to(source)
+    monkeypatch.chdir(source)
+    for given, out in ((source, source / "out"), (source, tmp_path / "link" / "a" / "out"), (".", "out")):
+        status, result, said = call(given, "--out", out)
+        assert (status, result) == (1, None)
+        assert f"lies in {given}, which is read" in said
+    assert sorted(path.name for path in source.iterdir()) == sorted(CLASSES)
+    assert call(source, "--out", tmp_path / "new-figures")[0] == 0
+
+
+def test_results_of_landsift_are_no_patches(call, run, tmp_path):
+    """A run has tables too, and one of them was taken for a table of patches."""
+    trained = tmp_path / "trained"
+    trained.mkdir()
+    for name in ("manifest.json", "metrics.json", "evaluation.json", "predictions.parquet"):
+        (trained / name).write_text("{}")
+    (trained / "config.yaml").write_text("data: {source: /fields/of/last/year}")
+    status, _, said = call(trained)
+    assert status == 1
+    assert f"{trained} holds no patches: it is a run directory" in said
+    assert "give a folder or a table of patches; it was made from /fields/of/last/year" in said
+    assert call(patches(tmp_path / "new"), "--out", tmp_path / "figures")[0] == 0
+    for folder, what in ((run / "model", "a model"), (tmp_path / "figures", "figures and predictions")):
+        assert f"{folder} holds no patches: it is " in call(folder)[2]
+        assert what in call(folder)[2]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "model.backbone=resnet50",
+        "data.patch_size=8",
+        "data.budget=2",
+        "data.source=x",
+        "data.synthetic.size=8",
+        "data.eurosat.root=x",
+        "data={max_unreadable: 0.5, budget: 3}",
+    ],
+)
 def test_a_setting_that_would_change_nothing_is_refused(call, tmp_path, setting):
     status, _, said = call(patches(tmp_path / "new"), "--set", setting)
     assert status == 1
-    assert f"'{setting.partition('=')[0]}' changes nothing in an evaluation" in said
+    key = "data.budget" if "{" in setting else setting.partition("=")[0]
+    assert f"'{key}' changes nothing in an evaluation" in said
 
 
 def test_settings_of_the_source_and_the_seed_hold(call, tmp_path):

@@ -35,8 +35,7 @@ def model(tmp_path_factory):
 def predict(model, monkeypatch, capsys, tmp_path):
     """Classify: exit status, the table, the result as JSON, standard error."""
 
-    def call(*paths):
-        out = tmp_path / "p.csv"
+    def call(*paths, out=tmp_path / "p.csv"):
         monkeypatch.setattr(sys, "argv", ["landsift", "predict", *map(str, (model, *paths, "--out", out)), "--json"])
         status = 0
         try:
@@ -131,6 +130,29 @@ def test_folders_of_the_system_are_passed_over_and_links_followed(predict, image
     _, predictions, _, said = predict(tmp_path / "linked")
     assert sorted(name.rpartition("/")[2] for name in predictions["path"]) == ["0.png", "1.JPG", "2.bmp", "3.webp"]
     assert "lead" in said
+
+
+def test_an_output_among_the_images_or_in_place_of_a_table_is_refused(predict, images, tmp_path):
+    (tmp_path / "t.csv").write_text("path\nnew/a/0.png\n")
+    for path, out, why in (
+        (images, images / "a" / "p.csv", f"lies in {images}, which is read"),
+        (tmp_path / "t.csv", tmp_path / "t.csv", "is a file that is read, and would be replaced"),
+    ):
+        status, _, result, said = predict(path, out=out)
+        assert (status, result) == (1, None)
+        assert why in said
+    assert (tmp_path / "t.csv").read_text() == "path\nnew/a/0.png\n"
+    assert not (images / "a" / "p.csv").exists()
+    assert predict(images / "a" / "0.png", out=images / "a" / "p.csv")[0] == 0
+
+
+def test_a_run_directory_holds_no_images(predict, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    for name in ("manifest.json", "metrics.json"):
+        (tmp_path / "run" / name).write_text("{}")
+    status, _, _, said = predict(tmp_path / "run")
+    assert status == 1
+    assert "run holds no patches: it is a run directory" in said
 
 
 @pytest.mark.shared

@@ -59,7 +59,10 @@ def last_error(folder: Path) -> str:
     return error
 
 
-@pytest.mark.parametrize("kilobytes", [0, 150, 500, 13000, 16500])
+@pytest.mark.parametrize(
+    "kilobytes",
+    [0, pytest.param(150, marks=pytest.mark.slow), 500, pytest.param(13000, marks=pytest.mark.slow), 16500],
+)
 def test_a_full_disk_is_told_and_with_more_room_the_run_goes_on(disk, whole, kilobytes):
     """From no room for the patches, over checkpoints and the model, to none for the run directory's copies."""
     folder = disk(f"remount,size={kilobytes + 60}k")

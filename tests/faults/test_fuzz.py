@@ -25,6 +25,7 @@ def test_the_damage_is_neither_too_much_nor_too_little(found):
     assert all(row["refused"] for row in found["kinds"].values())
 
 
+@pytest.mark.slow
 def test_a_reader_that_hangs_is_ended_and_counted():
     with Worker() as worker:
         assert worker.ask(KINDS[0], 1, 0, seconds=60)["outcome"] in {"refused", "accepted"}
@@ -41,6 +42,7 @@ def test_a_case_is_the_same_every_time():
     assert sum(a != raw for a in first) >= 45
 
 
+@pytest.mark.slow
 def test_the_script_prints_its_table(tmp_path):
     script = Path(__file__).with_name("fuzz_inputs.py")
     command = [sys.executable, script, "--cases", "8", "--json", tmp_path / "f.json"]

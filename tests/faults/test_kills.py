@@ -16,19 +16,21 @@ from commands import Command
 from kills import SETTINGS, Trials, arguments, left_behind
 
 
-def test_runs_killed_twenty_times_at_random_moments_end_with_the_same_bits(tmp_path):
+def test_runs_killed_at_random_moments_end_with_the_same_bits(tmp_path, complete):
+    """Twenty times; six without `--complete`, which may by chance all be of one stage."""
     trials, number, found = Trials(tmp_path, seed=11, again=0.5), 0, {}
-    while trials.killed < 20:
+    while trials.killed < (20 if complete else 6):
         found[number] = trials.one(number)
         number += 1
     assert {n: wrong for n, wrong in found.items() if wrong} == {}
-    assert len([n for name, n in trials.kills.items() if not name.startswith("none")]) >= 3  # not all at one stage
+    assert len([n for name, n in trials.kills.items() if not name.startswith("none")]) >= (3 if complete else 1)
 
 
-def test_a_kill_before_a_change_of_the_disk_leaves_the_old_state_or_the_new_one(tmp_path):
+def test_a_kill_before_a_change_of_the_disk_leaves_the_old_state_or_the_new_one(tmp_path, complete):
     writes = every_write.Writes("run", tmp_path)
     assert len(writes.changes) > 80
-    assert {writes.changes[n - 1]: found for n in writes.chosen(5) if (found := writes.one(n))} == {}
+    chosen = writes.chosen(5 if complete else 3)
+    assert {writes.changes[n - 1]: found for n in chosen if (found := writes.one(n))} == {}
 
 
 # Two at once

@@ -282,3 +282,33 @@ def test_asking_timm_leaves_its_loader_as_it_was(tmp_path):
     with pytest.raises(ModelError):
         loaded(tmp_path / "w.pth")
     assert _builder.load_pretrained is before
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("statistics", [True, False])
+def test_weights_of_a_single_value_are_refused(value, statistics, tmp_path):
+    """They load without an error, as a network that knows nothing; its batch norms may look trained."""
+    keeps = ("running_mean", "running_var") if statistics else ()
+    filled = {n: t if n.endswith(keeps) else torch.full_like(t, value) for n, t in written().items()}
+    torch.save(filled, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=f"know nothing: .* a single value .such as conv_stem.weight: {value:g}"):
+        loaded(tmp_path / "w.pth")
+
+
+def test_a_layer_of_zeros_is_said(tmp_path, caplog):
+    tensors = written() | {"conv_stem.weight": torch.zeros_like(written()["conv_stem.weight"])}
+    torch.save(tensors, tmp_path / "w.pth")
+    loaded(tmp_path / "w.pth")
+    assert re.search(r"w\.pth: 1 of \d+ layers hold a single value each \(such as conv_stem.weight: 0\)", caplog.text)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_weights_that_are_no_numbers_are_refused_with_the_first_of_them(value, ending, tmp_path):
+    tensors = written() | {"conv_stem.weight": written()["conv_stem.weight"].clone()}
+    tensors["conv_stem.weight"][0, 0, 0, 0] = value
+    save_file(tensors, tmp_path / "w.safetensors") if ending == ".safetensors" else torch.save(
+        tensors, tmp_path / "w.pth"
+    )
+    with pytest.raises(ModelError, match=r"conv_stem\.weight holds values that are no finite numbers"):
+        loaded(tmp_path / f"w{ending}")

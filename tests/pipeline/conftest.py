@@ -1,5 +1,7 @@
 """Fixtures of the pipeline's tests."""
 
+from collections.abc import Iterator
+
 import pytest
 from pipeline_helpers import TINY, Processes
 
@@ -13,6 +15,8 @@ def tiny() -> RunConfig:
 
 
 @pytest.fixture
-def processes(tmp_path) -> Processes:
+def processes(tmp_path) -> Iterator[Processes]:
     """A cache folder that only this test's processes share."""
-    return Processes(tmp_path)
+    made = Processes(tmp_path)
+    yield made
+    made.end()

@@ -54,6 +54,7 @@ class Processes:
         self.home = folder / "home"
         self.person = folder / "person"
         self.person.mkdir()
+        self.started: list[subprocess.Popen[str]] = []
         self._fork = multiprocessing.get_context("forkserver")
         self._fork.set_forkserver_preload(LIBRARIES)
 
@@ -69,7 +70,15 @@ class Processes:
         """Start such a process."""
         program = [sys.executable, str(Path(__file__).with_name("pipeline_process.py")), json.dumps(steps)]
         pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(program, env=self._env(PACKAGE.parent), cwd=cwd or self.folder, **pipes)
+        self.started.append(subprocess.Popen(program, env=self._env(PACKAGE.parent), cwd=cwd or self.folder, **pipes))
+        return self.started[-1]
+
+    def end(self) -> None:
+        """End what still runs after a test that failed."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def fork(self, *steps: dict[str, Any], source: Path = PACKAGE.parent) -> Outcome:
         """Take the steps in a forked process."""

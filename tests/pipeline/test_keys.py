@@ -101,13 +101,8 @@ if TYPE_CHECKING:
 def later():
     from landsift import runs
 """
-    found = keys._imports(ast.parse(code), "landsift.data.sources.base")
-    assert found == {
-        "landsift.data",
-        "landsift.data.store.patch_store",
-        "landsift.data.store.patch_store.open_store",
-        "landsift.runs",
-    }
+    found = keys._imports(ast.parse(code), "landsift.data.splits")
+    assert found == {"landsift.data", "landsift.data.store", "landsift.data.store.open_store", "landsift.runs"}
 
 
 def training_key(config: RunConfig, content: str = "content") -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import threading
 
 import pytest
 
@@ -28,6 +29,25 @@ def test_an_interrupt_within_a_step_shows_no_traceback(run, caplog):
         run(interrupted_in_a_step())
     gc.collect()
     assert ("Task exception was never retrieved" in caplog.text) == (run is asyncio.run)
+
+
+def test_a_loop_that_waits_is_not_in_the_way_and_runs_on():
+    """As a notebook's, which calls a cell; the work is done in the same thread, where signals are heard."""
+
+    async def work() -> tuple[int, str]:
+        await asyncio.sleep(0)
+        task = asyncio.current_task()
+        return threading.get_ident(), task.get_name() if task else ""
+
+    async def cell() -> None:
+        mine = asyncio.get_running_loop(), asyncio.current_task()
+        thread, name = local.in_loop(work())
+        assert thread == threading.get_ident()
+        assert name != mine[1].get_name()
+        assert (asyncio.get_running_loop(), asyncio.current_task()) == mine
+        assert await work() == (threading.get_ident(), mine[1].get_name())
+
+    asyncio.run(cell())
 
 
 def test_flyte_sees_nothing_that_lies_around_and_is_the_callers_again_afterwards(tmp_path, monkeypatch):

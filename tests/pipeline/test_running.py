@@ -188,13 +188,13 @@ def test_names_reach_wandb_as_they_are_written(tiny):
 def test_an_interrupt_ends_the_run_and_leaves_no_output_but_what_it_goes_on_from(processes: Processes, tmp_path):
     long = "strategy=[{name: head, epochs: 100000, lr_head: 0.002}]"
     process = processes.start([{"out": f"{tmp_path}/out", "set": [long, "tracking.wandb=offline"]}])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300  # of a machine with much else to do
     while not list(processes.home.glob("unfinished/*/checkpoints/last.ckpt")):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode != 0
     assert not (tmp_path / "out").exists()
     assert listing(processes.home / "trained") == []

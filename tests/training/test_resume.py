@@ -32,6 +32,11 @@ def whole(config, store, tmp_path_factory):
     return train(config, store, tmp_path_factory.mktemp("whole") / "r").path
 
 
+def slow(*values):
+    """Cases for `--complete`: each is a training of its own."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 def stopped(config, store, folder: Path, when) -> None:
     """Train until SIGTERM comes."""
     before = signal.getsignal(signal.SIGTERM)
@@ -41,7 +46,7 @@ def stopped(config, store, folder: Path, when) -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize("step", [1, 5, 6, 10, 13, 20])
+@pytest.mark.parametrize("step", [*slow(1, 5, 6), 10, 13, *slow(20)])
 def test_after_sigterm_in_any_step_it_goes_on(config, store, whole, tmp_path, step):
     """Steps 5, 10 and 20 are the last of their epochs, 10 of its phase, 20 of all."""
     stopped(config, store, tmp_path / "r", after_steps(step, sigterm))
@@ -81,7 +86,7 @@ def test_a_signal_that_the_caller_has_a_use_for_stays_the_callers(store, tmp_pat
     assert heard == [1]
 
 
-@pytest.mark.parametrize("batch", [1, 2, 8])
+@pytest.mark.parametrize("batch", [1, *slow(2, 8)])
 def test_after_sigterm_in_a_validation_it_goes_on(config, store, whole, tmp_path, batch):
     """Validations have two batches: of the first it stops before the second, of the second at the end of the epoch."""
     stopped(config, store, tmp_path / "r", in_validation(batch, sigterm))
@@ -91,7 +96,7 @@ def test_after_sigterm_in_a_validation_it_goes_on(config, store, whole, tmp_path
     assert_equal(tmp_path / "r", whole)
 
 
-@pytest.mark.parametrize("step", [7, 10])
+@pytest.mark.parametrize("step", [7, *slow(10)])
 def test_after_a_kill_it_goes_on_from_the_last_epoch(config, store, whole, tmp_path, step):
     with after_steps(step, kill), pytest.raises(Killed):
         train(config, store, tmp_path / "r")
@@ -196,7 +201,7 @@ class Sly:
 
 @pytest.mark.parametrize("damage", ["code", "cut", "other", "rubbish"])
 def test_a_checkpoint_that_is_none_or_carries_code_is_refused_in_words(store, tmp_path, damage):
-    config = small(*VARIANTS["plain"])
+    config = small("strategy=[{epochs: 1, lr_head: 5.0e-3}]", "tracking.tsne_every=0")
     stopped(config, store, tmp_path / "r", after_steps(3, sigterm))
     file, ran = tmp_path / "r" / "checkpoints" / "last.ckpt", tmp_path / "ran"
     whole = file.read_bytes()

@@ -48,6 +48,17 @@ TRAINABLE = {
 
 every_strategy = pytest.mark.parametrize("name", STRATEGIES)
 every_family = pytest.mark.parametrize("family", LAST_BLOCKS)
+# In trainings without `--complete`: every strategy on one family, and on every family the one that meets most blocks.
+every_pair = pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        pytest.param(
+            family, name, marks=[] if family == "test_efficientnet" or name == "progressive" else pytest.mark.slow
+        )
+        for family in LAST_BLOCKS
+        for name in STRATEGIES
+    ],
+)
 
 
 @cache
@@ -115,8 +126,7 @@ class Moved(L.Callback):
         self.by_epoch.append({name for name, value in now.items() if not torch.equal(value, self.before[name])})
 
 
-@every_family
-@every_strategy
+@every_pair
 def test_training_moves_what_trains_and_nothing_else_by_a_bit(family, name):
     """Weights, and the statistics of batch norms where they are not at rest; in an epoch of each phase."""
     moved = Moved()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from landsift.cli.options import JsonOption
+from landsift.cli.options import SPLIT, JsonOption, check_beside, refuse_idle, settings_of
 from landsift.runtime.outputs import absolute, check_name
 
 app = typer.Typer(help="Download, synthesize, build and check patches.", no_args_is_help=True)
@@ -76,6 +76,8 @@ def build(
     from landsift.data.store.patch_store import build_store
 
     check_name(absolute(out), "--out", as_text=False)
+    check_beside(out, source)
+    refuse_idle(settings or (), settings_of(source), "in a store of this source")
     config = RunConfig.load(None, settings or ()).replace(f"data.source={json.dumps(source)}")
     store = build_store(config.data, out)
     height, width, bands = store.images.shape[1:]
@@ -116,6 +118,7 @@ def check(
     from landsift.data.checks.check import check_data
     from landsift.pipeline.cache.open_store import opened
 
+    refuse_idle(settings or (), (*settings_of(source), *SPLIT), "in a check of this source")
     config = RunConfig.load(None, settings or ()).replace(f"data.source={json.dumps(source)}")
     data = config.data
     with opened(data) as store:

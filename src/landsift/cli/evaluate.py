@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift import runs
+from landsift.cli.options import check_beside, refuse_idle, settings_of
 from landsift.cli.printing import print_result
 from landsift.config import RunConfig
-from landsift.errors import ConfigError, LandsiftError
+from landsift.errors import LandsiftError
 from landsift.runtime.outputs import check_file, check_output, output_error
 
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ def evaluate(
     out = None if out is None else check_output(out)
     if out is not None:
         check_file(out / runs.EVALUATION)
+        check_beside(out, source)
     predictor = load_model(run)
     height, width = predictor.description.patch_size
     settings = list(settings)
-    _refuse_idle(settings)
+    acting = (*settings_of(source, patch_size=False), "seed")
+    refuse_idle(settings, acting, "in an evaluation of this source: the model is as it was trained")
     config = RunConfig.load(None, settings).replace(f"data.source={json.dumps(source)}")
     if height == width and not (Path(source).expanduser() / META).is_file():
         config = config.replace(f"data.patch_size={height}")
@@ -57,22 +60,6 @@ def evaluate(
         runs.write_json(out / runs.EVALUATION, result)
         runs.write_parquet(out / runs.PREDICTIONS, table)
     print_result(result | {"out": None if out is None else str(out)}, _lines(result, run, out), as_json=as_json)
-
-
-_ACTING = ("data.max_unreadable", "data.eurosat", "data.synthetic", "seed")
-"""What a setting changes here; all else is the model's, or given otherwise."""
-
-
-def _refuse_idle(settings: Iterable[str]) -> None:
-    """Refuse a setting that would be passed over: the figures would be taken for those of what it says."""
-    for setting in settings:
-        key = setting.partition("=")[0].strip()
-        if not any(key == acting or key.startswith(f"{acting}.") for acting in _ACTING):
-            RunConfig.load(None, [setting])  # a key that is none is told as such
-            raise ConfigError(
-                f"configuration key '{key}' changes nothing in an evaluation: the model is as it was trained",
-                f"what does: {', '.join(_ACTING)}",
-            )
 
 
 def _lines(result: dict[str, Any], run: Path, out: Path | None) -> list[str]:

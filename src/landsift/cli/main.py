@@ -25,12 +25,13 @@ from landsift.cli.options import (
     JsonOption,
     MarginOption,
     RemoteOption,
+    check_beside,
     rule_changes,
 )
 from landsift.errors import LandsiftError
 from landsift.runtime.interruption import Terminated, end_on_signals
 from landsift.runtime.notices import open_missing_streams, put_out, show_on_stderr
-from landsift.runtime.outputs import check_file, no_working_folder
+from landsift.runtime.outputs import check_file, check_outside, no_working_folder
 from landsift.runtime.threads import settle
 
 
@@ -127,6 +128,7 @@ def run(
         say(json.dumps({"url": url}) if as_json else url)
         return
     assert out is not None
+    check_beside(out, chosen.data.source)
     finished = pipeline.run(chosen, out, cache=not no_cache, command=command, config_file=config)
     print_run(finished, as_json=as_json)
 
@@ -157,6 +159,7 @@ def predict(
 
     check_file(out)
     write = table_writer(out)
+    check_outside(out, paths)
     table, skipped = predict_files(run, paths)
     write(table)
     counts = {str(name): int(n) for name, n in table["predicted"].value_counts().items()}

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from landsift.data.decoding.decode import IMAGE_SUFFIXES, Header, decode, quiet_pillow, read_bytes, read_header
 from landsift.data.decoding.unreadable import Reason, UnreadableError, in_words, summed_up
+from landsift.data.sources.folder import not_patches
 from landsift.data.sources.table import TABLE_SUFFIXES, read_paths
 from landsift.data.sources.walk import (
     PassedOver,
@@ -122,7 +123,8 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[PassedOver]]:
             if not below:
                 endings = counted(by_ending(entry.path for entry in unread))
                 instead = f", only files that are not read ({endings})" if unread else ""
-                raise DataError(f"no images in {path}{instead}", f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}")
+                hint = f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+                raise not_patches(path) or DataError(f"no images in {path}{instead}", hint)
             files += below
             left_out += unread
         elif path.suffix.lower() in TABLE_SUFFIXES and path.is_file():

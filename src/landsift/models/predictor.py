@@ -20,7 +20,7 @@ from landsift.models.backbone import check_backbone
 from landsift.models.given import groups_of
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.timm_networks import unfilled
-from landsift.models.weights_file import one_line, read_tensors
+from landsift.models.weights_file import layers_of_one_value, one_line, read_tensors
 from landsift.runs import MODEL, write_json, write_whole
 from landsift.shapes import Size, by, is_scene
 
@@ -226,6 +226,11 @@ def _rebuild(folder: Path) -> tuple[PatchClassifier, ModelDescription]:
         _refuse_larger(config, description.image_size, sum(tensor.numel() for tensor in tensors.values()))
     except ValueError as error:
         raise _no_fit(folder, error) from None
+    for part in ("backbone", "head"):
+        found, count = layers_of_one_value({name: t for name, t in tensors.items() if name.startswith(f"{part}.")})
+        if found and len(found) == count:
+            message = f"{folder / WEIGHTS_FILE} knows nothing: each layer of its {part} holds a single value"
+            raise ModelError(f"{message} (such as {found[0]})", "was the model changed after its training?")
     backbone = create_backbone(config, description.image_size)
     classifier = PatchClassifier(backbone.network, backbone.features, len(description.classes), config.head)
     try:

@@ -100,7 +100,7 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def resample(patches: Tensor, size: Size) -> Tensor:
-    """Bring stored patches to another size as the store does (`landsift.data.decoding.decode.resize`): bicubic, antialiased.
+    """Bring stored patches to another size as the store does (`decoding.decode.resize`): bicubic, antialiased.
 
     Width first, then height; whole numbers are rounded and clipped after each, as Pillow does. Sums of whole numbers
     are exact in float64 in any order, so that a CPU, a GPU and Pillow give the same pixels to the bit.

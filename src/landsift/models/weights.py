@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from landsift.config import ModelConfig
 from landsift.errors import ModelError
 from landsift.models.timm_networks import unfilled
-from landsift.models.weights_file import check_sizes, check_values, one_line, read_checkpoint
+from landsift.models.weights_file import check_sizes, check_values, layers_of_one_value, one_line, read_checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,6 +33,7 @@ OTHER_WEIGHTS = (
     "give model.weights a file of weights (.safetensors, .pth, .pt, .bin) in timm's layout, a run directory, or 'none' "
     "for random weights"
 )
+EMPTY = "was the file saved before the network had its weights? get it again from where it comes from"
 NESTS = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model", "student", "encoder", "backbone", "network")
 """Under which of its keys a checkpoint holds its tensors, the ones to prefer first: averages, as timm does, and of
 DINO's two networks the teacher, which its authors evaluate."""
@@ -93,6 +94,7 @@ def load_weights(network: nn.Module, file: Path, config: ModelConfig, image_size
         if best is None or fit.wrong < best.wrong:
             best = fit
         if not best.wrong:
+            _check_learnt(best.tensors, file)
             network.load_state_dict(best.tensors, strict=False)
             if not own:
                 _say(file, [*notices, *_passed_over(best, tensors)])
@@ -104,6 +106,17 @@ def load_weights(network: nn.Module, file: Path, config: ModelConfig, image_size
         "pad_type: same)?"
     )
     raise ModelError(f"weights {file} do not fit {config.backbone}: tensors {what}", hint)
+
+
+def _check_learnt(tensors: Tensors, file: Path) -> None:
+    """Refuse weights whose layers all hold one value, which fit and know nothing; say where some of them do."""
+    found, count = layers_of_one_value(tensors)
+    if not found:
+        return
+    such = f"(such as {found[0]}: {float(tensors[found[0]].flatten()[0]) + 0.0:g})"
+    if len(found) == count:
+        raise ModelError(f"weights {file} know nothing: each of the {count} layers holds a single value {such}", EMPTY)
+    logger.warning("weights %s: %d of %d layers hold a single value each %s", file, len(found), count, such)
 
 
 def _tensors_of(checkpoint: Any) -> tuple[Tensors, list[str]]:

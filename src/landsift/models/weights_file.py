@@ -101,6 +101,22 @@ def check_values(tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(f"tensor {name} holds values that are no finite numbers")
 
 
+def layers_of_one_value(tensors: Mapping[str, Tensor]) -> tuple[list[str], int]:
+    """Names of the weights of layers that hold the same value throughout, such as zeros; and how many there are.
+
+    A layer's weights have several values for each of several units. Biases, scales and tokens may be anything.
+    """
+    import torch
+
+    layers = [
+        (name, tensor)
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and tensor.ndim > 1 and len(tensor) > 1 and tensor.numel() > len(tensor)
+    ]
+    found = [name for name, tensor in layers if torch.equal(*torch.aminmax(tensor.detach()))]
+    return found, len(layers)
+
+
 def check_sizes(tensors: Mapping[str, Tensor], file: Path) -> None:
     """Raise ValueError where tensors claim more values than the file has, by repeating them."""
     total = 0

@@ -18,7 +18,7 @@ from landsift.pipeline.cache import locks, results
 from landsift.pipeline.flyte import failures, local
 from landsift.pipeline.flyte.submit import submit as submit
 from landsift.runs import MANIFEST, Run
-from landsift.runtime import outputs, surroundings
+from landsift.runtime import interruption, outputs, surroundings
 
 
 def run(
@@ -46,6 +46,7 @@ def run(
             this process.
         Terminated: SIGTERM has come, or another signal that ends the process. The same call goes on from where it was,
             as after any interruption.
+        KeyboardInterrupt: Ctrl+C, or a notebook's Stop; it comes when no process of the run is left.
     """
     inputs = {
         "config_json": config.model_dump_json(),
@@ -74,7 +75,11 @@ def execute(
         `out`, absolute.
     """
     of_wandb = surroundings.wandb_variables(os.environ)
-    with surroundings.alone("landsift run"), surroundings.as_guest(also=local.OF_A_CLUSTER):
+    with (
+        interruption.interruptible("stopped; the same call goes on from the last checkpoint, where there is one"),
+        surroundings.alone("landsift run"),
+        surroundings.as_guest(also=local.OF_A_CLUSTER),
+    ):
         out = _checked(outputs.absolute(out), replace=replace)
         tracking.check_key(config.tracking)
         tracking.say_what_is_unused(config.tracking, of_wandb)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from landsift.errors import RunError
@@ -75,6 +76,29 @@ def check_file(path: Path | str, option: str = "--out") -> None:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise RunError(f"{option} {path} cannot be written: {folder}: {reason}", "give another file") from None
+
+
+def check_outside(path: Path | str, sources: Iterable[Path | str]) -> None:
+    """Check that an output is none of the sources of a command and lies in none of them.
+
+    What lies in a folder of patches is read as a part of it the next time, and counts for what the cache knows it by; a
+    table would be gone. Sources that are not there, such as names, are passed over.
+
+    Raises:
+        RunError: it is or does.
+    """
+    whole = Path(os.path.realpath(absolute(path)))
+    for source in sources:
+        if not str(source).strip():
+            continue
+        try:
+            there = Path(os.path.realpath(absolute(source)))
+        except (RunError, OSError, ValueError):  # no path: that is told where it is read
+            continue
+        if there.is_dir() and whole.is_relative_to(there):
+            raise RunError(f"--out {path} lies in {source}, which is read", "give --out a path outside of it")
+        if whole == there and there.exists():
+            raise RunError(f"--out {path} is a file that is read, and would be replaced", "give --out another file")
 
 
 def check_name(path: Path, what: str, hint: str = "give --out another path", *, as_text: bool = True) -> None:

@@ -125,7 +125,7 @@ def environment_for(processes: int) -> dict[str, str]:
         processes: how many.
     """
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    paths = [str(Path(__file__).parents[1]), *filter(None, entries)]  # an empty entry is the working folder
+    paths = [str(Path(__file__).parents[2]), *filter(None, entries)]  # an empty entry is the working folder
     own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", threads.THREADS: threads.share(processes)}
     return dict(os.environ) | own
 

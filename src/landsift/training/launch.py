@@ -23,7 +23,7 @@ from landsift import errors, runs
 from landsift.config import RunConfig, TrainingConfig
 from landsift.errors import ConfigError, LandsiftError, RunError
 from landsift.runtime import surroundings
-from landsift.runtime.interruption import ENDING, STATUS, Terminated
+from landsift.runtime.interruption import ENDING, STATUS, Terminated, interruptible
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -88,6 +88,7 @@ def join(config: RunConfig, store: PatchStore) -> None:
     """
     check_devices(config.training)
     with (
+        interruptible(),
         surroundings.alone("training"),
         surroundings.as_guest(surroundings.MEETING),
         tempfile.TemporaryDirectory(prefix="landsift-") as folder,
@@ -189,7 +190,8 @@ def run_ranks(arguments: Sequence[str], devices: int, nodes: int = 1) -> None:
             run_id="landsift",
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(scratch, redirects=kept),
-            signals_to_handle=",".join(s.name for s in (*ENDING, signal.SIGINT, signal.SIGQUIT)),
+            # Not SIGINT: a second one, while the agent ends its processes for the first, would leave some at work.
+            signals_to_handle=",".join(s.name for s in (*ENDING, signal.SIGQUIT)),
             **place,
         )
         try:
@@ -229,7 +231,7 @@ def _own_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {s: signal.getsignal(s) for s in (*ENDING, signal.SIGINT, signal.SIGQUIT)}
+    before = {s: signal.getsignal(s) for s in (*ENDING, signal.SIGQUIT)}
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from landsift import runs
 from landsift.data.sources.folder_layout import Layout, Tree, find_layout, home_of
 from landsift.data.sources.records import CHUNK, Record, Records
 from landsift.data.sources.split_names import part_of
@@ -62,7 +63,7 @@ def read_folder(root: Path) -> tuple[Records, list[PassedOver]]:
         endings = by_ending(entry.path for entry in found.not_read)
         instead = f", only files that are not read ({counted(endings)})" if endings else ""
         hint = f"is {root / tables[0]} a table of the patches? give that as the source" if tables else _LAYOUT
-        raise DataError(f"no images in the class folders of {root}{instead}", hint)
+        raise not_patches(root) or DataError(f"no images in the class folders of {root}{instead}", hint)
     layout = find_layout(root, tree)
     if masks := [path for path in found.masks if home_of(path, layout.places)]:
         raise DataError(
@@ -79,6 +80,21 @@ def read_folder(root: Path) -> tuple[Records, list[PassedOver]]:
     _refuse_empty(root, layout, records, unread)
     _tell(root, layout, found, unread)
     return records, [*layout.left_out, *unread]
+
+
+def not_patches(root: Path) -> DataError | None:
+    """What to say of a folder without images where it is something else of landsift's; None for any other."""
+    from landsift.data.store.patch_store import META  # which knows the sources, and they this module
+
+    if (root / META).is_file():
+        hint = "this needs the patches themselves, as they were before; data check and evaluate take a store"
+        return DataError(f"{root} is a store of decoded patches", hint)
+    what = runs.result_in(root)
+    if not what:
+        return None
+    source = runs.trained_on(root)
+    known = f"; it was made from {source}" if source else ""
+    return DataError(f"{root} holds no patches: it is {what}", f"give a folder or a table of patches{known}")
 
 
 def _refuse_empty(root: Path, layout: Layout, records: Records, unread: list[PassedOver]) -> None:

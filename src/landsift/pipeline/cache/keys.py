@@ -28,7 +28,7 @@ TRAINING_LIBRARIES = (
 BUILT_IN_SOURCES = ("synthetic", "eurosat")
 """Sources that need no file of the user's."""
 
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[2]
 
 
 def store_key(data: DataConfig, fingerprint: str) -> str:

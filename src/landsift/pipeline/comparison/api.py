@@ -11,6 +11,7 @@ from landsift.config import RunConfig
 from landsift.errors import ConfigError, RunError
 from landsift.evaluation.recommendation import Rule
 from landsift.pipeline import run
+from landsift.pipeline.comparison import workers as processes
 from landsift.pipeline.comparison.grid import SEEDS, Grid, Row, load_base
 from landsift.pipeline.flyte import submit
 from landsift.runs import COMPARISON, CONFIG, PREDICTIONS, REPORT, Comparison
@@ -70,7 +71,7 @@ def run_grid(
     rule: Rule | None = None,
 ) -> Comparison:
     """The same for a grid and a rule; `command` is the command line, for the report."""
-    count = workers.suggested() if workers is None else workers
+    count = processes.suggested() if workers is None else workers
     if count < 1:
         raise ConfigError(f"workers is {workers}", "at least one process is needed")
     out = outputs.absolute(out)

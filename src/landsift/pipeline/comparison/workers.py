@@ -15,7 +15,8 @@ from typing import IO
 
 from landsift import errors
 from landsift.config import RunConfig
-from landsift.pipeline.comparison import cell, worker
+from landsift.pipeline.comparison import cell
+from landsift.pipeline.comparison import worker as program
 from landsift.pipeline.flyte.failures import ProcessLostError
 from landsift.runtime.surroundings import environment_for
 from landsift.runtime.threads import cores
@@ -70,8 +71,8 @@ class _Pool:
             self._free.put_nowait(worker)
 
     async def close(self) -> None:
-        for worker in self._workers:
-            await worker.close()
+        for each in self._workers:
+            await each.close()
 
 
 class _Worker:
@@ -86,7 +87,7 @@ class _Worker:
     async def start(cls, count: int) -> _Worker:
         output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", worker.__name__),
+            *(sys.executable, "-m", program.__name__),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=output,

@@ -20,7 +20,7 @@ from landsift.errors import ConfigError
 
 RETRIES = 3
 """How often a cluster tries a training again, which then goes on from where it was."""
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[2]
 LOCK = PACKAGE.parents[1] / "requirements.lock"
 REQUIREMENTS = cache_folder() / "images" / "requirements.txt"
 """A copy of the lock for the image's builder, which takes only files that end in .txt."""

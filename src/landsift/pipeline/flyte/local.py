@@ -7,13 +7,12 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from landsift.runtime import interruption
 
 OF_A_CLUSTER = re.compile(
     r"(FLYTE|FLYTECTL|UCTL|UNION|_F|_U|_UNION)_.*|_RUN_MODE|RUN_NAME|ACTION_NAME|(USER_)?LOG_LEVEL"
@@ -24,48 +23,36 @@ OF_A_CLUSTER = re.compile(
 def in_loop(work: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end in this thread, so that an interrupt reaches the training at once.
 
-    Inside a notebook, whose loop already runs in this thread, another thread it must be.
+    So also inside a notebook, whose own loop runs in this thread and waits for this code: in another thread the
+    training would hear of no signal, and go on in hiding after the cell has ended.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(asyncio.run, work).result()
     # A factory, because without one the runner takes the place of the loop that the caller has set.
-    with _plain_interrupts(), asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+    with (
+        interruption.interruptible(),
+        _callers_loop_hidden(),
+        asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
+    ):
         try:
             return runner.run(work)
         finally:  # for what the tasks have left; while they run, Flyte has a handler of its own
             runner.get_loop().set_exception_handler(_handle)
 
 
+@contextlib.contextmanager
+def _callers_loop_hidden() -> Iterator[None]:
+    """Have asyncio forget that a loop runs in this thread: it would refuse to run another one in it."""
+    theirs = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(theirs)
+
+
 def _handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Say nothing of tasks that an interrupt has ended: it has ended the loop as well, and that is told."""
     if not isinstance(context.get("exception"), KeyboardInterrupt | SystemExit):
         loop.default_exception_handler(context)
-
-
-@contextlib.contextmanager
-def _plain_interrupts() -> Iterator[None]:
-    """Let Ctrl+C raise KeyboardInterrupt where the code is; asyncio would wait for the task to yield."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
-        yield
-        return
-
-    def interrupt(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def quiet_flyte() -> Any:
@@ -96,7 +83,7 @@ async def initialise(start: Callable[..., Awaitable[None]], *arguments: Any) -> 
 
 def root() -> Path:
     """The folder that holds the landsift package."""
-    return Path(__file__).parents[2]
+    return Path(__file__).parents[3]
 
 
 @contextlib.contextmanager
