@@ -27,6 +27,7 @@ def train(table: Path, weights: Path, config: Path | None, overrides: list[str])
     common.import_timm()
     from landsift.config import RunConfig
     from landsift.data.store.patch_store import build_store
+    from landsift.evaluation.complete_run import complete_run
     from landsift.training.fit import train as fit
 
     network = [
@@ -41,7 +42,8 @@ def train(table: Path, weights: Path, config: Path | None, overrides: list[str])
         start = time.perf_counter()
         store = build_store(settings.data, Path(scratch) / "store")
         decoded = time.perf_counter()
-        run = fit(settings, store, Path(scratch) / "run")
+        fit(settings, store, Path(scratch) / "run")
+        run = complete_run(settings, store, Path(scratch) / "run")
         end = time.perf_counter()
         rows, manifest, evaluation = run.metrics, run.manifest, run.evaluation
     return {

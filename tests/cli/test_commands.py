@@ -12,6 +12,7 @@ from PIL import Image
 
 from landsift.config import RunConfig
 from landsift.data.store.patch_store import build_store
+from landsift.evaluation.complete_run import complete_run
 from landsift.evaluation.predict import predict_files
 from landsift.training.fit import train
 
@@ -80,7 +81,9 @@ def test_predictions_of_files_of_another_size_are_those_of_the_run(tmp_path):
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
     tiny = ["model.backbone=test_efficientnet", "model.weights=none", "training.image_size=32", "tracking.tsne_every=0"]
     config = RunConfig.load(None, [*tiny, f"data.source={folder}", "strategy=[{epochs: 1, lr_head: 1.0e-3}]"])
-    run = train(config, build_store(config.data, tmp_path / "s"), tmp_path / "run")
+    store = build_store(config.data, tmp_path / "s")
+    train(config, store, tmp_path / "run")
+    run = complete_run(config, store, tmp_path / "run")
     table, skipped = predict_files(run.path, [folder])
     assert (len(table), skipped) == (20, [])
     columns = ["p_dark", "p_light"]
@@ -98,7 +101,9 @@ def test_synthesize_build_and_predict_with_nothing_but_the_model_folder(tmp_path
 
     tiny = ["model.backbone=test_efficientnet", "model.weights=none", "training.image_size=32", "tracking.tsne_every=0"]
     config = RunConfig.load(None, [*tiny, "strategy=[{epochs: 1, lr_head: 1.0e-3}]"])
-    run = train(config, build_store(config.data, tmp_path / "own"), tmp_path / "run")
+    store = build_store(config.data, tmp_path / "own")
+    train(config, store, tmp_path / "run")
+    run = complete_run(config, store, tmp_path / "run")
     run.model_dir.rename(tmp_path / "model-alone")
     images = tmp_path / "p" / "forest"
     (images / "broken.png").write_bytes(b"x")

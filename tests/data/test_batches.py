@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from landsift.config import AugmentConfig
 from landsift.data import batches as batches_module
 from landsift.data.augment import augment, batch_generator
-from landsift.data.batches import Batch, PatchBatches, PatchReader, Resident, one_ahead
+from landsift.data.batches import Batch, PatchBatches, Resident, one_ahead
+from landsift.data.patch_reader import PatchReader
 from landsift.errors import DataError
 
 

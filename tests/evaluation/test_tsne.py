@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
+from landsift.data.balanced import balanced_rows
 from landsift.errors import ModelError
-from landsift.evaluation.tsne import balanced_rows, tsne_figure, tsne_frame
+from landsift.evaluation.tsne import tsne_frame
+from landsift.reports.run.tsne import tsne_figure
 
 
 def clusters(classes=4, each=20, D=16, seed=0):

@@ -126,10 +126,11 @@ class Writes:
     def _half_done(self, trial: Path) -> list[str]:
         """What is neither the old state nor the new one."""
         from landsift.pipeline.cache import results
+        from landsift.pipeline.stage_table import STAGES
 
         out, home = trial / "out", trial / "home"
-        found = [f"{p.relative_to(trial)}: {results.damage(p)}" for kind in ("stores", "trained", "cells")
-                 for p in (home / kind).glob("[!.]*") if results.damage(p)]  # fmt: skip
+        kept = [p for stage in STAGES.values() for p in (home / stage.folder).glob("[!.]*")]
+        found = [f"{p.relative_to(trial)}: {results.damage(p)}" for p in kept if results.damage(p)]
         if self.older is not None:
             seeds = json.loads((out / "comparison.json").read_text())["seeds"] if out.is_dir() else None
             return found + [f"the comparison is of {seeds}"] * (seeds not in ([0], [0, 1]))

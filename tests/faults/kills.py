@@ -117,9 +117,9 @@ def where(trial: Path) -> str:
     home = trial / "home"
     if (trial / "out").exists():
         return "run complete"
-    if any((home / "trained").glob("[!.]*")):
+    if any((home / "tested").glob("[!.]*")):
         return "in the report"
-    if any((home / "unfinished").glob("*/model")):
+    if any((home / "trained").glob("[!.]*")):
         return "in the test"
     if any((home / "unfinished").glob("*/checkpoints/last.ckpt")):
         return "in training, with a checkpoint"

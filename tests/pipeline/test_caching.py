@@ -61,7 +61,7 @@ def test_a_first_run_trains_and_leaves_a_complete_run_directory(first, processes
     ]
     assert (run.model_dir / "model.safetensors").stat().st_size > 10_000
     assert run.manifest["command"] == ["landsift", "run"]
-    assert set(run.manifest["stages"]) == {"load_dataset", "train_model", "create_report"}
+    assert list(run.manifest["stages"]) == ["load_dataset", "train_model", "test_model", "create_report"]
     assert Path(run.manifest["data"]["store"]).is_dir()
     checks = run.manifest["data"]["checks"]
     assert [section["name"] for section in checks["sections"]] == [
@@ -113,7 +113,7 @@ def test_a_changed_setting_or_a_deleted_result_runs_its_stage_and_those_after_it
     run = Run.open(processes.folder / "first")
     store = Path(run.manifest["data"]["store"])
     weights = (run.model_dir / "model.safetensors").read_bytes()
-    kept = processes.home.glob("trained/*/model/model.safetensors")
+    kept = processes.home.glob("trained/*/weights.safetensors")
     (model,) = (file for file in kept if file.read_bytes() == weights)
     outcome = processes.fork(
         {"out": f"{tmp_path}/budget", "set": ["data.budget=12"]},
@@ -124,10 +124,10 @@ def test_a_changed_setting_or_a_deleted_result_runs_its_stage_and_those_after_it
         {"out": f"{tmp_path}/healed"},
     )
     assert outcome.cached == [STORE_ONLY, NOTHING, (False, True), STORE_ONLY, NOTHING, ALL]
-    no_store, no_model, healed = (" ".join(outcome.steps[i]["notices"]) for i in (2, 3, 5))
-    known = "the cache knows the {} of this configuration, but {} was deleted; making it again"
-    assert known.format("patch store", "it") in no_store
-    assert known.format("trained model", "its file model/model.safetensors") in no_model
+    no_model, healed = (" ".join(outcome.steps[i]["notices"]) for i in (3, 5))
+    assert (
+        "the trained model is in the cache, but its file weights.safetensors was deleted; making it again" in no_model
+    )
     assert "again" not in healed
     assert model.is_file()
 

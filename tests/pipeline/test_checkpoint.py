@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from pipeline_helpers import PACKAGE
@@ -45,11 +44,12 @@ class Cluster:
                 train_model.native_interface,
                 custom_context=tracking.context(self.config, local=False),
                 key=keys.training_key(self.config, "store"),
-                again="",
                 store=Dir(path=str(self.folder / "store")),
                 config_json=self.config.model_dump_json(),
                 repeats_json="null",
+                embeddings_key="embeddings",
                 run="cluster-run",
+                afresh="no",
             )
         )
         (place / "inputs.pb").write_bytes(inputs.proto_inputs.SerializeToString())
@@ -92,6 +92,5 @@ def test_the_next_attempt_goes_on_from_what_sigterm_has_left(cluster, tmp_path):
     ours = Path(outputs.literals[0].value.scalar.blob.uri)
     whole = train(cluster.config, cluster.store, tmp_path / "whole")
     assert json.loads((ours / "manifest.json").read_text())["interruptions"] == 1
-    assert (ours / "model" / "model.safetensors").read_bytes() == (whole.model_dir / "model.safetensors").read_bytes()
-    pd.testing.assert_frame_equal(pd.read_parquet(ours / "predictions.parquet"), whole.predictions)
+    assert (ours / "weights.safetensors").read_bytes() == (whole.path / "weights.safetensors").read_bytes()
     assert torch.load(ours / "checkpoints" / "last.ckpt", weights_only=True)["landsift"]["resumed"] == 1

@@ -1,98 +1,72 @@
 """Which code and which settings a stage's key stands for."""
 
 import ast
-import shutil
-from pathlib import Path
 
 import pytest
 from pipeline_helpers import PACKAGE
 
 from landsift.config import RunConfig
 from landsift.errors import ModelError
-from landsift.pipeline.cache import keys
+from landsift.pipeline.cache import code, keys
+from landsift.pipeline.stage_table import STAGES, given
 
 
-def versions(root: Path) -> tuple[str, str]:
-    return keys.code_version("load_dataset", root / "landsift"), keys.code_version("train_model", root / "landsift")
+def stages_of(module: str) -> set[str]:
+    return {name for name, stage in STAGES.items() if module in code.in_reach(stage)}
 
 
-@pytest.fixture
-def copy(tmp_path) -> Path:
-    shutil.copytree(PACKAGE, tmp_path / "landsift", ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
+def test_a_stage_reaches_no_module_of_the_stages_after_it():
+    def reached(stage: str, *rooms: str) -> list[str]:
+        return [module for module in code.in_reach(STAGES[stage]) if module.startswith(rooms)]
+
+    assert reached("load_dataset", "landsift.training", "landsift.models", "landsift.data.batches") == []
+    assert reached("train_model", "landsift.evaluation") == []
+    for stage in STAGES:
+        assert reached(stage, "landsift.reports", "landsift.cli", "landsift.pipeline") == []
+    assert stages_of("landsift.data.splits") == {"train_model", "test_model", "create_embeddings", "train_cell"}
+    assert stages_of("landsift.evaluation.metrics") == {"test_model", "train_cell"}
+    assert stages_of("landsift.evaluation.palette") == set()
 
 
-@pytest.mark.parametrize(
-    ("modules", "data_changes", "training_changes"),
-    [
-        (
-            [
-                "reports/run/page.py",
-                "reports/run/figures.py",
-                "cli/main.py",
-                "pipeline/run_directory.py",
-                "data/checks/check.py",
-                "data/checks/findings.py",
-                "data/checks/near_duplicates.py",
-                "data/checks/pixels.py",
-                "__init__.py",
-            ],
-            False,
-            False,
-        ),
-        (["training/callbacks.py"], False, True),
-        (["evaluation/metrics.py"], False, True),
-        (["models/classifier.py"], False, True),
-        (["data/splits.py"], False, True),
-        (["data/__init__.py"], True, True),
-        (["data/sources/folder.py"], True, True),
-        (["config.py"], True, True),
-    ],
-)
-def test_a_changed_module_changes_the_stages_that_reach_it(copy, modules, data_changes, training_changes):
-    before = versions(copy)
-    assert before == (keys.code_version("load_dataset"), keys.code_version("train_model"))
-    for module in modules:
-        with (copy / "landsift" / module).open("a") as code:
-            code.write("\n# one more line\n")
-    after = versions(copy)
-    assert (after[0] != before[0], after[1] != before[1]) == (data_changes, training_changes)
-
-
-def test_a_changed_line_of_a_task_changes_that_task_alone(copy):
-    before = versions(copy)
-    tasks = copy / "landsift" / "pipeline" / "tasks.py"
-    text = tasks.read_text()
-    tasks.write_text(text.replace("tracking.say_where(", "tracking.say_where (", 1))
-    after = versions(copy)
-    assert after[0] == before[0]
-    assert after[1] != before[1]
-    tasks.write_text(text.replace("html.escape(", "html.escape (", 1))
-    assert versions(copy) == before
-
-
-def test_the_stages_import_all_they_run_inside_their_bodies():
-    """What `code_version` cannot see would be a stale hit: a name of landsift's imported outside the task."""
+def test_the_tasks_begin_their_work_where_the_table_says():
+    """What `code_version` cannot see would be a stale result: work of landsift's that the table does not name."""
+    plumbing = ("landsift.pipeline", "landsift.config", "landsift.errors")
+    shared = {"landsift.data.store.patch_store", "landsift.training.phases"}  # to open a store, to settle the weights
     tree = ast.parse((PACKAGE / "pipeline" / "tasks.py").read_text())
-    outside = set()
-    for node in tree.body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            ours = (getattr(node, "module", None) or node.names[0].name).startswith("landsift")
-            outside |= {(alias.asname or alias.name).split(".")[0] for alias in node.names if ours}
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            outside.add(node.name)
-        else:
-            outside |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    outside.discard("logger")
-    assert {"_stage", "environments"} <= outside
-    stages = [n for n in tree.body if isinstance(n, ast.AsyncFunctionDef) and n.name in {"load_dataset", "train_model"}]
-    used = {n.id for stage in stages for line in stage.body for n in ast.walk(line) if isinstance(n, ast.Name)}
-    assert len(stages) == 2
-    assert not used & outside
+    tasks = {n.name: n for n in tree.body if isinstance(n, ast.AsyncFunctionDef) and n.name in STAGES}
+    assert tasks.keys() == STAGES.keys()
+    for name, task in tasks.items():
+        files = {
+            m
+            for m in code.imports(task, "landsift.pipeline.tasks")
+            if (PACKAGE.parent / f"{m.replace('.', '/')}.py").is_file()
+        }
+        work = {m for m in files if not m.startswith(plumbing)} - shared
+        assert work <= {*STAGES[name].code}, name
+
+
+def test_a_stage_is_given_what_it_declares_and_defaults_for_the_rest(tiny):
+    asked = tiny.replace("evaluation.tta=flips", "tracking.project=meadows", "cluster.gpu=none", "data.split.seed=3")
+    training = given(STAGES["train_model"], asked)
+    assert (training.model, training.training, training.strategy) == (asked.model, asked.training, asked.strategy)
+    assert training.data == RunConfig().data.model_copy(update={"split": asked.data.split})
+    assert (training.evaluation, training.tracking, training.cluster) == (
+        RunConfig().evaluation, RunConfig().tracking, RunConfig().cluster,
+    )  # fmt: skip
+    assert given(STAGES["test_model"], asked).evaluation.tta == "flips"
+    assert given(STAGES["test_model"], asked).training.batch_size == RunConfig().training.batch_size
+
+
+def test_every_setting_of_a_stage_is_one_of_the_configuration(tiny):
+    for stage in STAGES.values():
+        for key in stage.settings:
+            value = tiny
+            for name in key.split("."):
+                value = getattr(value, name)
 
 
 def test_imports_for_type_checkers_and_in_other_packages_are_not_followed():
-    code = """
+    text = """
 from typing import TYPE_CHECKING
 import numpy
 from .store import open_store
@@ -101,7 +75,7 @@ if TYPE_CHECKING:
 def later():
     from landsift import runs
 """
-    found = keys._imports(ast.parse(code), "landsift.data.splits")
+    found = code.imports(ast.parse(text), "landsift.data.splits")
     assert found == {"landsift.data", "landsift.data.store", "landsift.data.store.open_store", "landsift.runs"}
 
 
@@ -122,7 +96,6 @@ def test_where_a_run_is_tracked_changes_no_key(tiny, setting):
         "training.batch_size=8",
         "training.augment.flips=false",
         "model.head.hidden=null",
-        "tracking.tsne_every=1",
         "data.split.seed=1",
         "data.budget=10",
         "training.sampler=balanced",

@@ -54,20 +54,16 @@ def test_flyte_sees_nothing_that_lies_around_and_is_the_callers_again_afterwards
     """A pipe called config.yaml in the working folder would hang it, a file might send the run to a server."""
     import flyte.config
     from flyte import _initialize
-    from flyte._persistence._db import LocalDB
 
     monkeypatch.chdir(tmp_path)
     os.mkfifo(tmp_path / "config.yaml")
     mine = object()
     monkeypatch.setattr(_initialize, "_init_config", mine)
-    folder_of_the_caller = LocalDB._get_cache_dir
-    with local.private_flyte(tmp_path / "database"):
+    with local.private_flyte():
         assert flyte.config.auto().source is None
-        assert LocalDB._get_cache_dir() == tmp_path / "database"
         asyncio.run(local.initialise(flyte.init.aio))
         assert _initialize._init_config is not mine
     assert _initialize._init_config is mine
-    assert LocalDB._get_cache_dir is folder_of_the_caller
     (tmp_path / "config.yaml").unlink()
     (tmp_path / "config.yaml").write_text("admin: {endpoint: dns:///mine.example}")
     assert flyte.config.auto().source is not None

@@ -91,13 +91,6 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(tiny, tmp_p
     assert listing(tmp_path) == ["file"]
 
 
-def test_a_database_that_cannot_be_read_is_an_error_that_names_it(tiny, tmp_path):
-    (cache_folder() / "flyte").mkdir(parents=True)
-    (cache_folder() / "flyte" / "cache.db").write_text("this is no database, however long one reads in it")
-    with pytest.raises(RunError, match="flyte"):
-        run(tiny, tmp_path / "out")
-
-
 def test_a_failed_download_alone_is_tried_again(tmp_path):
     import asyncio
 
@@ -214,22 +207,40 @@ def test_a_result_is_whole_or_absent(tmp_path):
     with pytest.raises(ValueError, match="cut short"):
         cut_short()
     assert listing(tmp_path) == []
-    assert results.damage(folder) == "it was deleted"
+    assert results.damage(folder) == "it is not there"
 
     for content in ("first", "second"):
-        with results.building(folder, content) as partial:
+        with results.building(folder, content, ("deep",)) as partial:
             (partial / "deep").mkdir(parents=True)
+            (partial / "note").write_text("only its size counts")
             (partial / "deep" / "file").write_text(content)
         assert results.damage(folder) == ""
         assert results.stage_record(folder)["run"] == content
         assert listing(tmp_path) == ["kept"]
 
+    (folder / "note").write_text("only its SIZE counts")
+    assert results.damage(folder) == ""
+    (folder / "deep" / "file").write_text("sEcond")
+    assert "deep/file was changed" in results.damage(folder), "of the same size, and yet another"
     (folder / "deep" / "file").write_text("edited by hand")
     assert "deep/file was changed" in results.damage(folder)
     (folder / "deep" / "file").unlink()
     assert "deep/file was deleted" in results.damage(folder)
     (folder / results.STAGE).unlink()
     assert results.STAGE in results.damage(folder)
+
+
+def test_a_result_of_a_training_with_other_weights_counts_as_damaged(tmp_path):
+    """The same training made again on a GPU has other last bits, and its figures are no other training's."""
+    for name, weights in (("first", b"1"), ("second", b"2")):
+        with results.building(tmp_path / name, "run", ("weights.safetensors",)) as partial:
+            partial.mkdir()
+            (partial / "weights.safetensors").write_bytes(weights)
+    first, second = (results.weights_of(tmp_path / name) for name in ("first", "second"))
+    with results.building(tmp_path / "tested", "run", made_from=first) as partial:
+        partial.mkdir()
+    assert results.damage(tmp_path / "tested", first) == results.damage(tmp_path / "tested") == ""
+    assert results.damage(tmp_path / "tested", second) == "it was made from a training with other weights"
 
 
 def test_of_two_equal_results_the_first_stays_and_an_older_one_is_replaced(tmp_path):
@@ -243,7 +254,7 @@ def test_of_two_equal_results_the_first_stays_and_an_older_one_is_replaced(tmp_p
                 (tmp_path / "other").mkdir()
                 (tmp_path / "other" / "file").write_text(meanwhile)
                 (tmp_path / "other" / results.STAGE).write_text(
-                    json.dumps({"seconds": 1, "run": meanwhile, "files": {"file": len(meanwhile)}})
+                    json.dumps({"seconds": 1, "run": meanwhile, "files": {"file": len(meanwhile)}, "sha256": {}})
                 )
                 (tmp_path / "other").rename(folder)
 

@@ -47,7 +47,6 @@ def test_a_task_runs_from_the_bundle_alone_as_a_container_runs_it(remote, tiny, 
         convert_from_native_to_inputs(
             load_dataset.native_interface,
             key="key",
-            again="",
             data_json=tiny.data.model_dump_json(),
             fingerprint=content_fingerprint(tiny.data),
             run="cluster-run",
@@ -123,7 +122,14 @@ def test_each_stage_asks_for_its_own_machine():
 
     asked = {
         task.parent_env_name: (task.resources.cpu, task.resources.memory, task.resources.gpu)
-        for task in (tasks.load_dataset, tasks.train_model, tasks.create_report, tasks.landsift_pipeline)
+        for task in (
+            tasks.load_dataset,
+            tasks.train_model,
+            tasks.test_model,
+            tasks.create_embeddings,
+            tasks.create_report,
+            tasks.landsift_pipeline,
+        )
     }
     assert asked == {
         "landsift-data": (2, "2Gi", None),
@@ -135,7 +141,10 @@ def test_each_stage_asks_for_its_own_machine():
     assert tasks.load_dataset.retries.count == 2
     assert tasks.create_report.report
     assert not tasks.create_report.cache.is_enabled()
-    assert tasks.load_dataset.cache.behavior == tasks.train_model.cache.behavior == "auto"
+    for task in (tasks.load_dataset, tasks.train_model, tasks.test_model, tasks.create_embeddings, tasks.train_cell):
+        assert task.cache.is_enabled()
+        inputs = set(task.native_interface.inputs)
+        assert inputs - set(task.cache.get_ignored_inputs()) == {"key"}, "Flyte knows a result by our key alone"
 
 
 def test_the_gpu_is_a_setting():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landsift.config import RunConfig
+    from landsift.data.store.patch_store import PatchStore
+    from landsift.runs import Run
 
 SMALL = (
     "data.synthetic.patches=120",
@@ -48,3 +51,12 @@ def small(*changes: str) -> RunConfig:
     from landsift.config import RunConfig  # here: processes are forked from one that knows nothing of landsift
 
     return RunConfig.load(None, (*SMALL, *changes))
+
+
+def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None = None) -> Run:
+    """Train, test and draw: a whole run directory but for its report."""
+    from landsift.evaluation.complete_run import complete_run
+    from landsift.training import fit
+
+    fit.train(config, store, folder, experiment)
+    return complete_run(config, store, folder)

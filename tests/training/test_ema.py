@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from small_runs import small
+from small_runs import small, train
 
 from landsift.models.predictor import load_model
-from landsift.training.fit import train
 
 SETTINGS = (
     "training.precision=32",

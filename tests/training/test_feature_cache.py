@@ -12,7 +12,8 @@ from small_runs import small
 
 from landsift.config import AugmentConfig
 from landsift.data.augment import SYMMETRIES, flips_and_turns
-from landsift.data.batches import PatchBatches, PatchReader
+from landsift.data.batches import PatchBatches
+from landsift.data.patch_reader import PatchReader
 from landsift.data.splits import make_split
 from landsift.errors import RunError
 from landsift.models.preprocess import Normalize, resize, to_float

@@ -12,7 +12,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from small_runs import small
+from small_runs import small, train
 
 from landsift.config import ModelConfig, RunConfig
 from landsift.data.splits import make_split
@@ -22,7 +22,7 @@ from landsift.models.backbone import create_backbone
 from landsift.models.predictor import load_model
 from landsift.models.preprocess import Normalize, resize, to_float
 from landsift.runs import Run
-from landsift.training.fit import build_classifier, train
+from landsift.training.fit import build_classifier
 
 TWO_PHASES = (
     "strategy=[{name: head, epochs: 2, lr_head: 5.0e-3}, "
@@ -49,7 +49,7 @@ def test_the_directory_holds_every_file_of_the_contract(run):
     names = {p.name for p in run.path.iterdir()}
     assert names == {
         "config.yaml", "manifest.json", "metrics.json", "evaluation.json", "predictions.parquet", "embeddings.parquet",
-        "checkpoints", "model",
+        "checkpoints", "model", "weights.safetensors", "validation_features",
     }  # fmt: skip
     assert {p.name for p in run.model_dir.iterdir()} == {"model.safetensors", "model.json"}
     assert run.config == configured()

@@ -6,11 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from small_runs import small
+from small_runs import small, train
 from torch.nn import functional as F
 
 from landsift.data.store.patch_store import build_store
-from landsift.training.fit import train
 from landsift.training.losses import balanced_weights, cross_entropy
 
 WEIGHTS = torch.tensor([0.5, 2.0, 4.0])

@@ -6,12 +6,11 @@ import math
 import pytest
 import torch
 from interruptions import Killed, after_steps, assert_equal, kill, numbers_lost, sigterm
-from small_runs import small
+from small_runs import small, train
 from torch import nn
 
 from landsift.errors import ModelError
 from landsift.runtime.interruption import Terminated
-from landsift.training.fit import train
 from landsift.training.nonfinite import BadSteps
 
 TRAINED = (

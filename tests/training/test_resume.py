@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import torch
 from interruptions import Killed, after_steps, assert_equal, in_validation, kill, sigterm
-from small_runs import VARIANTS, small
+from small_runs import VARIANTS, small, train
 
 from foreign_variables import FOREIGN
 from landsift.errors import RunError
 from landsift.runtime.interruption import Terminated
 from landsift.training import resume
-from landsift.training.fit import train
 
 CHANGES = {"plain": (), "rich": ("strategy.0.warmup_steps=3", "strategy.1.image_size=24")}
 

@@ -6,9 +6,6 @@ with their joint batch size would see.
 
 from __future__ import annotations
 
-import mmap
-import os
-import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.data.patch_reader import PatchReader
 from landsift.errors import DataError
 
 if TYPE_CHECKING:
@@ -113,46 +111,6 @@ def balanced_draw(classes: Sequence[NDArray[np.int64]], rng: np.random.Generator
         rounds = np.tile(rows, (-(-count // len(rows)), 1))
         drawn.append(rng.permuted(rounds, axis=1).ravel()[:count])
     return np.concatenate(drawn)
-
-
-class PatchReader:
-    """Reads patches of an image array; of a memory-mapped one from its file.
-
-    Touched pages of a memory map count as this process's memory, and each first touch interrupts it; a read of the
-    file copies from the system's page cache and leaves nothing behind.
-
-    Args:
-        images: uint8 [N, H, W, C].
-    """
-
-    def __init__(self, images: NDArray[np.uint8]) -> None:
-        self.images = images
-        self._bytes = int(images[:1].nbytes)
-        self._file: int | None = None
-        whole = isinstance(getattr(images, "base", None), mmap.mmap)  # not a part of a map
-        if isinstance(images, np.memmap) and whole and hasattr(os, "preadv"):
-            self._name = str(images.filename)
-            self._first = int(images.offset)
-            self._file = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)
-            weakref.finalize(self, os.close, self._file)
-
-    def __call__(self, rows: NDArray[np.int64], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """The patches of `rows`, int64 [B], in that order: uint8 [B, H, W, C], in `out` if that is given.
-
-        Raises:
-            DataError: the file has become shorter than the array.
-        """
-        if out is None:
-            out = np.empty((len(rows), *self.images.shape[1:]), dtype=np.uint8)
-        if self._file is None:
-            np.take(self.images, rows, axis=0, out=out)
-            return out
-        pixels, size = memoryview(out.data).cast("B"), self._bytes
-        for place in np.argsort(rows, kind="stable").tolist():  # one pass over the file
-            begin = self._first + int(rows[place]) * size
-            if os.preadv(self._file, [pixels[place * size : (place + 1) * size]], begin) != size:
-                raise DataError(f"{self._name} is shorter than it was", "delete the patch store; it is built again")
-        return out
 
 
 class PatchBatches:

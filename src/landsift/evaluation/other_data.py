@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.batches import PatchReader
 from landsift.data.group_split import group_numbers
+from landsift.data.patch_reader import PatchReader
 from landsift.data.sources.split_names import part_of
 from landsift.data.splits import PARTS
 from landsift.data.store.patch_store import PatchStore

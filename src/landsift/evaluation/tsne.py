@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landsift import runs
+from landsift.config import RunConfig
 from landsift.errors import ModelError
-from landsift.evaluation.palette import class_colours, class_symbols
+from landsift.runtime.notices import said_before
+from landsift.training.kept_features import drawn_rows, most_per_class, read_features
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
+    import pandas as pd
     from numpy.typing import NDArray
+
+    from landsift.data.store.patch_store import PatchStore
+
+logger = logging.getLogger("landsift")
 
 PERPLEXITY = 30.0
 """The default of van der Maaten & Hinton 2008; lower where there are too few patches for it."""
@@ -20,25 +28,67 @@ INITIAL_SPREAD = 1e-4
 """Standard deviation of the initial layout (Kobak & Berens 2019)."""
 
 
-def balanced_rows(labels: NDArray[Any], per_class: int, seed: int) -> NDArray[np.int64]:
-    """Draw up to `per_class` rows of each class; a class with fewer gives all it has.
-
-    What is drawn of one class does not depend on the others.
+def make_embeddings(config: RunConfig, store: PatchStore, trained: Path, folder: Path) -> None:
+    """Write embeddings.parquet: the frames of a training, from the features that it has kept.
 
     Args:
-        labels: int [N].
-        per_class: Rows to draw of each class.
-        seed: Seed of the draw.
+        config: the configuration that was trained, and which frames are wanted (`tracking`).
+        store: the patches that it was trained on.
+        trained: what the training has left.
+        folder: where the file goes; may be `trained`.
 
-    Returns:
-        Row numbers int64 [M], sorted, none twice.
+    Raises:
+        RunError: a file of the training is missing or damaged, or one cannot be written.
+        ModelError: a feature is not a finite number.
     """
-    labels = np.asarray(labels)
-    drawn = [
-        np.random.default_rng([seed, int(label)]).permutation(np.flatnonzero(labels == label))[:per_class]
-        for label in np.unique(labels)
+    from landsift.data.splits import make_split
+
+    every, per_class, most = (
+        config.tracking.tsne_every,
+        config.tracking.tsne_per_class,
+        most_per_class(len(store.classes)),
+    )
+    if not every:
+        runs.write_parquet(folder / runs.EMBEDDINGS, embeddings_table([], np.empty(0, np.int64), store))
+        return
+    if per_class > most:
+        message = "t-SNE frames of %d patches per class, not of %d (tracking.tsne_per_class): a training keeps no more"
+        logger.warning(message, most, per_class)
+    with said_before():
+        split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
+    rows = drawn_rows(split.val, store.labels, min(per_class, most), config.seed)
+    epochs, best = len(runs.read_json(trained / runs.METRICS)), runs.read_json(trained / runs.MANIFEST)["best"]["epoch"]
+    frames: list[tuple[int, NDArray[np.float32]]] = []
+    for epoch in sorted({*range(0, epochs, every), epochs - 1}):
+        features = read_features(trained, epoch, rows)
+        frames.append((epoch, tsne_frame(features, seed=config.seed, previous=frames[-1][1] if frames else None)))
+    before = [frame for made, frame in frames if made < best]
+    if best not in dict(frames):
+        frame = tsne_frame(read_features(trained, best, rows), seed=config.seed, previous=before[-1])
+        frames.insert(len(before), (best, frame))
+    runs.write_parquet(folder / runs.EMBEDDINGS, embeddings_table(frames, rows, store))
+
+
+def embeddings_table(
+    frames: list[tuple[int, NDArray[np.float32]]], rows: NDArray[np.int64], store: PatchStore
+) -> pd.DataFrame:
+    """The t-SNE frames as embeddings.parquet holds them: epoch, path, label, x, y.
+
+    Args:
+        frames: epochs with their frames, float [M, 2].
+        rows: store rows in the frames, int64 [M].
+        store: the patches.
+    """
+    import pandas as pd
+
+    columns = ["epoch", "path", "label", "x", "y"]
+    classes = np.asarray(store.classes, dtype=object)
+    paths, labels = store.paths(rows), classes[store.labels[rows]]
+    tables = [
+        pd.DataFrame({"epoch": epoch, "path": paths, "label": labels, "x": frame[:, 0], "y": frame[:, 1]})
+        for epoch, frame in frames
     ]
-    return np.sort(np.concatenate(drawn)).astype(np.int64) if drawn else np.empty(0, np.int64)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def tsne_frame(features: NDArray[Any], *, seed: int, previous: NDArray[Any] | None = None) -> NDArray[np.float32]:
@@ -81,52 +131,6 @@ def tsne_frame(features: NDArray[Any], *, seed: int, previous: NDArray[Any] | No
         if previous is not None:
             frame = _turned_onto(frame, np.asarray(previous))
     return np.asarray(frame, dtype=np.float32)
-
-
-def tsne_figure(frame: NDArray[Any], labels: NDArray[Any], classes: Sequence[str], *, title: str = "") -> go.Figure:
-    """A single frame as a scatter plot, coloured by true class.
-
-    Args:
-        frame: float [M, 2].
-        labels: int [M], each a position in `classes`.
-        classes: K names.
-        title: Heading of the figure.
-    """
-    import plotly.graph_objects as go
-
-    labels = np.asarray(labels)
-    points = class_points(frame[:, 0], frame[:, 1], np.asarray(classes, dtype=object)[labels], classes)
-    figure = go.Figure([go.Scatter(trace) for trace in points])
-    axis = {"visible": False}
-    return figure.update_layout(
-        title=title or None, template="plotly_white", xaxis=axis, yaxis={**axis, "scaleanchor": "x"}
-    )
-
-
-def class_points(
-    x: NDArray[Any], y: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]
-) -> list[dict[str, Any]]:
-    """One Plotly scatter trace (as a dict) per class, in the class's colour; a class without points has an empty one.
-
-    Args:
-        x: float [M].
-        y: float [M].
-        labels: class names [M].
-        classes: K names.
-    """
-    from html import escape
-
-    colours, symbols = class_colours(classes), class_symbols(classes)
-    return [
-        {
-            "x": np.asarray(x, dtype=np.float32)[labels == name],
-            "y": np.asarray(y, dtype=np.float32)[labels == name],
-            "mode": "markers",
-            "name": escape(name, quote=False),
-            "marker": {"color": colours[name], "symbol": symbols[name], "size": 7, "opacity": 0.85},
-        }
-        for name in classes
-    ]
 
 
 def _initial(features: NDArray[np.float32], seed: int, previous: NDArray[Any] | None) -> NDArray[np.float32]:

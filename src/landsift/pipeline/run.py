@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ def run(
     command: Sequence[str] | None = None,
     config_file: Path | None = None,
 ) -> Run:
-    """Run load_dataset, train_model and create_report on this machine; what did not change comes from the cache.
+    """Run all stages on this machine; those whose results are in the cache are not run again.
 
     Args:
         config: the complete configuration.
@@ -54,11 +53,11 @@ def run(
         "repeats_json": json.dumps(repeat.original(config, config_file)),
         "afresh": "no" if cache else "yes",
     }
-    return Run.open(execute("landsift_pipeline", inputs, config, out, cache=cache, last=MANIFEST))
+    return Run.open(execute("landsift_pipeline", inputs, config, out, last=MANIFEST))
 
 
 def execute(
-    task: str, inputs: Mapping[str, str], config: RunConfig, out: Path, *, cache: bool, last: str, replace: bool = False
+    task: str, inputs: Mapping[str, str], config: RunConfig, out: Path, *, last: str, replace: bool = False
 ) -> Path:
     """Run a task of `tasks.py` here; the folder that it returns becomes `out`, whole or not at all.
 
@@ -67,7 +66,6 @@ def execute(
         inputs: of the task.
         config: what says how the run is tracked.
         out: a new or empty folder.
-        cache: False runs every stage again.
         last: the file that comes last into an `out` that is there already: with it the folder is complete.
         replace: `out` holds an older result of the same kind, which the new one takes the place of.
 
@@ -86,8 +84,8 @@ def execute(
         with locks.only_writer(out):
             with results.writing(cache_folder()):
                 tracking.prepare()
-            with _output(out, replace=replace) as partial, local.private_flyte(cache_folder() / "flyte") as flyte:
-                local.in_loop(_run_local(flyte, task, inputs, config, out.name, partial, cache))
+            with _output(out, replace=replace) as partial, local.private_flyte() as flyte:
+                local.in_loop(_run_local(flyte, task, inputs, config, out.name, partial))
                 if replace:
                     with results.writing(out):
                         results.exchange(partial / "run", out)
@@ -119,7 +117,7 @@ def _checked(out: Path, *, replace: bool) -> Path:
 
 
 async def _run_local(
-    flyte: Any, task: str, inputs: Mapping[str, str], config: RunConfig, name: str, partial: Path, cache: bool
+    flyte: Any, task: str, inputs: Mapping[str, str], config: RunConfig, name: str, partial: Path
 ) -> None:
     """Run a task in Flyte's local mode; what it returns comes to be at `partial`/run."""
     from landsift.pipeline import tasks
@@ -128,7 +126,7 @@ async def _run_local(
     runner = flyte.with_runcontext(
         mode="local",
         custom_context=tracking.context(config, name=name),
-        disable_run_cache=not cache,
+        disable_run_cache=True,  # a result is a folder under its key: Flyte's database would be a second truth
         raw_data_path=str(partial),
     )
     # Without this Flyte writes to /tmp/flyte, which belongs to the first user of the machine who ran it.
@@ -139,15 +137,9 @@ async def _run_local(
         await runner.run.__wrapped__(runner, getattr(tasks, task), **inputs)
     except Exception as error:  # noqa: BLE001 (whatever it is, its original is raised)
         original = failures.original(error)
-        if isinstance(original, sqlite3.Error):
-            message = f"cannot use the cache's database {cache_folder() / 'flyte'}: {original}"
-            sound = isinstance(original, sqlite3.OperationalError)  # locked, read-only, or the disk is full
-            hint = "is another run using it? check also the folder's rights and the disk's free space"
-            raise RunError(message, hint if sound else "delete that folder and run again") from None
         raise original from (None if isinstance(original, LandsiftError) else original.__cause__)
     finally:
         failures.forget()
-        await local.close_database()
 
 
 @contextlib.contextmanager

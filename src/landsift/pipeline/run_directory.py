@@ -6,27 +6,36 @@ import datetime
 import logging
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from landsift import runs
 from landsift.config import DataConfig, RunConfig
 from landsift.data.checks.check import check_data
 from landsift.data.checks.findings import DataChecks
 from landsift.data.store.patch_store import PatchStore
+from landsift.evaluation.tsne import embeddings_table
 from landsift.pipeline import repeat
 from landsift.pipeline.cache.results import STAGE, stage_record, writing
+from landsift.pipeline.stage_table import EMBED, TEST, TRAIN, manifest_with
 from landsift.reports.run.page import report_html
+from landsift.runtime.notices import said_before
 
 _log = logging.getLogger("landsift")
+
+AFTER_DECODING = (TRAIN, TEST, EMBED)
+"""The stages whose results a run directory is made of."""
+BETWEEN_STAGES = (STAGE, runs.WEIGHTS, runs.VALIDATION_FEATURES)
+"""What they leave to each other."""
 
 
 def assemble(
     folder: Path,
     store: Path,
-    trained: Path,
+    made: Sequence[Path],
     config: RunConfig,
     command: list[str] | None,
     repeats: repeat.Original | None,
@@ -39,8 +48,8 @@ def assemble(
     Args:
         folder: where the run directory goes; must not exist.
         store: the patch store.
-        trained: the training's result.
-        config: this run's configuration; the cached one may differ in what does not touch training.
+        made: what the training, its test and, where there are any, the t-SNE frames have left, in this order.
+        config: this run's configuration.
         command: the command line, or None.
         repeats: the run that this one repeats, or None.
         run: name of the Flyte run; a stage whose result another run made was cached.
@@ -50,15 +59,19 @@ def assemble(
     """
     start = time.monotonic()
     with writing(folder):
-        shutil.copytree(trained, folder, ignore=shutil.ignore_patterns(STAGE))
+        for result in made:
+            shutil.copytree(result, folder, ignore=shutil.ignore_patterns(*BETWEEN_STAGES), dirs_exist_ok=True)
     runs.write_text(folder / runs.CONFIG, config.to_yaml())
-    manifest = runs.read_json(folder / runs.MANIFEST)
+    manifest = manifest_with(config, runs.read_json(folder / runs.MANIFEST))
     manifest["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     manifest["command"] = command
     patches = PatchStore.open(store)
     manifest["data"]["store"] = str(store)
     manifest["data"]["checks"] = _checks(patches, config.data).to_dict()
-    manifest["stages"] = {"load_dataset": _stage(store, run), "train_model": _stage(trained, run)}
+    if len(made) < len(AFTER_DECODING):
+        runs.write_parquet(folder / runs.EMBEDDINGS, embeddings_table([], np.empty(0, np.int64), patches))
+    manifest["stages"] = {"load_dataset": _stage(store, run)}
+    manifest["stages"] |= {stage.name: _stage(result, run) for stage, result in zip(AFTER_DECODING, made, strict=False)}
     if repeats is not None:
         manifest["repeats"] = repeat.compared(repeats, manifest, runs.read_json(folder / runs.METRICS))
         _say(manifest["repeats"])
@@ -82,22 +95,12 @@ def _say(repeats: dict[str, Any]) -> None:
 
 def _checks(patches: PatchStore, data: DataConfig) -> DataChecks:
     """The quick checks of the data; warns of what is wrong."""
-    with _unsaid():
+    with said_before():
         checks = check_data(patches, data.split, data.budget, data.effective_budget_seed, thorough=False)
     for section in checks.sections:
         if section.verdict == "wrong":
             _log.warning("the data, %s: %s", section.name, section.text)
     return checks
-
-
-@contextmanager
-def _unsaid() -> Iterator[None]:
-    """Without the notices of a split: the training has said them."""
-    before, _log.disabled = _log.disabled, True
-    try:
-        yield
-    finally:
-        _log.disabled = before
 
 
 def _stage(result: Path, run: str) -> dict[str, Any]:

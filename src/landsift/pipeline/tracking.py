@@ -16,7 +16,8 @@ from landsift.config import RunConfig, TrackingConfig, cache_folder
 from landsift.errors import LandsiftError, TrackingError
 from landsift.pipeline.cache import results
 from landsift.pipeline.flyte import failures, transfer
-from landsift.runs import read_json, write_json
+from landsift.pipeline.stage_table import TRAIN
+from landsift.runs import EMBEDDINGS, read_json, read_parquet, write_json
 
 logger = logging.getLogger("landsift")
 
@@ -61,7 +62,7 @@ def tracked(task: Any) -> Any:
         import flyte.errors
         from flyteplugins.wandb import wandb_init
 
-        before = _tracked_before(named["key"]) if transfer.is_local() and not named["again"] else []
+        before = _tracked_before(named["key"]) if transfer.is_local() and named["afresh"] != "yes" else []
         goes_on = {"id": before[-1]["id"], "resume": "allow"} if before else {}
         try:
             # Of a copy, whose `execute` is Flyte's own.
@@ -142,6 +143,26 @@ def note(run: Any | None, unfinished: Path) -> list[Path]:
     return [Path(attempt["folder"]) for attempt in attempts if attempt["id"] == run.id]
 
 
+def log_frames(run: Any, folder: Path, classes: Sequence[str]) -> None:
+    """Log the t-SNE frames of a training to its W&B run.
+
+    Args:
+        run: the W&B run.
+        folder: holds embeddings.parquet.
+        classes: K names.
+    """
+    import numpy as np
+    import wandb
+
+    from landsift.reports.run.tsne import tsne_figure
+
+    for number, frame in read_parquet(folder / EMBEDDINGS).groupby("epoch"):
+        epoch = int(str(number))
+        labels = np.array([classes.index(name) for name in frame["label"]])
+        figure = tsne_figure(frame[["x", "y"]].to_numpy(), labels, classes, title=f"epoch {epoch + 1}")
+        run.log({"tsne": wandb.Plotly(figure), "epoch": epoch})
+
+
 def say_where(folders: Sequence[Path], tracking: TrackingConfig) -> None:
     """Tell how an offline run gets to W&B: the attempts at one training have one ID and become one run there."""
     if folders and tracking.wandb == "offline":
@@ -149,7 +170,7 @@ def say_where(folders: Sequence[Path], tracking: TrackingConfig) -> None:
 
 
 def _tracked_before(key: str) -> list[dict[str, str]]:
-    unfinished = results.unfinished(results.place(results.TRAINED, key, local=True))
+    unfinished = results.unfinished(results.place(TRAIN, key, local=True))
     return _attempts(unfinished) if (unfinished / results.LAST_CHECKPOINT).is_file() else []
 
 

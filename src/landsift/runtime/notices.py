@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -129,6 +130,17 @@ def show_on_stderr(level: int = logging.INFO) -> None:
 def once(level: int, text: str) -> None:
     """Say something of the data; however often a process reads them, it says so once."""
     logging.getLogger("landsift").log(level, "%s", text)
+
+
+@contextlib.contextmanager
+def said_before() -> Iterator[None]:
+    """Without landsift's notices: for what another stage has done already, and told."""
+    logger = logging.getLogger("landsift")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def open_missing_streams() -> None:

@@ -1,19 +1,15 @@
-"""Lightning callbacks: entering phases, the history of epochs, t-SNE frames, early stopping, checkpoints."""
+"""Lightning callbacks: entering phases, the history of epochs, early stopping, checkpoints."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
-import numpy as np
-import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from numpy.typing import NDArray
 
 from landsift.data.batches import PatchBatches
 from landsift.errors import ModelError
@@ -176,74 +172,6 @@ class History(Callback):
         if trainer.logger is not None:
             kept = ("train_loss", "val_loss", "val_acc", "epoch", "phase")
             trainer.logger.log_metrics({k: float(row[k]) for k in kept}, step=trainer.global_step)
-
-
-class TSNEFrames(Callback):
-    """A t-SNE frame of the validation embeddings every few epochs and after the last, each begun from the one before.
-
-    Args:
-        rows: store rows in the frames, int64 [M], ascending.
-        labels: class indices, int64 [M].
-        classes: names.
-        every: epochs between frames.
-        seed: of t-SNE.
-    """
-
-    def __init__(
-        self, rows: NDArray[np.int64], labels: NDArray[np.int64], classes: tuple[str, ...], every: int, seed: int
-    ) -> None:
-        self.rows = rows
-        self.labels = labels
-        self.classes = classes
-        self.every = every
-        self.seed = seed
-        self.frames: list[tuple[int, NDArray[np.float32]]] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        """The frames so far, for the checkpoint."""
-        return {"frames": [(epoch, torch.from_numpy(frame)) for epoch, frame in self.frames]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The frames of the checkpoint."""
-        self.frames = [(epoch, frame.numpy()) for epoch, frame in state_dict["frames"]]
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Make the frame of this epoch if one is due, or if it is the last, wherever the training stops."""
-        assert isinstance(module, PatchModule)
-        epoch = trainer.current_epoch
-        last = trainer.should_stop or epoch + 1 == total_epochs(module.strategy)
-        if epoch % self.every and not last:
-            return
-        kept = distributed.gathered(module.kept_rows, module.kept_embeddings)
-        if kept is None:  # the first process makes the frames
-            return
-        from landsift.evaluation.tsne import tsne_figure, tsne_frame
-
-        features = kept[1].numpy()
-        previous = self.frames[-1][1] if self.frames else None
-        frame = tsne_frame(features, seed=self.seed, previous=previous)
-        self.frames.append((epoch, frame))
-        experiment = getattr(trainer.logger, "experiment", None)
-        if experiment is not None:
-            import wandb
-
-            figure = tsne_figure(frame, self.labels, self.classes, title=f"epoch {epoch + 1}")
-            experiment.log({"tsne": wandb.Plotly(figure), "epoch": epoch})
-
-    def add_model(self, epoch: int, features: Callable[[], NDArray[np.float32]]) -> None:
-        """Make the frame of the epoch that the model is of, where there is none; begun from the frame before it.
-
-        Args:
-            epoch: of the model.
-            features: gives the features of the patches in the frames, float [M, D], by the model's own backbone.
-        """
-        before = [frame for made, frame in self.frames if made < epoch]
-        if not before or any(made == epoch for made, _ in self.frames):
-            return
-        from landsift.evaluation.tsne import tsne_frame
-
-        frame = tsne_frame(features(), seed=self.seed, previous=before[-1])
-        self.frames.insert(len(before), (epoch, frame))
 
 
 class LastPhaseEarlyStopping(EarlyStopping):

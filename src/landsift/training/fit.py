@@ -1,4 +1,4 @@
-"""One training: from a store and a configuration to the files of a run directory."""
+"""One training: from a store and a configuration to weights, checkpoints and a history; the test is no part of it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from landsift import runs
 from landsift.config import Normalization, RunConfig, digest
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from landsift.data.splits import Split
     from landsift.data.store.patch_store import PatchStore
     from landsift.models.classifier import PatchClassifier
-    from landsift.training.callbacks import TSNEFrames
     from landsift.training.module import PatchModule
 
 
@@ -37,7 +34,11 @@ def train(
     experiment: Any | None = None,
     repeats: Mapping[str, Any] | None = None,
 ) -> runs.Run:
-    """Train, evaluate the best checkpoint, and write every file of a run directory but the report.
+    """Train, up to the last validation, and leave what the test and the t-SNE frames are made from.
+
+    What is written: weights.safetensors (of the best epoch), checkpoints/, metrics.json, validation_features/,
+    config.yaml, manifest.json. The test patches are not looked at: `landsift.evaluation.complete_run` makes the
+    rest of a run directory.
 
     Args:
         config: the complete configuration.
@@ -84,7 +85,7 @@ def _train_here(
     from landsift.data.splits import make_split
     from landsift.runtime.allocator import keep_freed_memory
     from landsift.training import distributed, resume
-    from landsift.training.run_files import embeddings_table, manifest_of, write_model_and_figures
+    from landsift.training.run_files import manifest_of, write_weights
     from landsift.training.trainer import fit_module
 
     distributed.join_group(config, store.fingerprint)
@@ -109,21 +110,19 @@ def _train_here(
     # No training draws from Python's own generator, but Flyte draws its files' names there: seeded, they would repeat.
     random.setstate(python_numbers)
     classifier, normalization = build_classifier(config, store, split)
-    module, frames = _module(config, strategy, classifier, normalization, store, split)
+    module = _module(config, strategy, classifier, normalization, store, split)
     trainable = _trainable_per_phase(module)
     if distributed.rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
         runs.write_text(folder / runs.CONFIG, config.to_yaml())
 
     best, facts = fit_module(
-        config, module, frames, store, split, folder, experiment, how or {"identity": identity, **(repeats or {})}
+        config, module, store, split, folder, experiment, how or {"identity": identity, **(repeats or {})}
     )
     random.setstate(python_numbers)  # a checkpoint brings its own
     if distributed.rank():
         return runs.Run(folder)  # which the first process writes
-    predictor = write_model_and_figures(config, module, store, split, folder, best, normalization)
-    frames.add_model(best["epoch"], lambda: predictor.features(store.images[frames.rows]))
-    runs.write_parquet(folder / runs.EMBEDDINGS, embeddings_table(frames, store))
+    write_weights(module.classifier, folder / runs.WEIGHTS)
     manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, facts)
     runs.write_json(folder / runs.MANIFEST, manifest)
     return runs.Run.open(folder)
@@ -185,22 +184,18 @@ def _module(
     normalization: Normalization,
     store: PatchStore,
     split: Split,
-) -> tuple[PatchModule, TSNEFrames]:
+) -> PatchModule:
     import torch
 
-    from landsift.evaluation.tsne import balanced_rows
-    from landsift.training.callbacks import TSNEFrames
+    from landsift.training.kept_features import drawn_rows, most_per_class
     from landsift.training.losses import balanced_weights
     from landsift.training.module import PatchModule
 
-    tracking = config.tracking
-    rows = np.empty(0, dtype=np.int64)
-    if tracking.tsne_every:
-        rows = np.sort(split.val[balanced_rows(store.labels[split.val], tracking.tsne_per_class, config.seed)])
+    rows = drawn_rows(split.val, store.labels, most_per_class(len(store.classes)), config.seed)
     weights = None
     if config.training.class_weights == "balanced":
         weights = balanced_weights(store.labels[split.train], len(store.classes))
-    module = PatchModule(
+    return PatchModule(
         classifier,
         strategy,
         config.training,
@@ -210,8 +205,6 @@ def _module(
         keep_rows=torch.from_numpy(rows),
         class_weights=weights,
     )
-    frames = TSNEFrames(rows, store.labels[rows], store.classes, max(tracking.tsne_every, 1), config.seed)
-    return module, frames
 
 
 def _trainable_per_phase(module: PatchModule) -> list[int]:

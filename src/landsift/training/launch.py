@@ -51,7 +51,7 @@ def train(
     experiment: Any | None = None,
     repeats: Mapping[str, Any] | None = None,
 ) -> None:
-    """Train in `training.devices` processes; the first writes all files of a run directory but the report.
+    """Train in `training.devices` processes; the first writes what `fit.train` does.
 
     With `training.num_nodes` above 1 this is for the first node; the others call `join`.
 
@@ -59,8 +59,8 @@ def train(
         config: the complete configuration.
         store: the decoded patches; the processes open it anew.
         folder: where the files go.
-        experiment: a Weights & Biases run, which stays in this process and is fed from metrics.json and
-            embeddings.parquet; or None.
+        experiment: a Weights & Biases run, which stays in this process and is fed from metrics.json;
+            or None.
         repeats: as in `fit.train`.
 
     Raises:
@@ -76,8 +76,6 @@ def train(
             _train_along(config, store, folder, repeats)
     finally:
         shutil.rmtree(folder / runs.FEATURES, ignore_errors=True)  # which a process that was killed leaves behind
-    if experiment is not None:
-        _track_frames(folder, experiment)
 
 
 def join(config: RunConfig, store: PatchStore) -> None:
@@ -292,7 +290,7 @@ def _following(metrics: Path, experiment: Any | None, config: RunConfig) -> Iter
     if experiment is None:
         yield
         return
-    experiment.config.update(config.to_dict(), allow_val_change=True)
+    experiment.config.setdefaults(config.to_dict())
     before = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else []  # of an earlier attempt
     ended = threading.Event()
 
@@ -312,18 +310,3 @@ def _following(metrics: Path, experiment: Any | None, config: RunConfig) -> Iter
     finally:
         ended.set()
         thread.join()
-
-
-def _track_frames(folder: Path, experiment: Any) -> None:
-    """Log the t-SNE frames of a finished training to W&B."""
-    import numpy as np
-    import wandb
-
-    from landsift.evaluation.tsne import tsne_figure
-
-    table = runs.read_parquet(folder / runs.EMBEDDINGS)
-    for epoch, frame in table.groupby("epoch"):
-        classes = sorted(frame["label"].unique())
-        labels = np.searchsorted(classes, frame["label"])
-        figure = tsne_figure(frame[["x", "y"]].to_numpy(), labels, classes, title=f"epoch {int(str(epoch)) + 1}")
-        experiment.log({"tsne": wandb.Plotly(figure), "epoch": int(str(epoch))})

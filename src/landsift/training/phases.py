@@ -201,24 +201,20 @@ def settled(config: RunConfig) -> RunConfig:
 
 
 def deciding_settings(config: RunConfig) -> dict[str, Any]:
-    """All settings that a training's result depends on, a strategy by its phases and not by its name.
+    """The settings that a training's result depends on, a strategy by its phases and not by its name.
 
-    Without where it is tracked, what it asks of a cluster, where its patches come from, and how it is guarded against
-    interruptions: they change no weight.
+    What is not named here is none of them: a new section of the configuration makes no other training. How a training
+    is guarded against interruptions changes no weight.
     """
-    settings = config.to_dict()
-    data = settings.pop("data")
-    settings.pop("cluster")
-    settings.pop("strategies")
-    settings["strategy"] = [asdict(phase) for phase in strategy_of(config)]
-    for section, names in (
-        ("tracking", ("wandb", "project", "entity")),
-        ("training", ("checkpoint_minutes", "max_skipped_steps")),
-    ):
-        for name in names:
-            settings[section].pop(name)
-    budget_seed = config.data.effective_budget_seed
-    return settings | {"split": data["split"], "budget": data["budget"], "budget_seed": budget_seed}
+    return {
+        "split": config.data.split.model_dump(mode="json"),
+        "budget": config.data.budget,
+        "budget_seed": config.data.effective_budget_seed,
+        "model": config.model.model_dump(mode="json"),
+        "strategy": [asdict(phase) for phase in strategy_of(config)],
+        "training": config.training.model_dump(mode="json", exclude={"checkpoint_minutes", "max_skipped_steps"}),
+        "seed": config.seed,
+    }
 
 
 def phase_of(strategy: Strategy, epoch: int) -> int:

@@ -1,4 +1,4 @@
-"""What a training leaves behind: the model, its predictions, their evaluation, the frames and the manifest."""
+"""What a training leaves behind beside its checkpoints: the weights of the best epoch, and the manifest."""
 
 from __future__ import annotations
 
@@ -16,87 +16,18 @@ from landsift.training.provenance import hardware, versions
 from landsift.version import __version__
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from landsift.data.splits import Split
     from landsift.data.store.patch_store import PatchStore
-    from landsift.models.predictor import Predictor
-    from landsift.training.callbacks import TSNEFrames
+    from landsift.models.classifier import PatchClassifier
     from landsift.training.module import PatchModule
 
 
-def write_model_and_figures(
-    config: RunConfig,
-    module: PatchModule,
-    store: PatchStore,
-    split: Split,
-    folder: Path,
-    best: dict[str, Any],
-    normalization: Normalization,
-) -> Predictor:
-    """With the best checkpoint's weights in `module`: write the model, its predictions and their evaluation.
+def write_weights(classifier: PatchClassifier, file: Path) -> None:
+    """Write the weights of backbone and head, as a model's folder holds them."""
+    from safetensors.torch import save_file
 
-    Returns:
-        The model as users will load it.
-    """
-    from landsift.data.batches import PatchReader
-    from landsift.data.group_split import group_numbers
-    from landsift.evaluation.metrics import evaluate
-    from landsift.evaluation.predictions import predictions_table
-    from landsift.models.model_json import ModelDescription
-    from landsift.models.predictor import load_model, save_model
-
-    phase = module.strategy[phase_of(module.strategy, best["epoch"])]
-    description = ModelDescription(
-        backbone=config.model.backbone,
-        backbone_args=dict(config.model.backbone_args),
-        head=config.model.head.model_dump(),
-        classes=store.classes,
-        patch_size=(int(store.images.shape[1]), int(store.images.shape[2])),
-        image_size=phase.image_size or config.training.image_size,
-        mean=normalization.mean,
-        std=normalization.std,
-        tta=config.evaluation.tta,
-        landsift=__version__,
-    )
-    save_model(module.classifier, description, folder / runs.MODEL)
-    device = "cpu" if config.training.accelerator == "cpu" else "auto"
-    predictor = load_model(folder / runs.MODEL, device)  # what users will load is what is tested
-    figures: dict[str, Any] = {"checkpoint": best["checkpoint"], "epoch": best["epoch"], "classes": list(store.classes)}
-    tables, read, groups = [], PatchReader(store.images), group_numbers(store.column("group"))
-    for name, rows in (("val", split.val), ("test", split.test)):
-        probabilities = np.concatenate([predictor(read(rows[i : i + 1024])) for i in range(0, len(rows), 1024)])
-        of_rows = None if groups is None else groups[rows]
-        figures[name] = evaluate(store.labels[rows], probabilities, store.classes, groups=of_rows, seed=config.seed)
-        label = np.asarray(store.classes, dtype=object)[store.labels[rows]]
-        tables.append(predictions_table(store.paths(rows), store.classes, probabilities, split=name, label=label))
-    import pandas as pd
-
-    runs.write_parquet(folder / runs.PREDICTIONS, pd.concat(tables, ignore_index=True))
-    runs.write_json(folder / runs.EVALUATION, figures)
-    return predictor
-
-
-def embeddings_table(frames: TSNEFrames, store: PatchStore) -> pd.DataFrame:
-    """The t-SNE frames as embeddings.parquet holds them: epoch, path, label, x, y."""
-    import pandas as pd
-
-    columns = ["epoch", "path", "label", "x", "y"]
-    classes = np.asarray(store.classes, dtype=object)
-    paths = store.paths(frames.rows)
-    tables = [
-        pd.DataFrame(
-            {
-                "epoch": epoch,
-                "path": paths,
-                "label": classes[frames.labels],
-                "x": frame[:, 0],
-                "y": frame[:, 1],
-            }
-        )
-        for epoch, frame in frames.frames
-    ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in classifier.state_dict().items()}
+    runs.write_whole(file, lambda partial: save_file(tensors, partial))
 
 
 def manifest_of(
@@ -110,7 +41,7 @@ def manifest_of(
     best: dict[str, Any],
     facts: dict[str, Any],
 ) -> dict[str, Any]:
-    """What manifest.json says of a training; the pipeline adds command and stages.
+    """What manifest.json says of a training; later stages add to it.
 
     Args:
         config: the complete configuration.
@@ -149,7 +80,6 @@ def manifest_of(
             "image_size": strategy[phase_of(strategy, best["epoch"])].image_size or config.training.image_size,
             "normalization": normalization.model_dump(mode="json"),
             "ema": config.training.ema,
-            "tta": config.evaluation.tta,
         },
         "phases": [
             asdict(phase)

@@ -24,6 +24,7 @@ from landsift.training.feature_cache import FrozenFeatures
 from landsift.training.phase_watch import falls, idle_phases
 from landsift.training.phases import total_epochs
 from landsift.training.precision import CompileWhereItPays, check_compile, choose_precision
+from landsift.training.validation_features import ValidationFeatures
 
 if TYPE_CHECKING:
     from landsift.data.splits import Split
@@ -36,7 +37,6 @@ logger = logging.getLogger("landsift")
 def fit_module(
     config: RunConfig,
     module: PatchModule,
-    frames: own.TSNEFrames,
     store: PatchStore,
     split: Split,
     folder: Path,
@@ -48,7 +48,6 @@ def fit_module(
     Args:
         config: the complete configuration.
         module: the module.
-        frames: makes the t-SNE frames.
         store: the patches.
         split: how they are divided.
         folder: where metrics.json and checkpoints go.
@@ -89,8 +88,9 @@ def fit_module(
         compiling = CompileWhereItPays(False)
         compiling.compiled_at = settled["compiled_from_epoch"]
     features = FrozenFeatures(folder / runs.FEATURES, train_in_order, val_batches, settings)
+    keeping = ValidationFeatures(folder, module.keep_rows.numpy())
     continuation = resume.Continuation(folder, settings.checkpoint_minutes)
-    watchers: list[Callback] = [own.PhaseChange(calibration), history, features, compiling, frames, *_progress_bar()]
+    watchers: list[Callback] = [own.PhaseChange(calibration), history, features, compiling, keeping, *_progress_bar()]
     watchers += distributed.callbacks(settings, config.seed)
     if settings.early_stopping:
         watchers.append(own.LastPhaseEarlyStopping(settings.early_stopping.min_delta, settings.early_stopping.patience))
@@ -171,5 +171,5 @@ def _wandb_logger(experiment: Any | None, config: RunConfig) -> Any:
         return False
     from lightning.pytorch.loggers import WandbLogger
 
-    experiment.config.update(config.to_dict(), allow_val_change=True)
+    experiment.config.setdefaults(config.to_dict())  # whoever made the run may know more of it than a training does
     return WandbLogger(experiment=experiment, log_model=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.batches import PatchReader
+from landsift.data.patch_reader import PatchReader
 
 _CHUNK_BYTES = 2**22
 

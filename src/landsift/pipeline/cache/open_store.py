@@ -11,6 +11,7 @@ from landsift.config import DataConfig
 from landsift.data.sources.base import content_fingerprint
 from landsift.data.store.patch_store import META, PatchStore, build_store
 from landsift.pipeline.cache import keys, results
+from landsift.pipeline.stage_table import DECODE
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def opened(data: DataConfig, least_classes: int = 2) -> Iterator[PatchStore]:
         yield PatchStore.open(data.source)
         return
     settings = keys.store_settings(data)
-    folder = results.place(results.STORES, keys.store_key(data, content_fingerprint(data)), local=True)
+    folder = results.place(DECODE, keys.store_key(data, content_fingerprint(data)), local=True)
     if not results.damage(folder):
         yield PatchStore.open(folder)
         return

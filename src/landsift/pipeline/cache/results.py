@@ -1,18 +1,22 @@
 """The results of stages, kept in the cache folder: written whole, checked before they are used again.
 
     CACHE/stores/KEY/     a patch store
-    CACHE/trained/KEY/    the files of a run directory, without its report
+    CACHE/trained/KEY/    weights, checkpoints and history of a training
+    CACHE/tested/KEY/     its model, with predictions and figures
+    CACHE/embeddings/KEY/ its t-SNE frames
     CACHE/cells/KEY/      the figures of a training of a comparison
     CACHE/unfinished/KEY/ a training that was interrupted, with a checkpoint to go on from
 
-Each folder holds a `stage.json` beside the result: how long the work took, which run did it, and every file with its
-size, by which a deleted or shortened file is noticed.
+A whole folder under its key is the result; nothing else says whether there is one. Beside the result it holds a
+`stage.json`: how long the work took, which run did it, every file with its size, and the SHA-256 of those that later
+stages compute with. So a file that was deleted, cut or damaged is noticed before it is used.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import json
 import logging
 import os
@@ -21,18 +25,17 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from landsift.config import cache_folder
 from landsift.errors import ModelError, RunError
+from landsift.pipeline.stage_table import Stage
+from landsift.runs import WEIGHTS
 
 STAGE = "stage.json"
-STORES = "stores"
-TRAINED = "trained"
-CELLS = "cells"
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of Linux's renameat2."""
 UNFINISHED = "unfinished"
@@ -45,14 +48,14 @@ TRACKED = ".tracking.json"
 _log = logging.getLogger("landsift")
 
 
-def place(kind: str, key: str, *, local: bool) -> Path:
+def place(stage: Stage, key: str, *, local: bool) -> Path:
     """Where a stage's result goes: durable on one machine, a scratch folder on a cluster, which keeps it itself."""
     root = cache_folder() if local else Path(tempfile.mkdtemp(prefix="landsift-"))
-    return root / kind / key
+    return root / stage.folder / key
 
 
 @contextmanager
-def building(folder: Path, run: str) -> Iterator[Path]:
+def building(folder: Path, run: str, checked: Sequence[str] = (), made_from: str = "") -> Iterator[Path]:
     """Yield a path beside `folder` to build at; on success what is there becomes `folder`, else it is deleted.
 
     An older `folder` is replaced. The path does not exist yet.
@@ -60,6 +63,8 @@ def building(folder: Path, run: str) -> Iterator[Path]:
     Args:
         folder: where the finished result goes.
         run: name of the Flyte run that does the work.
+        checked: files and folders of the result that are to be known by their content.
+        made_from: `weights_of` the training that the result is made from.
 
     Raises:
         RunError: the cache folder cannot be written.
@@ -71,13 +76,13 @@ def building(folder: Path, run: str) -> Iterator[Path]:
         remove_left_behind(folder)
     try:
         yield partial
-        _finish(partial, folder, run, time.monotonic() - start, began)
+        _finish(partial, folder, run, checked, time.monotonic() - start, began, made_from)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
-def continuing(folder: Path, run: str, *, afresh: bool = False) -> Iterator[Path]:
+def continuing(folder: Path, run: str, checked: Sequence[str] = (), *, afresh: bool = False) -> Iterator[Path]:
     """The same for a training, which is interrupted more often than it fails: its last checkpoint stays to go on from.
 
     Nobody else may be making `folder` (`locks.turn`). What the attempts before took counts as work on it.
@@ -85,6 +90,7 @@ def continuing(folder: Path, run: str, *, afresh: bool = False) -> Iterator[Path
     Args:
         folder: where the finished result goes.
         run: name of the Flyte run that does the work.
+        checked: as in `building`.
         afresh: begin again, unless what is there is of this very run.
 
     Raises:
@@ -103,7 +109,7 @@ def continuing(folder: Path, run: str, *, afresh: bool = False) -> Iterator[Path
         before = float(json.loads((partial / "manifest.json").read_text(encoding="utf-8")).get("seconds_before", 0))
         for name in (OF_RUN, TRACKED):
             (partial / name).unlink(missing_ok=True)
-        _finish(partial, folder, run, before + time.monotonic() - start, began)
+        _finish(partial, folder, run, checked, before + time.monotonic() - start, began)
         shutil.rmtree(partial, ignore_errors=True)  # an older result, if it has changed places with one
     except BaseException as error:
         if not (partial / LAST_CHECKPOINT).is_file():
@@ -124,34 +130,60 @@ def _text(file: Path) -> str:
     return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
-def _finish(partial: Path, folder: Path, run: str, seconds: float, began: float) -> None:
+def _finish(
+    partial: Path, folder: Path, run: str, checked: Sequence[str], seconds: float, began: float, made_from: str = ""
+) -> None:
     """Note what the work has made, and put it into its place."""
     files = {str(f.relative_to(partial)): f.stat().st_size for f in sorted(partial.rglob("*")) if f.is_file()}
     with writing(folder):
-        stage = {"seconds": round(seconds, 3), "run": run, "files": files}
+        contents = {name: _sha256(partial / name) for name in files if {name, name.split("/")[0]} & {*checked}}
+        stage = {"seconds": round(seconds, 3), "run": run, "files": files, "sha256": contents, "made_from": made_from}
         (partial / STAGE).write_text(json.dumps(stage), encoding="utf-8")
         _replace(partial, folder, began)
 
 
-def damage(folder: Path) -> str:
-    """What is wrong with a kept result, such as "it was deleted"; "" if it is whole."""
+def damage(folder: Path, made_from: str = "") -> str:
+    """What is wrong with a kept result, such as "it is not there"; "" if it is whole.
+
+    Args:
+        folder: its place.
+        made_from: `weights_of` the training that it must have been made from: on a GPU, the same training made again
+            has other last bits, and a test of the first is none of the second.
+    """
     if not folder.is_dir():
-        return "it was deleted"
+        return "it is not there"
     try:
-        files = stage_record(folder)["files"]
+        record = stage_record(folder)
+        files, contents = record["files"], record["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return f"its {STAGE} was deleted or changed"
+    if made_from and record.get("made_from") != made_from:
+        return "it was made from a training with other weights"
     for name, size in files.items():
         file = folder / name
         if not file.is_file():
             return f"its file {name} was deleted"
-        if file.stat().st_size != size:
+        try:
+            same = file.stat().st_size == size and (name not in contents or _sha256(file) == contents[name])
+        except OSError as error:
+            return f"its file {name} cannot be read ({error.strerror or error})"
+        if not same:
             return f"its file {name} was changed"
     return ""
 
 
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def weights_of(training: Path) -> str:
+    """The SHA-256 of the weights that a training has left."""
+    return str(stage_record(training)["sha256"][WEIGHTS])
+
+
 def stage_record(folder: Path) -> dict[str, Any]:
-    """What `building` noted: `seconds` of the work, the `run` that did it, `files` and their sizes in bytes."""
+    """What `building` noted: `seconds`, the `run` that did it, `files` with their sizes in bytes, `sha256` of some."""
     return dict(json.loads((folder / STAGE).read_text(encoding="utf-8")))
 
 

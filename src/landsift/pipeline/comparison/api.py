@@ -81,8 +81,9 @@ def run_grid(
         "group": out.name,
         "processes": str(count),
         "rule_json": json.dumps((rule or Rule()).to_dict()),
+        "afresh": "no" if cache else "yes",
     }
-    run.execute("landsift_comparison", inputs, grid.base, out, cache=cache, last=COMPARISON, replace=_is_older(out))
+    run.execute("landsift_comparison", inputs, grid.base, out, last=COMPARISON, replace=_is_older(out))
     return Comparison(out)
 
 
@@ -105,6 +106,7 @@ def submit_comparison(
         "group": f"compare-{base.data.source}",
         "processes": "0",
         "rule_json": json.dumps((rule or Rule()).to_dict()),
+        "afresh": "no",
     }
     configs = [row.config for row in rows]
     return submit.send("landsift_comparison", inputs, configs, remote, cache=cache, bundle_to=bundle_to)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from landsift import runs
-from landsift.config import RunConfig, TrackingConfig, cache_folder
+from landsift.config import RunConfig, cache_folder
+from landsift.pipeline.stage_table import CELL, given, manifest_with
+from landsift.training.phases import settled
 
 KEPT = (runs.CONFIG, runs.MANIFEST, runs.METRICS, runs.EVALUATION, runs.PREDICTIONS)
 """Files of a run directory that a comparison reads; a hundred trainings' checkpoints would be gigabytes."""
@@ -46,30 +48,41 @@ def train_here(config: RunConfig, store: Path, folder: Path, label: str, group: 
         group: what it calls the comparison.
 
     Raises:
-        LandsiftError: as `landsift.training.fit.train`.
+        LandsiftError: as `landsift.training.fit.train` and `landsift.evaluation.final_test.final_test`.
     """
     from landsift.data.store.patch_store import PatchStore
+    from landsift.evaluation.final_test import final_test
+    from landsift.evaluation.tsne import make_embeddings
+    from landsift.pipeline.tracking import log_frames
     from landsift.training.fit import train as fit
 
-    config = _in_one_arithmetic(config)
-    experiment = _experiment(config.tracking, label, group)
+    config = settled(in_one_arithmetic(config))
+    patches, asked = PatchStore.open(store), given(CELL, config)
+    experiment = _experiment(config, label, group)
     try:
-        fit(config, PatchStore.open(store), folder, experiment)
+        fit(asked, patches, folder, experiment)
+        final_test(asked, patches, folder, folder)
+        if experiment is not None and config.tracking.tsne_every:
+            make_embeddings(config, patches, folder, folder)
+            log_frames(experiment, folder, patches.classes)
     finally:
         if experiment is not None:
             experiment.finish()
+    runs.write_text(folder / runs.CONFIG, config.to_yaml())
+    runs.write_json(folder / runs.MANIFEST, manifest_with(config, runs.read_json(folder / runs.MANIFEST)))
     for path in folder.iterdir():
         if path.name not in KEPT:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _in_one_arithmetic(config: RunConfig) -> RunConfig:
+def in_one_arithmetic(config: RunConfig) -> RunConfig:
     """The configuration with what `auto` would choose by timing settled: cells must not differ in it."""
     return config.replace("training.compile=false") if config.training.compile == "auto" else config
 
 
-def _experiment(tracking: TrackingConfig, label: str, group: str) -> Any | None:
+def _experiment(config: RunConfig, label: str, group: str) -> Any | None:
     """A W&B run of the comparison's group, or None where tracking is off."""
+    tracking = config.tracking
     if tracking.wandb == "disabled":
         return None
     import wandb
@@ -83,6 +96,7 @@ def _experiment(tracking: TrackingConfig, label: str, group: str) -> Any | None:
             name=label,
             group=group,
             mode=tracking.wandb,
+            config=config.to_dict(),
             dir=cache_folder() / "tracking",
             reinit="finish_previous",
             settings=wandb.Settings(silent=True, console="off", save_code=False),

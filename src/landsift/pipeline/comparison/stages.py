@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from landsift.config import RunConfig
 from landsift.data.sources.base import content_fingerprint
@@ -18,9 +18,11 @@ from landsift.errors import DataError, RunError
 from landsift.pipeline import preflight
 from landsift.pipeline.cache import keys, results
 from landsift.pipeline.comparison import workers
+from landsift.pipeline.comparison.cell import in_one_arithmetic
 from landsift.pipeline.comparison.grid import Cell, Grid
 from landsift.pipeline.comparison.progress import Progress
 from landsift.pipeline.flyte import environments, failures, transfer
+from landsift.pipeline.stage_table import CELL
 from landsift.runs import Run
 
 if TYPE_CHECKING:
@@ -66,8 +68,8 @@ def plan(grid: Grid) -> Plan:
     """
     fingerprint = content_fingerprint(grid.base.data)
     store_key = keys.store_key(grid.base.data, fingerprint)
-    cell_keys = keys.cell_keys([cell.config for cell in grid.cells], store_key)
-    if transfer.is_local() and not all(results.place(results.CELLS, k, local=True).is_dir() for k in cell_keys):
+    cell_keys = keys.cell_keys([in_one_arithmetic(cell.config) for cell in grid.cells], store_key)
+    if transfer.is_local() and not all(results.place(CELL, k, local=True).is_dir() for k in cell_keys):
         for row in grid.rows:
             preflight.check_training(row.config)
     return Plan(fingerprint, store_key, keys.store_settings(grid.base.data).model_dump_json(), cell_keys)
@@ -85,14 +87,6 @@ async def check_budgets(grid: Grid, store: Dir) -> None:
 def task_of(task: Any, config: RunConfig) -> Any:
     """The task, on a cluster with the configured GPU and, where W&B is online, its key."""
     return task if transfer.is_local() else environments.with_resources(task, config)
-
-
-async def again_if_damaged(task: Any, inputs: dict[str, Any], run: str) -> Dir:
-    """Call the task; on one machine, call it again where the result that the cache names is damaged."""
-    result = cast("Dir", await task(again="", run=run, **inputs))
-    if transfer.is_local() and results.damage(transfer.path_of(result)):
-        result = cast("Dir", await task(again=run, run=run, **inputs))
-    return result
 
 
 async def train_all(

@@ -1,7 +1,7 @@
 """What an attempt at a training hands to the next one on a cluster, where each has a machine of its own.
 
 There Flyte keeps one checkpoint per task, an archive of the unfinished run directory; on one machine that directory
-itself stays (`artifacts.continuing`).
+itself stays (`results.continuing`).
 """
 
 from __future__ import annotations

@@ -108,8 +108,10 @@ _IMAGE = image()
 _SMALL = flyte.Resources(cpu=2, memory="4Gi")
 
 DATA = flyte.TaskEnvironment(name="landsift-data", image=_IMAGE, resources=flyte.Resources(cpu=2, memory="2Gi"))
-TRAINING = flyte.TaskEnvironment(name="landsift-training", image=_IMAGE, resources=training_resources(ClusterConfig()))
 REPORT = flyte.TaskEnvironment(name="landsift-report", image=_IMAGE, resources=_SMALL)
+TRAINING = flyte.TaskEnvironment(
+    name="landsift-training", image=_IMAGE, resources=training_resources(ClusterConfig()), depends_on=[REPORT]
+)
 PIPELINE = flyte.TaskEnvironment(
     name="landsift-pipeline", image=_IMAGE, resources=_SMALL, depends_on=[DATA, TRAINING, REPORT]
 )

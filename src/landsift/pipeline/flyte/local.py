@@ -1,4 +1,4 @@
-"""Flyte as an engine in this process: its event loop, its database, and its silence."""
+"""Flyte as an engine in this process: its event loop and its silence."""
 
 from __future__ import annotations
 
@@ -87,28 +87,21 @@ def root() -> Path:
 
 
 @contextlib.contextmanager
-def private_flyte(database: Path) -> Iterator[Any]:
+def private_flyte() -> Iterator[Any]:
     """Flyte for a run on this machine, with nothing of what lies around; afterwards it is again as the caller had it.
 
     Flyte offers no settings for it. It reads the next `config.yaml` in the working folder, be it anyone's, which may
-    send the run to a server; and there, or else in `~/.flyte`, it keeps its cache, which would outlive the results
-    that it points to and differ from folder to folder.
-
-    Args:
-        database: the folder that Flyte's cache is kept in.
+    send the run to a server.
     """
     flyte = quiet_flyte()
     from flyte import _initialize
-    from flyte._persistence._db import LocalDB
     from flyte.config import _reader
 
     patched = [
         (_reader, "resolve_config_path", _reader.resolve_config_path),
-        (LocalDB, "_get_cache_dir", LocalDB.__dict__["_get_cache_dir"]),
         (_initialize, "_init_config", _initialize._init_config),
     ]
     _reader.resolve_config_path = lambda: None
-    LocalDB._get_cache_dir = staticmethod(lambda: database)
     _reader.get_config_file.cache_clear()
     try:
         yield flyte
@@ -116,10 +109,3 @@ def private_flyte(database: Path) -> Iterator[Any]:
         for place, name, before in patched:
             setattr(place, name, before)
         _reader.get_config_file.cache_clear()
-
-
-async def close_database() -> None:
-    """Close Flyte's database, so that the next run of this process opens the one of its own cache folder."""
-    from flyte._persistence._db import LocalDB
-
-    await LocalDB.close()

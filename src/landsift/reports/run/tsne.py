@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landsift.evaluation.palette import class_colours, class_symbols
 from landsift.reports.style import ACCENT, GRID, INK, QUIET, SECOND, Figure, axis_of, layout_of, text
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
+    from numpy.typing import NDArray
 
 
 def shown_epoch(embeddings: pd.DataFrame, model: int | None) -> int:
@@ -32,8 +35,6 @@ def embedding_figure(embeddings: pd.DataFrame, classes: Sequence[str], model: in
         classes: K names.
         model: The epoch that the model's weights are of; its frame is shown first.
     """
-    from landsift.evaluation.tsne import class_points
-
     frames: list[dict[str, Any]] = []
     # Sorted by path, so that a point keeps its place in its trace and glides from frame to frame.
     for _, rows in embeddings.sort_values(["epoch", "path"], kind="stable").groupby("epoch"):
@@ -58,6 +59,52 @@ def embedding_figure(embeddings: pd.DataFrame, classes: Sequence[str], model: in
         layout |= {"sliders": [_slider(names, shown)], "updatemenus": [_play_button()]}
         layout["margin"]["b"] = 70
     return {"data": frames[shown]["data"], "layout": layout, "frames": frames}
+
+
+def tsne_figure(frame: NDArray[Any], labels: NDArray[Any], classes: Sequence[str], *, title: str = "") -> go.Figure:
+    """A single frame as a scatter plot, coloured by true class.
+
+    Args:
+        frame: float [M, 2].
+        labels: int [M], each a position in `classes`.
+        classes: K names.
+        title: Heading of the figure.
+    """
+    import plotly.graph_objects as go
+
+    labels = np.asarray(labels)
+    points = class_points(frame[:, 0], frame[:, 1], np.asarray(classes, dtype=object)[labels], classes)
+    figure = go.Figure([go.Scatter(trace) for trace in points])
+    axis = {"visible": False}
+    return figure.update_layout(
+        title=title or None, template="plotly_white", xaxis=axis, yaxis={**axis, "scaleanchor": "x"}
+    )
+
+
+def class_points(
+    x: NDArray[Any], y: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One Plotly scatter trace (as a dict) per class, in the class's colour; a class without points has an empty one.
+
+    Args:
+        x: float [M].
+        y: float [M].
+        labels: class names [M].
+        classes: K names.
+    """
+    from html import escape
+
+    colours, symbols = class_colours(classes), class_symbols(classes)
+    return [
+        {
+            "x": np.asarray(x, dtype=np.float32)[labels == name],
+            "y": np.asarray(y, dtype=np.float32)[labels == name],
+            "mode": "markers",
+            "name": escape(name, quote=False),
+            "marker": {"color": colours[name], "symbol": symbols[name], "size": 7, "opacity": 0.85},
+        }
+        for name in classes
+    ]
 
 
 def short_path(path: object) -> str:
