@@ -25,6 +25,7 @@ def evaluate(
     part: str | None,
     known_only: bool,
     settings: Iterable[str],
+    module: str | None,
     as_json: bool,
 ) -> None:
     """Decode the source as the model's patches were, test the model on it, write and print the figures."""
@@ -36,7 +37,7 @@ def evaluate(
     out = None if out is None else check_output(out)
     if out is not None:
         check_file(out / runs.EVALUATION)
-    predictor = load_model(run)
+    predictor = load_model(run, module=module)
     height, width = predictor.description.patch_size
     settings = list(settings)
     _refuse_idle(settings)

@@ -47,6 +47,7 @@ def run(
         Terminated: SIGTERM has come, or another signal that ends the process. The same call goes on from where it was,
             as after any interruption.
     """
+    config = config.absolute()
     inputs = {
         "config_json": config.model_dump_json(),
         "command_json": json.dumps(command and [*command]),
@@ -78,7 +79,7 @@ def execute(
         out = _checked(outputs.absolute(out), replace=replace)
         tracking.check_key(config.tracking)
         tracking.say_what_is_unused(config.tracking, of_wandb)
-        with locks.only_writer(out):
+        with locks.only_writer(out), locks.using(cache_folder()):
             with results.writing(cache_folder()):
                 tracking.prepare()
             with _output(out, replace=replace) as partial, local.private_flyte(cache_folder() / "flyte") as flyte:

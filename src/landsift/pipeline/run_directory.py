@@ -17,6 +17,7 @@ from landsift.data.checks.check import check_data
 from landsift.data.checks.findings import DataChecks
 from landsift.data.store.patch_store import PatchStore
 from landsift.pipeline import repeat
+from landsift.pipeline.cache import links
 from landsift.pipeline.cache.results import STAGE, stage_record, writing
 from landsift.reports.run.page import report_html
 
@@ -34,7 +35,8 @@ def assemble(
 ) -> Path:
     """Fill `folder` with a complete run directory and return it.
 
-    The files are copies: who edits or deletes one of them does not touch the cache.
+    The files are copies, and large ones that nobody changes are shared with the cache (`links`): who edits or deletes
+    one of them does not harm it.
 
     Args:
         folder: where the run directory goes; must not exist.
@@ -50,7 +52,7 @@ def assemble(
     """
     start = time.monotonic()
     with writing(folder):
-        shutil.copytree(trained, folder, ignore=shutil.ignore_patterns(STAGE))
+        shutil.copytree(trained, folder, ignore=shutil.ignore_patterns(STAGE), copy_function=links.put)
     runs.write_text(folder / runs.CONFIG, config.to_yaml())
     manifest = runs.read_json(folder / runs.MANIFEST)
     manifest["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

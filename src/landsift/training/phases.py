@@ -210,6 +210,7 @@ def deciding_settings(config: RunConfig) -> dict[str, Any]:
     data = settings.pop("data")
     settings.pop("cluster")
     settings.pop("strategies")
+    settings["model"].pop("module")  # its code counts, wherever it lies
     settings["strategy"] = [asdict(phase) for phase in strategy_of(config)]
     for section, names in (
         ("tracking", ("wandb", "project", "entity")),

@@ -11,6 +11,7 @@ import numpy as np
 
 from landsift import runs
 from landsift.config import Normalization, RunConfig
+from landsift.training.library_state import stated
 from landsift.training.phases import Strategy, first_epoch, phase_of
 from landsift.training.provenance import hardware, versions
 from landsift.version import __version__
@@ -43,6 +44,7 @@ def write_model_and_figures(
     from landsift.data.group_split import group_numbers
     from landsift.evaluation.metrics import evaluate
     from landsift.evaluation.predictions import predictions_table
+    from landsift.models import own_networks
     from landsift.models.model_json import ModelDescription
     from landsift.models.predictor import load_model, save_model
 
@@ -58,10 +60,14 @@ def write_model_and_figures(
         std=normalization.std,
         tta=config.evaluation.tta,
         landsift=__version__,
+        module=config.model.module,
+        code=own_networks.fingerprint(config.model.module),
     )
     save_model(module.classifier, description, folder / runs.MODEL)
     device = "cpu" if config.training.accelerator == "cpu" else "auto"
-    predictor = load_model(folder / runs.MODEL, device)  # what users will load is what is tested
+    predictor = load_model(
+        folder / runs.MODEL, device, module=config.model.module
+    )  # what users will load is what is tested
     figures: dict[str, Any] = {"checkpoint": best["checkpoint"], "epoch": best["epoch"], "classes": list(store.classes)}
     tables, read, groups = [], PatchReader(store.images), group_numbers(store.column("group"))
     for name, rows in (("val", split.val), ("test", split.test)):
@@ -162,6 +168,7 @@ def manifest_of(
         "interruptions": facts["interruptions"],
         "seconds_before": facts["seconds_before"],
         "versions": versions(),
+        "numerics": stated(),
         "hardware": hardware() | {name: facts[name] for name in ("precision", "compiled_from_epoch")},
         "stages": {},
     }

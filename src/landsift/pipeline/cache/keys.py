@@ -15,8 +15,11 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from landsift.config import DataConfig, RunConfig, digest
+from landsift.config import BUILT_IN_SOURCES, DataConfig, RunConfig, digest
+from landsift.pipeline.cache.fingerprints import network_fingerprint
+from landsift.pipeline.cache.noted import keyed
 from landsift.training.phases import deciding_settings, settled
 
 STORE_LIBRARIES = ("numpy", "pillow")
@@ -25,8 +28,6 @@ TRAINING_LIBRARIES = (
     *STORE_LIBRARIES, "torch", "torchvision", "timm", "lightning", "scikit-learn", "scipy", "torchmetrics",
 )  # fmt: skip
 """Libraries whose version may change a trained weight, a figure or a t-SNE frame."""
-BUILT_IN_SOURCES = ("synthetic", "eurosat")
-"""Sources that need no file of the user's."""
 
 _PACKAGE = Path(__file__).parents[2]
 
@@ -39,7 +40,7 @@ def store_key(data: DataConfig, fingerprint: str) -> str:
         fingerprint: `landsift.data.sources.base.content_fingerprint(data)`.
     """
     settings = store_settings(data)
-    return digest(
+    return keyed(
         {
             "stage": "load_dataset",
             "content": fingerprint,
@@ -77,52 +78,35 @@ def training_key(config: RunConfig, store: str) -> str:
 
     Raises:
         ConfigError: the strategy cannot be resolved.
-        ModelError: `model.weights` names a file or folder that does not exist or cannot be read.
+        ModelError: as `network_fingerprint`.
     """
     config = settled(config)
     code = code_version("train_model")
-    return _training_key("train_model", config, store, weights_fingerprint(config.model.weights), code)
+    return _training_key("train_model", config, store, network_fingerprint(config.model), code)
 
 
 def cell_keys(configs: Sequence[RunConfig], store: str) -> list[str]:
     """Keys of a comparison's trainings, one per configuration; otherwise as `training_key`."""
     configs = [settled(config) for config in configs]
-    prints = {weights: weights_fingerprint(weights) for weights in {config.model.weights for config in configs}}
+    models = {config.model.model_dump_json(): config.model for config in configs}
+    prints = {name: network_fingerprint(model) for name, model in models.items()}
     code = code_version("train_cell")
-    return [_training_key("train_cell", config, store, prints[config.model.weights], code) for config in configs]
+    return [
+        _training_key("train_cell", config, store, prints[config.model.model_dump_json()], code) for config in configs
+    ]
 
 
-def _training_key(stage: str, config: RunConfig, store: str, weights: str, code: str) -> str:
-    return digest(
+def _training_key(stage: str, config: RunConfig, store: str, network: dict[str, Any], code: str) -> str:
+    return keyed(
         {
             "stage": stage,
             "store": store,
             "settings": deciding_settings(config),
-            "weights": weights,
+            "network": network,
             "code": code,
             "libraries": _versions(TRAINING_LIBRARIES),
         }
     )
-
-
-def weights_fingerprint(weights: str) -> str:
-    """SHA-256 (hex) of a weights file or folder; a name such as `imagenet` stands for itself.
-
-    Raises:
-        ModelError: it is neither a name nor a readable file or folder.
-    """
-    path = Path(weights).expanduser()
-    if weights in {"imagenet", "none"}:
-        return weights
-    if path.is_file():
-        return _file_digest(path)
-    if path.is_dir():
-        # A run directory may serve as weights: of it, the model is read and the rest is not.
-        root = path / "model" if (path / "model").is_dir() else path
-        return digest({str(f.relative_to(root)): _file_digest(f) for f in sorted(root.rglob("*")) if f.is_file()})
-    from landsift.models.backbone import weights_source
-
-    return str(weights_source(weights))  # raises the error that names the alternatives
 
 
 def code_version(task: str, package: Path = _PACKAGE) -> str:
@@ -192,13 +176,3 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str | None]:
         except PackageNotFoundError:  # installed without metadata, as some distributions do
             found[name] = None
     return found
-
-
-def _file_digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        from landsift.errors import ModelError
-
-        raise ModelError(f"cannot read weights {path}: {error.strerror}", "check the file and its rights") from None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import json
 import logging
 import os
@@ -28,6 +29,8 @@ from typing import Any
 
 from landsift.config import cache_folder
 from landsift.errors import ModelError, RunError
+from landsift.pipeline.cache import links, noted
+from landsift.version import __version__
 
 STAGE = "stage.json"
 STORES = "stores"
@@ -39,6 +42,8 @@ UNFINISHED = "unfinished"
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 OF_RUN = ".run"
 """Which run began an unfinished training."""
+OF_KEY = ".key.json"
+"""What the key of an unfinished training was made from."""
 TRACKED = ".tracking.json"
 """Where an unfinished training is tracked."""
 
@@ -98,10 +103,11 @@ def continuing(folder: Path, run: str, *, afresh: bool = False) -> Iterator[Path
         partial.mkdir(parents=True, exist_ok=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         (partial / OF_RUN).write_text(run, encoding="utf-8")
+        (partial / OF_KEY).write_text(json.dumps(noted.parts_of(folder.name)), encoding="utf-8")
     try:
         yield partial
         before = float(json.loads((partial / "manifest.json").read_text(encoding="utf-8")).get("seconds_before", 0))
-        for name in (OF_RUN, TRACKED):
+        for name in (OF_RUN, OF_KEY, TRACKED):
             (partial / name).unlink(missing_ok=True)
         _finish(partial, folder, run, before + time.monotonic() - start, began)
         shutil.rmtree(partial, ignore_errors=True)  # an older result, if it has changed places with one
@@ -128,30 +134,57 @@ def _finish(partial: Path, folder: Path, run: str, seconds: float, began: float)
     """Note what the work has made, and put it into its place."""
     files = {str(f.relative_to(partial)): f.stat().st_size for f in sorted(partial.rglob("*")) if f.is_file()}
     with writing(folder):
-        stage = {"seconds": round(seconds, 3), "run": run, "files": files}
+        stage = {"seconds": round(seconds, 3), "run": run, "files": files, "landsift": __version__}
+        stage |= {"sealed": _sealed(partial), "of": noted.parts_of(folder.name)}
         (partial / STAGE).write_text(json.dumps(stage), encoding="utf-8")
         _replace(partial, folder, began)
 
 
 def damage(folder: Path) -> str:
-    """What is wrong with a kept result, such as "it was deleted"; "" if it is whole."""
+    """What is wrong with a kept result that is to be used, such as "it was deleted"; "" if it is whole."""
     if not folder.is_dir():
         return "it was deleted"
     try:
-        files = stage_record(folder)["files"]
+        record = stage_record(folder)
+        files, sealed = record["files"], record.get("sealed", {})
     except (OSError, ValueError, KeyError, TypeError):
         return f"its {STAGE} was deleted or changed"
     for name, size in files.items():
         file = folder / name
         if not file.is_file():
             return f"its file {name} was deleted"
-        if file.stat().st_size != size:
+        if file.stat().st_size != size or _changed(file, sealed.get(name)):
             return f"its file {name} was changed"
+    with contextlib.suppress(OSError):
+        os.utime(folder / STAGE)  # when it was last used
     return ""
 
 
+def _sealed(folder: Path) -> dict[str, dict[str, Any]]:
+    """Of the files that run directories may link to: their content and when they were written."""
+    large = (file for file in sorted(folder.rglob("*")) if file.suffix in links.LARGE and file.is_file())
+    return {
+        str(file.relative_to(folder)): {"sha256": _sha256(file), "mtime_ns": file.stat().st_mtime_ns} for file in large
+    }
+
+
+def _changed(file: Path, sealed: dict[str, Any] | None) -> bool:
+    """Whether a file holds other bytes than those it was written with, by its time, and in doubt by its bytes."""
+    if sealed is None or file.stat().st_mtime_ns == sealed["mtime_ns"]:
+        return False
+    return _sha256(file) != sealed["sha256"]
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def stage_record(folder: Path) -> dict[str, Any]:
-    """What `building` noted: `seconds` of the work, the `run` that did it, `files` and their sizes in bytes."""
+    """What `building` noted: `seconds` of the work, the `run` that did it, `files` and their sizes in bytes.
+
+    Also `sealed`: SHA-256 and time of the large ones; `of`: what its key was made from, or None; `landsift`: version.
+    """
     return dict(json.loads((folder / STAGE).read_text(encoding="utf-8")))
 
 
@@ -167,11 +200,16 @@ def remove_left_behind(path: Path) -> None:
     """
     if not path.parent.is_dir():
         return
-    left = re.compile(rf"\.+{re.escape(path.name)}\.{re.escape(_machine())}\.(\d+)\.")
     for beside in path.parent.iterdir():
-        found = left.match(beside.name)
-        if found and int(found[1]) != os.getpid() and not _alive(int(found[1])):
+        if left_behind(beside, path.name):
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def left_behind(path: Path, of: str | None = None) -> bool:
+    """Whether `path` is what a dead process of this machine was making of a result, of that name or any."""
+    name = "[0-9a-f]{64}" if of is None else re.escape(of)
+    found = re.match(rf"\.+{name}\.{re.escape(_machine())}\.(\d+)\.", path.name)
+    return found is not None and int(found[1]) != os.getpid() and not _alive(int(found[1]))
 
 
 @contextmanager
