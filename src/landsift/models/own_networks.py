@@ -79,6 +79,14 @@ def located(module: str) -> Source:
     Raises:
         ModelError: there is none, or it has no Python source.
     """
+    try:
+        return _located(module)
+    except (OSError, ValueError) as error:  # a name that is too long, or with a 0 in it
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelError(f"model.module: {module[:100]}: {reason}", HOW) from None
+
+
+def _located(module: str) -> Source:
     if is_source_file(module):
         file = Path(os.path.abspath(os.path.expanduser(module)))  # noqa: PTH111 (told no home without an error)
         file = file / "__init__.py" if file.is_dir() else file
