@@ -331,7 +331,8 @@ class RunConfig(_Section):
         Raises:
             ConfigError: the file cannot be read or parsed, or a value is wrong.
         """
-        values, unknown = read_mapping(path, "--config"), []
+        values = read_mapping(path, "--config")
+        unknown: list[str] = []
         while True:
             try:
                 return cls.model_validate(values), unknown

@@ -30,10 +30,11 @@ def stated() -> dict[str, Any]:
     """How torch computes in a training, for the manifest: as `as_meant` has settled it."""
     import torch
 
+    backends: Any = torch.backends
     return {
         "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
-        "float32_matmul": torch.backends.cuda.matmul.fp32_precision,
-        "float32_convolution": torch.backends.cudnn.conv.fp32_precision,
+        "float32_matmul": backends.cuda.matmul.fp32_precision,
+        "float32_convolution": backends.cudnn.conv.fp32_precision,
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "variables": read_once(),
     }

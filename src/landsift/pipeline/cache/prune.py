@@ -175,7 +175,9 @@ def _entry(kind: str, path: Path, versions: dict[str, str]) -> Entry | None:
         return None
     size = sum(each.st_size for each in sizes)
     freed = sum(each.st_size for each in sizes if each.st_nlink == 1)
-    of = _json(path / results.OF_KEY) if kind == results.UNFINISHED else (_json(stage) or {}).get("of")
+    of = _json(path / results.OF_KEY) if kind == results.UNFINISHED else _json(stage)
+    if kind != results.UNFINISHED:
+        of = of.get("of") if isinstance(of, dict) else None
     reason = _unreachable(of, versions) if isinstance(of, dict) else ""
     return Entry(kind, path, _what(path), min(made, used), max(made, used), size, freed, reason)
 
@@ -183,7 +185,7 @@ def _entry(kind: str, path: Path, versions: dict[str, str]) -> Entry | None:
 def _latest(path: Path) -> float:
     """When anything directly in a folder, or in its checkpoints, was last written."""
     files = [path, *(path.glob("*") if path.is_dir() else ()), *path.glob("checkpoints/*")]
-    return max(file.lstat().st_mtime for file in files)
+    return max((file.lstat().st_mtime for file in files), default=0.0)
 
 
 def _what(path: Path) -> str:

@@ -172,7 +172,7 @@ def _changed(file: Path, sealed: dict[str, Any] | None) -> bool:
     """Whether a file holds other bytes than those it was written with, by its time, and in doubt by its bytes."""
     if sealed is None or file.stat().st_mtime_ns == sealed["mtime_ns"]:
         return False
-    return _sha256(file) != sealed["sha256"]
+    return bool(_sha256(file) != sealed["sha256"])
 
 
 def _sha256(file: Path) -> str:
