@@ -185,3 +185,20 @@ def test_an_override_that_cannot_be_parsed_is_an_error():
     for text in ("[" * 5000, "2001-99-99"):
         with pytest.raises(ConfigError, match="the value of --set seed is not valid YAML"):
             RunConfig.load(None, [f"seed={text}"])
+
+
+def test_paths_become_absolute_and_names_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("patches", "run"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "w.safetensors").touch()
+    config = RunConfig.load(None, ["data.source=patches", "model.weights=w.safetensors", "model.module=a/nets.py"])
+    config = config.replace("data.eurosat.root=eurosat").absolute()
+    assert config.data.source == str(tmp_path / "patches")
+    assert config.data.eurosat.root == tmp_path / "eurosat"
+    assert config.model.weights == str(tmp_path / "w.safetensors")
+    assert config.model.module == str(tmp_path / "a" / "nets.py")
+    assert config.absolute() == config
+    assert RunConfig().absolute() == RunConfig()
+    kept = RunConfig.load(None, ["data.source=eurosta", "model.weights=missing.pth", "model.module=nets"])
+    assert kept.absolute() == kept  # whose errors name what was given

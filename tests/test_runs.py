@@ -1,12 +1,16 @@
 """The run directory: files whole or not at all, and clear words about what is missing."""
 
+import logging
 import os
 
 import pytest
+import yaml
 
-from landsift.errors import RunError
-from landsift.runs import Run, write_json, write_text, write_whole
+from landsift.config import RunConfig
+from landsift.errors import ConfigError, RunError
+from landsift.runs import Run, read_as_written, write_json, write_text, write_whole
 from landsift.runtime.outputs import check_output
+from landsift.version import __version__
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -76,3 +80,43 @@ def test_the_models_checkpoint_comes_first_and_the_others_by_figures_that_are_no
     write_json(tmp_path / "metrics.json", rows)
     write_json(tmp_path / "manifest.json", {"best": {"checkpoint": f"best-{model:03d}-0.931.ckpt"}})
     assert [f.name for f in Run(tmp_path).checkpoints] == [f"best-{epoch:03d}-0.931.ckpt" for epoch in first]
+
+
+def test_keys_of_another_version_are_passed_over_and_named(tmp_path, caplog):
+    """A run that a newer or an older landsift has written is read; to train from it, they must be taken out."""
+    values = RunConfig().to_dict()
+    values["training"]["sharpness"] = 3
+    values["weather"] = {"rain": True}
+    values["model"]["normalization"] = {"mean": [0.5], "std": [0.5], "gamma": 2}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    write_json(tmp_path / "manifest.json", {"landsift": "0.0.9"})
+    with caplog.at_level(logging.INFO, "landsift"):
+        config = Run.open(tmp_path).config
+    assert config.model.normalization.mean == (0.5,)
+    assert config.training == RunConfig().training
+    (said,) = caplog.messages
+    assert "written by landsift 0.0.9" in said
+    assert all(key in said for key in ("training.sharpness", "weather", "model.normalization.gamma"))
+    with pytest.raises(ConfigError, match="unknown configuration key"):
+        RunConfig.load(tmp_path / "config.yaml")
+
+
+def test_a_wrong_value_in_a_runs_configuration_is_still_an_error(tmp_path):
+    (tmp_path / "config.yaml").write_text("training: {image_size: many}\n")
+    write_json(tmp_path / "manifest.json", {})
+    with pytest.raises(ConfigError, match=r"training\.image_size"):
+        _ = Run.open(tmp_path).config
+
+
+@pytest.mark.parametrize("error", [KeyError("test"), TypeError("none"), ConfigError("key 'a': not b")])
+def test_a_run_that_cannot_be_read_says_which_version_wrote_it(tmp_path, error):
+    write_json(tmp_path / "manifest.json", {"landsift": "0.0.9"})
+    with (
+        pytest.raises(RunError, match=r"was written by landsift 0\.0\.9, and this is") as told,
+        read_as_written(tmp_path),
+    ):
+        raise error
+    assert "use landsift 0.0.9" in told.value.hint
+    write_json(tmp_path / "manifest.json", {"landsift": __version__})
+    with pytest.raises(type(error)), read_as_written(tmp_path):
+        raise error

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from foreign_variables import FOREIGN, MINE
+from landsift.config import ModelConfig
 from landsift.errors import RunError
 from landsift.runtime import surroundings
 
@@ -196,3 +197,71 @@ def test_a_training_computes_as_in_a_fresh_process_whatever_its_caller_has_set()
     np.seterr(**before)
     assert torch.get_default_dtype() == torch.float32
     assert torch.get_default_device().type == "cpu"
+
+
+def set_in_torchs_older_words():
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def set_in_torchs_newer_words():
+    torch.backends.fp32_precision = "tf32"
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+
+
+def set_otherwise():
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.enabled = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
+
+PARTS = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+
+
+def how_torch_computes():
+    backends = torch.backends
+    parts = [getattr(getattr(backends, one), two).fp32_precision for one, two in (part.split(".") for part in PARTS)]
+    flags = [backends.cudnn.enabled, backends.cudnn.benchmark, torch.are_deterministic_algorithms_enabled()]
+    return [backends.fp32_precision, *parts, *flags, backends.cuda.matmul.allow_bf16_reduced_precision_reduction]
+
+
+@pytest.mark.parametrize("change", [set_in_torchs_older_words, set_in_torchs_newer_words, set_otherwise])
+def test_how_torch_computes_is_settled_for_a_training_and_put_back(change):
+    """TF32 gave other numbers under the same key; torch refuses to be asked in older words what newer ones have set."""
+    from landsift.training.library_state import as_meant, stated
+
+    with surroundings.as_guest():
+        with surroundings.as_guest(), as_meant():
+            meant = how_torch_computes()
+        change()
+        theirs = how_torch_computes()
+        assert theirs != meant
+        with surroundings.as_guest(), as_meant():
+            assert how_torch_computes() == meant
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cuda.matmul.allow_tf32
+            said = stated()
+        assert how_torch_computes() == theirs
+    assert said == {
+        "default_dtype": "float32",
+        "float32_matmul": "ieee",
+        "float32_convolution": "tf32",
+        "deterministic_algorithms": False,
+        "variables": {},
+    }
+
+
+def test_what_libraries_read_once_is_known(monkeypatch):
+    from landsift.pipeline.cache.fingerprints import network_fingerprint
+    from landsift.training.library_state import READ_ONCE, read_once
+
+    for name in READ_ONCE:
+        monkeypatch.delenv(name, raising=False)
+    model = ModelConfig(weights="none", backbone="test_efficientnet")
+    before = network_fingerprint(model)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    assert read_once() == {"NVIDIA_TF32_OVERRIDE": "1"}
+    assert network_fingerprint(model) == before | {"variables": read_once()}

@@ -23,6 +23,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from landsift.errors import ConfigError
 from landsift.overrides import apply, laid_over, read_mapping
 
+BUILT_IN_SOURCES = ("synthetic", "eurosat")
+"""Sources that need no file of the user's."""
+WEIGHTS_BY_NAME = ("imagenet", "none")
+"""What `model.weights` may be beside a file or a folder."""
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 
@@ -120,6 +125,9 @@ class ModelConfig(_Section):
 
     backbone: str = "efficientnet_b0"
     """Any timm model name."""
+    module: str | None = None
+    """A module that registers networks of your own with timm (`@register_model`): its name, or the path of its .py
+    file. It is imported wherever a network is made, and its code counts as part of the training's; null: none."""
     weights: str = "imagenet"
     """`imagenet` (timm's hub), `none` (random), a file of weights in timm's layout, or a run directory."""
     backbone_args: dict[str, Any] = {}
@@ -313,6 +321,28 @@ class RunConfig(_Section):
             apply(values, override)
         return cls.from_dict(values)
 
+    @classmethod
+    def load_stored(cls, path: Path) -> tuple[RunConfig, list[str]]:
+        """Read the configuration of a finished run, which another version of landsift may have written.
+
+        Returns:
+            The configuration, and the keys in it that this version does not know; they are left out.
+
+        Raises:
+            ConfigError: the file cannot be read or parsed, or a value is wrong.
+        """
+        values = read_mapping(path, "--config")
+        unknown: list[str] = []
+        while True:
+            try:
+                return cls.model_validate(values), unknown
+            except ValidationError as error:
+                extra = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
+                taken = [".".join(map(str, key)) for key in (_without(values, loc) for loc in extra) if key]
+                if not taken:
+                    raise _as_config_error(error) from None
+                unknown += taken
+
     def to_dict(self) -> dict[str, Any]:
         """The complete configuration as plain JSON values."""
         return self.model_dump(mode="json")
@@ -320,6 +350,19 @@ class RunConfig(_Section):
     def to_yaml(self) -> str:
         """The complete configuration as YAML that `load` reads back to an equal one."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+    def absolute(self) -> RunConfig:
+        """A copy whose paths (of patches, weights and code) hold in any working folder."""
+        data, model = self.data, self.model
+        if data.source not in BUILT_IN_SOURCES and _is_there(data.source):
+            data = data.model_copy(update={"source": _absolute(data.source)})
+        if (root := data.eurosat.root) is not None:
+            data = data.model_copy(update={"eurosat": data.eurosat.model_copy(update={"root": Path(_absolute(root))})})
+        if model.weights not in WEIGHTS_BY_NAME and _is_there(model.weights):
+            model = model.model_copy(update={"weights": _absolute(model.weights)})
+        if model.module is not None and is_source_file(model.module):
+            model = model.model_copy(update={"module": _absolute(model.module)})
+        return self.model_copy(update={"data": data, "model": model})
 
     def replace(self, *overrides: str) -> RunConfig:
         """A copy with `key=value` overrides laid over it."""
@@ -350,6 +393,20 @@ def cache_folder() -> Path:
         f"no folder is known to keep results in: {home or 'the home folder'} leads nowhere",
         "set LANDSIFT_HOME to a folder",
     )
+
+
+def is_source_file(module: str) -> bool:
+    """Whether `model.module` is a path and not the name of a module."""
+    return module.endswith(".py") or os.sep in module
+
+
+def _absolute(path: str | Path) -> str:
+    """The path from the root of the file system; links stay as they are."""
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH111 (which is told no home without an error)
+
+
+def _is_there(path: str) -> bool:
+    return bool(path.strip()) and Path(_absolute(path)).exists()
 
 
 def digest(value: Any) -> str:
@@ -390,6 +447,20 @@ def _as_config_error(error: ValidationError) -> ConfigError:
     return ConfigError(
         f"configuration key '{'.'.join(parts)}': {reason[0].lower()}{reason[1:]} (got {_short(worst['input'])})"
     )
+
+
+def _without(values: dict[str, Any], location: tuple[int | str, ...]) -> list[str]:
+    """Take the key at pydantic's location out of nested values; the parts of the key, none if it is not there."""
+    node: Any = values
+    key: list[str] = []
+    for part in location[:-1]:
+        if isinstance(node, dict) and part in node:  # else the name of a union's member
+            node = node[part]
+            key.append(str(part))
+    if not isinstance(node, dict) or location[-1] not in node:
+        return []
+    del node[location[-1]]
+    return [*key, str(location[-1])]
 
 
 def _short(value: object) -> str:

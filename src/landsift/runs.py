@@ -10,18 +10,23 @@ Files appear whole or not at all: they are written beside their place, then rena
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift.config import RunConfig
-from landsift.errors import LandsiftError, RunError
+from landsift.errors import ConfigError, LandsiftError, RunError
+from landsift.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_log = logging.getLogger("landsift")
 
 CONFIG = "config.yaml"
 MANIFEST = "manifest.json"
@@ -87,8 +92,18 @@ class Run:
 
     @cached_property
     def config(self) -> RunConfig:
-        """The resolved configuration."""
-        return RunConfig.load(self._file(CONFIG))
+        """The resolved configuration, without keys that this version of landsift does not know."""
+        config, unknown = RunConfig.load_stored(self._file(CONFIG))
+        if unknown:
+            message = "%s: written by landsift %s; this is %s, and passes over what it does not know: %s"
+            _log.info(message, self.path / CONFIG, self.version, __version__, ", ".join(unknown))
+        return config
+
+    @property
+    def version(self) -> str:
+        """The version of landsift that wrote the run; "unknown" where it does not say."""
+        found = self.manifest.get("landsift")
+        return found if isinstance(found, str) else "unknown"
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -173,6 +188,29 @@ class Comparison:
         return read_parquet(self.path / PREDICTIONS)
 
 
+@contextmanager
+def read_as_written(run: Path) -> Iterator[None]:
+    """Around the reading of a run: where it lacks what another version would have written, say which one wrote it.
+
+    Raises:
+        RunError: in place of what comes of missing or other values in the files of another version.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ConfigError) as error:
+        try:
+            version = Run.open(run).version
+        except RunError:
+            raise error from None
+        if version == __version__:
+            raise
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+        raise RunError(
+            f"{run} was written by landsift {version}, and this is {__version__}, which cannot read it: {reason}",
+            f"use landsift {version} for it, or train again",
+        ) from error
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it into place.
 
@@ -192,7 +230,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             f"cannot write {path}: {error.strerror or error}", "check the disk's free space and the folder's rights"
         ) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing could be written, there is nothing
+            partial.unlink()
 
 
 def remove_partial(folder: Path) -> None:

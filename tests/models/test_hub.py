@@ -32,6 +32,19 @@ else:
 """
 
 
+KEY = """
+import json, sys
+from landsift.config import ModelConfig
+from landsift.errors import LandsiftError
+from landsift.pipeline.cache.fingerprints import weights_fingerprint
+try:
+    found = weights_fingerprint(ModelConfig(backbone=sys.argv[1], weights="imagenet"))
+except LandsiftError as error:
+    found = f"refused: {error}"
+print(json.dumps([found, "timm" in sys.modules, "torch" in sys.modules]))
+"""
+
+
 @pytest.fixture(params=NAMES)
 def hub(tmp_path, request):
     """A hub that holds one file; yields its address, the network's name, what it was asked for, and the weights."""
@@ -109,3 +122,60 @@ def test_a_hub_that_cannot_be_reached_is_an_error_that_names_the_alternatives(tm
     assert f"refused: the pretrained weights of {NAMES[0]} cannot be fetched: the hub cannot be reached" in done.stdout
     assert "model.weights" in done.stdout
     assert not (tmp_path / "got.safetensors").exists()
+
+
+def fingerprint(tmp_path, name, **environment):
+    """What a key says of the hub's weights, and whether timm and torch were loaded for it."""
+    done = subprocess.run(
+        [sys.executable, "-c", KEY, name],
+        env=os.environ | {"HF_HOME": str(tmp_path / "hf")} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("hub", NAMES[:1], indirect=True)
+def test_weights_are_known_by_commit_and_content(tmp_path, hub):
+    """They were known by their name: other weights under it came out of the cache as the old ones."""
+    address, name, asked, _ = hub
+    first, *_ = fingerprint(tmp_path, name, HF_ENDPOINT=address)
+    content = (tmp_path / "hub.safetensors").read_bytes()
+    repository = timm.get_pretrained_cfg(name).hf_hub_id
+    assert first == {
+        "source": repository,
+        "commit": "0" * 40,
+        "file": "model.safetensors",
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    count = len(asked)
+    again, with_timm, with_torch = fingerprint(tmp_path, name, HF_ENDPOINT=address)
+    assert again == first
+    assert len(asked) == count  # what the hub's cache holds, it is not asked for
+    assert (with_timm, with_torch) == (False, False)  # which take seconds to load
+    (file,) = (tmp_path / "hf").rglob(f"snapshots/{'0' * 40}/model.safetensors")
+    other = file.with_name("other")
+    other.write_bytes(content[:-4] + b"0000")
+    other.replace(file)
+    changed, *_ = fingerprint(tmp_path, name, HF_HUB_OFFLINE="1")
+    assert changed["sha256"] != first["sha256"]
+    moved = file.parent.with_name("1" * 40)
+    file.parent.rename(moved)
+    (moved.parents[1] / "refs" / "main").write_text("1" * 40)
+    assert fingerprint(tmp_path, name, HF_HUB_OFFLINE="1")[0] == changed | {"commit": "1" * 40}
+
+
+@pytest.mark.parametrize("memo", ["{", "[]", '{"timm 0": {}}', "null"])
+@pytest.mark.parametrize("hub", NAMES[:1], indirect=True)
+def test_a_damaged_note_of_where_weights_lie_is_passed_over(tmp_path, hub, memo, monkeypatch):
+    address, name, _, _ = hub
+    monkeypatch.setenv("LANDSIFT_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "hub.json").write_text(memo)
+    assert fingerprint(tmp_path, name, HF_ENDPOINT=address)[0]["commit"] == "0" * 40
+    assert timm.__version__ in (tmp_path / "home" / "hub.json").read_text()
+
+
+def test_a_backbones_wrong_name_is_told_before_the_hub(tmp_path):
+    assert "did you mean 'efficientnet_b0'" in fingerprint(tmp_path, "efficientnetb0", HF_HUB_OFFLINE="1")[0]

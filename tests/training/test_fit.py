@@ -136,7 +136,15 @@ def test_the_tables_groups_reach_the_intervals(tmp_path):
 def test_the_last_checkpoint_is_that_of_the_last_epoch_and_needs_no_code_to_load(run):
     last = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["epoch"] == 3
-    assert "optimizer_states" in last
+    assert last["optimizer_states"][0]["state"]
+
+
+def test_the_optimizers_state_is_in_the_last_checkpoint_alone(run):
+    """It is twice as large as the weights, and a training goes on from no other; the best are Lightning checkpoints."""
+    for file in run.checkpoints:
+        best = torch.load(file, weights_only=True)
+        assert not {"optimizer_states", "lr_schedulers", "callbacks"} & set(best)
+        assert {"state_dict", "epoch", "global_step", "pytorch-lightning_version"} <= set(best)
 
 
 def test_the_best_checkpoint_is_evaluated_not_the_last(store, tmp_path):

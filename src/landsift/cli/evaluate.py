@@ -26,6 +26,7 @@ def evaluate(
     part: str | None,
     known_only: bool,
     settings: Iterable[str],
+    module: str | None,
     as_json: bool,
 ) -> None:
     """Decode the source as the model's patches were, test the model on it, write and print the figures."""
@@ -38,7 +39,7 @@ def evaluate(
     if out is not None:
         check_file(out / runs.EVALUATION)
         check_beside(out, source)
-    predictor = load_model(run)
+    predictor = load_model(run, module=module)
     height, width = predictor.description.patch_size
     settings = list(settings)
     acting = (*settings_of(source, patch_size=False), "seed")

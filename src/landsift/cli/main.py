@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from landsift.cli import cache as cache_commands
 from landsift.cli import data as data_commands
 from landsift.cli.compare import compare
 from landsift.cli.crash_report import tell
@@ -24,6 +25,7 @@ from landsift.cli.options import (
     CriterionOption,
     JsonOption,
     MarginOption,
+    ModuleOption,
     RemoteOption,
     check_beside,
     rule_changes,
@@ -55,6 +57,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_commands.app, name="data")
+app.add_typer(cache_commands.app, name="cache")
 
 INTERRUPTED = 130
 
@@ -148,6 +151,7 @@ def predict(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="A .csv or .parquet file to write.", show_default=False)
     ],
+    module: ModuleOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Classify image files: one row per patch with path, predicted and p_<class>.
@@ -160,7 +164,7 @@ def predict(
     check_file(out)
     write = table_writer(out)
     check_outside(out, paths)
-    table, skipped = predict_files(run, paths)
+    table, skipped = predict_files(run, paths, module)
     write(table)
     counts = {str(name): int(n) for name, n in table["predicted"].value_counts().items()}
     result: dict[str, Any] = {"out": str(out), "patches": len(table), "predicted": counts, "skipped": skipped}
@@ -193,6 +197,7 @@ def evaluate(
     settings: Annotated[
         list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change one setting; repeatable.")
     ] = None,
+    module: ModuleOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Test a trained model on other labelled patches: another year, another region.
@@ -201,7 +206,16 @@ def evaluate(
     """
     from landsift.cli.evaluate import evaluate as call
 
-    call(run, source, out, part=part, known_only=known_only, settings=settings or (), as_json=as_json)
+    call(
+        run,
+        source,
+        out,
+        part=part,
+        known_only=known_only,
+        settings=settings or (),
+        module=module,
+        as_json=as_json,
+    )
 
 
 @app.command(no_args_is_help=True)
@@ -237,7 +251,7 @@ def report(
     names, those in its own folder are opened, and those of --data.
     """
     from landsift.cli.printing import print_result
-    from landsift.runs import COMPARISON, REPORT, Run, write_text
+    from landsift.runs import COMPARISON, REPORT, Run, read_as_written, write_text
 
     changes = rule_changes(criterion, margin)
     page_file = folder / REPORT if out is None else out
@@ -256,11 +270,15 @@ def report(
         result |= {"results": again["results"], "recommendations": again["recommendations"]}
         lines = [advice["sentence"] for advice in again["recommendations"]]
     else:
+        from landsift.config import cache_folder
+        from landsift.pipeline.cache.locks import using
         from landsift.reports.run.page import report_html
 
         if changes:
             raise typer.BadParameter(f"{folder} is no comparison", param_hint="--criterion and --margin")
-        write_text(page_file, report_html(Run.open(folder), source=data))
+        with read_as_written(folder), using(cache_folder()):
+            page = report_html(Run.open(folder), source=data)
+        write_text(page_file, page)
     print_result(result, [*lines, str(page_file)], as_json=as_json)
 
 

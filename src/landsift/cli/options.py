@@ -33,6 +33,16 @@ MarginOption = Annotated[
         show_default=False,
     ),
 ]
+ModuleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--module",
+        metavar="MODULE",
+        help="What registers the model's network with timm, if it is none of timm's: a module or its .py file, which "
+        "is run.  Default: what the run was trained with, where that was on this machine.",
+        show_default=False,
+    ),
+]
 RemoteOption = Annotated[
     Path | None,
     typer.Option("--remote", metavar="FLYTE_CONFIG", help="Submit to the Flyte cluster of this configuration."),

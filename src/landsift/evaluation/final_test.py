@@ -55,7 +55,7 @@ def _test(config: RunConfig, store: PatchStore, trained: Path, folder: Path) -> 
     best = manifest["best"]
     _write_model(config, store, manifest["model"], trained / runs.WEIGHTS, folder / runs.MODEL)
     device = "cpu" if config.training.accelerator == "cpu" else "auto"
-    predictor = load_model(folder / runs.MODEL, device)  # what users will load is what is tested
+    predictor = load_model(folder / runs.MODEL, device, module=config.model.module)  # what users load is what is tested
     with said_before():
         split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
     figures: dict[str, Any] = {"checkpoint": best["checkpoint"], "epoch": best["epoch"], "classes": list(store.classes)}
@@ -80,6 +80,7 @@ def _write_model(config: RunConfig, store: PatchStore, trained: dict[str, Any], 
         weights: the file of the weights.
         folder: of the model.
     """
+    from landsift.models import own_networks
     from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription
 
     normalization = trained["normalization"]
@@ -94,6 +95,8 @@ def _write_model(config: RunConfig, store: PatchStore, trained: dict[str, Any], 
         std=tuple(normalization["std"]),
         tta=config.evaluation.tta,
         landsift=__version__,
+        module=config.model.module,
+        code=own_networks.fingerprint(config.model.module),
     )
     if not weights.is_file():
         raise RunError(f"{weights} is missing", "train again")

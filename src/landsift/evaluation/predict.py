@@ -53,13 +53,14 @@ EXAMPLES = 5
 Skipped = list[dict[str, str]]
 
 
-def predict_files(model: Path, paths: Iterable[Path]) -> tuple[pd.DataFrame, Skipped]:
+def predict_files(model: Path, paths: Iterable[Path], module: str | None = None) -> tuple[pd.DataFrame, Skipped]:
     """Classify image files, the images in folders, and those that tables name.
 
     Args:
         model: a run directory, or its `model/` folder.
         paths: Image files of any size, folders that hold some, and CSV or Parquet tables with a column `path`. Of a
             folder the same files are taken as for a training.
+        module: as of `load_model`.
 
     Returns:
         One row per patch: path, predicted, p_<class> for each class; and the files left out with their reason.
@@ -70,7 +71,7 @@ def predict_files(model: Path, paths: Iterable[Path]) -> tuple[pd.DataFrame, Ski
     """
     files, passed_over = image_files(paths)
     keep_freed_memory()
-    predictor = load_model(model)
+    predictor = load_model(model, module=module)
     patch = predictor.description.patch_size
     tables: list[NDArray[np.float32]] = []
     kept: list[str] = []

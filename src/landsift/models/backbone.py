@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from landsift.config import ModelConfig, Normalization
 from landsift.errors import ModelError, nearest
+from landsift.models import hub, own_networks
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.timm_networks import network_arguments
 from landsift.models.weights import OTHER_WEIGHTS, left_by_timm, load_weights
@@ -112,18 +113,24 @@ def weights_source(weights: str) -> str | Path:
 
 
 def check_backbone(config: ModelConfig) -> None:
-    """Check the backbone's name, arguments and that its weights can be looked for, unmade; raises ModelError."""
+    """Check the backbone's name, arguments and that its weights can be looked for, unmade; raises ModelError.
+
+    The user's own module is imported for it.
+    """
     import timm
 
+    own_networks.load(config)
     if foreign := sorted(_NOT_ARGUMENTS.intersection(config.backbone_args)):
         raise ModelError(f"model.backbone_args: '{foreign[0]}' says nothing about the network", OTHER_WEIGHTS)
     name = _architecture(config.backbone)
     if not timm.is_model(name):
         known = timm.list_models()
-        hint = nearest(name, known, count=3) or "`timm.list_models()` names the known ones"
+        hint = nearest(name, known, count=3) or "`timm.list_models()` names the known ones; for your own: model.module"
         raise ModelError(f"unknown backbone '{config.backbone}'", hint)
+    own = own_networks.check_known(config)
     try:
-        timm.get_pretrained_cfg(config.backbone, allow_unregistered=False)
+        if not (own and name == config.backbone):  # which need not name any weights
+            timm.get_pretrained_cfg(config.backbone, allow_unregistered=False)
     except (RuntimeError, KeyError):
         if name == config.backbone:
             message = f"'{name}' is a name that timm no longer uses"
@@ -151,8 +158,10 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
     arguments = network_arguments(config, image_size)
     overlay: dict[str, Any] = {}
     if pretrained:
-        logger.info("loading timm's pretrained weights of %s (downloaded once)", config.backbone)
-        overlay = _fetch_pretrained(config.backbone)
+        logger.info("loading timm's pretrained weights of %s", config.backbone)
+        weights = hub.pretrained(config)
+        if weights.commit is not None:  # custom_load is for the .npz files that some weights came in before the hub
+            overlay = {"file": str(weights.file), "custom_load": weights.file.suffix == ".npz"}
     try:
         loading: AbstractContextManager[list[str]] = left_by_timm() if pretrained else nullcontext([])
         with loading as left:
@@ -169,29 +178,6 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
         message = "%d tensors of %s are not among timm's pretrained weights and begin as random ones do (such as %s)"
         logger.warning(message, len(left), config.backbone, left[0])
     return network
-
-
-def _fetch_pretrained(name: str) -> dict[str, Any]:
-    """Where timm finds the weights: in the hub's cache, downloaded if need be; empty for weights not on the hub.
-
-    timm would do this itself, but asks an unreachable hub twice, half a minute each, and only then gives up.
-    """
-    import timm
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    cfg = timm.get_pretrained_cfg(name)
-    if cfg is None or not cfg.hf_hub_id:
-        return {}
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its retries are one error here, not ten lines
-    try:
-        file = hf_hub_download(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors")
-    except (OSError, ValueError) as error:
-        unreachable = isinstance(error, LocalEntryNotFoundError)
-        reason = "the hub cannot be reached, and they were not downloaded before" if unreachable else one_line(error)
-        raise ModelError(f"the pretrained weights of {name} cannot be fetched: {reason}", OTHER_WEIGHTS) from None
-    # custom_load is for the .npz files that some weights came in before they were on the hub
-    return {"file": file, "custom_load": file.endswith(".npz")}
 
 
 def _features(network: nn.Module, name: str, image_size: int) -> int:

@@ -45,6 +45,8 @@ class ModelDescription:
         std: per band, of inputs in [0, 1].
         landsift: version that wrote it.
         tta: "flips": probabilities are averaged over the eight flips and turns; "none": one look.
+        module: as `model.module`: what registers the network with timm; None for a network of timm's own.
+        code: fingerprint of that module's code (`own_networks.fingerprint`) as the model was trained.
         format: version of this layout.
     """
 
@@ -58,6 +60,8 @@ class ModelDescription:
     std: Annotated[tuple[Spread, ...], Field(min_length=1, max_length=100)]
     landsift: str
     tta: Literal["none", "flips"] = "none"
+    module: str | None = None
+    code: str | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -71,7 +75,13 @@ class ModelDescription:
     def network_config(self) -> ModelConfig:
         """The network as a configuration describes it, with random weights."""
         head = HeadConfig(**self.head)
-        return ModelConfig(backbone=self.backbone, backbone_args=self.backbone_args, weights="none", head=head)
+        return ModelConfig(
+            backbone=self.backbone,
+            module=self.module,
+            backbone_args=self.backbone_args,
+            weights="none",
+            head=head,
+        )
 
 
 def _check_arguments(value: Any) -> None:

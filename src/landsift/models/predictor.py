@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from landsift.config import ModelConfig
 from landsift.errors import ModelError
+from landsift.models import own_networks
 from landsift.models.backbone import check_backbone
 from landsift.models.given import groups_of
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
@@ -198,12 +199,14 @@ def symmetries(images: Tensor, *, square: bool = True) -> list[Tensor]:
     return [view.contiguous(memory_format=torch.channels_last) for view in turned]
 
 
-def load_model(path: Path | str, device: str = "auto") -> Predictor:
+def load_model(path: Path | str, device: str = "auto", *, module: str | None = None) -> Predictor:
     """Load the model of a run directory, or a `model/` folder; nothing in it is executed.
 
     Args:
         path: RUN, or RUN/model.
         device: "auto" (a GPU if there is one), or a torch device.
+        module: what registers the model's network with timm, as `model.module`. None: what the model names, which is
+            imported if a training on this machine has used it.
 
     Raises:
         ModelError: there is no model, its files do not fit each other, or there is no such device.
@@ -212,15 +215,17 @@ def load_model(path: Path | str, device: str = "auto") -> Predictor:
     folder = path / MODEL if (path / MODEL).is_dir() else path
     if not (folder / DESCRIPTION_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         raise ModelError(f"no model at {path}", f"give a run directory or the folder that holds {DESCRIPTION_FILE}")
-    return Predictor(*_rebuild(folder), device=device)
+    return Predictor(*_rebuild(folder, module), device=device)
 
 
-def _rebuild(folder: Path) -> tuple[PatchClassifier, ModelDescription]:
+def _rebuild(folder: Path, module: str | None) -> tuple[PatchClassifier, ModelDescription]:
     from landsift.models.backbone import create_backbone
     from landsift.models.classifier import PatchClassifier
 
     description = read_description(folder / DESCRIPTION_FILE)
     config = description.network_config
+    if description.module is not None or module is not None:
+        config = _with_code(config, description, module)
     try:
         tensors = read_tensors(folder / WEIGHTS_FILE)
         _refuse_larger(config, description.image_size, sum(tensor.numel() for tensor in tensors.values()))
@@ -238,6 +243,17 @@ def _rebuild(folder: Path) -> tuple[PatchClassifier, ModelDescription]:
     except (RuntimeError, TypeError) as error:
         raise _no_fit(folder, error) from None
     return classifier, description
+
+
+def _with_code(config: ModelConfig, description: ModelDescription, given: str | None) -> ModelConfig:
+    """The network with the module that registers it, which the user has named, now or for a training."""
+    module = given or description.module
+    assert module is not None
+    if given is None:
+        own_networks.check_trusted(module)
+    if description.code is not None and own_networks.fingerprint(module) != description.code:
+        logger.warning("%s has changed since the model was trained: its predictions may be other ones", module)
+    return config.model_copy(update={"module": module})
 
 
 def _refuse_larger(config: ModelConfig, image_size: int, values: int) -> None:

@@ -18,7 +18,8 @@ ARITHMETIC = ("precision", "compiled_from_epoch")
 MACHINE = ("cpu", "cores", "gpu")
 
 Original = dict[str, Any]
-"""Of the run that is repeated: `run` (its folder), `fingerprint` of its patches, `versions`, `hardware`, `metrics`."""
+"""Of the run that is repeated: `run` (its folder), `fingerprint` of its patches, `versions`, `hardware`, `model` (the
+hashes of its weights and of its network's code), `metrics`."""
 
 
 def original(config: RunConfig, file: Path | None) -> Original | None:
@@ -43,6 +44,7 @@ def original(config: RunConfig, file: Path | None) -> Original | None:
             "fingerprint": manifest["data"]["fingerprint"],
             "versions": dict(manifest["versions"]),
             "hardware": {name: manifest["hardware"][name] for name in (*MACHINE, *ARITHMETIC)},
+            "model": _model(manifest),
             "metrics": _numbers(run.metrics),
         }
     except (LandsiftError, KeyError, TypeError, ValueError):  # a run of another landsift, or a damaged one
@@ -68,6 +70,8 @@ def compared(repeated: Original, manifest: Mapping[str, Any], metrics: Sequence[
         `differs`: a `what`, a `then` and a `now` for the data, each library and each part of the machine that differ.
     """
     pairs = [("data", repeated["fingerprint"], manifest["data"]["fingerprint"])]
+    model = _model(manifest)
+    pairs += [(name, repeated["model"].get(name), model[name]) for name in model]
     names = sorted(repeated["versions"].keys() | manifest["versions"].keys())
     pairs += [(name, repeated["versions"].get(name), manifest["versions"].get(name)) for name in names]
     hardware = manifest["hardware"]
@@ -77,6 +81,12 @@ def compared(repeated: Original, manifest: Mapping[str, Any], metrics: Sequence[
         "same_metrics": repeated["metrics"] == _numbers(metrics),
         "differs": [{"what": what, "then": then, "now": now} for what, then, now in pairs if then != now],
     }
+
+
+def _model(manifest: Mapping[str, Any]) -> dict[str, str | None]:
+    """What the settings do not say of a model: which weights the hub's were, and the code of the user's own network."""
+    model = manifest["model"]
+    return {"weights": (model.get("weights_file") or {}).get("sha256"), "network code": model.get("code")}
 
 
 def _numbers(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

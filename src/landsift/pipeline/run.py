@@ -47,6 +47,7 @@ def run(
             as after any interruption.
         KeyboardInterrupt: Ctrl+C, or a notebook's Stop; it comes when no process of the run is left.
     """
+    config = config.absolute()
     inputs = {
         "config_json": config.model_dump_json(),
         "command_json": json.dumps(command and [*command]),
@@ -81,7 +82,7 @@ def execute(
         out = _checked(outputs.absolute(out), replace=replace)
         tracking.check_key(config.tracking)
         tracking.say_what_is_unused(config.tracking, of_wandb)
-        with locks.only_writer(out):
+        with locks.only_writer(out), locks.using(cache_folder()):
             with results.writing(cache_folder()):
                 tracking.prepare()
             with _output(out, replace=replace) as partial, local.private_flyte() as flyte:

@@ -19,6 +19,7 @@ from landsift.data.checks.findings import DataChecks
 from landsift.data.store.patch_store import PatchStore
 from landsift.evaluation.tsne import embeddings_table
 from landsift.pipeline import repeat
+from landsift.pipeline.cache import links
 from landsift.pipeline.cache.results import STAGE, stage_record, writing
 from landsift.pipeline.stage_table import EMBED, TEST, TRAIN, manifest_with
 from landsift.reports.run.page import report_html
@@ -43,7 +44,8 @@ def assemble(
 ) -> Path:
     """Fill `folder` with a complete run directory and return it.
 
-    The files are copies: who edits or deletes one of them does not touch the cache.
+    The files are copies, and large ones that nobody changes are shared with the cache (`links`): who edits or deletes
+    one of them does not harm it.
 
     Args:
         folder: where the run directory goes; must not exist.
@@ -60,7 +62,13 @@ def assemble(
     start = time.monotonic()
     with writing(folder):
         for result in made:
-            shutil.copytree(result, folder, ignore=shutil.ignore_patterns(*BETWEEN_STAGES), dirs_exist_ok=True)
+            shutil.copytree(
+                result,
+                folder,
+                ignore=shutil.ignore_patterns(*BETWEEN_STAGES),
+                copy_function=links.put,
+                dirs_exist_ok=True,
+            )
     runs.write_text(folder / runs.CONFIG, config.to_yaml())
     manifest = manifest_with(config, runs.read_json(folder / runs.MANIFEST))
     manifest["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

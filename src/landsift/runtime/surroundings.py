@@ -171,24 +171,44 @@ def _torch_flags() -> Iterator[None]:
     if torch is None:
         yield
         return
-    cudnn = torch.backends.cudnn
+    backends: Any = torch.backends
+    matmul, cudnn, mkldnn = backends.cuda.matmul, backends.cudnn, backends.mkldnn
     ways: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
         (torch.get_num_threads, torch.set_num_threads),
         (torch.get_default_dtype, torch.set_default_dtype),
         (torch.get_default_device, torch.set_default_device),
         (torch.is_grad_enabled, torch.set_grad_enabled),
-        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
         (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-        (lambda: cudnn.benchmark, lambda value: setattr(cudnn, "benchmark", value)),
-        (lambda: cudnn.deterministic, lambda value: setattr(cudnn, "deterministic", value)),
+        # In torch's older words, then in its newer ones; where a caller has mixed them, the older ones cannot be asked.
+        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        _attribute(cudnn, "allow_tf32"),
+        *(
+            _attribute(part, "fp32_precision")
+            for part in (backends, matmul, cudnn, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
+        ),
+        _attribute(matmul, "allow_fp16_reduced_precision_reduction"),
+        _attribute(matmul, "allow_bf16_reduced_precision_reduction"),
+        *(_attribute(cudnn, name) for name in ("enabled", "benchmark", "deterministic")),
+        _attribute(mkldnn, "enabled"),
     ]
-    before = [(get, put, get()) for get, put in ways]
+    before = [(get, put, _asked(get)) for get, put in ways]
     try:
         yield
     finally:
         for get, put, value in before:
-            if get() != value:
+            if value is not None and _asked(get) != value:
                 put(value)
+
+
+def _attribute(place: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+    return lambda: getattr(place, name), lambda value: setattr(place, name, value)
+
+
+def _asked(get: Callable[[], Any]) -> Any:
+    try:
+        return get()
+    except RuntimeError:
+        return None
 
 
 @contextlib.contextmanager

@@ -194,6 +194,7 @@ class BestCheckpoints(ModelCheckpoint):
     """Keeps the three best epochs of the validation; the number in the name is the accuracy.
 
     Best is the highest `figure`, of equals that with the lowest loss; the module logs both as one number, `val_choice`.
+    They hold weights and no optimizer's state, which is twice as large: an interrupted training goes on from last.ckpt.
 
     Args:
         folder: where.
@@ -209,6 +210,7 @@ class BestCheckpoints(ModelCheckpoint):
             monitor="val_choice",
             mode="max",
             save_top_k=3,
+            save_weights_only=True,
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from landsift import runs
 from landsift.config import Normalization, RunConfig, digest
 from landsift.errors import ConfigError
+from landsift.models import hub, own_networks
 from landsift.runtime import surroundings
 from landsift.training import launch
 from landsift.training.library_state import as_meant
@@ -68,7 +69,9 @@ def train(
 def _train(
     config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None, repeats: Mapping[str, Any] | None
 ) -> runs.Run:
-    config = settled(config)
+    config = settled(config).absolute()
+    own_networks.load(config.model)
+    own_networks.trust(config.model.module)
     if launch.needed(config.training):
         launch.train(config, store, folder, experiment, repeats)
         return runs.Run.open(folder)
@@ -95,7 +98,8 @@ def _train_here(
     strategy = distributed.scale_rates(strategy, distributed.lr_factor(config.training))
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
-    identity = digest({"settings": deciding_settings(config), "data": store.fingerprint})
+    code = own_networks.fingerprint(config.model.module)
+    identity = digest({"settings": deciding_settings(config), "data": store.fingerprint, "code": code})
     if config.training.num_nodes > 1:
         resume.share_between_nodes(folder)
     how = resume.settled_before(folder, identity)
@@ -105,6 +109,7 @@ def _train_here(
             shutil.rmtree(folder / runs.CHECKPOINTS, ignore_errors=True)
     distributed.wait_for_all()
     keep_freed_memory()
+    weights_file = hub.pretrained(config.model).to_dict() if config.model.weights == "imagenet" else None
     python_numbers = random.getstate()
     L.seed_everything(config.seed, workers=True, verbose=False)
     # No training draws from Python's own generator, but Flyte draws its files' names there: seeded, they would repeat.
@@ -124,6 +129,7 @@ def _train_here(
         return runs.Run(folder)  # which the first process writes
     write_weights(module.classifier, folder / runs.WEIGHTS)
     manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, facts)
+    manifest["model"] |= {"weights_file": weights_file, "module": config.model.module, "code": code}
     runs.write_json(folder / runs.MANIFEST, manifest)
     return runs.Run.open(folder)
 

@@ -141,12 +141,18 @@ def node_rank(settings: TrainingConfig) -> int:
 
 
 def _train_along(config: RunConfig, store: PatchStore, folder: Path, repeats: Mapping[str, Any] | None = None) -> None:
+    from landsift.models import own_networks
     from landsift.training import worker
 
     with tempfile.TemporaryDirectory(prefix="landsift-") as scratch:
         task = Path(scratch) / "task.json"
         level = logger.getEffectiveLevel()
-        asked = {"config": config.to_dict(), "store": str(store.folder), "folder": str(folder), "level": level}
+        asked = {
+            "config": own_networks.by_file(config).to_dict(),
+            "store": str(store.folder),
+            "folder": str(folder),
+            "level": level,
+        }
         runs.write_json(task, asked | {"root": store.info["root"], "repeats": repeats and dict(repeats)})
         run_ranks(["-m", worker.__name__, str(task)], config.training.devices, config.training.num_nodes)
 

@@ -7,8 +7,37 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from landsift.runtime import threads
+
+READ_ONCE = (
+    "NVIDIA_TF32_OVERRIDE",
+    "CUBLAS_EMULATE_SINGLE_PRECISION",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "DNNL_DEFAULT_FPMATH_MODE",
+)
+"""Variables by which the libraries below torch compute float32 in fewer bits. They are read as these libraries are
+loaded, so that nothing can be settled later: a training's key and its manifest name those that are set."""
+
+
+def read_once() -> dict[str, str]:
+    """Those of `READ_ONCE` that are set."""
+    return {name: os.environ[name] for name in READ_ONCE if os.environ.get(name)}
+
+
+def stated() -> dict[str, Any]:
+    """How torch computes in a training, for the manifest: as `as_meant` has settled it."""
+    import torch
+
+    backends: Any = torch.backends
+    return {
+        "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+        "float32_matmul": backends.cuda.matmul.fp32_precision,
+        "float32_convolution": backends.cudnn.conv.fp32_precision,
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "variables": read_once(),
+    }
 
 
 @contextlib.contextmanager
@@ -27,6 +56,7 @@ def as_meant() -> Iterator[None]:
     if torch.get_default_device().type != "cpu":
         torch.set_default_device(None)
     torch.set_grad_enabled(True)
+    _settle_float32()
     with contextlib.ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
@@ -36,6 +66,26 @@ def as_meant() -> Iterator[None]:
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         stack.enter_context(_quiet_lightning())
         yield
+
+
+def _settle_float32() -> None:
+    """Products of matrices in float32 as such, convolutions on a GPU in TF32: torch's own choice.
+
+    A caller may have set it in torch's older words or its newer ones, which do not go together: both are set.
+    """
+    import torch
+
+    backends: Any = torch.backends
+    backends.fp32_precision = "none"
+    torch.set_float32_matmul_precision("highest")
+    backends.cudnn.allow_tf32 = True
+    for part in (backends.mkldnn.conv, backends.mkldnn.rnn):
+        part.fp32_precision = "none"
+    torch.set_deterministic_debug_mode("default")
+    backends.mkldnn.enabled = True
+    backends.cudnn.enabled, backends.cudnn.benchmark, backends.cudnn.deterministic = True, False, False
+    for allow in ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction"):
+        setattr(backends.cuda.matmul, allow, True)
 
 
 @contextlib.contextmanager

@@ -210,7 +210,7 @@ def deciding_settings(config: RunConfig) -> dict[str, Any]:
         "split": config.data.split.model_dump(mode="json"),
         "budget": config.data.budget,
         "budget_seed": config.data.effective_budget_seed,
-        "model": config.model.model_dump(mode="json"),
+        "model": config.model.model_dump(mode="json", exclude={"module"}),  # whose code counts, wherever it lies
         "strategy": [asdict(phase) for phase in strategy_of(config)],
         "training": config.training.model_dump(mode="json", exclude={"checkpoint_minutes", "max_skipped_steps"}),
         "seed": config.seed,

@@ -44,7 +44,8 @@ class WholeFiles(TorchCheckpointIO):
     """Writes checkpoints whole or not at all, and says in words why it cannot."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write the checkpoint; raises RunError."""
+        """Write the checkpoint; raises RunError. One of weights alone is marked as landsift's, too."""
+        checkpoint = {"landsift": None} | checkpoint
         buffer = io.BytesIO()  # torch turns an error of the file into another one, without its reason
         torch.save(checkpoint, buffer)
         runs.write_bytes(Path(path), buffer.getbuffer())
@@ -60,8 +61,10 @@ class WholeFiles(TorchCheckpointIO):
         except Exception as error:  # noqa: BLE001 (torch's errors are of many bases)
             reason = " ".join(str(error).split())[:200]
             raise RunError(f"cannot go on from {path}: {reason}", "delete that file to train from the start") from None
-        if not isinstance(read, dict) or "landsift" not in read:
-            raise RunError(f"{path} is no checkpoint of landsift", "delete that file to train from the start")
+        if not isinstance(read, dict) or not read.get("landsift"):
+            raise RunError(
+                f"{path} is no checkpoint of landsift to go on from", "delete that file to train from the start"
+            )
         return read
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from landsift import runs
 from landsift.config import Normalization, RunConfig
+from landsift.training.library_state import stated
 from landsift.training.phases import Strategy, first_epoch, phase_of
 from landsift.training.provenance import hardware, versions
 from landsift.version import __version__
@@ -92,6 +93,7 @@ def manifest_of(
         "interruptions": facts["interruptions"],
         "seconds_before": facts["seconds_before"],
         "versions": versions(),
+        "numerics": stated(),
         "hardware": hardware() | {name: facts[name] for name in ("precision", "compiled_from_epoch")},
         "stages": {},
     }

@@ -7,11 +7,12 @@ holds; it does not depend on where the files lie.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -25,6 +26,7 @@ from landsift.data.decoding.unreadable import Reason, UnreadableError
 from landsift.data.sources import eurosat, synthetic
 from landsift.data.sources.folder import read_folder
 from landsift.data.sources.records import Record, Records
+from landsift.data.sources.scan_memo import ScanMemo, code_of_scans
 from landsift.data.sources.table import TABLE_SUFFIXES, check_paths, read_table
 from landsift.data.sources.walk import PassedOver
 from landsift.errors import DataError, nearest
@@ -105,13 +107,18 @@ class FileSource:
         self.left_out = left_out
         self.known_content = content
 
-    def scan(self, row: int) -> Scan:
-        """Read a record's bytes once: their hash, and height and width from the header."""
-        sha256 = ""
+    def scan(self, row: int, memo: ScanMemo | None = None) -> Scan:
+        """Read a record's bytes once: their hash, and height and width from the header; not what `memo` knows."""
+        sha256, file = "", self._file(row)
+        state = _state(file) if memo is not None else None
+        if memo is not None and state is not None and (known := memo.find(row, str(file), state)):
+            return Scan(known[0], known[1], None, known[2])
         try:
-            raw = read_bytes(self._file(row))
+            raw = read_bytes(file)
             sha256 = hashlib.sha256(raw).hexdigest()
             size, notes = read_header(raw)
+            if memo is not None and state is not None:
+                memo.note(row, str(file), state, (sha256, size, notes))
             return Scan(sha256, size, None, notes)
         except UnreadableError as error:
             return Scan(sha256, None, error.reason)
@@ -206,7 +213,7 @@ def fingerprint_of(data: DataConfig, name: str, content: str) -> str:
 
 
 def scan(source: Source) -> Scans:
-    """Scan all records of a source in parallel."""
+    """Scan all records of a source in parallel; files that are as they were at an earlier scan are not read again."""
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()  # listing and sorting leave as much over as the records take
@@ -214,8 +221,13 @@ def scan(source: Source) -> Scans:
     sizes = np.zeros((len(rows), 2), dtype=np.int32)
     reasons, notes = {}, Counter[str]()
     content = _ListDigest()
+    read: Callable[[int], Scan] = source.scan
+    memo: ScanMemo | None = None
+    if isinstance(source, FileSource) and source.root is not None:
+        memo = ScanMemo(source.name, source.root, code_of_scans(), len(rows))
+        read = functools.partial(source.scan, memo=memo)
     with quiet_pillow(), progress_bar("Scanning patches", len(rows)) as advance:
-        for row, record, result in zip(rows, source.records, map_rows(source.scan, rows), strict=True):
+        for row, record, result in zip(rows, source.records, map_rows(read, rows), strict=True):
             content.add([*record, result.sha256])
             notes.update(result.notes)
             if result.size is not None:
@@ -223,9 +235,18 @@ def scan(source: Source) -> Scans:
             elif result.reason is not None:
                 reasons[row] = result.reason
             advance(1)
+    if memo is not None:
+        memo.keep()
     for entry in source.left_out:
         content.add(["left out", *entry])
     return Scans(sizes, reasons, dict(sorted(notes.items())), source.known_content or content.hexdigest())
+
+
+def _state(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except (OSError, ValueError):
+        return None
 
 
 class _ListDigest:

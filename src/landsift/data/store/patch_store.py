@@ -41,6 +41,7 @@ from landsift.data.store.patch_size import resized, squeezed, stored_size, tell
 from landsift.data.store.writer import Unreadable, path_of, write_images
 from landsift.errors import DataError, RunError
 from landsift.runs import write_json
+from landsift.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,8 +97,10 @@ class PatchStore:
         try:
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
             if meta["format"] != STORE_FORMAT:
+                by = f"written by landsift {meta['landsift']}" if "landsift" in meta else "of an older landsift"
                 raise DataError(
-                    f"the patch store {folder} is of format {meta['format']}, this landsift reads {STORE_FORMAT}",
+                    f"the patch store {folder} is of format {meta['format']}, {by}; landsift {__version__} reads "
+                    f"format {STORE_FORMAT}",
                     "delete the folder and build it again",
                 )
             images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
@@ -247,6 +250,7 @@ def build_store(data: DataConfig, folder: Path, least_classes: int = 2) -> Patch
         }
         meta = {
             "format": STORE_FORMAT,
+            "landsift": __version__,
             "fingerprint": fingerprint_of(data, source.name, scans.content),
             "classes": source.records.classes,
             "shape": written.shape,

@@ -8,22 +8,22 @@ it. `docs/decisions/0009-stages.md` says why.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from landsift.config import DataConfig, RunConfig, digest
+from landsift.config import BUILT_IN_SOURCES, DataConfig, RunConfig
 from landsift.pipeline.cache.code import code_version
+from landsift.pipeline.cache.fingerprints import network_fingerprint
+from landsift.pipeline.cache.noted import keyed
 from landsift.pipeline.stage_table import CELL, DECODE, EMBED, TEST, TRAIN, Stage, counted, given
 from landsift.training.phases import settled
 
 LAYOUT = 1
 """Of results: to be raised when the pipeline puts other files into one, or files of another form."""
-BUILT_IN_SOURCES = ("synthetic", "eurosat")
-"""Sources that need no file of the user's."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ def training_key(config: RunConfig, store: str) -> str:
 
     Raises:
         ConfigError: the strategy cannot be resolved.
-        ModelError: `model.weights` names a file or folder that does not exist or cannot be read.
+        ModelError: as `network_fingerprint`.
     """
-    weights = weights_fingerprint(settled(config).model.weights)
-    return _key(TRAIN, config, code_version(TRAIN), store=store, weights=weights)
+    network = network_fingerprint(settled(config).model)
+    return _key(TRAIN, config, code_version(TRAIN), store=store, network=network)
 
 
 def test_key(config: RunConfig, training: str) -> str:
@@ -99,37 +99,18 @@ def embeddings_key(config: RunConfig, training: str) -> str:
 
 def cell_keys(configs: Sequence[RunConfig], store: str) -> list[str]:
     """Keys of a comparison's trainings, one per configuration; otherwise as `training_key` and `test_key` in one."""
-    weights = [settled(config).model.weights for config in configs]
-    prints, code = {name: weights_fingerprint(name) for name in {*weights}}, code_version(CELL)
+    models = [settled(config).model for config in configs]
+    networks = {model.model_dump_json(): network_fingerprint(model) for model in models}
+    code = code_version(CELL)
     return [
-        _key(CELL, config, code, store=store, weights=prints[name])
-        for config, name in zip(configs, weights, strict=True)
+        _key(CELL, config, code, store=store, network=networks[model.model_dump_json()])
+        for config, model in zip(configs, models, strict=True)
     ]
 
 
-def _key(stage: Stage, config: RunConfig, code: str, **read: str) -> str:
+def _key(stage: Stage, config: RunConfig, code: str, **read: Any) -> str:
     parts = {"stage": stage.name, "layout": LAYOUT, "settings": counted(stage, config), "code": code}
-    return digest(parts | {"libraries": _versions(stage.libraries)} | read)
-
-
-def weights_fingerprint(weights: str) -> str:
-    """SHA-256 (hex) of a weights file or folder; a name such as `imagenet` stands for itself.
-
-    Raises:
-        ModelError: it is neither a name nor a readable file or folder.
-    """
-    path = Path(weights).expanduser()
-    if weights in {"imagenet", "none"}:
-        return weights
-    if path.is_file():
-        return _file_digest(path)
-    if path.is_dir():
-        # A run directory may serve as weights: of it, the model is read and the rest is not.
-        root = path / "model" if (path / "model").is_dir() else path
-        return digest({str(f.relative_to(root)): _file_digest(f) for f in sorted(root.rglob("*")) if f.is_file()})
-    from landsift.models.backbone import weights_source
-
-    return str(weights_source(weights))  # raises the error that names the alternatives
+    return keyed(parts | {"libraries": _versions(stage.libraries)} | read)
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str | None]:
@@ -140,13 +121,3 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str | None]:
         except PackageNotFoundError:  # installed without metadata, as some distributions do
             found[name] = None
     return found
-
-
-def _file_digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        from landsift.errors import ModelError
-
-        raise ModelError(f"cannot read weights {path}: {error.strerror}", "check the file and its rights") from None

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock, Timeout
 
@@ -66,6 +68,55 @@ def only_writer(out: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def using(cache: Path) -> Iterator[None]:
+    """Have the results in the cache folder stay where they are; any number of processes at once.
+
+    Waits while a `landsift cache prune` deletes. Where the folder cannot be written, nobody can delete either.
+
+    Args:
+        cache: the cache folder.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            file = stack.enter_context(_in_use(cache))
+            waited = False
+            while not _flock(file, fcntl.LOCK_SH):
+                if not waited:
+                    logger.info("results are being deleted from %s; waiting for that", cache)
+                waited = True
+                time.sleep(LOOK_EVERY)
+        yield
+
+
+@contextlib.contextmanager
+def nobody_else(cache: Path) -> Iterator[None]:
+    """Be the only process of this machine that knows the results in the cache folder.
+
+    Raises:
+        RunError: others are at work with them, or the folder cannot be written.
+    """
+    with results.writing(cache / "locks"):
+        opened = _in_use(cache)
+    with opened as file:
+        if not _flock(file, fcntl.LOCK_EX):
+            raise RunError(f"another landsift is at work with the results in {cache}", "try again when it has ended")
+        yield
+
+
+def _in_use(cache: Path) -> IO[bytes]:
+    (cache / "locks").mkdir(parents=True, exist_ok=True)
+    return (cache / "locks" / "in-use").open("ab")
+
+
+def _flock(file: IO[bytes], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _lock(path: Path, root: Path) -> FileLock:

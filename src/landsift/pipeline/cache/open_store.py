@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from landsift.config import DataConfig
+from landsift.config import DataConfig, cache_folder
 from landsift.data.sources.base import content_fingerprint
 from landsift.data.store.patch_store import META, PatchStore, build_store
-from landsift.pipeline.cache import keys, results
+from landsift.pipeline.cache import keys, locks, results
 from landsift.pipeline.stage_table import DECODE
 
 
@@ -31,9 +31,10 @@ def opened(data: DataConfig, least_classes: int = 2) -> Iterator[PatchStore]:
         return
     settings = keys.store_settings(data)
     folder = results.place(DECODE, keys.store_key(data, content_fingerprint(data)), local=True)
-    if not results.damage(folder):
-        yield PatchStore.open(folder)
-        return
+    with locks.using(cache_folder()):
+        if not results.damage(folder):
+            yield PatchStore.open(folder)
+            return
     with results.writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         results.remove_left_behind(folder)

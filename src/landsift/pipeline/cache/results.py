@@ -32,8 +32,10 @@ from typing import Any
 
 from landsift.config import cache_folder
 from landsift.errors import ModelError, RunError
+from landsift.pipeline.cache import links, noted
 from landsift.pipeline.stage_table import Stage
 from landsift.runs import WEIGHTS
+from landsift.version import __version__
 
 STAGE = "stage.json"
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
@@ -42,6 +44,8 @@ UNFINISHED = "unfinished"
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 OF_RUN = ".run"
 """Which run began an unfinished training."""
+OF_KEY = ".key.json"
+"""What the key of an unfinished training was made from."""
 TRACKED = ".tracking.json"
 """Where an unfinished training is tracked."""
 
@@ -104,10 +108,11 @@ def continuing(folder: Path, run: str, checked: Sequence[str] = (), *, afresh: b
         partial.mkdir(parents=True, exist_ok=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         (partial / OF_RUN).write_text(run, encoding="utf-8")
+        (partial / OF_KEY).write_text(json.dumps(noted.parts_of(folder.name)), encoding="utf-8")
     try:
         yield partial
         before = float(json.loads((partial / "manifest.json").read_text(encoding="utf-8")).get("seconds_before", 0))
-        for name in (OF_RUN, TRACKED):
+        for name in (OF_RUN, OF_KEY, TRACKED):
             (partial / name).unlink(missing_ok=True)
         _finish(partial, folder, run, checked, before + time.monotonic() - start, began)
         shutil.rmtree(partial, ignore_errors=True)  # an older result, if it has changed places with one
@@ -138,12 +143,13 @@ def _finish(
     with writing(folder):
         contents = {name: _sha256(partial / name) for name in files if {name, name.split("/")[0]} & {*checked}}
         stage = {"seconds": round(seconds, 3), "run": run, "files": files, "sha256": contents, "made_from": made_from}
+        stage |= {"sealed": _sealed(partial), "of": noted.parts_of(folder.name), "landsift": __version__}
         (partial / STAGE).write_text(json.dumps(stage), encoding="utf-8")
         _replace(partial, folder, began)
 
 
 def damage(folder: Path, made_from: str = "") -> str:
-    """What is wrong with a kept result, such as "it is not there"; "" if it is whole.
+    """What is wrong with a kept result that is to be used, such as "it is not there"; "" if it is whole.
 
     Args:
         folder: its place.
@@ -154,7 +160,7 @@ def damage(folder: Path, made_from: str = "") -> str:
         return "it is not there"
     try:
         record = stage_record(folder)
-        files, contents = record["files"], record["sha256"]
+        files, contents, sealed = record["files"], record["sha256"], record["sealed"]
     except (OSError, ValueError, KeyError, TypeError):
         return f"its {STAGE} was deleted or changed"
     if made_from and record.get("made_from") != made_from:
@@ -167,9 +173,26 @@ def damage(folder: Path, made_from: str = "") -> str:
             same = file.stat().st_size == size and (name not in contents or _sha256(file) == contents[name])
         except OSError as error:
             return f"its file {name} cannot be read ({error.strerror or error})"
-        if not same:
+        if not same or _changed(file, sealed.get(name)):
             return f"its file {name} was changed"
+    with contextlib.suppress(OSError):
+        os.utime(folder / STAGE)  # when it was last used
     return ""
+
+
+def _sealed(folder: Path) -> dict[str, dict[str, Any]]:
+    """Of the files that run directories may link to: their content and when they were written."""
+    large = (file for file in sorted(folder.rglob("*")) if file.suffix in links.LARGE and file.is_file())
+    return {
+        str(file.relative_to(folder)): {"sha256": _sha256(file), "mtime_ns": file.stat().st_mtime_ns} for file in large
+    }
+
+
+def _changed(file: Path, sealed: dict[str, Any] | None) -> bool:
+    """Whether a file holds other bytes than those it was written with, by its time, and in doubt by its bytes."""
+    if sealed is None or file.stat().st_mtime_ns == sealed["mtime_ns"]:
+        return False
+    return bool(_sha256(file) != sealed["sha256"])
 
 
 def _sha256(file: Path) -> str:
@@ -183,7 +206,10 @@ def weights_of(training: Path) -> str:
 
 
 def stage_record(folder: Path) -> dict[str, Any]:
-    """What `building` noted: `seconds`, the `run` that did it, `files` with their sizes in bytes, `sha256` of some."""
+    """What `building` noted: `seconds`, the `run` that did it, `files` with their sizes in bytes, `sha256` of some.
+
+    Also `sealed`: SHA-256 and time of the large ones; `of`: what its key was made from, or None; `landsift`: version.
+    """
     return dict(json.loads((folder / STAGE).read_text(encoding="utf-8")))
 
 
@@ -199,11 +225,16 @@ def remove_left_behind(path: Path) -> None:
     """
     if not path.parent.is_dir():
         return
-    left = re.compile(rf"\.+{re.escape(path.name)}\.{re.escape(_machine())}\.(\d+)\.")
     for beside in path.parent.iterdir():
-        found = left.match(beside.name)
-        if found and int(found[1]) != os.getpid() and not _alive(int(found[1])):
+        if left_behind(beside, path.name):
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def left_behind(path: Path, of: str | None = None) -> bool:
+    """Whether `path` is what a dead process of this machine was making of a result, of that name or any."""
+    name = "[0-9a-f]{64}" if of is None else re.escape(of)
+    found = re.match(rf"\.+{name}\.{re.escape(_machine())}\.(\d+)\.", path.name)
+    return found is not None and int(found[1]) != os.getpid() and not _alive(int(found[1]))
 
 
 @contextmanager

@@ -122,6 +122,7 @@ class Grid:
         Raises:
             ConfigError: a name is unknown, something is named twice, or a variant changes what may not differ.
         """
+        base = base.absolute()
         strategies = tuple(strategies) or (*STRATEGIES, *base.strategies)
         for name in strategies:
             resolve_strategy(name, base.strategies)
@@ -140,7 +141,7 @@ class Grid:
         rows = []
         named: list[tuple[str | None, Mapping[str, Any]]] = [*(variants or {}).items()]
         for variant, settings in named or [(None, {})]:
-            config = _varied(base, variant, settings)
+            config = _varied(base, variant, settings).absolute()
             for strategy in strategies:
                 name = strategy if variant is None else f"{strategy} · {variant}"
                 rows.append(Row(name, strategy, variant, _with_strategy(config, strategy)))

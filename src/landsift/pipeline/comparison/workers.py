@@ -15,6 +15,7 @@ from typing import IO
 
 from landsift import errors
 from landsift.config import RunConfig
+from landsift.models import own_networks
 from landsift.pipeline.comparison import cell
 from landsift.pipeline.comparison import worker as program
 from landsift.pipeline.flyte.failures import ProcessLostError
@@ -100,6 +101,7 @@ class _Worker:
         """Have one cell trained; raises what went wrong."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        config = own_networks.by_file(config)
         asked = {"config": config.model_dump_json(), "store": str(store), "folder": str(folder)}
         asked |= {"label": label, "group": group}
         self.ready = False

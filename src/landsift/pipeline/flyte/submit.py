@@ -11,11 +11,10 @@ from typing import Any
 
 import yaml
 
-from landsift.config import RunConfig, cache_folder
+from landsift.config import BUILT_IN_SOURCES, WEIGHTS_BY_NAME, RunConfig, cache_folder
 from landsift.errors import ConfigError, LandsiftError, RunError
 from landsift.pipeline import tracking
 from landsift.pipeline.cache import results
-from landsift.pipeline.cache.keys import BUILT_IN_SOURCES
 from landsift.pipeline.flyte import local
 from landsift.pipeline.preflight import check_training
 from landsift.runtime import surroundings
@@ -158,7 +157,12 @@ def _check_readable(config: RunConfig) -> None:
             f"data.source {config.data.source}: a cluster cannot read files of this machine",
             "submit with data.source eurosat or synthetic, or run without --remote",
         )
-    if config.model.weights not in {"imagenet", "none"}:
+    if config.model.module is not None:
+        raise ConfigError(
+            f"model.module {config.model.module}: a cluster gets landsift's own code and the locked libraries alone",
+            "run without --remote, or use a network of timm",
+        )
+    if config.model.weights not in WEIGHTS_BY_NAME:
         raise ConfigError(
             f"model.weights {config.model.weights}: a cluster cannot read files of this machine",
             "submit with model.weights imagenet or none, or run without --remote",
