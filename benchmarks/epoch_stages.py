@@ -34,8 +34,8 @@ from landsift.runtime.threads import spin_briefly
 spin_briefly()  # as the command line does, before torch is loaded
 
 STRATEGY = "strategy=[{name: everything, epochs: EPOCHS, blocks: all, lr_head: 1.0e-4, lr_backbone: 1.0e-5}]"
-BATCH_WORK = ("to_float", "flips_and_turns", "augment", "resize", "mix")
-"""What `training.module` calls on a batch before the network sees it."""
+BATCH_WORK = {"views": ("to_float", "flips_and_turns", "augment"), "module": ("to_float", "resize", "mix")}
+"""What modules of `training` call on a batch before the network sees it."""
 STAGES = {
     "batch indexing": r"train_dataloader_next",
     "to the device": r"batch_to_device|transfer_batch|batch_transfer",
@@ -108,7 +108,7 @@ def train_and_time(config: Any, store: Any) -> tuple[ExclusiveTimes, list[dict[s
     from lightning.pytorch.callbacks import Callback
     from lightning.pytorch.profilers import Profiler
 
-    from landsift.training import fit, module
+    from landsift.training import module, start, views
 
     times = ExclusiveTimes(torch.cuda.synchronize if torch.cuda.is_available() else lambda: None)
 
@@ -139,21 +139,22 @@ def train_and_time(config: Any, store: Any) -> tuple[ExclusiveTimes, list[dict[s
             times.epoch = -1
 
     plain = L.Trainer
-    originals = {name: getattr(module, name) for name in BATCH_WORK}
+    users = {"views": views, "module": module}
+    originals = [(users[user], name, getattr(users[user], name)) for user in BATCH_WORK for name in BATCH_WORK[user]]
 
     def trainer_with_profiler(*args: Any, callbacks: list[Any], **kwargs: Any) -> Any:
         return plain(*args, callbacks=[Watch(), *callbacks], profiler=Exclusive(), **kwargs)
 
     try:
         L.Trainer = trainer_with_profiler
-        for name, function in originals.items():
-            setattr(module, name, times.wrap(name, function))
+        for user, name, function in originals:
+            setattr(user, name, times.wrap(name, function))
         with tempfile.TemporaryDirectory(prefix="landsift-bench-") as scratch:
-            return times, fit.train(config, store, Path(scratch) / "run").metrics
+            return times, start.train(config, store, Path(scratch) / "run").metrics
     finally:
         L.Trainer = plain
-        for name, function in originals.items():
-            setattr(module, name, function)
+        for user, name, function in originals:
+            setattr(user, name, function)
 
 
 def stages_of(times: ExclusiveTimes, epochs: int) -> dict[str, float]:
@@ -171,7 +172,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     common.import_timm()
     from landsift.config import RunConfig
     from landsift.data.store.patch_store import PatchStore
-    from landsift.training.fit import train
+    from landsift.training.start import train
 
     store = PatchStore.open(arguments.store)
     settings = [

@@ -108,7 +108,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path):
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda f: f.name)
 def test_shipped_configurations_load_and_their_strategies_resolve(file):
-    from landsift.training.phases import resolve_strategy
+    from landsift.training.strategies import resolve_strategy
 
     config = RunConfig.load(file)
     assert resolve_strategy(config.strategy, config.strategies)

@@ -15,8 +15,9 @@ from landsift.data.splits import make_split
 from landsift.data.store.patch_store import build_store
 from landsift.models.classifier import resize, to_float
 from landsift.training.batch_norms import PATCHES, drawn_rows, recalibrate, running_norms
-from landsift.training.fit import build_classifier, train
-from landsift.training.phases import STRATEGIES, strategy_of
+from landsift.training.fit import build_classifier
+from landsift.training.start import train
+from landsift.training.strategies import STRATEGIES, strategy_of
 
 TWO_PHASES = "strategy=[{name: head, epochs: 2, lr_head: 2.0e-3}, {name: all, epochs: 2, lr_head: 1.0e-3, %s}]"
 ALL = "blocks: all, lr_backbone: 1.0e-3"

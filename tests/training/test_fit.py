@@ -22,7 +22,8 @@ from landsift.models.backbone import create_backbone
 from landsift.models.classifier import Normalize, resize, to_float
 from landsift.models.predictor import load_model
 from landsift.runs import Run
-from landsift.training.fit import build_classifier, train
+from landsift.training.fit import build_classifier
+from landsift.training.start import train
 
 TWO_PHASES = (
     "strategy=[{name: head, epochs: 2, lr_head: 5.0e-3}, "

@@ -10,8 +10,8 @@ from small_runs import small
 from torch.nn import functional as F
 
 from landsift.data.store.patch_store import build_store
-from landsift.training.fit import train
 from landsift.training.losses import balanced_weights, cross_entropy
+from landsift.training.start import train
 
 WEIGHTS = torch.tensor([0.5, 2.0, 4.0])
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from landsift.errors import ModelError
 from landsift.runtime.interruption import Terminated
-from landsift.training.fit import train
 from landsift.training.nonfinite import BadSteps
+from landsift.training.start import train
 
 TRAINED = (
     "strategy=[{name: all, epochs: 3, lr_head: 2.0e-3, lr_backbone: 1.0e-3, blocks: all}]",

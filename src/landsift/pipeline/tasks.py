@@ -83,7 +83,7 @@ async def train_model(key: str, again: str, store: Dir, config_json: str, repeat
         from landsift.pipeline import repeat, tracking
         from landsift.pipeline.cache import locks, results
         from landsift.pipeline.flyte import checkpoint, transfer
-        from landsift.training.fit import train
+        from landsift.training.start import train
 
         config = RunConfig.model_validate_json(config_json)
         patches = PatchStore.open(await transfer.fetch(store))

@@ -15,9 +15,9 @@ from landsift import runs
 from landsift.config import Normalization, RunConfig, digest
 from landsift.errors import ConfigError
 from landsift.runtime import surroundings
-from landsift.training import launch
 from landsift.training.library_state import as_meant
-from landsift.training.phases import Strategy, deciding_settings, resolve_strategy, settled, strategy_of
+from landsift.training.phases import Strategy, lr_factor, scale_rates
+from landsift.training.strategies import check_blocks, deciding_settings, resolve_strategy, strategy_of
 
 if TYPE_CHECKING:
     from landsift.data.splits import Split
@@ -30,79 +30,54 @@ if TYPE_CHECKING:
 logger = logging.getLogger("landsift")
 
 
-def train(
+def train_here(
     config: RunConfig,
     store: PatchStore,
     folder: Path,
     experiment: Any | None = None,
     repeats: Mapping[str, Any] | None = None,
 ) -> runs.Run:
-    """Train, evaluate the best checkpoint, and write every file of a run directory but the report.
+    """Train in this process, alone or as one of several; arguments and errors as of `landsift.training.start.train`.
 
     Args:
-        config: the complete configuration.
+        config: the complete configuration, as `strategies.settled` leaves it.
         store: the decoded patches.
-        folder: where the files go; made if need be. If the same training was interrupted there, it goes on.
-        experiment: a Weights & Biases run to log into, or None.
-        repeats: `precision` and `compiled_from_epoch` of a run that is to be repeated, which are then not chosen anew.
-
-    Returns:
-        The run in `folder`.
-
-    Raises:
-        ConfigError: the strategy or a setting does not fit.
-        DataError: the patches cannot be divided as asked.
-        ModelError: the backbone or its weights cannot be used, or the training has diverged.
-        RunError: the folder holds another training, or cannot be written, or another training is at work in this
-            process.
-        Terminated: SIGTERM has come, or another signal that ends the process, and `folder` holds a checkpoint to go
-            on from.
+        folder: where the files go.
+        experiment: a Weights & Biases run, or None.
+        repeats: how the run that is to be repeated computed, or None.
     """
-    meant = surroundings.MEETING if config.training.num_nodes > 1 else None
-    meant = surroundings.TORCHRUN if surroundings.in_rank() else meant
-    with surroundings.alone("training"), surroundings.as_guest(meant):
-        return _train(config, store, folder, experiment, repeats)
-
-
-def _train(
-    config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None, repeats: Mapping[str, Any] | None
-) -> runs.Run:
-    config = settled(config)
-    if launch.needed(config.training):
-        launch.train(config, store, folder, experiment, repeats)
-        return runs.Run.open(folder)
-    with as_meant():
+    meant = surroundings.TORCHRUN if surroundings.in_rank() else None
+    with surroundings.alone("training"), surroundings.as_guest(meant), as_meant():
         return _train_here(config, store, folder, experiment, repeats)
 
 
 def _train_here(
     config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None, repeats: Mapping[str, Any] | None
 ) -> runs.Run:
-    """Train in this process, alone or as one of several."""
     import lightning as L
 
     from landsift.data.splits import make_split
     from landsift.runtime.allocator import keep_freed_memory
-    from landsift.training import distributed, resume
+    from landsift.training import ranks, resume
     from landsift.training.run_files import embeddings_table, manifest_of, write_model_and_figures
     from landsift.training.trainer import fit_module
 
-    distributed.join_group(config, store.fingerprint)
+    ranks.join_group(config, store.fingerprint)
     strategy = strategy_of(config)
-    if distributed.rank() == 0 and strategy != resolve_strategy(config.strategy, config.strategies):
+    if ranks.rank() == 0 and strategy != resolve_strategy(config.strategy, config.strategies):
         logger.info("batch norms follow the patches: random weights have no statistics that could stand still")
-    strategy = distributed.scale_rates(strategy, distributed.lr_factor(config.training))
+    strategy = scale_rates(strategy, lr_factor(config.training))
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
     identity = digest({"settings": deciding_settings(config), "data": store.fingerprint})
     if config.training.num_nodes > 1:
         resume.share_between_nodes(folder)
     how = resume.settled_before(folder, identity)
-    if distributed.rank() == 0:
+    if ranks.rank() == 0:
         runs.remove_partial(folder)
         if how is None:  # of what was killed before its first checkpoint
             shutil.rmtree(folder / runs.CHECKPOINTS, ignore_errors=True)
-    distributed.wait_for_all()
+    ranks.wait_for_all()
     keep_freed_memory()
     python_numbers = random.getstate()
     L.seed_everything(config.seed, workers=True, verbose=False)
@@ -111,15 +86,15 @@ def _train_here(
     classifier, normalization = build_classifier(config, store, split)
     module, frames = _module(config, strategy, classifier, normalization, store, split)
     trainable = _trainable_per_phase(module)
-    if distributed.rank() == 0:
+    if ranks.rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
         runs.write_text(folder / runs.CONFIG, config.to_yaml())
 
     best, facts = fit_module(
-        config, module, frames, store, split, folder, experiment, how or {"identity": identity, **(repeats or {})}
+        config, module, [frames], store, split, folder, experiment, how or {"identity": identity, **(repeats or {})}
     )
     random.setstate(python_numbers)  # a checkpoint brings its own
-    if distributed.rank():
+    if ranks.rank():
         return runs.Run(folder)  # which the first process writes
     predictor = write_model_and_figures(config, module, store, split, folder, best, normalization)
     frames.add_model(best["epoch"], lambda: predictor.features(store.images[frames.rows]))
@@ -155,7 +130,6 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
     from landsift.data.store.statistics import mean_and_std
     from landsift.models.backbone import create_backbone, expected_input
     from landsift.models.classifier import PatchClassifier
-    from landsift.training.strategy_blocks import check_blocks
 
     backbone = create_backbone(config.model, config.training.image_size)
     check_blocks(config, strategy_of(config), backbone.network)

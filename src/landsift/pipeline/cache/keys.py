@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from landsift.config import DataConfig, RunConfig, digest
-from landsift.training.phases import deciding_settings, settled
+from landsift.training.strategies import deciding_settings, settled
 
 STORE_LIBRARIES = ("numpy", "pillow")
 """Libraries whose version may change a decoded pixel."""

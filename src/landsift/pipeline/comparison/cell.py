@@ -46,10 +46,10 @@ def train_here(config: RunConfig, store: Path, folder: Path, label: str, group: 
         group: what it calls the comparison.
 
     Raises:
-        LandsiftError: as `landsift.training.fit.train`.
+        LandsiftError: as `landsift.training.start.train`.
     """
     from landsift.data.store.patch_store import PatchStore
-    from landsift.training.fit import train as fit
+    from landsift.training.start import train as fit
 
     config = _in_one_arithmetic(config)
     experiment = _experiment(config.tracking, label, group)

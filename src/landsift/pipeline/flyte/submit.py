@@ -19,7 +19,7 @@ from landsift.pipeline.cache.keys import BUILT_IN_SOURCES
 from landsift.pipeline.flyte import local
 from landsift.pipeline.preflight import check_training
 from landsift.runtime import surroundings
-from landsift.training.phases import settled
+from landsift.training.strategies import settled
 
 logger = logging.getLogger("landsift")
 
