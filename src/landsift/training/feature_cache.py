@@ -143,8 +143,8 @@ class FrozenFeatures(Callback):
         started = time.perf_counter()
         views = self.settings.feature_views if self.settings.augment.flips else 1
         with trainer.precision_plugin.forward_context():
-            module.train_features = self._make(module, self.train, views, "train", module.device)
-            module.val_features = self._make(module, self.val, 1, "val", module.device)
+            module.train_features = self._make(module, self.train, views, "train", trainer.strategy.root_device)
+            module.val_features = self._make(module, self.val, 1, "val", trainer.strategy.root_device)
         for batches in self._loaders(trainer):
             batches.with_images = False
         self.seconds[index] = round(self.seconds.get(index, 0.0) + time.perf_counter() - started, 3)

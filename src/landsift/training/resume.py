@@ -166,8 +166,8 @@ class Continuation(Checkpoint):
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of; all ranks are here."""
-        assert isinstance(module, Trainable)
-        own = {"random": random_states(), "epoch": module.epoch_state(), "buffers": {}}
+        trained: Trainable = module
+        own = {"random": random_states(), "epoch": trained.epoch_state(), "buffers": {}}
         if ranks.world() > 1:  # each rank's batch norms have seen other patches
             own["buffers"] = {name: buffer.cpu() for name, buffer in module.named_buffers()}
         checkpoint["landsift"] = {
@@ -188,11 +188,11 @@ class Continuation(Checkpoint):
 
     def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take what `on_save_checkpoint` has added."""
-        assert isinstance(module, Trainable)
+        trained: Trainable = module
         self._loaded = dict(checkpoint["landsift"])
         self.resumed = self._loaded["resumed"] + 1
         self.seconds_before = self._loaded["seconds"]
-        steps, epochs = self._loaded["steps"], total_epochs(module.strategy)
+        steps, epochs = self._loaded["steps"], total_epochs(trained.strategy)
         done = int(checkpoint["epoch"]) + (steps is None)
         at = "" if steps is None else f"step {steps + 1} of "
         if done < epochs:
@@ -202,7 +202,7 @@ class Continuation(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Be where the checkpoint was: Lightning calls no `on_train_epoch_start` for an epoch that goes on."""
-        assert isinstance(module, Trainable)
+        trained: Trainable = module
         if threading.current_thread() is threading.main_thread():
             # In place of Lightning's handler, which talks to other ranks from wherever this one happens to be; that
             # puts back what was there before it.
@@ -216,7 +216,7 @@ class Continuation(Checkpoint):
                 callback.on_train_epoch_start(trainer, module)
             put_buffers_back(module, own["buffers"])
             module.on_train_epoch_start()
-            module.load_epoch_state(own["epoch"])
+            trained.load_epoch_state(own["epoch"])
             batches = trainer.train_dataloader
             assert isinstance(batches, PatchBatches)
             batches.skip(self._loaded["steps"] % len(batches))  # where only the validation is left, none are asked for

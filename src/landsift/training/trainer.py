@@ -62,7 +62,8 @@ def fit_module(
     Returns:
         What is known of the best epoch, and how it was computed; both empty in other ranks than the first.
     """
-    assert isinstance(module, Trainable)
+    trained = module
+    assert isinstance(trained, Trainable)
     settings = config.training
     if settings.accelerator == "gpu" and not torch.accelerator.is_available():
         raise ConfigError("training.accelerator is gpu, but torch sees no GPU here", "use auto or cpu")
@@ -85,7 +86,7 @@ def fit_module(
         patches, labels, drawn_rows(split.train, config.seed), shuffle=True, seed=config.seed, **share
     )
     val_batches = PatchBatches(patches, labels, split.val, device=device, **share)
-    shown = module.figures[-1]
+    shown = trained.figures[-1]
     best_epochs = BestCheckpoints(folder / runs.CHECKPOINTS, shown)
     history, compiling = History(folder, len(split.val)), CompileWhereItPays(settings.compile)
     if settings.compile == "auto" and "compiled_from_epoch" in settled:
@@ -100,7 +101,7 @@ def fit_module(
     arguments = ddp.trainer_arguments(settings)
     trainer = L.Trainer(
         **arguments | {"plugins": [*arguments["plugins"], resume.WholeFiles()]},
-        max_epochs=total_epochs(module.strategy),
+        max_epochs=total_epochs(trained.strategy),
         precision=settled["precision"],
         gradient_clip_val=settings.gradient_clip,
         callbacks=[*callbacks, best_epochs, continuation],
@@ -129,8 +130,8 @@ def fit_module(
         module.adopt_averages()
     epoch = int(state["epoch"])
     best = {"epoch": epoch, shown: history.rows[epoch][shown], "checkpoint": path.name}
-    best["chosen_by"] = module.chosen_by
-    judged = "val_acc" in module.figures
+    best["chosen_by"] = trained.chosen_by
+    judged = "val_acc" in trained.figures
     idle = idle_phases(history.rows) if judged else []
     for note in idle:
         logger.warning("%s", note)
