@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_the_defaults_are_the_contract():
     config = RunConfig().to_dict()
-    assert config["data"]["split"] == {"kind": "auto", "fractions": [0.6, 0.2, 0.2], "seed": 0}
+    assert config["data"]["split"] == {"kind": "auto", "rows": None, "fractions": [0.6, 0.2, 0.2], "seed": 0}
     assert config["model"]["backbone"] == "efficientnet_b0"
     assert config["model"]["head"] == {"hidden": 256, "dropout": 0.3}
     assert config["strategy"] == "two_phase"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, distributed
 
 from landsift.config import RunConfig, digest
+from landsift.data.split_rows import known_by_content
 from landsift.errors import ConfigError
 from landsift.runtime.surroundings import in_rank
 from landsift.training.devices import on_gpu, world_of
@@ -59,7 +60,7 @@ def join_group(config: RunConfig, fingerprint: str) -> None:
     asked = {key: value for key, value in config.to_dict().items() if key in keys}
     asked["model"] = config.model.model_dump(mode="json", exclude={"weights"})  # which all take from the first
     asked |= {"data": fingerprint, "budget": config.data.budget, "budget_seed": config.data.effective_budget_seed}
-    if len(set(everyones(digest(asked | {"split": config.data.split.model_dump(mode="json")})))) > 1:
+    if len(set(everyones(digest(asked | {"split": known_by_content(config.data.split)})))) > 1:
         raise ConfigError(
             "the processes were started with different configurations or patches",
             "give every node the same configuration and the same patches",

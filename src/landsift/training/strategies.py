@@ -121,8 +121,14 @@ def deciding_settings(config: RunConfig) -> dict[str, Any]:
     """All settings that a training's result depends on, a strategy by its phases and not by its name.
 
     Without where it is tracked, what it asks of a cluster, where its patches come from, and how it is guarded against
-    interruptions: they change no weight.
+    interruptions: they change no weight. A file that names the rows of a split counts by its content.
+
+    Raises:
+        ConfigError: the strategy cannot be resolved.
+        DataError: that file cannot be read.
     """
+    from landsift.data.split_rows import known_by_content
+
     settings = config.to_dict()
     data = settings.pop("data")
     settings.pop("cluster")
@@ -134,8 +140,8 @@ def deciding_settings(config: RunConfig) -> dict[str, Any]:
     ):
         for name in names:
             settings[section].pop(name)
-    budget_seed = config.data.effective_budget_seed
-    return settings | {"split": data["split"], "budget": data["budget"], "budget_seed": budget_seed}
+    split, budget_seed = known_by_content(config.data.split), config.data.effective_budget_seed
+    return settings | {"split": split, "budget": data["budget"], "budget_seed": budget_seed}
 
 
 def needs_blocks(phase: Phase) -> bool:
