@@ -1,6 +1,7 @@
 """A table names the rows of train, val and test; what does not fit is refused or counted."""
 
 import logging
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -71,6 +72,12 @@ def test_generated_patches_go_by_their_names(tmp_path):
     paths = store.column("path")
     file = table(tmp_path, [(path, PARTS[i % 3]) for i, path in enumerate(paths)])
     assert rows_of(store, file)[0] == list(range(0, 36, 3))
+
+
+def test_accents_may_be_written_in_either_form(image_folder, tmp_path):
+    store = build_store(DataConfig(source=str(image_folder({"Fläche": 3, "Wald": 3}))), tmp_path / "store")
+    file = table(tmp_path, [(unicodedata.normalize("NFD", path), part) for path, part in thirds(store)])
+    assert rows_of(store, file) == [[0, 3], [1, 4], [2, 5]]
 
 
 def test_patches_that_the_file_does_not_name_are_in_no_part_and_counted(store, tmp_path, caplog):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def named_split(store: PatchStore, file: Path) -> pd.Series:
         hint = "give a table with columns path and split"
         raise DataError(f"data.split.rows: {file} is neither CSV nor Parquet", hint)
     said = read_split(file)
-    known = pd.Index([os.path.normpath(path) for path in store.column("path")])
+    known = pd.Index([_plain(path) for path in store.column("path")])
     root = store.info["root"] or ""
     named = _named(said, root)
     if not named.index.isin(known).any() and (beside := _named(said, str(file.parent))).index.isin(known).any():
@@ -48,7 +49,7 @@ def named_split(store: PatchStore, file: Path) -> pd.Series:
         twice = named.index[named.index.duplicated()][0]
         raise DataError(f"data.split.rows: {file} names the patch {twice} twice", "keep one row per patch")
     strange = named.index[~named.index.isin(known)]
-    undecoded = strange.isin([os.path.normpath(entry["path"]) for entry in store.skipped])
+    undecoded = strange.isin([_plain(entry["path"]) for entry in store.skipped])
     if not undecoded.all():
         hint = f"paths are absolute or relative to {root}" if root else "paths are those of the store's index"
         unknown = strange[~undecoded]
@@ -85,7 +86,12 @@ def _named(said: dict[str, str], folder: str) -> pd.Series:
     """The split by absolute path, of paths relative to a folder."""
     import pandas as pd
 
-    return pd.Series(said.values(), [os.path.normpath(os.path.join(folder, path)) for path in said], dtype=object)
+    return pd.Series(said.values(), [_plain(os.path.join(folder, path)) for path in said], dtype=object)
+
+
+def _plain(path: str) -> str:
+    """A path without detours, its accents in the form that most systems write them in."""
+    return unicodedata.normalize("NFC", os.path.normpath(path))
 
 
 def _patches(count: int) -> str:
