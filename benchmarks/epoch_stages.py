@@ -36,7 +36,8 @@ spin_briefly()  # as the command line does, before torch is loaded
 
 STRATEGY = "strategy=[{name: everything, epochs: EPOCHS, blocks: all, lr_head: 1.0e-4, lr_backbone: 1.0e-5}]"
 BATCH_WORK = (
-    ("landsift.training.module", ("flips_and_turns", "augment", "mix")),
+    ("landsift.training.views", ("flips_and_turns", "augment")),
+    ("landsift.training.module", ("mix",)),
     ("landsift.models.preprocess", ("to_float", "resize")),
 )
 """What is called on a batch before the network sees it, by module."""
@@ -112,7 +113,7 @@ def train_and_time(config: Any, store: Any) -> tuple[ExclusiveTimes, list[dict[s
     from lightning.pytorch.callbacks import Callback
     from lightning.pytorch.profilers import Profiler
 
-    from landsift.training import fit
+    from landsift.training import start
 
     times = ExclusiveTimes(torch.cuda.synchronize if torch.cuda.is_available() else lambda: None)
 
@@ -154,7 +155,7 @@ def train_and_time(config: Any, store: Any) -> tuple[ExclusiveTimes, list[dict[s
         for module, name, function in originals:
             setattr(module, name, times.wrap(name, function))
         with tempfile.TemporaryDirectory(prefix="landsift-bench-") as scratch:
-            return times, fit.train(config, store, Path(scratch) / "run").metrics
+            return times, start.train(config, store, Path(scratch) / "run").metrics
     finally:
         L.Trainer = plain
         for module, name, function in originals:
@@ -176,7 +177,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     common.import_timm()
     from landsift.config import RunConfig
     from landsift.data.store.patch_store import PatchStore
-    from landsift.training.fit import train
+    from landsift.training.start import train
 
     store = PatchStore.open(arguments.store)
     settings = [

@@ -28,7 +28,7 @@ def train(table: Path, weights: Path, config: Path | None, overrides: list[str])
     from landsift.config import RunConfig
     from landsift.data.store.patch_store import build_store
     from landsift.evaluation.complete_run import complete_run
-    from landsift.training.fit import train as fit
+    from landsift.training.start import train as fit
 
     network = [
         f"model.backbone={BACKBONE}",

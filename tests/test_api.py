@@ -27,8 +27,8 @@ def test_importing_landsift_imports_nothing_heavy():
 
 def test_training_and_prediction_import_neither_flyte_nor_wandb():
     code = (
-        "import sys, landsift.training.fit, landsift.training.module, landsift.training.callbacks, "
-        "landsift.evaluation.predict, landsift.data.store.patch_store; print(*sys.modules)"
+        "import sys, landsift.training.start, landsift.training.fit, landsift.training.module, "
+        "landsift.training.callbacks, landsift.evaluation.predict, landsift.data.store.patch_store; print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"flyte", "flyteplugins", "wandb", "rasterio"} & set(done.stdout.split())

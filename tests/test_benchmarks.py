@@ -21,7 +21,7 @@ def foreign():
 folder, names = Path(sys.argv[1]), sys.argv[2:]
 import common
 common.import_timm()  # timm itself takes wandb where it is installed; this is as on a machine without it
-import landsift.training.fit
+import landsift.training.start
 for name in names:
     importlib.import_module(name)
 imported = foreign()
@@ -32,7 +32,7 @@ settings = ["data.synthetic.patches=60", "data.synthetic.size=16", "model.backbo
             "training.image_size=32", "training.batch_size=16", "training.accelerator=cpu", "tracking.tsne_every=0",
             "strategy=[{name: everything, epochs: 1, lr_head: 0.001, lr_backbone: 0.001, blocks: all}]"]
 config = RunConfig.load(None, settings)
-landsift.training.fit.train(config, build_store(config.data, folder / "store"), folder / "run")
+landsift.training.start.train(config, build_store(config.data, folder / "store"), folder / "run")
 print(json.dumps({"imported": imported, "trained": foreign()}))
 """
 

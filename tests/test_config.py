@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_the_defaults_are_the_contract():
     config = RunConfig().to_dict()
-    assert config["data"]["split"] == {"kind": "auto", "fractions": [0.6, 0.2, 0.2], "seed": 0}
+    assert config["data"]["split"] == {"kind": "auto", "rows": None, "fractions": [0.6, 0.2, 0.2], "seed": 0}
     assert config["model"]["backbone"] == "efficientnet_b0"
     assert config["model"]["head"] == {"hidden": 256, "dropout": 0.3}
     assert config["strategy"] == "two_phase"
@@ -108,7 +108,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path):
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda f: f.name)
 def test_shipped_configurations_load_and_their_strategies_resolve(file):
-    from landsift.training.phases import resolve_strategy
+    from landsift.training.strategies import resolve_strategy
 
     config = RunConfig.load(file)
     assert resolve_strategy(config.strategy, config.strategies)

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from landsift.config import RunConfig
-from landsift.training.phases import STRATEGIES, Phase, resolve_strategy
+from landsift.training.phases import Phase
+from landsift.training.strategies import STRATEGIES, resolve_strategy
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

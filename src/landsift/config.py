@@ -44,6 +44,11 @@ class SplitConfig(_Section):
 
     `auto`: `column` where there is one, else `group` where there is one, else `stratified`.
     """
+    rows: Path | None = None
+    """A CSV or Parquet table with columns `path` and `split` that says who is where; with `kind: auto`.
+
+    A patch that it does not name is in no part.
+    """
     fractions: tuple[Fraction, Fraction, Fraction] = (0.6, 0.2, 0.2)
     """Shares of train, val and test; they add up to 1 (the case study's 60/20/20). Not used by `column`."""
     seed: int = Field(0, ge=0)
@@ -54,6 +59,18 @@ class SplitConfig(_Section):
         if abs(sum(value) - 1.0) > 1e-6 or min(value) <= 0:
             raise ValueError("three shares above 0 that add up to 1 are needed, such as [0.6, 0.2, 0.2]")
         return value
+
+    @field_validator("rows")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        """So that a run's config.yaml names the same file from any folder."""
+        return None if value is None else Path(os.path.abspath(value.expanduser()))
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.rows is not None and self.kind != "auto":
+            raise ValueError(f"rows says who is where, so that kind must be auto, not {self.kind}")
+        return self
 
 
 class SyntheticConfig(_Section):

@@ -14,7 +14,7 @@ from landsift.config import RunConfig
 from landsift.data.store.patch_store import build_store
 from landsift.evaluation.complete_run import complete_run
 from landsift.evaluation.predict import predict_files
-from landsift.training.fit import train
+from landsift.training.start import train
 
 
 def landsift(*arguments, check=True):

@@ -383,7 +383,7 @@ def read_archive(corpus: Corpus, folder: Path, raw: bytes, dice: random.Random, 
 
 def read_config(corpus: Corpus, folder: Path, raw: bytes, dice: random.Random, which: int) -> None:
     from landsift.config import RunConfig
-    from landsift.training.phases import resolve_strategy
+    from landsift.training.strategies import resolve_strategy
 
     (folder / "c.yaml").write_bytes(raw)
     config = RunConfig.load(folder / "c.yaml")

@@ -1,7 +1,7 @@
 """Runs that are killed end, when they are run again, as if nothing had happened: a slice of what the scripts here do.
 
 `kills.py` kills at random moments, `every_write.py` before every change of the disk. `dying_ranks.py` takes minutes;
-`tests/training/test_distributed.py` holds its parts.
+`tests/training/test_start.py` holds its parts.
 """
 
 import os

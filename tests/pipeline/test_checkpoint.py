@@ -17,7 +17,7 @@ from landsift.config import RunConfig
 from landsift.data.store.patch_store import build_store
 from landsift.pipeline import tracking
 from landsift.pipeline.cache import keys
-from landsift.training.fit import train
+from landsift.training.start import train
 
 TRAINED = ("strategy=[{epochs: 40, lr_head: 0.002}]", "training.augment.color_jitter=[0, 0, 0, 0]")
 

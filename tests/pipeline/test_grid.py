@@ -6,7 +6,7 @@ from landsift.config import RunConfig
 from landsift.errors import ConfigError
 from landsift.pipeline.comparison import grid
 from landsift.pipeline.comparison.grid import Grid, load_base, read_variants
-from landsift.training.phases import STRATEGIES
+from landsift.training.strategies import STRATEGIES
 
 OWN = "strategies={short: [{name: all, epochs: 1, lr_head: 0.001}]}"
 

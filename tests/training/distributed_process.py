@@ -1,15 +1,19 @@
-"""What each rank of the tests in test_distributed.py does; `python distributed_process.py WHAT FOLDER`."""
+"""What each rank of the tests of several processes does; `python distributed_process.py WHAT FOLDER`."""
 
 import contextlib
 import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # ranks import nothing from beside their program
 
 from landsift.training.worker import reporting
+
+STUDENT = "student"
+"""In place of a backbone: the module that is no classifier."""
 
 
 def trained(folder: Path, backbone: str, batch_size: int, devices: int):
@@ -17,13 +21,15 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
     import lightning as L
     import numpy as np
     import torch
+    from self_distillation import SelfDistillation
 
     from landsift.config import AugmentConfig, HeadConfig, ModelConfig, Normalization, TrainingConfig
     from landsift.data.batches import PatchBatches
     from landsift.models.backbone import create_backbone
     from landsift.models.classifier import PatchClassifier
-    from landsift.training import distributed
-    from landsift.training.callbacks import History, PhaseChange
+    from landsift.training import ddp, ranks
+    from landsift.training.callbacks import PhaseChange
+    from landsift.training.history import History
     from landsift.training.losses import balanced_weights
     from landsift.training.module import PatchModule
     from landsift.training.phases import Phase, total_epochs
@@ -35,29 +41,34 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 50)
     torch.manual_seed(0)
-    network = create_backbone(ModelConfig(backbone=backbone, weights="none"), 32)
+    student = backbone == STUDENT
+    network = create_backbone(ModelConfig(backbone="test_efficientnet" if student else backbone, weights="none"), 32)
     classifier = PatchClassifier(network.network, network.features, 3, HeadConfig(hidden=None, dropout=0.0))
     settings = TrainingConfig(
         image_size=32, devices=devices, accelerator="cpu", augment=AugmentConfig(crop=0.5), gradient_clip=1.0
     )
+    normal = Normalization(mean=(0.5,) * 3, std=(0.25,) * 3)
     module = PatchModule(
         classifier,
         strategy,
         settings,
         classes=3,
-        normalization=Normalization(mean=(0.5,) * 3, std=(0.25,) * 3),
+        normalization=normal,
         seed=0,
         keep_rows=torch.arange(40, 50),
         class_weights=balanced_weights(labels[:37], 3),
     )
+    if student:
+        strategy = tuple(replace(phase, batch_norm="train") for phase in strategy)
+        module = SelfDistillation(classifier, strategy, settings, normal, seed=0)
     images = (rng.integers(0, 128, (50, 16, 16, 3)) + 60 * labels[:, None, None, None]).astype(np.uint8)
     history = History(folder, 13)
-    share = {"batch_size": batch_size, "rank": distributed.rank(), "world": distributed.world()}
+    share = {"batch_size": batch_size, "rank": ranks.rank(), "world": ranks.world()}
     calibration = PatchBatches(images, labels, np.arange(37), shuffle=True, **share)
     trainer = L.Trainer(
-        **distributed.trainer_arguments(settings),
+        **ddp.trainer_arguments(settings),
         max_epochs=total_epochs(strategy),
-        callbacks=[PhaseChange(calibration), history, *distributed.callbacks(settings, 0)],
+        callbacks=[PhaseChange(calibration), history, *ddp.callbacks(settings, 0)],
         gradient_clip_val=settings.gradient_clip,
         logger=False,
         enable_checkpointing=False,
@@ -68,23 +79,23 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
     train = PatchBatches(images, labels, np.arange(37), shuffle=True, balanced=True, **share)
     trainer.fit(module, train, PatchBatches(images, labels, np.arange(37, 50), **share))
     rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in history.rows]
-    return module, rows, distributed.gathered(module.kept_rows, module.kept_embeddings)
+    return module, rows, None if student else ranks.gathered(module.kept_rows, module.kept_embeddings)
 
 
 def train_in_two(folder: Path) -> None:
-    """Leave what each rank holds after a training, for a network without and one with batch norms."""
+    """Leave what each rank holds after a training: of networks without and with batch norms, of one with a teacher."""
     import torch
 
-    from landsift.training import distributed
+    from landsift.training import ranks
 
     torch.distributed.init_process_group("gloo")
-    found = {"from_first": distributed.from_first(f"rank {distributed.rank()}")}
-    for backbone in ("test_convnext", "test_efficientnet"):
-        own = folder / backbone / str(distributed.rank())
+    found = {"from_first": ranks.from_first(f"rank {ranks.rank()}")}
+    for backbone in ("test_convnext", "test_efficientnet", STUDENT):
+        own = folder / backbone / str(ranks.rank())
         module, rows, kept = trained(own, backbone, batch_size=4, devices=2)
         found[backbone] = {"weights": dict(module.state_dict()), "rows": rows, "kept": kept}
         found[backbone]["files"] = [f.name for f in own.glob("*")]
-    torch.save(found, folder / f"{distributed.rank()}.pt")
+    torch.save(found, folder / f"{ranks.rank()}.pt")
 
 
 def interrupted_in_two(folder: Path) -> None:
@@ -94,7 +105,7 @@ def interrupted_in_two(folder: Path) -> None:
     from landsift.config import RunConfig
     from landsift.data.store.patch_store import PatchStore
     from landsift.runtime.interruption import Terminated
-    from landsift.training.fit import train
+    from landsift.training.start import train
 
     config, store = RunConfig.load(folder / "config.yaml"), PatchStore.open(folder / "store")
     rank = int(os.environ["RANK"])

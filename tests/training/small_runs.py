@@ -56,7 +56,7 @@ def small(*changes: str) -> RunConfig:
 def train(config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None = None) -> Run:
     """Train, test and draw: a whole run directory but for its report."""
     from landsift.evaluation.complete_run import complete_run
-    from landsift.training import fit
+    from landsift.training import start
 
-    fit.train(config, store, folder, experiment)
+    start.train(config, store, folder, experiment)
     return complete_run(config, store, folder)

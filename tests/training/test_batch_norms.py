@@ -16,7 +16,7 @@ from landsift.data.store.patch_store import build_store
 from landsift.models.preprocess import resize, to_float
 from landsift.training.batch_norms import PATCHES, drawn_rows, recalibrate, running_norms
 from landsift.training.fit import build_classifier
-from landsift.training.phases import STRATEGIES, strategy_of
+from landsift.training.strategies import STRATEGIES, strategy_of
 
 TWO_PHASES = "strategy=[{name: head, epochs: 2, lr_head: 2.0e-3}, {name: all, epochs: 2, lr_head: 1.0e-3, %s}]"
 ALL = "blocks: all, lr_backbone: 1.0e-3"

@@ -89,3 +89,33 @@ def test_a_phase_begins_with_averages_that_are_the_weights(store, tmp_path):
     assert len(names) > 10
     for name in names:
         assert torch.equal(state[name], state[name.replace("classifier.backbone.", "averages.backbone.module.")]), name
+
+
+def test_a_teacher_is_a_network_of_its_own():
+    """Forwarded without gradients, its decay set from step to step, saved and loaded with what holds it."""
+    from landsift.training.ema import WeightAverage
+
+    torch.manual_seed(0)
+    student = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+    holder = torch.nn.ModuleDict({"student": student, "teacher": WeightAverage(student, decay=0.5)})
+    teacher, inputs = holder["teacher"], torch.randn(8, 4)
+    before = student[0].weight.detach().clone()
+    student(inputs)
+    with torch.no_grad():
+        student[0].weight += 1.0
+    teacher.update(student)
+    torch.testing.assert_close(teacher.module[0].weight, before + 0.5)
+    teacher.decay = 0.75
+    teacher.update(student)
+    torch.testing.assert_close(teacher.module[0].weight, before + 0.625)
+    torch.testing.assert_close(teacher.module[1].running_mean, 0.625 * student[1].running_mean)
+    assert teacher.module[1].num_batches_tracked == 1
+    assert not teacher(inputs).requires_grad
+    copy = torch.nn.ModuleDict({"student": torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))})
+    copy["teacher"] = WeightAverage(copy["student"], decay=0.5)
+    copy.load_state_dict(holder.state_dict())
+    assert torch.equal(copy["teacher"](inputs), teacher(inputs))
+    copy["teacher"].decay = 0.75
+    for held in (copy, holder):
+        held["teacher"].update(held["student"])
+    assert torch.equal(copy["teacher"](inputs), teacher(inputs))

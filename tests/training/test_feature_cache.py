@@ -18,7 +18,8 @@ from landsift.data.splits import make_split
 from landsift.errors import RunError
 from landsift.models.preprocess import Normalize, resize, to_float
 from landsift.training.feature_cache import FeatureCache, drawn_view, uncachable, view_symmetry
-from landsift.training.fit import build_classifier, train
+from landsift.training.fit import build_classifier
+from landsift.training.start import train
 
 # Untrained features are tiny, and the head's batch norm makes their last bits, which depend on the batch, larger.
 CLOSE = 5e-4

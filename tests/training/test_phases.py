@@ -1,15 +1,17 @@
 """Strategies are data: resolved, checked, and their schedules pinned."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landsift.config import RunConfig
+from landsift.config import RunConfig, TrainingConfig
 from landsift.errors import ConfigError
-from landsift.training.phases import STRATEGIES, Phase, first_epoch, phase_of, resolve_strategy, settled, total_epochs
+from landsift.training.phases import Phase, first_epoch, lr_factor, phase_of, scale_rates, total_epochs
+from landsift.training.strategies import STRATEGIES, resolve_strategy, settled
 
 
 def test_two_phase_is_the_tutorials_recipe():
@@ -124,6 +126,16 @@ def test_the_runs_cosine_ends_at_the_phases_floor():
     phase = Phase("p", epochs=1, lr_head=1e-4, lr_min=1e-6, schedule="run")
     assert 1e-4 * phase.factor(10, 10, 1e-4, before=90, total=100) == pytest.approx(1e-6)
     assert phase.factor(0, 10, 1e-4, before=0, total=100) == 1.0
+
+
+@pytest.mark.parametrize(("scaling", "factor"), [("none", 1.0), ("linear", 4.0), ("sqrt", 2.0)])
+def test_rates_grow_with_the_patches_per_step(scaling, factor):
+    settings = TrainingConfig(batch_size=32, devices=4, num_nodes=2, lr_scaling=scaling)
+    assert lr_factor(settings) == factor
+    head, tune = scale_rates(STRATEGIES["two_phase"], factor)
+    assert (head.lr_head, head.lr_backbone) == (2e-3 * factor, 0.0)
+    assert (tune.lr_head, tune.lr_backbone, tune.lr_min) == (1e-4 * factor, 1e-5 * factor, 1e-6 * factor)
+    assert replace(tune, lr_head=1e-4, lr_backbone=1e-5, lr_min=1e-6) == STRATEGIES["two_phase"][1]
 
 
 # Configurations

@@ -6,8 +6,8 @@ from small_runs import small
 
 from landsift.errors import ConfigError
 from landsift.training import precision
-from landsift.training.fit import train
 from landsift.training.module import PatchModule
+from landsift.training.start import train
 
 SETTINGS = (
     "training.precision=auto",

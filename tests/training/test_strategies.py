@@ -16,7 +16,8 @@ from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
 from landsift.training.callbacks import PhaseChange
 from landsift.training.module import PatchModule
-from landsift.training.phases import STRATEGIES, total_epochs
+from landsift.training.phases import total_epochs
+from landsift.training.strategies import STRATEGIES
 
 LAST_BLOCKS = {
     "test_efficientnet": [("blocks.4.", "conv_head.", "bn2."), ("blocks.3.",), ("blocks.2.",), ("blocks.1.",)],
@@ -148,7 +149,7 @@ class Rates(L.Callback):
 
     def on_train_batch_start(self, trainer, module, _batch, _batch_idx):
         assert trainer.lr_scheduler_configs[0].scheduler.optimizer is trainer.optimizers[0]
-        self.rates.append(module.learning_rates())
+        self.rates.append(tuple(module.learning_rates().values()))
         self.optimizers.append(trainer.optimizers[0])
 
 

@@ -11,8 +11,7 @@ from torch import nn
 from landsift.errors import ConfigError
 from landsift.pipeline.preflight import check_training
 from landsift.training.module import PatchModule
-from landsift.training.phases import STRATEGIES, strategy_of
-from landsift.training.strategy_blocks import check_blocks
+from landsift.training.strategies import STRATEGIES, check_blocks, strategy_of
 
 TELL_BLOCKS_APART = {"last_block": "blocks", "progressive": "blocks", "layer_decay": "layer_decay"}
 

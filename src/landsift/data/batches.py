@@ -182,6 +182,11 @@ class PatchBatches:
             return full + (rest >= 2 * self.world or (rest > 0 and full == 0))
         return full + (rest > self.rank)
 
+    @property
+    def bands(self) -> int:
+        """How many bands a patch has."""
+        return int(self._read.images.shape[-1])
+
     def skip(self, count: int) -> None:
         """Leave out the first `count` batches of the next epoch, which an interrupted training has seen."""
         self._skipped = count

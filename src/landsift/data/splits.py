@@ -1,8 +1,9 @@
 """Who is in train, val and test, and which training labels a budget buys.
 
-Three kinds: `stratified` by class, `column` (a table's column or folders named train, val and test say), and `group`
-(rows of one group stay together). Patches with equal pixels never stand on two sides of a split: they move together,
-or, where the source decides, the copies in train give way to those in val and test, and those in val to those in test.
+Four kinds: `stratified` by class, `column` (a table's column or folders named train, val and test say), `group` (rows
+of one group stay together), and the rows that a file names. Patches with equal pixels never stand on two sides of a
+split: they move together, or, where the split is given, the copies in train give way to those in val and test, and
+those in val to those in test.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from landsift.config import SplitConfig
 from landsift.data.group_split import NoSplitError, deal_groups, largest_remainder
 from landsift.data.sources.similar_names import alike
 from landsift.data.sources.split_names import SPLIT_NAMES
+from landsift.data.split_rows import named_split
 from landsift.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -59,7 +61,20 @@ def make_split(
         DataError: a class is too small for three parts, a part is missing or empty, the `split` or `group` column
             is missing or incomplete, or the budget is larger than train or smaller than the number of classes.
     """
-    return divide(store.column, store.labels, store.contents(), store.classes, split, budget, budget_seed)
+    column = given_columns(store, split)
+    return divide(column, store.labels, store.contents(), store.classes, split, budget, budget_seed)
+
+
+def given_columns(store: PatchStore, split: SplitConfig) -> Column:
+    """A store's columns, with the split that `data.split.rows` names in place of the source's.
+
+    Raises:
+        DataError: as `landsift.data.split_rows.named_split`.
+    """
+    if split.rows is None:
+        return store.column
+    named = named_split(store, split.rows)
+    return lambda name: named if name == "split" else store.column(name)
 
 
 def divide(
@@ -73,9 +88,9 @@ def divide(
 ) -> Split:
     """The same as `make_split`, from a store's columns, labels and contents."""
     rng = np.random.default_rng([split.seed, 0])
-    kind = split.kind if split.kind != "auto" else _kind_of(column)
+    kind = "column" if split.rows else split.kind if split.kind != "auto" else _kind_of(column)
     if kind == "column":
-        part = _by_column(column, labels, contents, classes)
+        part = _by_column(column, labels, contents, classes, complete=split.rows is None)
         if not (part == PARTS.index("val")).any():
             _take_val(part, column, labels, contents, classes, split.fractions, rng)
     elif kind == "group":
@@ -257,11 +272,21 @@ def _groups(column: Column, contents: Rows) -> Rows:
     return _codes(component[group])
 
 
-def _by_column(column: Column, labels: Rows, contents: Rows, classes: Sequence[str]) -> NDArray[np.int64]:
-    """The part (0, 1, 2) that the table names for each row, -1 for copies that give way: int64 [N]."""
+def _by_column(
+    column: Column, labels: Rows, contents: Rows, classes: Sequence[str], *, complete: bool
+) -> NDArray[np.int64]:
+    """The part (0, 1, 2) that the table names for each row, -1 for copies that give way and for no part: int64 [N].
+
+    Args:
+        column: as in `divide`.
+        labels: int64 [N].
+        contents: int64 [N].
+        classes: their names.
+        complete: refuse a row without a part.
+    """
     import pandas as pd
 
-    codes, values = pd.factorize(_complete(column, "split", kind="column"))
+    codes, values = pd.factorize(_complete(column, "split", kind="column") if complete else column("split"))
     number = []
     for value in values:
         name = SPLIT_NAMES.get(value.lower())
@@ -269,7 +294,7 @@ def _by_column(column: Column, labels: Rows, contents: Rows, classes: Sequence[s
             hint = nearest(value.lower(), SPLIT_NAMES) or "use train, val and test"
             raise DataError(f"the column 'split' has an unknown value '{value}'", hint)
         number.append(PARTS.index(name))
-    part = np.array(number, dtype=np.int64)[codes]
+    part = np.array([*number, -1], dtype=np.int64)[codes]  # code -1: no part
     given = [bool((part == p).any()) for p in range(len(PARTS))]
     for p, name in enumerate(PARTS):
         if not given[p] and name != "val":
@@ -278,7 +303,7 @@ def _by_column(column: Column, labels: Rows, contents: Rows, classes: Sequence[s
 
     last = np.zeros(contents.max() + 1, dtype=np.int64)
     np.maximum.at(last, contents, part)
-    gives_way = part < last[contents]
+    gives_way = (part >= 0) & (part < last[contents])
     if gives_way.any():
         _log.warning(
             "%d patches are left out: their pixels stand in val or test as well (from train: %d, from val: %d)",

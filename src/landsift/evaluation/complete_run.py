@@ -12,7 +12,7 @@ from landsift.runs import MANIFEST, Run, read_json, write_json
 
 
 def complete_run(config: RunConfig, store: PatchStore, folder: Path) -> Run:
-    """Test what `landsift.training.fit.train` has left in `folder`, and make its t-SNE frames.
+    """Test what `landsift.training.start.train` has left in `folder`, and make its t-SNE frames.
 
     Args:
         config: the configuration that was trained.

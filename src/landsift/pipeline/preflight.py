@@ -22,10 +22,9 @@ def check_training(config: RunConfig, *, local: bool = True) -> None:
         ModelError: the backbone is unknown, or its weights cannot be looked for.
     """
     from landsift.models.backbone import check_backbone
-    from landsift.training import launch
+    from landsift.training import devices
     from landsift.training.fit import check_image_sizes
-    from landsift.training.phases import settled, strategy_of
-    from landsift.training.strategy_blocks import check_blocks
+    from landsift.training.strategies import check_blocks, settled, strategy_of
 
     config = settled(config)
     strategy = strategy_of(config)
@@ -40,12 +39,12 @@ def check_training(config: RunConfig, *, local: bool = True) -> None:
             f"training.num_nodes is {config.training.num_nodes}, but a pipeline runs on one machine",
             "train on several nodes without the pipeline, as docs/scaling.md shows",
         )
-    if local and launch.needed(config.training):
-        launch.check_devices(config.training)
+    if local and devices.needed(config.training):
+        devices.check_devices(config.training)
     kind, _, number = config.cluster.gpu.partition(":")
-    devices = config.training.devices
-    if not local and kind != "none" and number.isdecimal() and devices > int(number):
+    wanted = config.training.devices
+    if not local and kind != "none" and number.isdecimal() and wanted > int(number):
         raise ConfigError(
-            f"training.devices is {devices}, but cluster.gpu={config.cluster.gpu} asks for a node with {number}",
-            f"ask for more, such as --set cluster.gpu={kind}:{devices}",
+            f"training.devices is {wanted}, but cluster.gpu={config.cluster.gpu} asks for a node with {number}",
+            f"ask for more, such as --set cluster.gpu={kind}:{wanted}",
         )

@@ -11,7 +11,7 @@ from typing import Any
 from landsift import runs
 from landsift.config import RunConfig
 from landsift.errors import LandsiftError
-from landsift.training.phases import deciding_settings
+from landsift.training.strategies import deciding_settings
 
 ARITHMETIC = ("precision", "compiled_from_epoch")
 """What a run may have chosen by itself."""

@@ -13,7 +13,8 @@ from operator import getitem
 from typing import Any
 
 from landsift.config import RunConfig
-from landsift.training.phases import settled, strategy_of
+from landsift.data.split_rows import known_by_content
+from landsift.training.strategies import settled, strategy_of
 
 DECODING = ("numpy", "pillow")
 """Libraries whose version may change a decoded pixel."""
@@ -136,6 +137,8 @@ def counted(stage: Stage, config: RunConfig) -> dict[str, Any]:
     }
     if "strategy" in found:
         found["strategy"], found["strategies"] = [asdict(phase) for phase in strategy_of(config)], None
+    if "data.split" in found:
+        found["data.split"] = known_by_content(config.data.split)
     if "data.budget_seed" in found:
         found["data.budget_seed"] = config.data.effective_budget_seed
     return found

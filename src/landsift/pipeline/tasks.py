@@ -60,15 +60,15 @@ async def load_dataset(key: str, data_json: str, fingerprint: str, run: str) -> 
 async def train_model(
     key: str, store: Dir, config_json: str, repeats_json: str, embeddings_key: str, run: str, afresh: str
 ) -> Dir:
-    """Train, up to the last validation; returns what `landsift.training.fit.train` writes.
+    """Train, up to the last validation; returns what `landsift.training.start.train` writes.
 
     An interrupted training goes on: on one machine from the cache folder, on a cluster from Flyte's checkpoint of the
     attempt before. Where W&B tracks it, it gets the t-SNE frames as well, which are made by `create_embeddings`.
     """
     with failures.carried():
         from landsift.pipeline import repeat, tracking
-        from landsift.training.fit import train
-        from landsift.training.phases import settled
+        from landsift.training.start import train
+        from landsift.training.strategies import settled
 
         config, patches = await _opened(config_json, store)
         folder, experiment = _place(TRAIN, key), tracking.current_run(config.tracking)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from landsift.training import distributed
+from landsift.training import ranks
 
 PATCHES = 10_000
 """How many patches statistics are estimated from, at most: with more they do not change (Wu and Johnson 2021)."""
@@ -64,4 +64,4 @@ def recalibrate(backbone: nn.Module, answer: Callable[[Tensor], Tensor], batches
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         for statistic in (norm.running_mean, norm.running_var):
-            distributed.average(statistic)
+            ranks.average(statistic)

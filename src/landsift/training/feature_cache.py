@@ -24,9 +24,9 @@ from landsift.config import AugmentConfig, TrainingConfig
 from landsift.data.augment import SYMMETRIES, flips_and_turns
 from landsift.data.batches import PatchBatches
 from landsift.errors import RunError
-from landsift.training import distributed
-from landsift.training.module import PatchModule
+from landsift.training import ranks
 from landsift.training.phases import phase_of
+from landsift.training.trainable import FeatureCaching, Trainable
 
 logger = logging.getLogger("landsift")
 
@@ -122,7 +122,9 @@ class FrozenFeatures(Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """At the first epoch of a phase in this process: drop the last phase's features, and make this one's."""
-        assert isinstance(module, PatchModule)
+        assert isinstance(module, Trainable)
+        if not isinstance(module, FeatureCaching):
+            return
         index = phase_of(module.strategy, trainer.current_epoch)
         if index == self._made_for:
             return
@@ -130,7 +132,7 @@ class FrozenFeatures(Callback):
         self._drop(trainer, module)
         if module.phase.trains_backbone or not self.settings.cache_features:
             return
-        if reason := uncachable(self.settings.augment, module.preprocess.bands):
+        if reason := uncachable(self.settings.augment, self.train.bands):
             logger.info("the frozen backbone runs in every epoch of this phase, because %s changes its input", reason)
             return
         if self.settings.num_nodes > 1:
@@ -141,8 +143,8 @@ class FrozenFeatures(Callback):
         started = time.perf_counter()
         views = self.settings.feature_views if self.settings.augment.flips else 1
         with trainer.precision_plugin.forward_context():
-            module.train_features = self._make(module, self.train, views, "train")
-            module.val_features = self._make(module, self.val, 1, "val")
+            module.train_features = self._make(module, self.train, views, "train", trainer.strategy.root_device)
+            module.val_features = self._make(module, self.val, 1, "val", trainer.strategy.root_device)
         for batches in self._loaders(trainer):
             batches.with_images = False
         self.seconds[index] = round(self.seconds.get(index, 0.0) + time.perf_counter() - started, 3)
@@ -157,25 +159,24 @@ class FrozenFeatures(Callback):
 
     def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         """Delete the files."""
-        assert isinstance(module, PatchModule)
         self._drop(trainer, module)
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
         """Delete the files when the training fails or is interrupted."""
-        assert isinstance(module, PatchModule)
         self._drop(trainer, module)
 
-    def _make(self, module: PatchModule, batches: PatchBatches, views: int, name: str) -> FeatureCache:
+    def _make(
+        self, module: FeatureCaching, batches: PatchBatches, views: int, name: str, device: torch.device
+    ) -> FeatureCache:
         cache: FeatureCache | None = None
         augmented = name == "train" and self.settings.augment.flips
         try:
             for batch in batches:
-                stored = batch.images.to(module.device)
+                stored = batch.images.to(device)
                 for view in range(views):
                     symmetry = view_symmetry(batch.rows, torch.full_like(batch.rows, view), views)
                     images = flips_and_turns(stored, symmetry) if augmented else stored
-                    with torch.inference_mode(), module.as_compiled(batch):
-                        features = module.classifier.backbone(module.prepare(images))
+                    features = module.frozen_features(images)
                     if cache is None:
                         cache = self._open(name, batches, views, features.shape[-1])
                     cache.put(batch.rows, view, features)
@@ -185,17 +186,17 @@ class FrozenFeatures(Callback):
                 "free some disk space, or set training.cache_features=false",
             ) from None
         assert cache is not None
-        distributed.wait_for_all()
+        ranks.wait_for_all()
         return cache
 
     def _open(self, name: str, batches: PatchBatches, views: int, width: int) -> FeatureCache:
         """Each process computes its share of the features; the first makes the file that all write to."""
         path, rows = self.folder / f"{name}.npy", batches.sampler.rows
-        if distributed.rank():
-            distributed.wait_for_all()
+        if ranks.rank():
+            ranks.wait_for_all()
             return FeatureCache(path, rows, views, None)
         cache = FeatureCache(path, rows, views, width)
-        distributed.wait_for_all()
+        ranks.wait_for_all()
         return cache
 
     @staticmethod
@@ -204,9 +205,10 @@ class FrozenFeatures(Callback):
         found = [trainer.train_dataloader, trainer.val_dataloaders]
         return [batches for batches in found if isinstance(batches, PatchBatches)]
 
-    def _drop(self, trainer: L.Trainer, module: PatchModule) -> None:
-        module.train_features = module.val_features = None
+    def _drop(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if isinstance(module, FeatureCaching):
+            module.train_features = module.val_features = None
         for batches in self._loaders(trainer):
             batches.with_images = True
-        if distributed.rank() == 0:
+        if ranks.rank() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -14,9 +14,9 @@ from landsift.config import Normalization, RunConfig, digest
 from landsift.errors import ConfigError
 from landsift.models import hub, own_networks
 from landsift.runtime import surroundings
-from landsift.training import launch
 from landsift.training.library_state import as_meant
-from landsift.training.phases import Strategy, deciding_settings, resolve_strategy, settled, strategy_of
+from landsift.training.phases import Strategy, lr_factor, scale_rates
+from landsift.training.strategies import check_blocks, deciding_settings, resolve_strategy, strategy_of
 
 if TYPE_CHECKING:
     from landsift.data.splits import Split
@@ -28,74 +28,50 @@ if TYPE_CHECKING:
 logger = logging.getLogger("landsift")
 
 
-def train(
+def train_here(
     config: RunConfig,
     store: PatchStore,
     folder: Path,
     experiment: Any | None = None,
     repeats: Mapping[str, Any] | None = None,
 ) -> runs.Run:
-    """Train, up to the last validation, and leave what the test and the t-SNE frames are made from.
+    """Train in this process, alone or as one of several; arguments and errors as of `landsift.training.start.train`.
 
     What is written: weights.safetensors (of the best epoch), checkpoints/, metrics.json, validation_features/,
     config.yaml, manifest.json. The test patches are not looked at: `landsift.evaluation.complete_run` makes the
     rest of a run directory.
 
     Args:
-        config: the complete configuration.
+        config: the complete configuration, as `strategies.settled` leaves it.
         store: the decoded patches.
-        folder: where the files go; made if need be. If the same training was interrupted there, it goes on.
-        experiment: a Weights & Biases run to log into, or None.
-        repeats: `precision` and `compiled_from_epoch` of a run that is to be repeated, which are then not chosen anew.
-
-    Returns:
-        The run in `folder`.
-
-    Raises:
-        ConfigError: the strategy or a setting does not fit.
-        DataError: the patches cannot be divided as asked.
-        ModelError: the backbone or its weights cannot be used, or the training has diverged.
-        RunError: the folder holds another training, or cannot be written, or another training is at work in this
-            process.
-        Terminated: SIGTERM has come, or another signal that ends the process, and `folder` holds a checkpoint to go
-            on from.
+        folder: where the files go.
+        experiment: a Weights & Biases run, or None.
+        repeats: how the run that is to be repeated computed, or None.
     """
-    meant = surroundings.MEETING if config.training.num_nodes > 1 else None
-    meant = surroundings.TORCHRUN if surroundings.in_rank() else meant
-    with surroundings.alone("training"), surroundings.as_guest(meant):
-        return _train(config, store, folder, experiment, repeats)
-
-
-def _train(
-    config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None, repeats: Mapping[str, Any] | None
-) -> runs.Run:
-    config = settled(config).absolute()
+    meant = surroundings.TORCHRUN if surroundings.in_rank() else None
     own_networks.load(config.model)
     own_networks.trust(config.model.module)
-    if launch.needed(config.training):
-        launch.train(config, store, folder, experiment, repeats)
-        return runs.Run.open(folder)
-    with as_meant():
+    with surroundings.alone("training"), surroundings.as_guest(meant), as_meant():
         return _train_here(config, store, folder, experiment, repeats)
 
 
 def _train_here(
     config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None, repeats: Mapping[str, Any] | None
 ) -> runs.Run:
-    """Train in this process, alone or as one of several."""
     import lightning as L
 
     from landsift.data.splits import make_split
     from landsift.runtime.allocator import keep_freed_memory
-    from landsift.training import distributed, resume
+    from landsift.training import ranks, resume
     from landsift.training.run_files import manifest_of, write_weights
     from landsift.training.trainer import fit_module
+    from landsift.training.validation_features import ValidationFeatures
 
-    distributed.join_group(config, store.fingerprint)
+    ranks.join_group(config, store.fingerprint)
     strategy = strategy_of(config)
-    if distributed.rank() == 0 and strategy != resolve_strategy(config.strategy, config.strategies):
+    if ranks.rank() == 0 and strategy != resolve_strategy(config.strategy, config.strategies):
         logger.info("batch norms follow the patches: random weights have no statistics that could stand still")
-    strategy = distributed.scale_rates(strategy, distributed.lr_factor(config.training))
+    strategy = scale_rates(strategy, lr_factor(config.training))
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
     code = own_networks.fingerprint(config.model.module)
@@ -103,11 +79,11 @@ def _train_here(
     if config.training.num_nodes > 1:
         resume.share_between_nodes(folder)
     how = resume.settled_before(folder, identity)
-    if distributed.rank() == 0:
+    if ranks.rank() == 0:
         runs.remove_partial(folder)
         if how is None:  # of what was killed before its first checkpoint
             shutil.rmtree(folder / runs.CHECKPOINTS, ignore_errors=True)
-    distributed.wait_for_all()
+    ranks.wait_for_all()
     keep_freed_memory()
     weights_file = hub.pretrained(config.model).to_dict() if config.model.weights == "imagenet" else None
     python_numbers = random.getstate()
@@ -117,15 +93,16 @@ def _train_here(
     classifier, normalization = build_classifier(config, store, split)
     module = _module(config, strategy, classifier, normalization, store, split)
     trainable = _trainable_per_phase(module)
-    if distributed.rank() == 0:
+    if ranks.rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
         runs.write_text(folder / runs.CONFIG, config.to_yaml())
 
+    keeping = ValidationFeatures(folder, module.keep_rows.numpy())
     best, facts = fit_module(
-        config, module, store, split, folder, experiment, how or {"identity": identity, **(repeats or {})}
+        config, module, [keeping], store, split, folder, experiment, how or {"identity": identity, **(repeats or {})}
     )
     random.setstate(python_numbers)  # a checkpoint brings its own
-    if distributed.rank():
+    if ranks.rank():
         return runs.Run(folder)  # which the first process writes
     write_weights(module.classifier, folder / runs.WEIGHTS)
     manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, facts)
@@ -160,7 +137,6 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
     from landsift.data.store.statistics import mean_and_std
     from landsift.models.backbone import create_backbone, expected_input
     from landsift.models.classifier import PatchClassifier
-    from landsift.training.strategy_blocks import check_blocks
 
     backbone = create_backbone(config.model, config.training.image_size)
     check_blocks(config, strategy_of(config), backbone.network)

@@ -7,154 +7,28 @@ comes back as the error it was.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landsift import errors, runs
-from landsift.config import RunConfig, TrainingConfig
-from landsift.errors import ConfigError, LandsiftError, RunError
+from landsift import errors
+from landsift.errors import LandsiftError, RunError
 from landsift.runtime import surroundings
-from landsift.runtime.interruption import ENDING, STATUS, Terminated, interruptible
+from landsift.runtime.interruption import ENDING, STATUS, Terminated
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
-
-    from landsift.data.store.patch_store import PatchStore
 
 logger = logging.getLogger("landsift")
 
 MEETING = 900
 """Seconds that nodes wait for each other at the start."""
-LOOK_EVERY = 1.0
-"""Seconds between looks at metrics.json for the tracking."""
-TRACKED = ("epoch", "phase", "train_loss", "val_loss", "val_acc", "lr_head", "lr_backbone")
-
-
-def needed(settings: TrainingConfig) -> bool:
-    """Whether this process has to start others to train: several are asked for, and it is not one of them."""
-    return settings.devices * settings.num_nodes > 1 and not surroundings.in_rank()
-
-
-def train(
-    config: RunConfig,
-    store: PatchStore,
-    folder: Path,
-    experiment: Any | None = None,
-    repeats: Mapping[str, Any] | None = None,
-) -> None:
-    """Train in `training.devices` processes; the first writes what `fit.train` does.
-
-    With `training.num_nodes` above 1 this is for the first node; the others call `join`.
-
-    Args:
-        config: the complete configuration.
-        store: the decoded patches; the processes open it anew.
-        folder: where the files go.
-        experiment: a Weights & Biases run, which stays in this process and is fed from metrics.json;
-            or None.
-        repeats: as in `fit.train`.
-
-    Raises:
-        LandsiftError: what one of the processes raised.
-        RunError: one of them died, or raised something else.
-        Terminated: a signal has come that ends it.
-    """
-    check_devices(config.training)
-    if node_rank(config.training):
-        raise ConfigError("NODE_RANK is not 0 here, but the first node alone writes a run", "call join on other nodes")
-    try:
-        with _following(folder / runs.METRICS, experiment, config):
-            _train_along(config, store, folder, repeats)
-    finally:
-        shutil.rmtree(folder / runs.FEATURES, ignore_errors=True)  # which a process that was killed leaves behind
-
-
-def join(config: RunConfig, store: PatchStore) -> None:
-    """Take part in a training as another node than the first; write nothing.
-
-    Raises:
-        LandsiftError: as `train`.
-    """
-    check_devices(config.training)
-    with (
-        interruptible(),
-        surroundings.alone("training"),
-        surroundings.as_guest(surroundings.MEETING),
-        tempfile.TemporaryDirectory(prefix="landsift-") as folder,
-    ):
-        _train_along(config, store, Path(folder))
-
-
-def check_devices(settings: TrainingConfig) -> None:
-    """Refuse more processes than there are GPUs, and nodes that cannot know of each other.
-
-    Raises:
-        ConfigError: too few GPUs, or MASTER_ADDR, MASTER_PORT and NODE_RANK are not set.
-    """
-    import torch
-
-    from landsift.training.distributed import on_gpu
-
-    if settings.accelerator == "gpu" and not torch.cuda.is_available():
-        raise ConfigError(
-            f"training.devices is {settings.devices} with training.accelerator gpu, but torch sees no CUDA or ROCm GPU",
-            "use training.accelerator=cpu, or one device",
-        )
-    if on_gpu(settings) and settings.devices > torch.cuda.device_count():
-        raise ConfigError(
-            f"training.devices is {settings.devices}, but this machine has {torch.cuda.device_count()} GPUs",
-            "lower training.devices, or set training.accelerator=cpu",
-        )
-    node_rank(settings)
-
-
-def node_rank(settings: TrainingConfig) -> int:
-    """The number of this node, from $NODE_RANK; 0 where there is one node.
-
-    Raises:
-        ConfigError: there are several, and NODE_RANK, MASTER_ADDR or MASTER_PORT is missing or wrong.
-    """
-    if settings.num_nodes == 1:
-        return 0
-    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if not os.environ.get(name)]
-    if missing:
-        raise ConfigError(
-            f"training.num_nodes is {settings.num_nodes}, but {', '.join(missing)} is not set",
-            "set address and a free port of the first node, and this node's number from 0 (docs/scaling.md)",
-        )
-    number, port = os.environ["NODE_RANK"], os.environ["MASTER_PORT"]
-    if not number.isdecimal() or int(number) >= settings.num_nodes or not port.isdecimal():
-        raise ConfigError(
-            f"NODE_RANK={number} and MASTER_PORT={port} do not fit training.num_nodes={settings.num_nodes}",
-            f"NODE_RANK is a number from 0 to {settings.num_nodes - 1}, MASTER_PORT a port",
-        )
-    return int(number)
-
-
-def _train_along(config: RunConfig, store: PatchStore, folder: Path, repeats: Mapping[str, Any] | None = None) -> None:
-    from landsift.models import own_networks
-    from landsift.training import worker
-
-    with tempfile.TemporaryDirectory(prefix="landsift-") as scratch:
-        task = Path(scratch) / "task.json"
-        level = logger.getEffectiveLevel()
-        asked = {
-            "config": own_networks.by_file(config).to_dict(),
-            "store": str(store.folder),
-            "folder": str(folder),
-            "level": level,
-        }
-        runs.write_json(task, asked | {"root": store.info["root"], "repeats": repeats and dict(repeats)})
-        run_ranks(["-m", worker.__name__, str(task)], config.training.devices, config.training.num_nodes)
 
 
 def run_ranks(arguments: Sequence[str], devices: int, nodes: int = 1) -> None:
@@ -288,31 +162,3 @@ def _last_line(logs: Path, local_rank: int) -> str:
         lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
     return ""
-
-
-@contextlib.contextmanager
-def _following(metrics: Path, experiment: Any | None, config: RunConfig) -> Iterator[None]:
-    """Log the rows of metrics.json to W&B as they appear, in a thread."""
-    if experiment is None:
-        yield
-        return
-    experiment.config.setdefaults(config.to_dict())
-    before = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else []  # of an earlier attempt
-    ended = threading.Event()
-
-    def follow() -> None:
-        logged, last = len(before), False
-        while not last:
-            last = ended.wait(LOOK_EVERY)  # look once more after the end
-            rows = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else []
-            for row in rows[logged:]:
-                experiment.log({key: row[key] for key in TRACKED})
-            logged = len(rows)
-
-    thread = threading.Thread(target=follow, name="landsift-tracking", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

@@ -96,7 +96,7 @@ def _quiet_lightning() -> Iterator[None]:
     """
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    from landsift.training import distributed
+    from landsift.training import ranks
 
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     before = [logger.level for logger in loggers]
@@ -111,7 +111,7 @@ def _quiet_lightning() -> Iterator[None]:
         ".*LeafSpec.*",
     ):
         warnings.filterwarnings("ignore", about)
-    rank_zero_only.rank = distributed.rank()
+    rank_zero_only.rank = ranks.rank()
     try:
         yield
     finally:

@@ -1,47 +1,38 @@
-"""The Lightning module that trains a classifier through its phases.
-
-A phase is entered from its number alone: `enter_phase` sets what trains and which layers are in train mode, and
-`configure_optimizers` builds a fresh optimizer and schedule for exactly those parameters. So a checkpoint of any
-epoch resumes, at phase boundaries too.
-"""
+"""The Lightning module of a classifier: its loss, its validation, its averaged weights."""
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from landsift.config import Normalization, TrainingConfig
-from landsift.data.augment import augment, batch_generator, draw_symmetry, flips_and_turns, mix
+from landsift.data.augment import batch_generator, draw_symmetry, mix
 from landsift.data.batches import Batch, PatchBatches
-from landsift.models.blocks import backbone_blocks
 from landsift.models.classifier import PatchClassifier
 from landsift.models.inference import Folds, find_folds, folded, in_chunks
 from landsift.models.preprocess import Preprocess
-from landsift.training import distributed
+from landsift.training import ranks
 from landsift.training.batch_norms import recalibrate, running_norms
 from landsift.training.losses import cross_entropy
-from landsift.training.nonfinite import BadSteps
-from landsift.training.param_groups import parameter_groups
-from landsift.training.phases import Phase, Strategy, first_epoch, phase_of, total_epochs
+from landsift.training.phased_module import PhasedModule
+from landsift.training.phases import Strategy, first_epoch
+from landsift.training.views import augmented_views
 
 if TYPE_CHECKING:
     from landsift.training.ema import WeightAverage
     from landsift.training.feature_cache import FeatureCache
 
-
-FUSED = ("cpu", "cuda")
-"""Devices on which the optimizer's whole step is one kernel."""
+logger = logging.getLogger("landsift")
 
 
-class PatchModule(L.LightningModule):
-    """Trains backbone and head through the phases of a strategy.
+class PatchModule(PhasedModule):
+    """Trains a classifier, backbone and head, through the phases of a strategy.
 
     Args:
         classifier: backbone and head.
@@ -55,6 +46,7 @@ class PatchModule(L.LightningModule):
     """
 
     class_weights: Tensor | None
+    figures = ("val_loss", "val_acc")
 
     def __init__(
         self,
@@ -68,11 +60,10 @@ class PatchModule(L.LightningModule):
         keep_rows: Tensor | None = None,
         class_weights: Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(classifier.backbone, strategy, config)
         self.classifier = classifier
-        self.strategy = strategy
-        self.settings = config
         self.classes = classes
+        self.chosen_by = "val_recall" if config.balances_classes else "val_acc"
         self.seed = seed
         self.preprocess = Preprocess(normalization.mean, normalization.std, config.image_size)
         self.register_buffer("class_weights", class_weights, persistent=False)
@@ -83,43 +74,34 @@ class PatchModule(L.LightningModule):
         self.val_features: FeatureCache | None = None
         self.compiled = False
         self.averages = _averages(classifier, config.ema) if config.ema else None
-        self._blocks = backbone_blocks(classifier.backbone)
-        self._losses: list[Tensor] = []
-        self._loss_weights: list[int] = []
-        self.bad_steps = BadSteps(config.max_skipped_steps)
         self._val_figures: list[Tensor] = []
         self._val_weights: list[int] = []
         self._folds: Folds | None = None
         self._answer: Callable[[Tensor], Tensor] | None = None
-        self.phase_index = -1
         self.enter_phase(0)
+
+    @property
+    def network(self) -> PatchClassifier:
+        """Backbone and head together: all that the optimizer may change."""
+        return self.classifier
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The classifier's backbone."""
+        return self.classifier.backbone
+
+    @property
+    def head(self) -> nn.Module:
+        """The classifier's head."""
+        return self.classifier.head
 
     # Phases
 
-    @property
-    def phase(self) -> Phase:
-        """The phase that trains now."""
-        return self.strategy[self.phase_index]
-
     def enter_phase(self, index: int) -> None:
         """Set what trains, put everything frozen into eval mode so that its batch norms stand still, average anew."""
-        self.phase_index = index
+        super().enter_phase(index)
         self.preprocess.image_size = self.phase.image_size or self.settings.image_size
-        count = len(self._blocks) if self.phase.blocks == "all" else self.phase.blocks
-        names = {name for block in self._blocks[max(0, len(self._blocks) - count) :] for name in block}
-        for name, parameter in self.classifier.backbone.named_parameters():
-            parameter.requires_grad_(name in names)
-        for parameter in self.classifier.head.parameters():
-            parameter.requires_grad_(True)
         self._begin_averages()
-        self.set_modes()
-
-    def set_modes(self) -> None:
-        """Train mode for what trains, eval mode for what is frozen and for batch norms that shall stand still."""
-        _set_mode(self.classifier, inherited=True)
-        if self.phase.batch_norm != "train":
-            for norm in running_norms(self.classifier.backbone):
-                norm.eval()
 
     def recalibrate(self, batches: Iterable[Batch]) -> None:
         """Estimate the running statistics of the backbone's batch norms anew, at the phase's input size.
@@ -127,73 +109,14 @@ class PatchModule(L.LightningModule):
         Args:
             batches: training patches in random order, not augmented: as validation and prediction see them.
         """
-        backbone = self.classifier.backbone
+        backbone = self.backbone
+        if not running_norms(backbone):
+            logger.info("the backbone has no batch norms: batch_norm: recalibrate changes nothing")
+            return
         images = (batch.images.to(self.device) for batch in batches)
         recalibrate(backbone, lambda stored: cast("Tensor", backbone(self.prepare(stored))), images)
         self._begin_averages()
         self.set_modes()
-
-    def trainable_parameters(self) -> int:
-        """How many parameters train in this phase."""
-        return sum(p.numel() for p in self.classifier.parameters() if p.requires_grad)
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """What trains in this phase, for the optimizer."""
-        return parameter_groups(self.classifier, self._blocks, self.phase, self.settings.weight_decay)
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """A fresh AdamW and schedule for exactly the parameters of the current phase."""
-        groups = self.parameter_groups()
-        optimizer = torch.optim.AdamW(groups, fused=self.device.type in FUSED)
-        phase, per_epoch = self.phase, int(self.trainer.estimated_stepping_batches // self.trainer.max_epochs)
-        before = per_epoch * first_epoch(self.strategy, self.phase_index)
-        total = per_epoch * total_epochs(self.strategy)
-
-        def schedule(peak: float) -> Any:
-            return lambda step: phase.factor(step, per_epoch * phase.epochs, peak, before=before, total=total)
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [schedule(group["lr"]) for group in groups])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the gradients' norm, and leave the step out if that is not finite.
-
-        Lightning's own clipping refuses fused optimizers in mixed precision, bfloat16 too.
-        """
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if gradient_clip_val is not None:
-            nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
-        self.bad_steps.look(parameters, norm, self._where())
-        if self.bad_steps.was_bad:
-            self._losses.pop()
-            self._loss_weights.pop()
-
-    def _where(self) -> str:
-        """The step that is being done, with its learning rates, for people."""
-        step, (head, backbone) = len(self._losses) + self.bad_steps.count, self.learning_rates()
-        return (
-            f"step {step} of epoch {self.current_epoch + 1} ({self.phase.name}; learning rates {head:.2g} of the head, "
-            f"{backbone:.2g} of the backbone)"
-        )
-
-    def learning_rates(self) -> tuple[float, float]:
-        """The present learning rates of the head and of the backbone's last block (0 while it is frozen)."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        rates: dict[str, float] = {"head": 0.0, "backbone": 0.0}
-        for group in optimizer.param_groups:
-            rates[group["part"]] = max(rates[group["part"]], float(group["lr"]))
-        return rates["head"], rates["backbone"]
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Enter the phase of the checkpoint's epoch, before the optimizer is built, so that its state fits."""
-        self.enter_phase(phase_of(self.strategy, int(checkpoint["epoch"])))
 
     # Steps
 
@@ -210,12 +133,8 @@ class PatchModule(L.LightningModule):
 
     def augmented(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Images as the network takes them in training: turned, jittered, cropped; float [B, C, S, S]."""
-        config, images = self.settings.augment, batch.images
-        if config.flips:
-            images = flips_and_turns(images, draw_symmetry(len(images), generator, batch.part))
-        with torch.autocast(self.device.type, enabled=False):  # pixels keep the precision that validation sees
-            changed = augment(self.preprocess.to_float(images), config, self.image_size, generator, batch.part)
-            return self.preprocess.to_input(changed)
+        config, size = self.settings.augment, self.image_size
+        return augmented_views(batch, config, size, self.preprocess.to_input, generator)[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the augmented batch, or of the features that this phase has kept."""
@@ -229,12 +148,10 @@ class PatchModule(L.LightningModule):
         else:
             images = self.augmented(batch, generator)
             images, labels = mix(images, batch.labels, self.classes, self.settings.augment, generator)
-            with self.as_compiled(batch):
+            with self.as_compiled(len(batch)):
                 logits = self.classifier(images)
         loss = cross_entropy(logits, labels, self.settings.label_smoothing, self.class_weights)
-        self._losses.append(loss.detach())
-        self._loss_weights.append(len(batch))
-        return loss * distributed.loss_weight(batch)
+        return self.noted(loss, batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and accuracy, and the embeddings of the rows kept for t-SNE: one pass over the backbone."""
@@ -258,7 +175,7 @@ class PatchModule(L.LightningModule):
     def _features(self, backbone: nn.Module, batch: Batch) -> Tensor:
         """Features float [B, D] of the batch as stored."""
         if self.compiled:
-            with self.as_compiled(batch):
+            with self.as_compiled(len(batch)):
                 features: Tensor = backbone(self.prepare(batch.images))
             return features
         if self._answer is None:
@@ -267,15 +184,21 @@ class PatchModule(L.LightningModule):
             self._answer = lambda images: network(self.prepare(images))
         return in_chunks(self._answer, batch.images, self.image_size)
 
+    def frozen_features(self, images: Tensor) -> Tensor:
+        """Features float [B, D] by the backbone as it is; images uint8 [B, H, W, C], as stored or turned."""
+        with torch.inference_mode(), self.as_compiled(len(images)):
+            features: Tensor = self.backbone(self.prepare(images))
+        return features
+
     def compile_backbone(self) -> None:
         """Compile the backbone in place, for batches of the configured size."""
         self.compiled = True
         for backbone in {self.classifier.backbone, self.evaluated()[0]}:
             backbone.compile(dynamic=False)
 
-    def as_compiled(self, batch: Batch) -> AbstractContextManager[object]:
+    def as_compiled(self, patches: int) -> AbstractContextManager[object]:
         """An epoch's last, smaller batch is not worth a compilation of its own."""
-        if not self.compiled or len(batch) == self.settings.batch_size:
+        if not self.compiled or patches == self.settings.batch_size:
             return nullcontext()
         eager: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
         return eager
@@ -293,6 +216,12 @@ class PatchModule(L.LightningModule):
         """Make the averaged weights, where there are any, those of the classifier."""
         for part, averaged in zip((self.classifier.backbone, self.classifier.head), self.evaluated(), strict=True):
             part.load_state_dict(averaged.state_dict())
+
+    def moving_statistics(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Backbone and head where their batch norms follow the batches, each followed by its average."""
+        averages = dict(zip((self.backbone, self.head), self.evaluated(), strict=True))
+        moving = [part for part, _ in super().moving_statistics()]
+        return [(network, part) for part in moving for network in dict.fromkeys((part, averages[part]))]
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Move the averages of what trains a step towards the weights; their decay grows from 0 within a phase."""
@@ -328,7 +257,7 @@ class PatchModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log loss and accuracy per patch and the mean recall of the classes, over all ranks."""
         self._answer = None
-        loss, accuracy, *shares = distributed.weighted_mean(self._val_figures, self._val_weights)
+        loss, accuracy, *shares = ranks.weighted_mean(self._val_figures, self._val_weights)
         of_class, found = shares[: self.classes], shares[self.classes :]
         recalls = [right / all_of for right, all_of in zip(found, of_class, strict=True) if all_of > 0]
         # logger=False: the History callback writes each epoch's figures once. Every rank logs the same numbers.
@@ -336,7 +265,7 @@ class PatchModule(L.LightningModule):
         self.log("val_acc", accuracy, logger=False, prog_bar=True)
         recall = sum(recalls) / len(recalls)
         self.log("val_recall", recall, logger=False)
-        figure = recall if self.settings.balances_classes else accuracy
+        figure = recall if self.chosen_by == "val_recall" else accuracy
         self.log("val_choice", figure - self._tie_break(loss), logger=False)
 
     def _tie_break(self, loss: float) -> float:
@@ -345,42 +274,10 @@ class PatchModule(L.LightningModule):
         patches = len(self.trainer.val_dataloaders.sampler.rows)
         return 0.5 / (self.classes * patches) * loss / (1.0 + loss)
 
-    def on_train_epoch_start(self) -> None:
-        """Start the epoch's own mean of the training loss, in the modes of the phase."""
-        self.set_modes()
-        self._losses.clear()
-        self._loss_weights.clear()
-        self.bad_steps.begin(self.classifier)  # averages do not move in a bad step
-
-    def epoch_state(self) -> dict[str, Any]:
-        """What this rank keeps of the epoch so far, for the checkpoint."""
-        losses = torch.stack(self._losses).cpu() if self._losses else torch.empty(0)
-        return {"losses": losses, "weights": list(self._loss_weights), "left_out": self.bad_steps.count}
-
-    def load_epoch_state(self, state: dict[str, Any]) -> None:
-        """Go on with the epoch of a checkpoint."""
-        self._losses = list(state["losses"].to(self.device))
-        self._loss_weights = list(state["weights"])
-        self.bad_steps.count = state["left_out"]
-
-    def epoch_loss(self) -> float:
-        """Mean training loss per patch of the epoch that is ending, over all ranks; NaN if all its steps were bad."""
-        if not self._losses:
-            return math.nan
-        return distributed.weighted_mean([loss[None] for loss in self._losses], self._loss_weights)[0]
-
 
 def _averages(classifier: PatchClassifier, decay: float) -> nn.ModuleDict:
     """Averages of backbone and head apart: what is frozen needs none."""
     from landsift.training.ema import WeightAverage  # timm's module of averages imports W&B where it is installed
 
     parts = {"backbone": classifier.backbone, "head": classifier.head}
-    return nn.ModuleDict({n: WeightAverage(part, decay) for n, part in parts.items()}).requires_grad_(False)
-
-
-def _set_mode(module: nn.Module, *, inherited: bool) -> None:
-    """A layer with parameters trains if any of them does; one without (dropout) does as what it stands in."""
-    parameters = list(module.parameters())
-    module.training = any(p.requires_grad for p in parameters) if parameters else inherited
-    for child in module.children():
-        _set_mode(child, inherited=module.training)
+    return nn.ModuleDict({n: WeightAverage(part, decay) for n, part in parts.items()})

@@ -7,17 +7,17 @@ from typing import Any
 
 from torch import nn
 
-from landsift.models.classifier import PatchClassifier
 from landsift.training.phases import Phase
 
 
 def parameter_groups(
-    classifier: PatchClassifier, blocks: Sequence[Sequence[str]], phase: Phase, weight_decay: float
+    backbone: nn.Module, head: nn.Module, blocks: Sequence[Sequence[str]], phase: Phase, weight_decay: float
 ) -> list[dict[str, Any]]:
     """Groups for the optimizer: head, then the blocks that train; weight decay on matrices and kernels only.
 
     Args:
-        classifier: its parameters require gradients where they train.
+        backbone: its parameters require gradients where they train.
+        head: trains at the phase's own rate.
         blocks: names of the backbone's parameters, from stem to last.
         phase: says the rates.
         weight_decay: of what is decayed; biases, norms and what timm spares (embeddings) are not.
@@ -25,9 +25,9 @@ def parameter_groups(
     Returns:
         Each with `params`, `lr`, `weight_decay`, and `part`: "head" or "backbone".
     """
-    groups = _with_and_without_decay("head", list(classifier.head.parameters()), phase.lr_head, weight_decay)
-    parameters = dict(classifier.backbone.named_parameters())
-    spared = {id(parameters[name]) for name in _never_decayed(classifier.backbone) if name in parameters}
+    groups = _with_and_without_decay("head", list(head.parameters()), phase.lr_head, weight_decay)
+    parameters = dict(backbone.named_parameters())
+    spared = {id(parameters[name]) for name in _never_decayed(backbone) if name in parameters}
     by_rate: dict[float, list[nn.Parameter]] = {}
     for depth, block in enumerate(reversed(blocks)):
         rate = phase.lr_backbone * phase.layer_decay**depth

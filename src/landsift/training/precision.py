@@ -15,9 +15,9 @@ from lightning.pytorch.callbacks import Callback
 
 from landsift.config import TrainingConfig
 from landsift.errors import ConfigError
-from landsift.training import distributed
-from landsift.training.module import PatchModule
+from landsift.training import ranks
 from landsift.training.phases import first_epoch
+from landsift.training.trainable import Compiling, Trainable
 
 logger = logging.getLogger("landsift")
 
@@ -68,11 +68,16 @@ class CompileWhereItPays(Callback):
         """Since when it was compiled: the arithmetic that goes on must be the same."""
         self.compiled_at = state_dict["compiled_at"]
 
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Say so where compiling is asked for and the module has nothing to compile."""
+        if self.wanted is True and not isinstance(module, Compiling):
+            logger.warning("training.compile changes nothing: %s has no backbone to compile", type(module).__name__)
+
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Compile if it is wanted by now, and start the epoch's clock."""
-        assert isinstance(module, PatchModule)
+        assert isinstance(module, Trainable)
         self._started = time.perf_counter()
-        if module.compiled or not module.phase.trains_backbone:
+        if not isinstance(module, Compiling) or module.compiled or not module.phase.trains_backbone:
             return
         if self.wanted is True and self.compiled_at is None:
             self.compiled_at = trainer.current_epoch
@@ -82,13 +87,15 @@ class CompileWhereItPays(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Decide from the epoch's time whether compiling pays for the epochs that this phase still has."""
-        assert isinstance(module, PatchModule)
-        if self.wanted != "auto" or self.compiled_at is not None or not module.phase.trains_backbone:
+        assert isinstance(module, Trainable)
+        if not isinstance(module, Compiling) or not module.phase.trains_backbone:
+            return
+        if self.wanted != "auto" or self.compiled_at is not None:
             return
         end = first_epoch(module.strategy, module.phase_index) + module.phase.epochs
         left = end - trainer.current_epoch - 1
         pays = left * (time.perf_counter() - self._started) > PAYS_AFTER
-        if distributed.from_first(pays and can_compile()):
+        if ranks.from_first(pays and can_compile()):
             self.compiled_at = trainer.current_epoch + 1
 
 

@@ -28,15 +28,17 @@ from landsift import runs
 from landsift.data.batches import PatchBatches
 from landsift.errors import RunError
 from landsift.runtime.interruption import Notice, Terminated, ending_signals
-from landsift.training import distributed
-from landsift.training.module import PatchModule
+from landsift.training import ranks
 from landsift.training.phases import total_epochs
+from landsift.training.trainable import Trainable
 
 logger = logging.getLogger("landsift")
 
 LAST = "last.ckpt"
 SETTLED = "settled.json"
 """What a training has settled for all its attempts: which training it is, and how it computes."""
+FORMAT = 2
+"""Of what landsift adds to a checkpoint, its callbacks' states included."""
 NOTHING, SAVE, END = 0, 1, 2
 
 
@@ -65,6 +67,9 @@ class WholeFiles(TorchCheckpointIO):
             raise RunError(
                 f"{path} is no checkpoint of landsift to go on from", "delete that file to train from the start"
             )
+        if read["landsift"].get("format") != FORMAT:
+            message = f"cannot go on from {path}: another version of landsift wrote it"
+            raise RunError(message, "go on with that version, or delete that file to train from the start")
         return read
 
 
@@ -91,11 +96,11 @@ def share_between_nodes(folder: Path) -> None:
     """Bring the first node's last checkpoint to the nodes, which share no files with it; all ranks call it."""
     place = folder / runs.CHECKPOINTS
     names = (SETTLED, LAST)
-    found = distributed.from_first({n: (place / n).read_bytes() for n in names if (place / n).is_file()})
-    if len(found) == len(names) and distributed.first_of_node():
+    found = ranks.from_first({n: (place / n).read_bytes() for n in names if (place / n).is_file()})
+    if len(found) == len(names) and ranks.first_of_node():
         for name, content in found.items():
             runs.write_bytes(place / name, content)
-    distributed.wait_for_all()
+    ranks.wait_for_all()
 
 
 class Continuation(Checkpoint):
@@ -134,18 +139,18 @@ class Continuation(Checkpoint):
         self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Within the validation, which changes nothing that is kept; ranks may have different numbers of batches."""
-        if distributed.world() == 1:
+        if ranks.world() == 1:
             self._look(trainer, int(trainer.num_training_batches))
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """After the epoch; Lightning calls this after all other callbacks."""
         self._save(trainer, None)
-        if distributed.highest(END if self._notice.given else NOTHING) == END:
+        if ranks.highest(END if self._notice.given else NOTHING) == END:
             self._end(trainer)
 
     def _look(self, trainer: L.Trainer, steps: int) -> None:
         due = self.seconds_between is not None and time.monotonic() - self._saved > self.seconds_between
-        wanted = distributed.highest(END if self._notice.given else SAVE if due else NOTHING)
+        wanted = ranks.highest(END if self._notice.given else SAVE if due else NOTHING)
         if wanted != NOTHING:
             self._save(trainer, steps)
         if wanted == END:
@@ -164,13 +169,14 @@ class Continuation(Checkpoint):
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of; all ranks are here."""
-        assert isinstance(module, PatchModule)
-        own = {"random": random_states(), "epoch": module.epoch_state(), "buffers": {}}
-        if distributed.world() > 1:  # each rank's batch norms have seen other patches
+        trained: Trainable = module
+        own = {"random": random_states(), "epoch": trained.epoch_state(), "buffers": {}}
+        if ranks.world() > 1:  # each rank's batch norms have seen other patches
             own["buffers"] = {name: buffer.cpu() for name, buffer in module.named_buffers()}
         checkpoint["landsift"] = {
+            "format": FORMAT,
             "steps": self._steps,
-            "ranks": distributed.everyones(own),
+            "ranks": ranks.everyones(own),
             "stopped": trainer.should_stop,
             "resumed": self.resumed,
             "seconds": self.seconds_before + time.monotonic() - self._began,
@@ -185,10 +191,11 @@ class Continuation(Checkpoint):
 
     def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take what `on_save_checkpoint` has added."""
+        trained: Trainable = module
         self._loaded = dict(checkpoint["landsift"])
         self.resumed = self._loaded["resumed"] + 1
         self.seconds_before = self._loaded["seconds"]
-        steps, epochs = self._loaded["steps"], total_epochs(module.strategy)
+        steps, epochs = self._loaded["steps"], total_epochs(trained.strategy)
         done = int(checkpoint["epoch"]) + (steps is None)
         at = "" if steps is None else f"step {steps + 1} of "
         if done < epochs:
@@ -198,7 +205,7 @@ class Continuation(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Be where the checkpoint was: Lightning calls no `on_train_epoch_start` for an epoch that goes on."""
-        assert isinstance(module, PatchModule)
+        trained: Trainable = module
         if threading.current_thread() is threading.main_thread():
             # In place of Lightning's handler, which talks to other ranks from wherever this one happens to be; that
             # puts back what was there before it.
@@ -206,13 +213,13 @@ class Continuation(Checkpoint):
                 signal.signal(number, self._notice.note)
         if self._loaded is None:
             return
-        own = self._loaded["ranks"][distributed.rank()]
+        own = self._loaded["ranks"][ranks.rank()]
         if self._loaded["steps"] is not None:
             for callback in trainer.callbacks:
                 callback.on_train_epoch_start(trainer, module)
             put_buffers_back(module, own["buffers"])
             module.on_train_epoch_start()
-            module.load_epoch_state(own["epoch"])
+            trained.load_epoch_state(own["epoch"])
             batches = trainer.train_dataloader
             assert isinstance(batches, PatchBatches)
             batches.skip(self._loaded["steps"] % len(batches))  # where only the validation is left, none are asked for

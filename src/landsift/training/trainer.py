@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +18,28 @@ from landsift.data.batches import PatchBatches
 from landsift.errors import ConfigError
 from landsift.runtime.interruption import Terminated
 from landsift.runtime.notices import watched
-from landsift.training import callbacks as own
-from landsift.training import distributed, resume
+from landsift.training import ddp, ranks, resume, wandb_log
 from landsift.training.batch_norms import drawn_rows
+from landsift.training.best_checkpoints import BestCheckpoints
+from landsift.training.callbacks import LastPhaseEarlyStopping, PhaseChange
 from landsift.training.feature_cache import FrozenFeatures
+from landsift.training.history import History
 from landsift.training.phase_watch import falls, idle_phases
 from landsift.training.phases import total_epochs
 from landsift.training.precision import CompileWhereItPays, check_compile, choose_precision
-from landsift.training.validation_features import ValidationFeatures
+from landsift.training.trainable import Averaging, Trainable
 
 if TYPE_CHECKING:
     from landsift.data.splits import Split
     from landsift.data.store.patch_store import PatchStore
-    from landsift.training.module import PatchModule
 
 logger = logging.getLogger("landsift")
 
 
 def fit_module(
     config: RunConfig,
-    module: PatchModule,
+    module: L.LightningModule,
+    watchers: Sequence[Callback],
     store: PatchStore,
     split: Split,
     folder: Path,
@@ -47,7 +50,8 @@ def fit_module(
 
     Args:
         config: the complete configuration.
-        module: the module.
+        module: a `Trainable`.
+        watchers: callbacks of this kind of training, beside those that every training has.
         store: the patches.
         split: how they are divided.
         folder: where metrics.json and checkpoints go.
@@ -58,6 +62,8 @@ def fit_module(
     Returns:
         What is known of the best epoch, and how it was computed; both empty in other ranks than the first.
     """
+    trained = module
+    assert isinstance(trained, Trainable)
     settings = config.training
     if settings.accelerator == "gpu" and not torch.accelerator.is_available():
         raise ConfigError("training.accelerator is gpu, but torch sees no GPU here", "use auto or cpu")
@@ -67,8 +73,8 @@ def fit_module(
     settled = _settle(settled, config, device, folder)
     share: dict[str, Any] = {
         "batch_size": settings.batch_size,
-        "rank": distributed.rank(),
-        "world": distributed.world(),
+        "rank": ranks.rank(),
+        "world": ranks.world(),
     }
     patches, labels = store.images, store.labels
     balanced = settings.sampler == "balanced"
@@ -80,28 +86,26 @@ def fit_module(
         patches, labels, drawn_rows(split.train, config.seed), shuffle=True, seed=config.seed, **share
     )
     val_batches = PatchBatches(patches, labels, split.val, device=device, **share)
-    best_epochs = own.BestCheckpoints(
-        folder / runs.CHECKPOINTS, "val_recall" if settings.balances_classes else "val_acc"
-    )
-    history, compiling = own.History(folder, len(split.val)), CompileWhereItPays(settings.compile)
+    shown = trained.figures[-1]
+    best_epochs = BestCheckpoints(folder / runs.CHECKPOINTS, shown)
+    history, compiling = History(folder, len(split.val)), CompileWhereItPays(settings.compile)
     if settings.compile == "auto" and "compiled_from_epoch" in settled:
         compiling = CompileWhereItPays(False)
         compiling.compiled_at = settled["compiled_from_epoch"]
     features = FrozenFeatures(folder / runs.FEATURES, train_in_order, val_batches, settings)
-    keeping = ValidationFeatures(folder, module.keep_rows.numpy())
     continuation = resume.Continuation(folder, settings.checkpoint_minutes)
-    watchers: list[Callback] = [own.PhaseChange(calibration), history, features, compiling, keeping, *_progress_bar()]
-    watchers += distributed.callbacks(settings, config.seed)
+    callbacks: list[Callback] = [PhaseChange(calibration), history, features, compiling, *watchers]
+    callbacks += [*_progress_bar(), *ddp.callbacks(settings, config.seed)]
     if settings.early_stopping:
-        watchers.append(own.LastPhaseEarlyStopping(settings.early_stopping.min_delta, settings.early_stopping.patience))
-    arguments = distributed.trainer_arguments(settings)
+        callbacks.append(LastPhaseEarlyStopping(settings.early_stopping.min_delta, settings.early_stopping.patience))
+    arguments = ddp.trainer_arguments(settings)
     trainer = L.Trainer(
         **arguments | {"plugins": [*arguments["plugins"], resume.WholeFiles()]},
-        max_epochs=total_epochs(module.strategy),
+        max_epochs=total_epochs(trained.strategy),
         precision=settled["precision"],
         gradient_clip_val=settings.gradient_clip,
-        callbacks=[*watchers, best_epochs, continuation],
-        logger=_wandb_logger(experiment, config),
+        callbacks=[*callbacks, best_epochs, continuation],
+        logger=wandb_log.logger_of(experiment, config),
         enable_progress_bar=len(_progress_bar()) > 0,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -117,20 +121,22 @@ def fit_module(
         raise
     except SystemExit:  # what Lightning turns Ctrl+C into
         raise KeyboardInterrupt from None
-    if distributed.rank():
+    if ranks.rank():
         return {}, {}
     path = Path(best_epochs.best_model_path)
     state = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
-    module.adopt_averages()
+    if isinstance(module, Averaging):
+        module.adopt_averages()
     epoch = int(state["epoch"])
-    best = {"epoch": epoch, "val_acc": history.rows[epoch]["val_acc"], "checkpoint": path.name}
-    best["chosen_by"] = best_epochs.figure
-    idle = idle_phases(history.rows)
+    best = {"epoch": epoch, shown: history.rows[epoch][shown], "checkpoint": path.name}
+    best["chosen_by"] = trained.chosen_by
+    judged = "val_acc" in trained.figures
+    idle = idle_phases(history.rows) if judged else []
     for note in idle:
         logger.warning("%s", note)
     facts = {
-        "notes": falls(history.rows, len(split.val)) + idle,
+        "notes": (falls(history.rows, len(split.val)) if judged else []) + idle,
         "precision": settled["precision"],
         "compiled_from_epoch": compiling.compiled_at,
         "feature_seconds": features.seconds,
@@ -143,8 +149,8 @@ def fit_module(
 def _settle(settled: dict[str, Any], config: RunConfig, device: torch.device, folder: Path) -> dict[str, Any]:
     """How all attempts compute: as the first, which keeps what it has chosen beside its checkpoints."""
     if "precision" not in settled:
-        settled = settled | {"precision": distributed.from_first(choose_precision(config.training, device))}
-    if distributed.rank() == 0:
+        settled = settled | {"precision": ranks.from_first(choose_precision(config.training, device))}
+    if ranks.rank() == 0:
         runs.write_json(folder / runs.CHECKPOINTS / resume.SETTLED, settled)
     return settled
 
@@ -162,14 +168,5 @@ def _progress_bar() -> list[Any]:
     """A bar on standard error for a person who watches; nothing for a log file."""
     from lightning.pytorch.callbacks import RichProgressBar
 
-    seen = watched() and distributed.rank() == 0
+    seen = watched() and ranks.rank() == 0
     return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if seen else []
-
-
-def _wandb_logger(experiment: Any | None, config: RunConfig) -> Any:
-    if experiment is None:
-        return False
-    from lightning.pytorch.loggers import WandbLogger
-
-    experiment.config.setdefaults(config.to_dict())  # whoever made the run may know more of it than a training does
-    return WandbLogger(experiment=experiment, log_model=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
-from landsift.training import distributed
+from landsift.training import ranks
 from landsift.training.kept_features import write_features, write_rows
 from landsift.training.module import PatchModule
 
@@ -32,7 +32,7 @@ class ValidationFeatures(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write the features that this epoch has not in common with the one before."""
         assert isinstance(module, PatchModule)
-        kept = distributed.gathered(module.kept_rows, module.kept_embeddings)
+        kept = ranks.gathered(module.kept_rows, module.kept_embeddings)
         if kept is None:  # another rank than the first
             return
         if trainer.current_epoch == 0:

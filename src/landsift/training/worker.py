@@ -1,4 +1,4 @@
-"""One process of a training in several: `python -m landsift.training.worker TASK`, started by `launch`."""
+"""One process of a training in several: `python -m landsift.training.worker TASK`, started by `start`."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def main(task: Path) -> None:
     show_on_stderr(asked["level"] if os.environ["RANK"] == "0" else logging.CRITICAL)
     from landsift.config import RunConfig
     from landsift.data.store.patch_store import PatchStore
-    from landsift.training import distributed, fit
+    from landsift.training import fit, ranks
 
     config = RunConfig.from_dict(asked["config"])
     store = PatchStore.open(asked["store"])
     store.info["root"] = asked["root"]
-    fit.train(config, store, Path(asked["folder"]), repeats=asked["repeats"])
-    distributed.leave_group()
+    fit.train_here(config, store, Path(asked["folder"]), repeats=asked["repeats"])
+    ranks.leave_group()
 
 
 @contextlib.contextmanager

@@ -15,10 +15,12 @@ from landsift.data.checks.pixels import bands_section, blank_section, pixel_fact
 from landsift.data.sources.class_names import names_section
 from landsift.data.sources.similar_names import written_alike
 from landsift.data.sources.split_names import SPLIT_NAMES
-from landsift.data.splits import PARTS, make_split
+from landsift.data.splits import PARTS, given_columns, make_split
 from landsift.errors import DataError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from landsift.data.store.patch_store import PatchStore
 
 Rows = NDArray[np.int64]
@@ -59,7 +61,9 @@ def check_data(
     sections = [_patches(store), *names_section(store.classes), _split(part, kind, refused)]
     if part is not None:
         sections.append(_classes(store, labels, part))
-    sections += [_copies(store, contents, kind), _conflicts(store, labels, contents)]
+    named = kind == "column" or (kind == "rows" and part is not None)
+    given = given_columns(store, split)("split") if named else None
+    sections += [_copies(store, contents, given), _conflicts(store, labels, contents)]
     if part is not None:
         if thorough:
             sections.append(_near(store, labels, contents, part))
@@ -73,10 +77,10 @@ def _parts(
     store: PatchStore, split: SplitConfig, budget: int | None, budget_seed: int | None
 ) -> tuple[Rows | None, str, str]:
     """The part of each patch (-1: in none), or None; the kind of split; and why there is none."""
-    kind = split.kind
+    kind: str = "rows" if split.rows else split.kind
     if kind == "auto":
         given = [kind for kind, name in (("column", "split"), ("group", "group")) if store.column(name).notna().any()]
-        kind = given[0] if given else "stratified"  # type: ignore[assignment]
+        kind = given[0] if given else "stratified"
     try:
         rows = make_split(store, split, budget, budget_seed)
     except DataError as error:
@@ -106,7 +110,8 @@ def _split(part: Rows | None, kind: str, refused: str) -> Section:
     if part is None:
         return Section("split", "wrong", f"no split can be made: {refused}", {"kind": kind})
     sizes = {name: int(np.count_nonzero(part == p)) for p, name in enumerate(PARTS)}
-    how = {"column": "as the source gives it", "group": "by group"}.get(kind, "stratified by class")
+    ways = {"column": "as the source gives it", "group": "by group", "rows": "as data.split.rows names them"}
+    how = ways.get(kind, "stratified by class")
     return Section(
         "split", "ok", f"{', '.join(f'{n:,} {name}' for name, n in sizes.items())}, {how}.", {"kind": kind, **sizes}
     )
@@ -129,7 +134,7 @@ def _classes(store: PatchStore, labels: Rows, part: Rows) -> Section:
     return Section(name, "ok", f"every class has {table.min():,} patches or more in every part.", counts)
 
 
-def _copies(store: PatchStore, contents: Rows, kind: str) -> Section:
+def _copies(store: PatchStore, contents: Rows, given: pd.Series | None) -> Section:
     """Exact copies; equal pixels never stand on two sides of a split, which `splits` sees to."""
     sizes = np.bincount(contents)
     copies = len(contents) - len(sizes)
@@ -137,7 +142,7 @@ def _copies(store: PatchStore, contents: Rows, kind: str) -> Section:
     if not copies:
         return Section("exact copies", "ok", "no two patches have the same pixels.", counts)
     text = f"{number_of(copies, 'patch repeats', 'patches repeat')} the pixels of another"
-    across = _across_column(store, contents) if kind == "column" else np.empty(0, dtype=np.int64)
+    across = np.empty(0, dtype=np.int64) if given is None else _across(given, contents)
     if not len(across):
         text += ", always in the same part of the split: equal pixels never stand on two sides."
         cases: Rows = np.flatnonzero(sizes > 1)
@@ -151,9 +156,9 @@ def _copies(store: PatchStore, contents: Rows, kind: str) -> Section:
     return Section("exact copies", "look", text, counts, _cases(store, contents, cases))
 
 
-def _across_column(store: PatchStore, contents: Rows) -> Rows:
+def _across(given: pd.Series, contents: Rows) -> Rows:
     """Contents that the given split has in several parts."""
-    column = store.column("split").astype("category").cat
+    column = given.astype("category").cat
     numbers = [PARTS.index(SPLIT_NAMES[name.lower()]) if name.lower() in SPLIT_NAMES else -1
                for name in column.categories]  # fmt: skip
     part = np.array([*numbers, -1])[column.codes.to_numpy()]  # code -1: no value

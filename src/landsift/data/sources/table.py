@@ -63,6 +63,20 @@ def read_paths(file: Path) -> list[Path]:
     return [file.parent / record.path for record in records]
 
 
+def read_split(file: Path) -> dict[str, str]:
+    """What a table says of the split: train, val or test, or another name of these, by path as it is written there.
+
+    Raises:
+        DataError: the table cannot be read, lacks the column `path` or `split`, is empty, or a row has no path or split
+            or repeats a path.
+    """
+    records = Records.of(_records(file, ("path", "split")))
+    _refuse_repeated(file, records)
+    if (empty := next((record.path for record in records if record.split is None), None)) is not None:
+        raise DataError(f"{file}: {empty} has no split", "fill the column 'split', or drop the row")
+    return {record.path: str(record.split) for record in records}
+
+
 def check_paths(file: Path, records: Records) -> None:
     """Raise DataError where none of a table's paths leads to a file, and say where they are looked for."""
     if any(_is_there(file.parent / record.path) for record in records):
@@ -118,8 +132,8 @@ def _records(file: Path, wanted: Sequence[str]) -> Iterator[Record]:
                 if windows is None and (windows := not _is_there(file.parent / path)):
                     once(logging.INFO, f"{file}: \\ in its paths is read as /")
                 path = path.replace("\\", "/") if windows else path
-            label, split, group = values if values else ("", "", "")
-            yield Record(path, label, split or None, group or None)
+            named = dict(zip(wanted[1:], values, strict=True))
+            yield Record(path, named.get("label", ""), named.get("split") or None, named.get("group") or None)
     except DataError:
         raise
     except Exception as error:  # what the parsers meet: csv.Error, OSError, UnicodeError, pyarrow's of five bases

@@ -20,7 +20,7 @@ from landsift.pipeline.cache.code import code_version
 from landsift.pipeline.cache.fingerprints import network_fingerprint
 from landsift.pipeline.cache.noted import keyed
 from landsift.pipeline.stage_table import CELL, DECODE, EMBED, TEST, TRAIN, Stage, counted, given
-from landsift.training.phases import settled
+from landsift.training.strategies import settled
 
 LAYOUT = 1
 """Of results: to be raised when the pipeline puts other files into one, or files of another form."""

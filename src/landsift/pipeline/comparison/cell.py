@@ -11,7 +11,7 @@ from typing import Any
 from landsift import runs
 from landsift.config import RunConfig, cache_folder
 from landsift.pipeline.stage_table import CELL, given, manifest_with
-from landsift.training.phases import settled
+from landsift.training.strategies import settled
 
 KEPT = (runs.CONFIG, runs.MANIFEST, runs.METRICS, runs.EVALUATION, runs.PREDICTIONS)
 """Files of a run directory that a comparison reads; a hundred trainings' checkpoints would be gigabytes."""
@@ -48,13 +48,13 @@ def train_here(config: RunConfig, store: Path, folder: Path, label: str, group: 
         group: what it calls the comparison.
 
     Raises:
-        LandsiftError: as `landsift.training.fit.train` and `landsift.evaluation.final_test.final_test`.
+        LandsiftError: as `landsift.training.start.train` and `landsift.evaluation.final_test.final_test`.
     """
     from landsift.data.store.patch_store import PatchStore
     from landsift.evaluation.final_test import final_test
     from landsift.evaluation.tsne import make_embeddings
     from landsift.pipeline.tracking import log_frames
-    from landsift.training.fit import train as fit
+    from landsift.training.start import train as fit
 
     config = settled(in_one_arithmetic(config))
     patches, asked = PatchStore.open(store), given(CELL, config)

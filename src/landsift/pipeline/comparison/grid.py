@@ -13,7 +13,7 @@ from typing import Any, Self
 from landsift.config import RunConfig
 from landsift.errors import ConfigError
 from landsift.overrides import read_mapping, value_of
-from landsift.training.phases import STRATEGIES, resolve_strategy
+from landsift.training.strategies import STRATEGIES, resolve_strategy
 
 DEFAULTS: dict[str, Any] = {
     "model": {"head": {"hidden": None, "dropout": 0.0}},

@@ -18,7 +18,7 @@ from landsift.pipeline.cache import results
 from landsift.pipeline.flyte import local
 from landsift.pipeline.preflight import check_training
 from landsift.runtime import surroundings
-from landsift.training.phases import settled
+from landsift.training.strategies import settled
 
 logger = logging.getLogger("landsift")
 

@@ -1,0 +1,54 @@
+"""What Weights & Biases is told of a training."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from landsift.config import RunConfig
+
+LOOK_EVERY = 1.0
+"""Seconds between looks at metrics.json of a training in other processes."""
+TRACKED = ("epoch", "phase", "train_loss", "val_loss", "val_acc", "lr_head", "lr_backbone")
+
+
+def logger_of(experiment: Any | None, config: RunConfig) -> Any:
+    """Lightning's logger into a W&B run, or False where there is none."""
+    if experiment is None:
+        return False
+    from lightning.pytorch.loggers import WandbLogger
+
+    experiment.config.setdefaults(config.to_dict())  # whoever made the run may know more of it than a training does
+    return WandbLogger(experiment=experiment, log_model=False)
+
+
+@contextlib.contextmanager
+def following(metrics: Path, experiment: Any | None, config: RunConfig) -> Iterator[None]:
+    """Log the rows of metrics.json to W&B as they appear, in a thread."""
+    if experiment is None:
+        yield
+        return
+    experiment.config.setdefaults(config.to_dict())
+    before = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else []  # of an earlier attempt
+    ended = threading.Event()
+
+    def follow() -> None:
+        logged, last = len(before), False
+        while not last:
+            last = ended.wait(LOOK_EVERY)  # look once more after the end
+            rows = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else []
+            for row in rows[logged:]:
+                experiment.log({key: row[key] for key in TRACKED})
+            logged = len(rows)
+
+    thread = threading.Thread(target=follow, name="landsift-tracking", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
