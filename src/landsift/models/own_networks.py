@@ -33,7 +33,8 @@ logger = logging.getLogger("landsift")
 HOW = "name a module that Python finds, or give the path of a .py file"
 _LIBRARIES = (
     "landsift timm torch torchvision torchmetrics lightning numpy pandas scipy sklearn pyarrow PIL pydantic yaml "
-    "safetensors huggingface_hub flyte flyteplugins wandb plotly jinja2 rich typer click filelock platformdirs pooch threadpoolctl"
+    "safetensors huggingface_hub flyte flyteplugins wandb plotly jinja2 rich typer click "
+    "filelock platformdirs pooch threadpoolctl"
 )
 _NEVER_BESIDE = sys.stdlib_module_names | {*_LIBRARIES.split()}
 """Nobody's own, whatever lies in the same folder: they are at work in this process and not imported anew."""
