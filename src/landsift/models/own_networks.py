@@ -31,8 +31,13 @@ from landsift.runs import write_text
 logger = logging.getLogger("landsift")
 
 HOW = "name a module that Python finds, or give the path of a .py file"
-_NEVER_BESIDE = sys.stdlib_module_names | {"landsift", "timm", "torch", "torchvision", "numpy"}
-"""Nobody's own, whatever lies in the same folder: they are not imported anew."""
+_LIBRARIES = (
+    "landsift timm torch torchvision torchmetrics lightning numpy pandas scipy sklearn pyarrow PIL pydantic yaml "
+    "safetensors huggingface_hub flyte flyteplugins wandb plotly jinja2 rich typer click "
+    "filelock platformdirs pooch threadpoolctl"
+)
+_NEVER_BESIDE = sys.stdlib_module_names | {*_LIBRARIES.split()}
+"""Nobody's own, whatever lies in the same folder: they are at work in this process and not imported anew."""
 _importing = threading.Lock()
 _last: dict[str, dict[str, str]] = {}
 """Of the module that was imported last in this process, by its name: the sources that it came from."""
@@ -93,6 +98,8 @@ def _located(module: str) -> Source:
         if not file.is_file():
             raise ModelError(f"model.module: no file {file}", HOW)
         name, root = file.stem, file.parent
+        if name in _NEVER_BESIDE:
+            raise ModelError(f"model.module: {file} has the name of a library", "give the file another name")
         if (root / "__init__.py").is_file():  # part of a package, by whose name it imports its neighbours
             while (root / "__init__.py").is_file() and root != root.parent:
                 name, root = f"{root.name}.{name}", root.parent
@@ -181,7 +188,7 @@ def _import(source: Source, found: dict[str, Path], code: dict[str, str]) -> Non
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Overwriting .* in registry")  # of a network that is imported anew
             importlib.import_module(source.name)
-    except Exception as error:  # whatever the code of a stranger raises
+    except (Exception, SystemExit) as error:  # whatever the code of a stranger raises
         for name in code:
             sys.modules.pop(name, None)
         sys.modules.update(before)
