@@ -81,8 +81,9 @@ def test_predictions_of_files_of_another_size_are_those_of_the_run(tmp_path):
     tiny = ["model.backbone=test_efficientnet", "model.weights=none", "training.image_size=32", "tracking.tsne_every=0"]
     config = RunConfig.load(None, [*tiny, f"data.source={folder}", "strategy=[{epochs: 1, lr_head: 1.0e-3}]"])
     run = train(config, build_store(config.data, tmp_path / "s"), tmp_path / "run")
-    table, skipped = predict_files(run.path, [folder])
-    assert (len(table), skipped) == (20, [])
+    predictions = predict_files(run.path, [folder])
+    table = predictions.table()
+    assert (len(table), predictions.skipped) == (20, [])
     columns = ["p_dark", "p_light"]
     expected = run.predictions.set_index("path")[columns]
     got = table.set_index("path").loc[expected.index, columns]

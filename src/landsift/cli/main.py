@@ -157,10 +157,16 @@ def predict(
 
     check_file(out)
     write = table_writer(out)
-    table, skipped = predict_files(run, paths)
+    predictions = predict_files(run, paths)
+    table = predictions.table()
     write(table)
     counts = {str(name): int(n) for name, n in table["predicted"].value_counts().items()}
-    result: dict[str, Any] = {"out": str(out), "patches": len(table), "predicted": counts, "skipped": skipped}
+    result: dict[str, Any] = {
+        "out": str(out),
+        "patches": len(table),
+        "predicted": counts,
+        "skipped": predictions.skipped,
+    }
     lines = [f"{n:>8,}  {name}" for name, n in counts.items()]
     print_result(result, [f"{len(table):,} patches classified: {out}", *lines], as_json=as_json)
 

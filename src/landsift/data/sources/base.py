@@ -171,7 +171,7 @@ def open_source(data: DataConfig) -> Source:
         return FileSource("folder", path, *read_folder(path))
     if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():  # reading a named pipe would block for ever
         records = read_table(path)
-        check_paths(path, records)
+        check_paths(path, (record.path for record in records), len(records))
         return FileSource("table", path.parent, records)
     raise _unknown(data.source, path)
 
