@@ -13,7 +13,7 @@ from typing import Any
 
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import LandsiftError, RunError
-from landsift.pipeline import repeat, tracking
+from landsift.pipeline import inputs, repeat, tracking
 from landsift.pipeline.cache import locks, results
 from landsift.pipeline.flyte import failures, local
 from landsift.pipeline.flyte.submit import submit as submit
@@ -22,9 +22,10 @@ from landsift.runtime import outputs, surroundings
 
 
 def run(
-    config: RunConfig,
-    out: Path,
+    config: inputs.Config,
+    out: Path | str,
     *,
+    data: inputs.Data = None,
     cache: bool = True,
     command: Sequence[str] | None = None,
     config_file: Path | None = None,
@@ -32,8 +33,9 @@ def run(
     """Run load_dataset, train_model and create_report on this machine; what did not change comes from the cache.
 
     Args:
-        config: the complete configuration.
+        config: a configuration, nested values such as `{"training": {"image_size": 64}}`, a YAML file, or None.
         out: the run directory to make; absent or empty. It appears when all is done.
+        data: a store, or what `data.source` may name; None: what the configuration names.
         cache: False runs every stage again, from its beginning.
         command: the command line, for the manifest.
         config_file: where `config` comes from: if that is a run's config.yaml, that run is repeated, and compared.
@@ -47,17 +49,27 @@ def run(
         Terminated: SIGTERM has come, or another signal that ends the process. The same call goes on from where it was,
             as after any interruption.
     """
-    inputs = {
-        "config_json": config.model_dump_json(),
+    if config_file is None and isinstance(config, str | Path):
+        config_file = Path(config).expanduser()
+    chosen = inputs.configured(config, data)
+    given = {
+        "config_json": chosen.model_dump_json(),
         "command_json": json.dumps(command and [*command]),
-        "repeats_json": json.dumps(repeat.original(config, config_file)),
+        "repeats_json": json.dumps(repeat.original(chosen, config_file)),
         "afresh": "no" if cache else "yes",
     }
-    return Run.open(execute("landsift_pipeline", inputs, config, out, cache=cache, last=MANIFEST))
+    return Run.open(execute("landsift_pipeline", given, chosen, out, cache=cache, last=MANIFEST))
 
 
 def execute(
-    task: str, inputs: Mapping[str, str], config: RunConfig, out: Path, *, cache: bool, last: str, replace: bool = False
+    task: str,
+    inputs: Mapping[str, str],
+    config: RunConfig,
+    out: Path | str,
+    *,
+    cache: bool,
+    last: str,
+    replace: bool = False,
 ) -> Path:
     """Run a task of `tasks.py` here; the folder that it returns becomes `out`, whole or not at all.
 
