@@ -84,7 +84,8 @@ class ArraySource:
     def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
         """A patch as it was given; all are of one size."""
         assert size == self._images.shape[1:3]
-        return self._images[row]
+        pixels: NDArray[np.uint8] = self._images[row]
+        return pixels
 
 
 def read_dataset(dataset: Dataset) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
