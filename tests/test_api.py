@@ -1,17 +1,29 @@
-"""The public API: these names and nothing more, imported when they are asked for."""
+"""The public API: these names and nothing more, imported when they are asked for, and what they may be given."""
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import landsift
+from landsift.errors import ConfigError, DataError
+from landsift.pipeline.comparison.grid import load_base, with_defaults
+from landsift.pipeline.inputs import configured
+
+TINY = {
+    "model": {"backbone": "test_efficientnet", "weights": "none"},
+    "strategy": [{"name": "head", "epochs": 1, "lr_head": 0.002}],
+    "training": {"image_size": 32, "batch_size": 16},
+    "tracking": {"tsne_every": 0, "wandb": "disabled"},
+}
 
 
 def test_every_public_name_can_be_had_and_there_are_no_more():
     assert set(landsift.__all__) == {
-        "LandsiftError", "PatchStore", "Phase", "Predictor", "Run", "RunConfig", "__version__", "compare", "load_model",
-        "run",
+        "LandsiftError", "PatchStore", "Phase", "Predictor", "Run", "RunConfig", "__version__", "build_store",
+        "check_data", "compare", "load_model", "predict_files", "run",
     }  # fmt: skip
     for name in set(landsift.__all__) - {"__version__"}:
         assert getattr(landsift, name).__module__.startswith("landsift.")
@@ -19,8 +31,8 @@ def test_every_public_name_can_be_had_and_there_are_no_more():
         _ = landsift.trian
 
 
-def test_importing_landsift_imports_nothing_heavy():
-    code = "import sys, landsift; print(*sys.modules)"
+def test_dir_lists_the_public_names_before_they_are_loaded():
+    code = "import sys, landsift; assert dir(landsift) == sorted(landsift.__all__); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "flyte", "numpy", "pydantic", "pandas"} & set(done.stdout.split())
 
@@ -32,3 +44,82 @@ def test_training_and_prediction_import_neither_flyte_nor_wandb():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"flyte", "flyteplugins", "wandb", "rasterio"} & set(done.stdout.split())
+
+
+def test_a_configuration_is_given_as_itself_as_nested_values_as_a_file_or_not_at_all(tmp_path):
+    (tmp_path / "c.yaml").write_text("seed: 3\n")
+    loaded = landsift.RunConfig.load(str(tmp_path / "c.yaml"))
+    assert loaded == landsift.RunConfig.load(tmp_path / "c.yaml", ()) == landsift.RunConfig.load(None, "seed=3")
+    for given in (loaded, {"seed": 3}, tmp_path / "c.yaml", str(tmp_path / "c.yaml")):
+        assert configured(given, None) == loaded
+    assert configured(None, None) == landsift.RunConfig()
+    assert configured({"seed": 3}, Path("patches")).data.source == "patches"
+
+
+@pytest.mark.parametrize(
+    ("config", "data", "kind", "said"),
+    [
+        (3, None, ConfigError, "a configuration is a RunConfig, nested values or the path of a YAML file, not int"),
+        (["seed=3"], None, ConfigError, "not list"),
+        ({"sead": 3}, None, ConfigError, "unknown configuration key 'sead'\ndid you mean 'seed'"),
+        ({3: 4}, None, ConfigError, "unknown configuration key"),
+        ({"training": 4}, None, ConfigError, "configuration key 'training'"),
+        ("nowhere.yaml", None, ConfigError, "configuration file not found: nowhere.yaml"),
+        (None, np.zeros((2, 8, 8, 3), np.uint8), DataError, "data is a ndarray; .*\nlandsift.PatchStore.from_arrays"),
+        (None, ["patches"], DataError, "data is a list"),
+    ],
+)
+def test_whatever_else_is_given_is_refused(tmp_path, config, data, kind, said):
+    for call in (landsift.run, landsift.compare):
+        with pytest.raises(kind, match=said) as caught:
+            call(config, str(tmp_path / "out"), data=data)
+        assert str(caught.value).count("\n") <= 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_no_configuration_and_one_that_sets_nothing_are_the_same_comparison(tmp_path):
+    by_command, _ = load_base(None, ())
+    (tmp_path / "c.yaml").write_text("")
+    for given in (None, {}, landsift.RunConfig(), landsift.RunConfig.load(), str(tmp_path / "c.yaml")):
+        assert with_defaults(configured(given, None)) == by_command
+    assert (by_command.training.weight_decay, by_command.model.head.hidden) == (0.01, None)
+
+
+def test_what_a_configuration_sets_holds_in_a_comparison_too_and_changes_set_what_they_name():
+    own = landsift.RunConfig().replace("data.source=patches", "training.weight_decay=0.0001")
+    base = with_defaults(own)
+    assert (base.data.source, base.training.weight_decay, base.model.head.hidden) == ("patches", 1e-4, None)
+    assert base == load_base(None, ["data.source=patches", "training.weight_decay=0.0001"])[0]
+    jitter = own.replace("training.augment.color_jitter.0=0.5").training.augment
+    assert jitter.color_jitter == (0.5, 0.2, 0.2, 0.1)
+    assert with_defaults(own.replace("training.augment.color_jitter.0=0.5")).training.augment == jitter
+    complete = landsift.RunConfig.from_dict(own.to_dict())
+    assert with_defaults(complete) == complete
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [([], "no paths are given"), ([3], "a path is needed, not int"), ("nowhere", "no such file or folder: nowhere")],
+)
+def test_paths_that_are_none_are_refused_before_the_model_is_read(paths, said):
+    with pytest.raises(DataError, match=said):
+        landsift.predict_files("no model", paths)
+
+
+def test_patches_in_memory_are_trained_on_and_the_same_ones_come_from_the_cache(tmp_path, caplog):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    images = (rng.integers(0, 120, (60, 16, 16, 3)) + 100 * labels[:, None, None, None]).astype(np.uint8)
+    store = landsift.PatchStore.from_arrays(images, labels, ["water", "forest"], folder=tmp_path / "store")
+    run = landsift.run(TINY, str(tmp_path / "run"), data=store)
+    assert run.evaluation["classes"] == ["water", "forest"]
+    assert run.manifest["data"]["fingerprint"] == store.fingerprint
+    kept = landsift.PatchStore.open(run.manifest["data"]["store"])
+    assert (kept.folder / "images.npy").samefile(store.folder / "images.npy")
+    assert set(run.predictions["path"]) < {f"{row:02}" for row in range(60)}
+    probabilities = landsift.load_model(run.path)(images)
+    assert probabilities.shape == (60, 2)
+    caplog.set_level("INFO", "landsift")
+    again = landsift.run(TINY | {"data": {"source": str(store.folder)}}, tmp_path / "again")
+    assert "the trained model comes from the cache" in caplog.text
+    assert again.evaluation == run.evaluation

@@ -2,7 +2,7 @@
 
 import landsift
 
-run = landsift.run(landsift.RunConfig.load(None, ["data.source=eurosat"]), "runs/first")
+run = landsift.run({"data": {"source": "eurosat"}}, "runs/first")
 predictor = landsift.load_model("runs/first")
 probabilities = predictor(patches)  # uint8 [B, H, W, C] -> float32 [B, classes]; predictor.logits, predictor.features
 """
@@ -14,8 +14,10 @@ from landsift.version import __version__
 
 if TYPE_CHECKING:
     from landsift.config import RunConfig
-    from landsift.data.store.patch_store import PatchStore
+    from landsift.data.checks.check import check_data
+    from landsift.data.store.patch_store import PatchStore, build_store
     from landsift.errors import LandsiftError
+    from landsift.evaluation.predict import predict_files
     from landsift.models.predictor import Predictor, load_model
     from landsift.pipeline.comparison.api import compare
     from landsift.pipeline.run import run
@@ -29,8 +31,11 @@ _HOMES = {
     "Predictor": "landsift.models.predictor",
     "Run": "landsift.runs",
     "RunConfig": "landsift.config",
+    "build_store": "landsift.data.store.patch_store",
+    "check_data": "landsift.data.checks.check",
     "compare": "landsift.pipeline.comparison.api",
     "load_model": "landsift.models.predictor",
+    "predict_files": "landsift.evaluation.predict",
     "run": "landsift.pipeline.run",
 }
 
@@ -42,8 +47,11 @@ __all__ = [
     "Run",
     "RunConfig",
     "__version__",
+    "build_store",
+    "check_data",
     "compare",
     "load_model",
+    "predict_files",
     "run",
 ]
 
@@ -52,4 +60,11 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, so that `import landsift` stays quick."""
     if name not in _HOMES:
         raise AttributeError(f"module 'landsift' has no attribute '{name}'")
+    if _HOMES[name].startswith("landsift.pipeline"):
+        import_module("landsift.pipeline.flyte")  # first, so that it is its extra that is named where nothing is there
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted(__all__)

@@ -7,12 +7,11 @@ landsift started from (batch 64, 7 + 10 epochs, label smoothing 0.1).
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -21,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from landsift.errors import ConfigError
-from landsift.overrides import apply, laid_over, read_mapping
+from landsift.overrides import apply, read_mapping
 
 BUILT_IN_SOURCES = ("synthetic", "eurosat")
 """Sources that need no file of the user's."""
@@ -100,7 +99,7 @@ class DataConfig(_Section):
     """Labelled patches and how they are decoded and divided."""
 
     source: str = "synthetic"
-    """`synthetic`, `eurosat`, a folder with one folder per class, or a CSV or Parquet table."""
+    """`synthetic`, `eurosat`, a folder with one folder per class, a CSV or Parquet table, or a store's folder."""
     budget: int | None = Field(None, ge=2)
     """How many training labels may be used, stratified and nested; null: all."""
     budget_seed: int | None = Field(None, ge=0)
@@ -320,21 +319,18 @@ class RunConfig(_Section):
             raise _as_config_error(error) from None
 
     @classmethod
-    def load(
-        cls, path: Path | None = None, overrides: Iterable[str] = (), *, defaults: Mapping[str, Any] | None = None
-    ) -> RunConfig:
+    def load(cls, path: Path | str | None = None, overrides: str | Iterable[str] = ()) -> RunConfig:
         """Read a YAML file (or the defaults) and lay `key=value` overrides over it.
 
         Args:
             path: the file, or None.
-            overrides: such as "training.image_size=128".
-            defaults: nested values that hold where the file says nothing.
+            overrides: such as "training.image_size=128"; one or several.
 
         Raises:
             ConfigError: the file cannot be read or parsed, or a key or value is wrong.
         """
-        values = laid_over(copy.deepcopy(defaults or {}), read_mapping(path, "--config") if path else {})
-        for override in overrides:
+        values = {} if path is None else read_mapping(_path(path), "--config")
+        for override in [overrides] if isinstance(overrides, str) else overrides:
             apply(values, override)
         return cls.from_dict(values)
 
@@ -360,6 +356,16 @@ class RunConfig(_Section):
                     raise _as_config_error(error) from None
                 unknown += taken
 
+    def of(cls, given: RunConfig | Mapping[str, Any] | Path | str | None) -> RunConfig:
+        """What a configuration is given as: itself, nested values, a YAML file, or None for the defaults.
+
+        Raises:
+            ConfigError: it is none of them, the file cannot be read, or a key or value is wrong.
+        """
+        if isinstance(given, RunConfig):
+            return given
+        return cls.from_dict(given) if isinstance(given, Mapping) else cls.load(given)
+
     def to_dict(self) -> dict[str, Any]:
         """The complete configuration as plain JSON values."""
         return self.model_dump(mode="json")
@@ -382,11 +388,29 @@ class RunConfig(_Section):
         return self.model_copy(update={"data": data, "model": model})
 
     def replace(self, *overrides: str) -> RunConfig:
-        """A copy with `key=value` overrides laid over it."""
-        values = self.to_dict()
+        """A copy with `key=value` overrides laid over it; what neither they nor anybody before has set stays unset."""
+        values, said = self.to_dict(), self.model_dump(mode="json", exclude_unset=True)
         for override in overrides:
             apply(values, override)
-        return self.from_dict(values)
+            _set(said, values, override.partition("=")[0].strip().split("."))
+        return self.from_dict(said)
+
+
+def _set(said: dict[str, Any], values: Mapping[str, Any], key: Sequence[str]) -> None:
+    """Give `said` the value that `values` has at a key; a list, into which a key may lead, as a whole."""
+    first, *rest = key
+    if rest and isinstance(values[first], Mapping) and isinstance(said.get(first, {}), dict):
+        _set(said.setdefault(first, {}), values[first], rest)
+    else:
+        said[first] = values[first]
+
+
+def _path(given: object) -> Path:
+    if not isinstance(given, str | Path):
+        raise ConfigError(
+            f"a configuration is a RunConfig, nested values or the path of a YAML file, not {type(given).__name__}"
+        )
+    return Path(given).expanduser()
 
 
 def cache_folder() -> Path:
@@ -458,6 +482,9 @@ def _as_config_error(error: ValidationError) -> ConfigError:
     parts = [part for part in worst["loc"] if isinstance(part, str) and part not in UNION_MEMBERS]
     if worst["type"] == "extra_forbidden":
         return ConfigError(f"unknown configuration key '{'.'.join(parts)}'", _nearest_key(".".join(parts), known))
+    if worst["type"] == "invalid_key":
+        key = ".".join(map(str, worst["loc"]))
+        return ConfigError(f"unknown configuration key {key}: keys should be strings", _nearest_key("", known))
     reason = worst["msg"].removeprefix("Value error, ")
     if not parts:
         return ConfigError(reason)

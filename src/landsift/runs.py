@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from landsift.config import RunConfig
 from landsift.errors import ConfigError, LandsiftError, RunError
+from landsift.extras import needs
 from landsift.version import __version__
 
 if TYPE_CHECKING:
@@ -264,6 +265,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     """Write a table whole or not at all."""
+    needs("pyarrow", extra="train", what="a Parquet table")
     write_whole(path, lambda partial: frame.to_parquet(partial, index=False))
 
 
@@ -277,6 +279,7 @@ def read_json(path: Path) -> Any:
 
 def read_parquet(path: Path) -> pd.DataFrame:
     """Read a table; raises RunError that names the file."""
+    needs("pandas", "pyarrow", extra="train", what="a Parquet table")
     import pandas as pd
 
     try:

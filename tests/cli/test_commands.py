@@ -84,8 +84,9 @@ def test_predictions_of_files_of_another_size_are_those_of_the_run(tmp_path):
     store = build_store(config.data, tmp_path / "s")
     train(config, store, tmp_path / "run")
     run = complete_run(config, store, tmp_path / "run")
-    table, skipped = predict_files(run.path, [folder])
-    assert (len(table), skipped) == (20, [])
+    predictions = predict_files(run.path, [folder])
+    table = predictions.table()
+    assert (len(table), predictions.skipped) == (20, [])
     columns = ["p_dark", "p_light"]
     expected = run.predictions.set_index("path")[columns]
     got = table.set_index("path").loc[expected.index, columns]

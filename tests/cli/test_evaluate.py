@@ -71,7 +71,7 @@ def test_figures_are_those_of_the_models_probabilities(call, run, tmp_path):
     source = patches(tmp_path / "new", each=7)
     status, result, _ = call(source, "--out", tmp_path / "out")
     assert status == 0
-    table, _ = predict_files(run, [source])
+    table = predict_files(run, [source]).table()
     labels = np.array([CLASSES.index(path.split("/")[-2]) for path in table["path"]])
     probabilities = table[[f"p_{name}" for name in CLASSES]].to_numpy()
     expected = json.loads(json.dumps(evaluate(labels, probabilities, CLASSES)))

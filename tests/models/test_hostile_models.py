@@ -348,9 +348,9 @@ def test_hostile_files_are_left_out_of_a_prediction_with_a_reason(model, tmp_pat
     (folder / "text.png").write_text("no image")
     (folder / "gone.jpg").symlink_to("nowhere")
     os.mkfifo(folder / "pipe.tif")
-    table, skipped = predict_files(model, [folder])
-    assert [Path(p).name for p in table["path"]] == ["good.png"]
-    reasons = {Path(s["path"]).name: s["reason"] for s in skipped}
+    predictions = predict_files(model, [folder])
+    assert [Path(p).name for p in predictions.paths] == ["good.png"]
+    reasons = {Path(s["path"]).name: s["reason"] for s in predictions.skipped}
     assert reasons == {
         "bomb.png": "more than 67,108,864 pixels",
         "gone.jpg": "the file does not exist",

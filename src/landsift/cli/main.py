@@ -164,10 +164,16 @@ def predict(
     check_file(out)
     write = table_writer(out)
     check_outside(out, paths)
-    table, skipped = predict_files(run, paths, module)
+    predictions = predict_files(run, paths, module)
+    table = predictions.table()
     write(table)
     counts = {str(name): int(n) for name, n in table["predicted"].value_counts().items()}
-    result: dict[str, Any] = {"out": str(out), "patches": len(table), "predicted": counts, "skipped": skipped}
+    result: dict[str, Any] = {
+        "out": str(out),
+        "patches": len(table),
+        "predicted": counts,
+        "skipped": predictions.skipped,
+    }
     lines = [f"{n:>8,}  {name}" for name, n in counts.items()]
     print_result(result, [f"{len(table):,} patches classified: {out}", *lines], as_json=as_json)
 

@@ -7,8 +7,9 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,26 +51,51 @@ _CHUNK_BYTES = 2**26
 EXAMPLES = 5
 """Files named in a notice at most."""
 
-Skipped = list[dict[str, str]]
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model makes of N image files.
+
+    Attributes:
+        paths: of the files that were read, N.
+        classes: K names, in the order of the probabilities.
+        probabilities: float32 [N, K].
+        skipped: the files left out, `{"path", "reason"}` each.
+    """
+
+    paths: list[str]
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    skipped: list[dict[str, str]]
+
+    @property
+    def predicted(self) -> list[str]:
+        """The most probable class of each file, N names."""
+        return [self.classes[k] for k in self.probabilities.argmax(axis=1)]
+
+    def table(self) -> pd.DataFrame:
+        """One row per file: path, predicted, p_<class> for each class; needs pandas."""
+        return predictions_table(self.paths, self.classes, self.probabilities)
 
 
-def predict_files(model: Path, paths: Iterable[Path], module: str | None = None) -> tuple[pd.DataFrame, Skipped]:
+def predict_files(
+    model: Path | str, paths: Path | str | Iterable[Path | str], module: str | None = None
+) -> Predictions:
     """Classify image files, the images in folders, and those that tables name.
 
     Args:
         model: a run directory, or its `model/` folder.
-        paths: Image files of any size, folders that hold some, and CSV or Parquet tables with a column `path`. Of a
-            folder the same files are taken as for a training.
+        paths: Image files of any size, folders that hold some, and CSV or Parquet tables with a column `path`; one or
+            several. Of a folder the same files are taken as for a training.
         module: as of `load_model`.
-
-    Returns:
-        One row per patch: path, predicted, p_<class> for each class; and the files left out with their reason.
 
     Raises:
         DataError: a path does not exist, a table cannot be used, or no image among them can be read.
         ModelError: there is no model, or it is damaged.
     """
-    files, passed_over = image_files(paths)
+    files, passed_over = image_files(_paths(paths))
+    if not files:
+        raise DataError("no paths are given", "give image files, folders or tables with a column path")
     keep_freed_memory()
     predictor = load_model(model, module=module)
     patch = predictor.description.patch_size
@@ -104,7 +130,16 @@ def predict_files(model: Path, paths: Iterable[Path], module: str | None = None)
         )
     skipped = [entry._asdict() for entry in passed_over]
     skipped += [{"path": path, "reason": reason.text} for path, reason in left_out]
-    return predictions_table(kept, predictor.classes, np.concatenate(tables)), skipped
+    return Predictions(kept, predictor.classes, np.concatenate(tables), skipped)
+
+
+def _paths(given: Path | str | Iterable[Path | str]) -> Iterator[Path]:
+    for path in [given] if isinstance(given, str | Path) else given:
+        if not isinstance(path, str | Path):
+            raise DataError(
+                f"a path is needed, not {type(path).__name__}", "pixels go to landsift.load_model(...)(images)"
+            )
+        yield Path(path)
 
 
 def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[PassedOver]]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.extras import needs
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -23,6 +25,7 @@ def predictions_table(
         probabilities: float [N, K].
         known: columns by name, such as `label`: N values, or one for all.
     """
+    needs("pandas", extra="train", what="a table of predictions")
     import pandas as pd
 
     names = np.asarray(classes, dtype=object)

@@ -12,7 +12,7 @@ from typing import Any
 
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import LandsiftError, RunError
-from landsift.pipeline import repeat, tracking
+from landsift.pipeline import inputs, repeat, tracking
 from landsift.pipeline.cache import locks, results
 from landsift.pipeline.flyte import failures, local
 from landsift.pipeline.flyte.submit import submit as submit
@@ -21,9 +21,10 @@ from landsift.runtime import interruption, outputs, surroundings
 
 
 def run(
-    config: RunConfig,
-    out: Path,
+    config: inputs.Config,
+    out: Path | str,
     *,
+    data: inputs.Data = None,
     cache: bool = True,
     command: Sequence[str] | None = None,
     config_file: Path | None = None,
@@ -31,8 +32,9 @@ def run(
     """Run all stages on this machine; those whose results are in the cache are not run again.
 
     Args:
-        config: the complete configuration.
+        config: a configuration, nested values such as `{"training": {"image_size": 64}}`, a YAML file, or None.
         out: the run directory to make; absent or empty. It appears when all is done.
+        data: a store, or what `data.source` may name; None: what the configuration names.
         cache: False runs every stage again, from its beginning.
         command: the command line, for the manifest.
         config_file: where `config` comes from: if that is a run's config.yaml, that run is repeated, and compared.
@@ -47,18 +49,26 @@ def run(
             as after any interruption.
         KeyboardInterrupt: Ctrl+C, or a notebook's Stop; it comes when no process of the run is left.
     """
-    config = config.absolute()
-    inputs = {
-        "config_json": config.model_dump_json(),
+    if config_file is None and isinstance(config, str | Path):
+        config_file = Path(config).expanduser()
+    chosen = inputs.configured(config, data).absolute()
+    given = {
+        "config_json": chosen.model_dump_json(),
         "command_json": json.dumps(command and [*command]),
-        "repeats_json": json.dumps(repeat.original(config, config_file)),
+        "repeats_json": json.dumps(repeat.original(chosen, config_file)),
         "afresh": "no" if cache else "yes",
     }
-    return Run.open(execute("landsift_pipeline", inputs, config, out, last=MANIFEST))
+    return Run.open(execute("landsift_pipeline", given, chosen, out, last=MANIFEST))
 
 
 def execute(
-    task: str, inputs: Mapping[str, str], config: RunConfig, out: Path, *, last: str, replace: bool = False
+    task: str,
+    inputs: Mapping[str, str],
+    config: RunConfig,
+    out: Path | str,
+    *,
+    last: str,
+    replace: bool = False,
 ) -> Path:
     """Run a task of `tasks.py` here; the folder that it returns becomes `out`, whole or not at all.
 

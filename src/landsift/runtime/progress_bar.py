@@ -1,7 +1,11 @@
-"""One progress bar for the slow steps of the data room: on stderr, gone when done, silent where nobody looks."""
+"""One progress bar for the slow steps of the data room: on stderr, gone when done, silent where nobody looks.
+
+It is drawn by rich, which comes with landsift[train]; without it there is no bar.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +19,9 @@ def progress_bar(text: str, total: int | None, *, in_bytes: bool = False) -> Ite
         total: Number of steps, or of bytes; None where unknown.
         in_bytes: Steps are bytes of a download.
     """
+    if importlib.util.find_spec("rich") is None:
+        yield lambda steps: None
+        return
     from rich import progress
     from rich.console import Console
 

@@ -37,7 +37,7 @@ SAMPLE_BYTES = 2**26
 
 def check_data(
     store: PatchStore,
-    split: SplitConfig,
+    split: SplitConfig | None = None,
     budget: int | None = None,
     budget_seed: int | None = None,
     *,
@@ -47,7 +47,7 @@ def check_data(
 
     Args:
         store: The patches.
-        split: How they will be divided.
+        split: How they will be divided; None: as a run does without settings.
         budget: How many training labels may be used; None: all.
         budget_seed: As in `make_split`.
         thorough: Look at every pixel and for near copies. False looks at some patches' pixels, and for exact copies
@@ -56,6 +56,7 @@ def check_data(
     Raises:
         DataError: the store is damaged.
     """
+    split = split or SplitConfig()
     labels, contents = store.labels, store.contents()
     part, kind, refused = _parts(store, split, budget, budget_seed)
     sections = [_patches(store), *names_section(store.classes), _split(part, kind, refused)]

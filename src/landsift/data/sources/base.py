@@ -34,7 +34,11 @@ from landsift.runtime.parallel import map_rows
 from landsift.runtime.progress_bar import progress_bar
 
 NAMES = ("synthetic", "eurosat")
-_KNOWN = "known sources: synthetic, eurosat, a folder with one folder per class, or a CSV or Parquet table"
+_KNOWN = (
+    "known sources: synthetic, eurosat, a folder with one folder per class, a CSV or Parquet table, or a patch store"
+)
+STORE_META = "store.json"
+"""The file of a patch store's folder that says what it holds."""
 STORE_FORMAT = 2
 """Version of what a store holds; part of every fingerprint."""
 
@@ -178,15 +182,25 @@ def open_source(data: DataConfig) -> Source:
         return FileSource("folder", path, *read_folder(path))
     if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():  # reading a named pipe would block for ever
         records = read_table(path)
-        check_paths(path, records)
+        check_paths(path, (record.path for record in records), len(records))
         return FileSource("table", path.parent, records)
     raise _unknown(data.source, path)
+
+
+def store_folder(data: DataConfig) -> Path | None:
+    """The patch store that `data.source` names; None where it names something else."""
+    if data.source in NAMES or not data.source.strip():
+        return None
+    path = _path(data.source)
+    return path if (path / STORE_META).is_file() else None
 
 
 def root_of(data: DataConfig) -> Path | None:
     """The folder that the paths of `data.source` are relative to, as far as it is there; None where there is none."""
     if data.source in NAMES:
         return eurosat.find(data.eurosat) if data.source == "eurosat" else None
+    if store_folder(data) is not None:
+        return None  # the store says where its files were
     path = _path(data.source)
     return path if path.is_dir() else path.parent
 
@@ -198,13 +212,28 @@ def content_fingerprint(data: DataConfig) -> str:
     Generated patches are known by their settings, and the EuroSAT archive, unpacked by landsift or not yet
     downloaded, by its checksum; nothing is downloaded.
 
+    A store has the fingerprint that it was made with.
+
     Raises:
         DataError: there is no such source, or it holds no usable patches.
     """
+    if (stored := store_folder(data)) is not None:
+        return _fingerprint_of_store(stored)
     if data.source == "eurosat" and eurosat.find(data.eurosat) is None:
         return fingerprint_of(data, "eurosat", eurosat.archive_content(data.eurosat))
     source = open_source(data)
     return fingerprint_of(data, source.name, source.known_content or scan(source).content)
+
+
+def _fingerprint_of_store(folder: Path) -> str:
+    try:
+        meta = json.loads((folder / STORE_META).read_text(encoding="utf-8"))
+        if isinstance(meta["fingerprint"], str):
+            return str(meta["fingerprint"])
+        reason = "its fingerprint is no text"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+    raise DataError(f"the patch store {folder} is damaged: {STORE_META}: {reason}", "build it again")
 
 
 def fingerprint_of(data: DataConfig, name: str, content: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ import numpy as np
 from landsift.data.decoding.decode import IMAGE_SUFFIXES
 from landsift.data.sources.records import CHUNK, Record, Records
 from landsift.data.sources.table_columns import positions, refuse_split_values, tell_unused, unused
-from landsift.errors import DataError
+from landsift.errors import DataError, LandsiftError
+from landsift.extras import needs
 from landsift.runtime.notices import once
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def read_table(file: Path) -> Records:
             another column seems to be meant as its split or group.
     """
     records = Records.of(_records(file, Record._fields))
-    _refuse_repeated(file, records)
+    _refuse_repeated(file, len(records), records.repeated_path() if len(records) else None)
     return records
 
 
@@ -57,10 +59,10 @@ def read_paths(file: Path) -> list[Path]:
         DataError: the table cannot be read, has no column `path`, is empty, a row has no path or repeats one, or none
             of the files is there.
     """
-    records = Records.of(_records(file, ("path",)))
-    _refuse_repeated(file, records)
-    check_paths(file, records)
-    return [file.parent / record.path for record in records]
+    paths = [record.path for record in _records(file, ("path",))]
+    _refuse_repeated(file, len(paths), next((path for path, n in Counter(paths).items() if n > 1), None))
+    check_paths(file, paths, len(paths))
+    return [file.parent / path for path in paths]
 
 
 def read_split(file: Path) -> dict[str, str]:
@@ -70,18 +72,21 @@ def read_split(file: Path) -> dict[str, str]:
         DataError: the table cannot be read, lacks the column `path` or `split`, is empty, or a row has no path or split
             or repeats a path.
     """
-    records = Records.of(_records(file, ("path", "split")))
-    _refuse_repeated(file, records)
+    records = list(_records(file, ("path", "split")))
+    counts = Counter(record.path for record in records)
+    _refuse_repeated(file, len(records), next((path for path, n in counts.items() if n > 1), None))
     if (empty := next((record.path for record in records if record.split is None), None)) is not None:
         raise DataError(f"{file}: {empty} has no split", "fill the column 'split', or drop the row")
     return {record.path: str(record.split) for record in records}
 
 
-def check_paths(file: Path, records: Records) -> None:
+def check_paths(file: Path, paths: Iterable[str], count: int) -> None:
     """Raise DataError where none of a table's paths leads to a file, and say where they are looked for."""
-    if any(_is_there(file.parent / record.path) for record in records):
-        return
-    path = records.path(0)
+    path = ""
+    for each in paths:
+        path = path or each
+        if _is_there(file.parent / each):
+            return
     looked_for = os.path.normpath(file.parent.absolute() / path)
     others = (Path.cwd(), *file.absolute().parent.parents[:3])
     hint = "paths in a table are absolute or relative to the table's folder"
@@ -90,7 +95,7 @@ def check_paths(file: Path, records: Records) -> None:
     elif written := next((way for way in _other_ways(path) if _is_there(file.parent / way)), None):
         hint = f"{written!r} is there: write the paths like that"
     raise DataError(
-        f"{file}: none of its {len(records):,} paths leads to a file; {path!r} is looked for at {looked_for}", hint
+        f"{file}: none of its {count:,} paths leads to a file; {path!r} is looked for at {looked_for}", hint
     )
 
 
@@ -101,11 +106,11 @@ def _other_ways(path: str) -> Iterator[str]:
     yield from (f"{bare.lstrip('/')}{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
 
 
-def _refuse_repeated(file: Path, records: Records) -> None:
-    if not len(records):
+def _refuse_repeated(file: Path, count: int, repeated: str | None) -> None:
+    if not count:
         raise DataError(f"{file} has no rows", "a table of patches has one row per image")
-    if (path := records.repeated_path()) is not None:
-        raise DataError(f"{file}: the path {path} stands in two rows", "keep one row per image")
+    if repeated is not None:
+        raise DataError(f"{file}: the path {repeated} stands in two rows", "keep one row per image")
 
 
 def _is_there(path: Path) -> bool:
@@ -134,7 +139,7 @@ def _records(file: Path, wanted: Sequence[str]) -> Iterator[Record]:
                 path = path.replace("\\", "/") if windows else path
             named = dict(zip(wanted[1:], values, strict=True))
             yield Record(path, named.get("label", ""), named.get("split") or None, named.get("group") or None)
-    except DataError:
+    except LandsiftError:
         raise
     except Exception as error:  # what the parsers meet: csv.Error, OSError, UnicodeError, pyarrow's of five bases
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -190,6 +195,7 @@ def _lines(stream: Any) -> Iterator[str]:
 
 def _parquet_rows(file: Path, wanted: Sequence[str]) -> Iterator[list[str]]:
     """The wanted columns as text; of the others, a look at the first rows."""
+    needs("pyarrow", extra="train", what="a Parquet table")
     from pyarrow import parquet, types
 
     with file.open("rb") as stream, parquet.ParquetFile(stream) as table:

@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -26,14 +26,17 @@ from numpy.typing import NDArray
 
 from landsift.config import DataConfig
 from landsift.data.decoding.unreadable import in_words
+from landsift.data.sources.arrays import ArraySource, Dataset, read_dataset
 from landsift.data.sources.base import (
     STORE_FORMAT,
+    STORE_META,
     Source,
     content_fingerprint,
     fingerprint_of,
     open_source,
     root_of,
     scan,
+    store_folder,
 )
 from landsift.data.sources.records import Records
 from landsift.data.store.index import COLUMNS, contradictions, read_column, read_contents, write_index
@@ -41,6 +44,7 @@ from landsift.data.store.patch_size import resized, squeezed, stored_size, tell
 from landsift.data.store.writer import Unreadable, path_of, write_images
 from landsift.errors import DataError, RunError
 from landsift.runs import write_json
+from landsift.shapes import by
 from landsift.version import __version__
 
 if TYPE_CHECKING:
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Sized)
 
-IMAGES, INDEX, META = "images.npy", "index.parquet", "store.json"
+IMAGES, INDEX, META = "images.npy", "index.parquet", STORE_META
 
 _WRITABLE = "give a folder of yours on a disk with free space"
 _log = logging.getLogger("landsift")
@@ -127,6 +131,59 @@ class PatchStore:
                 reason = f"{IMAGES} is no array of numbers"
             raise _damaged(folder, reason) from error
 
+    @classmethod
+    def from_arrays(
+        cls,
+        images: NDArray[np.uint8],
+        labels: Sequence[int] | NDArray[np.int64],
+        classes: Sequence[str],
+        *,
+        folder: Path | str,
+        paths: Sequence[str] | None = None,
+        groups: Sequence[object] | None = None,
+        split: Sequence[str] | None = None,
+    ) -> PatchStore:
+        """Write patches that are in memory into a store, in their order; or open the store of them that is there.
+
+        Args:
+            images: uint8 [N, H, W, 3].
+            labels: whole numbers [N], positions in `classes`.
+            classes: K names, in the order of the model's probabilities; each has at least one image.
+            folder: new or empty, or a store of the same patches.
+            paths: what the patches are called in tables, N different texts; None: their numbers.
+            groups: names of what must stay on one side of a split, such as scenes, N; None: none.
+            split: train, val or test, N times; None: `data.split` decides.
+
+        Raises:
+            DataError: something of this is otherwise, or `folder` cannot be written or holds something else.
+        """
+        source = ArraySource(images, labels, classes, paths=paths, groups=groups, split=split)
+        folder = Path(os.path.abspath(Path(folder).expanduser()))
+        data = DataConfig(source=source.name)
+        if (folder / META).exists():
+            return _reopen(data, folder, fingerprint_of(data, source.name, scan(source).content), "are given")
+        _check_new(folder)
+        return _write(source, data, folder)
+
+    @classmethod
+    def from_dataset(cls, dataset: Dataset, classes: Sequence[str] | None = None, *, folder: Path | str) -> PatchStore:
+        """The same for a data set of torch's kind, which is read once, into memory: N · H · W · 3 bytes.
+
+        Args:
+            dataset: yields (image, label): a Pillow image in RGB, a uint8 array [H, W, 3] or a uint8 tensor
+                [3, H, W], and a whole number; without random transforms.
+            classes: K names; None: `dataset.classes`.
+            folder: as in `from_arrays`.
+
+        Raises:
+            DataError: as in `from_arrays`, or the data set yields something else.
+        """
+        names = getattr(dataset, "classes", None) if classes is None else classes
+        if names is None:
+            raise DataError("the data set does not name its classes", "give classes=['forest', 'water', ...]")
+        images, labels = read_dataset(dataset)
+        return cls.from_arrays(images, labels, names, folder=folder)
+
     @cached_property
     def index(self) -> pd.DataFrame:
         """One row per patch: path str, label int64, sha256 str, group str or None, split str or None.
@@ -191,14 +248,15 @@ class PatchStore:
         return path if root is None else os.path.join(root, path)
 
 
-def build_store(data: DataConfig, folder: Path, least_classes: int = 2) -> PatchStore:
+def build_store(data: DataConfig | Path | str, folder: Path | str, least_classes: int = 2) -> PatchStore:
     """Decode a source into `folder`, or open the store of it that is there already.
 
     Downloads if need be. Two processes may build the same folder at once: both end with the store that was
     finished first.
 
     Args:
-        data: The source and how its patches are decoded.
+        data: The source and how its patches are decoded, or the source alone. A store is a source too, whose files
+            then stand in both folders, as one on the disk where that can be.
         folder: A new or empty folder, or a store built from the same content.
         least_classes: How many classes there must be; a training needs two.
 
@@ -206,9 +264,20 @@ def build_store(data: DataConfig, folder: Path, least_classes: int = 2) -> Patch
         DataError: the source cannot be used (its message says why), more than `data.max_unreadable` of its files
             cannot be decoded, or `folder` cannot be written or holds something else.
     """
-    folder = Path(os.path.abspath(folder.expanduser()))
+    data = data if isinstance(data, DataConfig) else DataConfig(source=str(data))
+    folder = Path(os.path.abspath(Path(folder).expanduser()))
     if (folder / META).exists():
-        return _reopen(data, folder)
+        return _reopen(data, folder, content_fingerprint(data), f"data.source={data.source} has now")
+    _check_new(folder)
+    if (stored := store_folder(data)) is not None:
+        return _link(PatchStore.open(stored), data, folder, least_classes)
+    source = open_source(data)
+    _check_classes(source.records.classes, source.root or source.name, least_classes)
+    return _write(source, data, folder)
+
+
+def _check_new(folder: Path) -> None:
+    """Refuse a folder that a store cannot be written to."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         what = "is not empty and holds no patch store" if folder.is_dir() else "is a file"
         raise DataError(f"{folder} {what}", "give a new or empty folder for the store")
@@ -217,8 +286,9 @@ def build_store(data: DataConfig, folder: Path, least_classes: int = 2) -> Patch
     if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):  # before a download, not after it
         raise DataError(f"cannot write the patch store {folder}: no right to write in {ancestor}", _WRITABLE)
 
-    source = open_source(data)
-    _check_classes(source, least_classes)
+
+def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
+    """Decode a source into a new or empty folder; the rest as `build_store`."""
     scans = scan(source)
     unreadable = Unreadable(source, data.max_unreadable)
     for row, reason in scans.reasons.items():
@@ -278,11 +348,11 @@ def build_store(data: DataConfig, folder: Path, least_classes: int = 2) -> Patch
     return PatchStore.open(folder)
 
 
-def _reopen(data: DataConfig, folder: Path) -> PatchStore:
+def _reopen(data: DataConfig, folder: Path, fingerprint: str, those: str) -> PatchStore:
     store = PatchStore.open(folder)
-    if store.fingerprint != content_fingerprint(data):
+    if store.fingerprint != fingerprint:
         raise DataError(
-            f"{folder} holds a store of other patches or settings than data.source={data.source} has now",
+            f"{folder} holds a store of other patches or settings than {those}",
             "give a new folder, or delete this one",
         )
     root = root_of(data)
@@ -296,10 +366,34 @@ def _reopen(data: DataConfig, folder: Path) -> PatchStore:
     return PatchStore(folder, store.images, meta)
 
 
-def _check_classes(source: Source, least: int) -> None:
-    if len(source.records.classes) < least:
-        where, name = source.root or source.name, source.records.classes[0]
-        raise DataError(f"{where} holds one class only: '{name}'", "a classifier needs at least two classes")
+def _link(store: PatchStore, data: DataConfig, folder: Path, least_classes: int) -> PatchStore:
+    """Let a new folder be the same store: its files under second names or, on another disk, copies of them."""
+    _check_classes(store.classes, store.folder, least_classes)
+    size = store.images.shape[1:3]
+    if data.patch_size is not None and set(size) != {data.patch_size}:
+        raise DataError(
+            f"data.patch_size is {data.patch_size}, but the store {store.folder} holds patches of {by(size)} pixels",
+            "leave data.patch_size alone, or build another store from the files",
+        )
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
+    try:
+        partial.mkdir(parents=True)
+        for name in (IMAGES, INDEX, META):
+            try:
+                os.link(store.folder / name, partial / name)
+            except OSError:
+                shutil.copyfile(store.folder / name, partial / name)
+        _move(partial, folder)
+    except OSError as error:
+        raise DataError(f"cannot write the patch store {folder}: {(error.strerror or '').lower()}", _WRITABLE) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return PatchStore.open(folder)
+
+
+def _check_classes(classes: Sequence[str], where: Path | str, least: int) -> None:
+    if len(classes) < least:
+        raise DataError(f"{where} holds one class only: '{classes[0]}'", "a classifier needs at least two classes")
 
 
 def _check_complete(records: Records, rows: NDArray[np.int64], unreadable: Unreadable) -> None:

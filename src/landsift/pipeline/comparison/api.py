@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from landsift.config import RunConfig
 from landsift.errors import ConfigError, RunError
 from landsift.evaluation.recommendation import Rule
 from landsift.pipeline import run
 from landsift.pipeline.comparison import workers as processes
-from landsift.pipeline.comparison.grid import SEEDS, Grid, Row, load_base
+from landsift.pipeline.comparison.grid import SEEDS, Grid, Row, with_defaults
 from landsift.pipeline.flyte import submit
+from landsift.pipeline.inputs import Config, Data, configured
 from landsift.runs import COMPARISON, CONFIG, PREDICTIONS, REPORT, Comparison
 from landsift.runtime import outputs
 
@@ -22,9 +22,10 @@ OWN = {COMPARISON, CONFIG, PREDICTIONS, REPORT, "cells", "strategies.csv", "per_
 
 
 def compare(
-    config: RunConfig | None,
+    config: Config,
     out: Path | str,
     *,
+    data: Data = None,
     strategies: Sequence[str] = (),
     budgets: Sequence[int | None] | Mapping[int | None, int] = (),
     seeds: Sequence[int] = SEEDS,
@@ -37,7 +38,9 @@ def compare(
     """Train strategies × budgets × seeds and compare them; what was trained before comes from the cache.
 
     Args:
-        config: what all share; None: the case study's settings on generated patches (`grid.DEFAULTS`).
+        config: what all share: a configuration, nested values, a YAML file, or None. What it does not set is as
+            `grid.DEFAULTS` says, so that None, `{}` and `RunConfig()` mean the same comparison.
+        data: a store, or what `data.source` may name; None: what the configuration names.
         out: the folder to make: new, empty, or an older comparison, which is replaced.
         strategies: names of the strategy table or of `config.strategies`; none: all.
         budgets: numbers of training labels, or with how many of the seeds each is trained, such as
@@ -56,7 +59,7 @@ def compare(
         LandsiftError: the output, the data, a strategy, a model or the tracking cannot be used, or all trainings
             failed.
     """
-    base = config if config is not None else load_base(None, ())[0]
+    base = with_defaults(configured(config, data))
     rule = Rule(criterion, margin)
     return run_grid(Grid.of(base, strategies, budgets, seeds, variants), out, workers=workers, cache=cache, rule=rule)
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from landsift.config import RunConfig
 from landsift.errors import ConfigError
-from landsift.overrides import read_mapping, value_of
+from landsift.overrides import laid_over, read_mapping, value_of
 from landsift.training.strategies import STRATEGIES, resolve_strategy
 
 DEFAULTS: dict[str, Any] = {
@@ -179,6 +179,11 @@ class Grid:
         return cls(RunConfig.from_dict(values["base"]), rows, *lists)
 
 
+def with_defaults(config: RunConfig) -> RunConfig:
+    """The configuration with `DEFAULTS` for what it does not set itself."""
+    return RunConfig.from_dict(laid_over(DEFAULTS, config.model_dump(mode="json", exclude_unset=True)))
+
+
 def load_base(path: Path | None, overrides: Iterable[str]) -> tuple[RunConfig, dict[str, dict[str, Any]]]:
     """The base configuration of a comparison, and the variants that keys given several times stand for.
 
@@ -196,7 +201,7 @@ def load_base(path: Path | None, overrides: Iterable[str]) -> tuple[RunConfig, d
         by_key.setdefault(key.strip(), []).append(value)
     once = [f"{key}={values[0]}" for key, values in by_key.items() if len(values) == 1]
     axes = {key: values for key, values in by_key.items() if len(values) > 1}
-    base = RunConfig.load(path, once, defaults=DEFAULTS)
+    base = with_defaults(RunConfig.load(path, once))
     variants = {}
     for values in itertools.product(*axes.values()):
         name = ", ".join(value.strip() for value in values)

@@ -18,6 +18,8 @@ import flyte
 from landsift.config import ClusterConfig, RunConfig, cache_folder
 from landsift.errors import ConfigError
 
+EXTRAS = ("", "train", "report", "pipeline")
+"""What the stages need of landsift's extras; each includes those before it."""
 RETRIES = 3
 """How often a cluster tries a training again, which then goes on from where it was."""
 PACKAGE = Path(__file__).parents[2]
@@ -43,7 +45,7 @@ def write_requirements() -> None:
 
 
 def installed() -> list[str]:
-    """Landsift's dependencies, pinned to the versions installed here, such as "numpy==2.3.4"."""
+    """What landsift[pipeline] depends on, pinned to the versions installed here, such as "numpy==2.3.4"."""
     from packaging.requirements import Requirement
     from packaging.version import Version
 
@@ -51,7 +53,11 @@ def installed() -> list[str]:
         wanted = [Requirement(line) for line in requires("landsift") or []]
     except PackageNotFoundError:  # inside a cluster's container, where no image is built
         return []
-    names = [w.name for w in wanted if w.marker is None or w.marker.evaluate({"extra": ""})]
+    names = {
+        w.name
+        for w in wanted
+        if w.name != "landsift" and any(w.marker is None or w.marker.evaluate({"extra": extra}) for extra in EXTRAS)
+    }
     # Without the local part of a version, such as torch's +cu128, which an index may not have.
     return sorted(f"{name}=={Version(version(name)).public}" for name in names)
 

@@ -99,9 +99,13 @@ def _from_source(paths: Sequence[str], run: Run, name: str) -> dict[str, Picture
     """Pictures of the patches of a source that have the paths, or, on another machine, the ends of them."""
     from landsift.data.decoding.decode import quiet_pillow
     from landsift.data.decoding.unreadable import UnreadableError
-    from landsift.data.sources.base import open_source
+    from landsift.data.sources.base import open_source, store_folder
+    from landsift.data.store.patch_store import PatchStore
 
-    source = open_source(DataConfig(source=name, synthetic=run.config.data.synthetic))
+    data = DataConfig(source=name, synthetic=run.config.data.synthetic)
+    if (stored := store_folder(data)) is not None:
+        return _from_store(paths, PatchStore.open(stored))
+    source = open_source(data)
     rows = {source.records.path(row): row for row in range(len(source.records))}
     found = {}
     with quiet_pillow():

@@ -1,0 +1,35 @@
+"""What is not installed with landsift alone, and how to say that it is missing.
+
+`pip install landsift` brings what prediction needs. Training, reports and the pipeline come with extras, each of which
+includes the one before it: landsift[train], landsift[report], landsift[pipeline] (docs/decisions/0013-extras.md).
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Literal
+
+from landsift.errors import LandsiftError
+
+Extra = Literal["train", "report", "pipeline"]
+
+
+class MissingExtraError(LandsiftError, ImportError):
+    """Packages are missing that come with an extra of landsift."""
+
+
+def needs(*packages: str, extra: Extra, what: str) -> None:
+    """Refuse to go on without packages; called where a room of the house is entered, or a function is that needs more.
+
+    Args:
+        packages: their names in `import`, none with a dot.
+        extra: the extra that brings them.
+        what: what needs them, such as "training".
+
+    Raises:
+        MissingExtraError: some are not installed.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        names = f"{', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed"
+        raise MissingExtraError(f"{what} needs {names}", f"pip install 'landsift[{extra}]'")
