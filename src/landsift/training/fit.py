@@ -102,7 +102,8 @@ def _train_here(
     if distributed.rank() == 0:
         runs.remove_partial(folder)
         if how is None:  # of what was killed before its first checkpoint
-            shutil.rmtree(folder / runs.CHECKPOINTS, ignore_errors=True)
+            for name in (runs.CHECKPOINTS, runs.VALIDATION_FEATURES):
+                shutil.rmtree(folder / name, ignore_errors=True)
     distributed.wait_for_all()
     keep_freed_memory()
     python_numbers = random.getstate()
