@@ -356,6 +356,7 @@ class RunConfig(_Section):
                     raise _as_config_error(error) from None
                 unknown += taken
 
+    @classmethod
     def of(cls, given: RunConfig | Mapping[str, Any] | Path | str | None) -> RunConfig:
         """What a configuration is given as: itself, nested values, a YAML file, or None for the defaults.
 

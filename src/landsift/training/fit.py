@@ -82,7 +82,8 @@ def _train_here(
     if ranks.rank() == 0:
         runs.remove_partial(folder)
         if how is None:  # of what was killed before its first checkpoint
-            shutil.rmtree(folder / runs.CHECKPOINTS, ignore_errors=True)
+            for name in (runs.CHECKPOINTS, runs.VALIDATION_FEATURES):
+                shutil.rmtree(folder / name, ignore_errors=True)
     ranks.wait_for_all()
     keep_freed_memory()
     weights_file = hub.pretrained(config.model).to_dict() if config.model.weights == "imagenet" else None

@@ -55,9 +55,11 @@ def write_rows(folder: Path, rows: NDArray[np.int64]) -> None:
 
 def write_features(folder: Path, epoch: int, features: NDArray[np.float32]) -> None:
     """Keep the features of an epoch, float32 [M, D], in a run's folder, unless they are those of the epoch before."""
-    before = _file_of(folder, epoch - 1)
+    before, file = _file_of(folder, epoch - 1), folder / VALIDATION_FEATURES / f"{epoch:03d}.npy"
     if before is None or not np.array_equal(np.load(before), features):
-        _write(folder / VALIDATION_FEATURES / f"{epoch:03d}.npy", features)
+        _write(file, features)
+    else:
+        file.unlink(missing_ok=True)  # of an attempt that was killed
 
 
 def read_features(folder: Path, epoch: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
