@@ -9,6 +9,7 @@ import pytest
 
 from landsift.errors import LandsiftError
 from landsift.pipeline.cache import links, results
+from landsift.pipeline.stage_table import TRAIN
 
 CHECKPOINT, WEIGHTS = "checkpoints/last.ckpt", "model/model.safetensors"
 
@@ -17,7 +18,7 @@ CHECKPOINT, WEIGHTS = "checkpoints/last.ckpt", "model/model.safetensors"
 def trained(tmp_path, monkeypatch) -> Path:
     """A result as a training leaves it."""
     monkeypatch.setenv("LANDSIFT_HOME", str(tmp_path / "cache"))
-    folder = results.place(results.TRAINED, "a" * 64, local=True)
+    folder = results.place(TRAIN, "a" * 64, local=True)
     with results.building(folder, "a run") as partial:
         for name in (CHECKPOINT, WEIGHTS, "metrics.json"):
             (partial / name).parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from landsift.cli.main import app
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import ConfigError, RunError
 from landsift.pipeline.cache import keys, locks, noted, prune, results
+from landsift.pipeline.stage_table import DECODE, TRAIN
 from landsift.runs import CONFIG
 
 DAY = 86400
@@ -28,7 +29,7 @@ def config(tiny) -> RunConfig:
 @pytest.fixture
 def store(config) -> Path:
     """A patch store that present code can use."""
-    folder = results.place(results.STORES, keys.store_key(config.data, "content"), local=True)
+    folder = results.place(DECODE, keys.store_key(config.data, "content"), local=True)
     with results.building(folder, "a run") as partial:
         partial.mkdir()
         info = {"shape": [60, 16, 16, 3], "info": {"source": "synthetic", "root": None}}
@@ -39,7 +40,7 @@ def store(config) -> Path:
 @pytest.fixture
 def trained(config, store) -> Path:
     """A training on it."""
-    folder = results.place(results.TRAINED, keys.training_key(config, store.name), local=True)
+    folder = results.place(TRAIN, keys.training_key(config, store.name), local=True)
     with results.building(folder, "a run") as partial:
         partial.mkdir()
         (partial / CONFIG).write_text(config.to_yaml())
@@ -50,7 +51,7 @@ def trained(config, store) -> Path:
 @pytest.fixture
 def unfinished(config, store) -> Path:
     """A training that was interrupted."""
-    folder = results.place(results.TRAINED, keys.training_key(config.replace("seed=1"), store.name), local=True)
+    folder = results.place(TRAIN, keys.training_key(config.replace("seed=1"), store.name), local=True)
     with contextlib.suppress(KeyboardInterrupt), results.continuing(folder, "a run") as partial:
         (partial / CONFIG).write_text(config.to_yaml())
         (partial / "checkpoints").mkdir()
