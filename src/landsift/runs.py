@@ -43,6 +43,8 @@ CHECKPOINTS = "checkpoints"
 MODEL = "model"
 REPORT = "report.html"
 COMPARISON = "comparison.json"
+STORE_META = "store.json"
+"""The file of a patch store's folder that says what it holds."""
 FEATURES = "features"
 """A folder that is there only while a head trains on features that were kept."""
 

@@ -30,6 +30,7 @@ from landsift.data.sources.scan_memo import ScanMemo, code_of_scans
 from landsift.data.sources.table import TABLE_SUFFIXES, check_paths, read_table
 from landsift.data.sources.walk import PassedOver
 from landsift.errors import DataError, nearest
+from landsift.runs import STORE_META
 from landsift.runtime.parallel import map_rows
 from landsift.runtime.progress_bar import progress_bar
 
@@ -37,8 +38,6 @@ NAMES = ("synthetic", "eurosat")
 _KNOWN = (
     "known sources: synthetic, eurosat, a folder with one folder per class, a CSV or Parquet table, or a patch store"
 )
-STORE_META = "store.json"
-"""The file of a patch store's folder that says what it holds."""
 STORE_FORMAT = 2
 """Version of what a store holds; part of every fingerprint."""
 

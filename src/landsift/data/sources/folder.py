@@ -84,9 +84,7 @@ def read_folder(root: Path) -> tuple[Records, list[PassedOver]]:
 
 def not_patches(root: Path) -> DataError | None:
     """What to say of a folder without images where it is something else of landsift's; None for any other."""
-    from landsift.data.store.patch_store import META  # which knows the sources, and they this module
-
-    if (root / META).is_file():
+    if (root / runs.STORE_META).is_file():
         hint = "this needs the patches themselves, as they were before; data check and evaluate take a store"
         return DataError(f"{root} is a store of decoded patches", hint)
     what = runs.result_in(root)

@@ -29,7 +29,6 @@ from landsift.data.decoding.unreadable import in_words
 from landsift.data.sources.arrays import ArraySource, Dataset, read_dataset
 from landsift.data.sources.base import (
     STORE_FORMAT,
-    STORE_META,
     Source,
     content_fingerprint,
     fingerprint_of,
@@ -43,7 +42,7 @@ from landsift.data.store.index import COLUMNS, contradictions, read_column, read
 from landsift.data.store.patch_size import resized, squeezed, stored_size, tell
 from landsift.data.store.writer import Unreadable, path_of, write_images
 from landsift.errors import DataError, RunError
-from landsift.runs import write_json
+from landsift.runs import STORE_META, write_json
 from landsift.shapes import by
 from landsift.version import __version__
 
