@@ -203,7 +203,7 @@ def test_a_store_of_another_size_is_answered_as_its_files_are(run, tmp_path):
     store = build_store(RunConfig.load(None, [f"data.source={source}"]).data, tmp_path / "store")
     assert store.images.shape[1:3] == (40, 40)
     _, table = evaluate_store(load_model(run), store)
-    of_files, _ = predict_files(run, [source])
+    of_files = predict_files(run, [source]).table()
     columns = [f"p_{name}" for name in CLASSES]
     merged = table.assign(path=[str(source / path) for path in table["path"]]).merge(of_files, on="path")
     assert len(merged) == 12

@@ -61,7 +61,7 @@ def last_error(folder: Path) -> str:
 
 @pytest.mark.parametrize(
     "kilobytes",
-    [0, pytest.param(150, marks=pytest.mark.slow), 500, pytest.param(13000, marks=pytest.mark.slow), 16500],
+    [0, pytest.param(150, marks=pytest.mark.slow), 500, pytest.param(13000, marks=pytest.mark.slow), 9000],
 )
 def test_a_full_disk_is_told_and_with_more_room_the_run_goes_on(disk, whole, kilobytes):
     """From no room for the patches, over checkpoints and the model, to none for the run directory's copies."""

@@ -58,9 +58,11 @@ def until(command: Command, happened: Callable[[], object]) -> None:
 def test_of_two_runs_of_the_same_training_the_second_waits_and_takes_the_firsts(tmp_path, start):
     first = start("plain", "a", "first")
     until(first, lambda: list((tmp_path / "home").glob("unfinished/*/metrics.json")))
+    os.kill(first.pid, signal.SIGSTOP)  # else it may be done before the other has begun
     second = start("plain", "b", "second")
+    until(second, lambda: "another process is making this model; waiting for it" in second.said())
+    os.kill(first.pid, signal.SIGCONT)
     assert (first.wait(60), second.wait(60)) == (0, 0)
-    assert "another process is making this model; waiting for it" in second.said()
     assert "epoch" not in second.said()
     assert every_write.differences(tmp_path / "a", tmp_path / "b") == []
 

@@ -44,7 +44,7 @@ def saved(folder, patch, image_size, weights="none", backbone="test_efficientnet
 
 def agree(model, images, files):
     """Whether files and their pixels as arrays get the same probabilities, to the bit where batches are the same."""
-    table, _ = predict_files(model, files)
+    table = predict_files(model, files).table()
     expected = table[[f"p_{name}" for name in "abcde"]].to_numpy()
     predictor = load_model(model)
     np.testing.assert_array_equal(predictor(images), expected)
@@ -143,7 +143,7 @@ def test_a_list_of_several_sizes_is_answered_in_its_order(tmp_path):
     files = [tmp_path / f"{i}.png" for i in range(len(images))]
     for file, image in zip(files, images, strict=True):
         Image.fromarray(image).save(file)
-    table, _ = predict_files(model, files)
+    table = predict_files(model, files).table()
     expected = table[[f"p_{name}" for name in "abcde"]].to_numpy()
     np.testing.assert_allclose(load_model(model)(images), expected, atol=1e-6)
     assert len(np.unique(expected.round(4), axis=0)) == len(images)

@@ -60,6 +60,7 @@ class Cluster:
         task = "--resolver flyte._internal.resolvers.default.DefaultTaskResolver mod landsift.pipeline.tasks"
         line = f"{sys.executable} -m flyte._bin.runtime a0 {names} {where} {task} instance train_model"
         env = {"PYTHONPATH": str(PACKAGE.parent), "HOME": str(place), "DO_NOT_TRACK": "1", "TMPDIR": str(place)}
+        env |= {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ}
         self.attempts.append(place)
         output = (place / "log").open("w")
         return subprocess.Popen(line.split(), env=env, stdout=output, stderr=output, text=True, cwd=place)

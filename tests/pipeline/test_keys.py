@@ -31,7 +31,10 @@ def test_a_stage_reaches_no_module_of_the_stages_after_it():
 def test_the_tasks_begin_their_work_where_the_table_says():
     """What `code_version` cannot see would be a stale result: work of landsift's that the table does not name."""
     plumbing = ("landsift.pipeline", "landsift.config", "landsift.errors")
-    shared = {"landsift.data.store.patch_store", "landsift.training.phases"}  # to open a store, to settle the weights
+    shared = {
+        "landsift.data.store.patch_store",
+        "landsift.training.strategies",
+    }  # to open a store, to settle the weights
     tree = ast.parse((PACKAGE / "pipeline" / "tasks.py").read_text())
     tasks = {n.name: n for n in tree.body if isinstance(n, ast.AsyncFunctionDef) and n.name in STAGES}
     assert tasks.keys() == STAGES.keys()

@@ -69,16 +69,17 @@ def stopped(kernel: Kernel, code: str, times: int = 1, trainings: int = 1) -> di
     began = time.monotonic()
     for _ in range(times):
         kernel.stop()
-        time.sleep(0.1)
+        time.sleep(0.03)  # late ones would meet the kernel itself
     reply = kernel.end(cell)
     assert time.monotonic() - began < SECONDS
     assert (reply["status"], reply["ename"]) == ("error", "KeyboardInterrupt"), kernel.complained
     assert reply["evalue"].startswith("stopped; the same call goes on")
     assert "the same command goes on from there" in kernel.complained
-    assert "Traceback" not in kernel.complained
+    assert "landsift/" not in kernel.complained.partition("Traceback")[2]  # a late stop may meet Python at anything
     assert state(kernel) == before
     assert len(unfinished(kernel)) == known + trainings
-    assert not list(kernel.folder.glob("**/*.partial"))
+    left = [path for path in kernel.folder.glob("**/*.partial") if "unfinished" not in path.parts]
+    assert left == []
     return reply
 
 

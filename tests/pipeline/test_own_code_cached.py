@@ -69,7 +69,8 @@ def landsift(processes: Processes, *arguments: str, cwd: Path | None = None) -> 
 
 
 def options(*settings: str) -> list[str]:
-    return [part for setting in (*TINY, *settings) for part in ("--set", setting)]
+    given = {setting.partition("=")[0]: setting for setting in (*TINY, *settings)}
+    return [part for setting in given.values() for part in ("--set", setting)]
 
 
 def test_the_processes_of_a_comparison_and_of_a_prediction_know_the_network(processes, code, tmp_path):

@@ -140,8 +140,8 @@ def test_unfinished_alone_takes_nothing_else(trained, unfinished, offline):
 
 def test_what_other_code_or_libraries_made_is_unreachable(store, trained, unfinished, monkeypatch):
     assert pruned("--unreachable") == []
-    before = keys.code_version
-    monkeypatch.setattr(keys, "code_version", lambda stage: before(stage) + "x" * (stage == "train_model"))
+    before = prune.code_version
+    monkeypatch.setattr(prune, "code_version", lambda stage: before(stage) + "x" * (stage.name == "train_model"))
     reasons = {entry["kind"]: entry["unreachable"] for entry in command("list")[1]["entries"]}
     assert reasons["stores"] == ""
     assert reasons["trained"] == reasons["unfinished"] == "landsift's code for train_model has changed"
@@ -150,8 +150,8 @@ def test_what_other_code_or_libraries_made_is_unreachable(store, trained, unfini
 
 
 def test_what_was_made_from_an_unreachable_result_is_so_too(store, trained, monkeypatch):
-    before = keys.code_version
-    monkeypatch.setattr(keys, "code_version", lambda stage: before(stage) + "x" * (stage == "load_dataset"))
+    before = prune.code_version
+    monkeypatch.setattr(prune, "code_version", lambda stage: before(stage) + "x" * (stage.name == "load_dataset"))
     assert pruned("--unreachable") == sorted([store.name, trained.name])
 
 
@@ -170,7 +170,7 @@ def test_a_result_that_does_not_say_what_it_is_of_is_not_taken_for_unreachable(t
 
 
 def test_both_filters_take_what_is_both(store, trained, monkeypatch):
-    monkeypatch.setattr(keys, "code_version", lambda stage: "other")
+    monkeypatch.setattr(prune, "code_version", lambda stage: "other")
     age(store, 40)
     assert pruned("--unreachable", "--older-than", "30d") == [store.name]
 

@@ -56,7 +56,7 @@ GUARDS = ("training.checkpoint_minutes", "training.max_skipped_steps")
 OWN_CODE = ("model.module",)
 """Its content counts, wherever it lies."""
 TESTED = (*SPLIT, "model", "training.accelerator", "evaluation", "seed")
-TRAINING, TESTING = "landsift.training.fit", "landsift.evaluation.final_test"
+TRAINING, TESTING = "landsift.training.start", "landsift.evaluation.final_test"
 TRAINING_LIBRARIES = (*NETWORKS, "lightning")
 TESTING_LIBRARIES = (*NETWORKS, "scikit-learn", "scipy", "torchmetrics")
 

@@ -56,7 +56,7 @@ def write_rows(folder: Path, rows: NDArray[np.int64]) -> None:
 def write_features(folder: Path, epoch: int, features: NDArray[np.float32]) -> None:
     """Keep the features of an epoch, float32 [M, D], in a run's folder, unless they are those of the epoch before."""
     before, file = _file_of(folder, epoch - 1), folder / VALIDATION_FEATURES / f"{epoch:03d}.npy"
-    if before is None or not np.array_equal(np.load(before), features):
+    if before is None or not np.array_equal(np.load(before, allow_pickle=False), features):
         _write(file, features)
     else:
         file.unlink(missing_ok=True)  # of an attempt that was killed
@@ -77,7 +77,7 @@ def read_features(folder: Path, epoch: int, rows: NDArray[np.int64]) -> NDArray[
     try:
         if file is None:
             raise ValueError("there is no file of that epoch or of one before it")
-        kept, features = np.load(file.with_name(ROWS)), np.load(file)
+        kept, features = np.load(file.with_name(ROWS), allow_pickle=False), np.load(file, allow_pickle=False)
         places = np.searchsorted(kept, rows)
         if len(features) != len(kept) or not np.array_equal(kept[places], rows):
             raise ValueError("it holds other patches")

@@ -160,7 +160,7 @@ def damage(folder: Path, made_from: str = "") -> str:
         return "it is not there"
     try:
         record = stage_record(folder)
-        files, contents, sealed = record["files"], record["sha256"], record["sealed"]
+        files, contents, sealed = record["files"], record["sha256"], record.get("sealed", {})
     except (OSError, ValueError, KeyError, TypeError):
         return f"its {STAGE} was deleted or changed"
     if made_from and record.get("made_from") != made_from:
