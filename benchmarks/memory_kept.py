@@ -20,7 +20,7 @@ sys.path.insert(0, sys.argv.pop(1))
 import common
 common.import_timm()
 import timm, torch
-from landsift.runtime.allocator import keep_freed_memory
+from landsift.runtime.memory_allocator import keep_freed_memory
 
 keep, size, batch, steps = sys.argv[1] == "kept", *map(int, sys.argv[2:])
 if keep:

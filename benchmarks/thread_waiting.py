@@ -32,7 +32,7 @@ def step_rate(size: int) -> float:
     import timm
     import torch
 
-    from landsift.runtime.allocator import keep_freed_memory
+    from landsift.runtime.memory_allocator import keep_freed_memory
 
     keep_freed_memory()
     network = timm.create_model("mobilenetv2_100", num_classes=10).to(memory_format=torch.channels_last).train()

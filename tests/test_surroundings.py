@@ -180,7 +180,7 @@ def test_the_callers_event_loop_stays():
 
 
 def test_a_training_computes_as_in_a_fresh_process_whatever_its_caller_has_set():
-    from landsift.training.library_state import as_meant
+    from landsift.training.torch_state import as_meant
 
     before = np.geterr()
     with torch.inference_mode(), torch.autocast("cpu"), surroundings.as_guest():
@@ -231,7 +231,7 @@ def how_torch_computes():
 @pytest.mark.parametrize("change", [set_in_torchs_older_words, set_in_torchs_newer_words, set_otherwise])
 def test_how_torch_computes_is_settled_for_a_training_and_put_back(change):
     """TF32 gave other numbers under the same key; torch refuses to be asked in older words what newer ones have set."""
-    from landsift.training.library_state import as_meant, stated
+    from landsift.training.torch_state import as_meant, stated
 
     with surroundings.as_guest():
         with surroundings.as_guest(), as_meant():
@@ -256,7 +256,7 @@ def test_how_torch_computes_is_settled_for_a_training_and_put_back(change):
 
 def test_what_libraries_read_once_is_known(monkeypatch):
     from landsift.pipeline.cache.fingerprints import network_fingerprint
-    from landsift.training.library_state import READ_ONCE, read_once
+    from landsift.training.torch_state import READ_ONCE, read_once
 
     for name in READ_ONCE:
         monkeypatch.delenv(name, raising=False)

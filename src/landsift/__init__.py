@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from landsift.errors import LandsiftError
     from landsift.evaluation.predict import predict_files
     from landsift.models.predictor import Predictor, load_model
-    from landsift.pipeline.comparison.api import compare
+    from landsift.pipeline.comparison.compare import compare
     from landsift.pipeline.run import run
     from landsift.runs import Run
     from landsift.training.phases import Phase
@@ -33,7 +33,7 @@ _HOMES = {
     "RunConfig": "landsift.config",
     "build_store": "landsift.data.store.patch_store",
     "check_data": "landsift.data.checks.check",
-    "compare": "landsift.pipeline.comparison.api",
+    "compare": "landsift.pipeline.comparison.compare",
     "load_model": "landsift.models.predictor",
     "predict_files": "landsift.evaluation.predict",
     "run": "landsift.pipeline.run",

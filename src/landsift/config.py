@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from landsift.config_overrides import apply, read_mapping
 from landsift.errors import ConfigError
-from landsift.overrides import apply, read_mapping
 
 BUILT_IN_SOURCES = ("synthetic", "eurosat")
 """Sources that need no file of the user's."""

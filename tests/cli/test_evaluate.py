@@ -13,7 +13,7 @@ from landsift.cli.main import main
 from landsift.config import HeadConfig, ModelConfig, RunConfig, cache_folder
 from landsift.data.store.patch_store import build_store
 from landsift.evaluation.metrics import evaluate
-from landsift.evaluation.other_data import evaluate_store
+from landsift.evaluation.new_data import evaluate_store
 from landsift.evaluation.predict import predict_files
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier

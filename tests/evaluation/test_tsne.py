@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 from landsift.data.balanced import balanced_rows
 from landsift.errors import ModelError
 from landsift.evaluation.tsne import tsne_frame
-from landsift.reports.run.tsne import tsne_figure
+from landsift.reports.run.tsne_figure import tsne_figure
 
 
 def clusters(classes=4, each=20, D=16, seed=0):

@@ -16,8 +16,8 @@ from pipeline_helpers import TINY
 
 from landsift.config import cache_folder
 from landsift.errors import DataError, ModelError, RunError
-from landsift.pipeline.comparison import worker
-from landsift.pipeline.comparison.api import run_grid, submit_comparison
+from landsift.pipeline.comparison import worker_process
+from landsift.pipeline.comparison.compare import run_grid, submit_comparison
 from landsift.pipeline.comparison.grid import Grid, load_base
 from landsift.pipeline.comparison.progress import Progress
 
@@ -42,7 +42,7 @@ def cell_processes() -> list[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             try:
-                trains = worker.__name__.encode() in (folder / "cmdline").read_bytes()
+                trains = worker_process.__name__.encode() in (folder / "cmdline").read_bytes()
                 if trains and home in (folder / "environ").read_bytes().split(b"\0"):
                     found.append(int(folder.name))
             except OSError:

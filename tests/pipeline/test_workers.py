@@ -2,7 +2,7 @@
 
 import asyncio
 
-from landsift.pipeline.comparison.workers import _Worker
+from landsift.pipeline.comparison.worker_pool import _Worker
 
 
 def test_they_import_nothing_from_the_working_folder(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from landsift.reports.run.tsne import embedding_figure, shown_epoch
+from landsift.reports.run.tsne_figure import embedding_figure, shown_epoch
 
 
 def drawn(table, classes, model=None):

@@ -19,9 +19,9 @@ from landsift.models.classifier import PatchClassifier
 from landsift.runtime import surroundings
 from landsift.runtime.interruption import Terminated
 from landsift.training import resume
-from landsift.training.library_state import as_meant
 from landsift.training.module import PatchModule
 from landsift.training.strategies import strategy_of
+from landsift.training.torch_state import as_meant
 from landsift.training.trainable import Averaging, Compiling, FeatureCaching, Recalibrating, Trainable
 from landsift.training.trainer import fit_module
 

@@ -93,7 +93,7 @@ def compare(
         base = base.replace(f"data.source={json.dumps(data)}")
     if axes and variants is not None:
         raise ConfigError("--variants and a key that --set gives several times exclude each other", "use one of them")
-    from landsift.pipeline.comparison import api as pipeline
+    from landsift.pipeline.comparison import compare as pipeline
 
     numbers = [_number(seed, "--seeds") for seed in _names(seeds)]
     cells = grid.Grid.of(

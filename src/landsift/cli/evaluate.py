@@ -31,7 +31,7 @@ def evaluate(
 ) -> None:
     """Decode the source as the model's patches were, test the model on it, write and print the figures."""
     from landsift.data.store.patch_store import META
-    from landsift.evaluation.other_data import evaluate_store
+    from landsift.evaluation.new_data import evaluate_store
     from landsift.models.predictor import load_model
     from landsift.pipeline.cache.open_store import opened
 
@@ -87,7 +87,7 @@ def _lines(result: dict[str, Any], run: Path, out: Path | None) -> list[str]:
 
 def _store_of(run: Path) -> PatchStore | None:
     """The store that the run was trained from; None where there is no more of the run than its model."""
-    from landsift.data.store.of_run import store_of_run
+    from landsift.data.store.store_of_run import store_of_run
 
     try:
         return store_of_run(runs.Run.open(run))

@@ -96,14 +96,14 @@ def refuse_idle(settings: Iterable[str], acting: Iterable[str], where: str) -> N
     Raises:
         ConfigError: one changes nothing, or is no setting.
     """
-    from landsift import overrides
+    from landsift import config_overrides
     from landsift.config import RunConfig
 
     acting = tuple(acting)
     for setting in settings:
         RunConfig.load(None, [setting])  # a key that is none is told as such
         values: dict[str, Any] = {}
-        overrides.apply(values, setting)
+        config_overrides.apply(values, setting)
         for key in _keys(values):
             if not any(key == one or key.startswith(f"{one}.") for one in acting):
                 hint = f"what does: {', '.join(acting)}" if acting else "leave --set out"

@@ -33,8 +33,8 @@ def final_test(config: RunConfig, store: PatchStore, trained: Path, folder: Path
         RunError: a file of the training is missing or damaged, or one cannot be written.
         ModelError: the weights do not fit the model, or give no finite numbers.
     """
-    from landsift.runtime.allocator import keep_freed_memory
-    from landsift.training.library_state import as_meant
+    from landsift.runtime.memory_allocator import keep_freed_memory
+    from landsift.training.torch_state import as_meant
 
     with surroundings.as_guest(), as_meant():
         keep_freed_memory()

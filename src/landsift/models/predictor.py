@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from landsift.config import ModelConfig
 from landsift.errors import ModelError
+from landsift.image_sizes import Size, by, is_scene
 from landsift.models import own_networks
 from landsift.models.backbone import check_backbone
-from landsift.models.given import groups_of
+from landsift.models.input_checks import groups_of
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.timm_networks import unfilled
 from landsift.models.weights_file import layers_of_one_value, one_line, read_tensors
 from landsift.runs import MODEL, write_json, write_whole
-from landsift.shapes import Size, by, is_scene
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landsift.models.classifier import PatchClassifier
-    from landsift.models.given import Patches
+    from landsift.models.input_checks import Patches
 
 logger = logging.getLogger("landsift")
 

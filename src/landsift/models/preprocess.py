@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from landsift.shapes import Size
+from landsift.image_sizes import Size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from typing import Any
 
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import LandsiftError, RunError
-from landsift.pipeline import inputs, repeat, tracking
+from landsift.pipeline import inputs, reproduce, tracking
 from landsift.pipeline.cache import locks, results
 from landsift.pipeline.flyte import failures, local
 from landsift.pipeline.flyte.submit import submit as submit
@@ -55,7 +55,7 @@ def run(
     given = {
         "config_json": chosen.model_dump_json(),
         "command_json": json.dumps(command and [*command]),
-        "repeats_json": json.dumps(repeat.original(chosen, config_file)),
+        "repeats_json": json.dumps(reproduce.original(chosen, config_file)),
         "afresh": "no" if cache else "yes",
     }
     return Run.open(execute("landsift_pipeline", given, chosen, out, last=MANIFEST))

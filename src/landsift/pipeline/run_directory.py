@@ -18,7 +18,7 @@ from landsift.data.checks.check import check_data
 from landsift.data.checks.findings import DataChecks
 from landsift.data.store.patch_store import PatchStore
 from landsift.evaluation.tsne import embeddings_table
-from landsift.pipeline import repeat
+from landsift.pipeline import reproduce
 from landsift.pipeline.cache import links
 from landsift.pipeline.cache.results import STAGE, stage_record, writing
 from landsift.pipeline.stage_table import EMBED, TEST, TRAIN, manifest_with
@@ -39,7 +39,7 @@ def assemble(
     made: Sequence[Path],
     config: RunConfig,
     command: list[str] | None,
-    repeats: repeat.Original | None,
+    repeats: reproduce.Original | None,
     run: str,
 ) -> Path:
     """Fill `folder` with a complete run directory and return it.
@@ -81,7 +81,7 @@ def assemble(
     manifest["stages"] = {"load_dataset": _stage(store, run)}
     manifest["stages"] |= {stage.name: _stage(result, run) for stage, result in zip(AFTER_DECODING, made, strict=False)}
     if repeats is not None:
-        manifest["repeats"] = repeat.compared(repeats, manifest, runs.read_json(folder / runs.METRICS))
+        manifest["repeats"] = reproduce.compared(repeats, manifest, runs.read_json(folder / runs.METRICS))
         _say(manifest["repeats"])
     runs.write_json(folder / runs.MANIFEST, manifest)
     page = report_html(runs.Run.open(folder), patches)

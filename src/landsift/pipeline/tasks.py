@@ -66,7 +66,7 @@ async def train_model(
     attempt before. Where W&B tracks it, it gets the t-SNE frames as well, which are made by `create_embeddings`.
     """
     with failures.carried():
-        from landsift.pipeline import repeat, tracking
+        from landsift.pipeline import reproduce, tracking
         from landsift.training.start import train
         from landsift.training.strategies import settled
 
@@ -78,7 +78,7 @@ async def train_model(
                 with goes_on as partial, checkpoint.kept(partial):
                     places = tracking.note(experiment, partial)
                     asked = given(TRAIN, settled(config))
-                    train(asked, patches, partial, experiment, repeat.arithmetic(repeats_json))
+                    train(asked, patches, partial, experiment, reproduce.arithmetic(repeats_json))
         trained = await Dir.from_local(str(folder))
         if experiment is not None and not made:
             if config.tracking.tsne_every:  # here, as long as W&B's run is open; the pipeline will find them done

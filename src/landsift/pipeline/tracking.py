@@ -154,7 +154,7 @@ def log_frames(run: Any, folder: Path, classes: Sequence[str]) -> None:
     import numpy as np
     import wandb
 
-    from landsift.reports.run.tsne import tsne_figure
+    from landsift.reports.run.tsne_figure import tsne_figure
 
     for number, frame in read_parquet(folder / EMBEDDINGS).groupby("epoch"):
         epoch = int(str(number))

@@ -14,9 +14,9 @@ from landsift.config import Normalization, RunConfig, digest
 from landsift.errors import ConfigError
 from landsift.models import hub, own_networks
 from landsift.runtime import surroundings
-from landsift.training.library_state import as_meant
 from landsift.training.phases import Strategy, lr_factor, scale_rates
 from landsift.training.strategies import check_blocks, deciding_settings, resolve_strategy, strategy_of
+from landsift.training.torch_state import as_meant
 
 if TYPE_CHECKING:
     from landsift.data.splits import Split
@@ -61,7 +61,7 @@ def _train_here(
     import lightning as L
 
     from landsift.data.splits import make_split
-    from landsift.runtime.allocator import keep_freed_memory
+    from landsift.runtime.memory_allocator import keep_freed_memory
     from landsift.training import ranks, resume
     from landsift.training.run_files import manifest_of, write_weights
     from landsift.training.trainer import fit_module

@@ -11,9 +11,9 @@ import numpy as np
 
 from landsift import runs
 from landsift.config import Normalization, RunConfig
-from landsift.training.library_state import stated
 from landsift.training.phases import Strategy, first_epoch, phase_of
 from landsift.training.provenance import hardware, versions
+from landsift.training.torch_state import stated
 from landsift.version import __version__
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ from landsift.data.decoding.headers import (
     png_facts,
     webp_facts,
 )
-from landsift.data.decoding.tiff import read_pixels
 from landsift.data.decoding.tiff_directories import MAGIC
+from landsift.data.decoding.tiff_pixels import read_pixels
 from landsift.data.decoding.tiff_tags import read_tags
 from landsift.data.decoding.unreadable import Cause, UnreadableError
 

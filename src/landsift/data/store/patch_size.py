@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.errors import DataError
-from landsift.shapes import SCENE, SQUEEZED, Size, by, is_squeezed
+from landsift.image_sizes import SCENE, SQUEEZED, Size, by, is_squeezed
 
 MAX_SIDE = 4096
 """Largest height and width of a patch in pixels, as of data.patch_size."""

@@ -42,8 +42,8 @@ from landsift.data.store.index import COLUMNS, contradictions, read_column, read
 from landsift.data.store.patch_size import resized, squeezed, stored_size, tell
 from landsift.data.store.writer import Unreadable, path_of, write_images
 from landsift.errors import DataError, RunError
+from landsift.image_sizes import by
 from landsift.runs import STORE_META, write_json
-from landsift.shapes import by
 from landsift.version import __version__
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 from landsift.config import WEIGHTS_BY_NAME, ModelConfig, digest
 from landsift.errors import ModelError
-from landsift.training.library_state import read_once
+from landsift.training.torch_state import read_once
 
 
 def network_fingerprint(config: ModelConfig) -> dict[str, Any]:

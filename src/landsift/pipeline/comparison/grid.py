@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from landsift.config import RunConfig
+from landsift.config_overrides import laid_over, read_mapping, value_of
 from landsift.errors import ConfigError
-from landsift.overrides import laid_over, read_mapping, value_of
 from landsift.training.strategies import STRATEGIES, resolve_strategy
 
 DEFAULTS: dict[str, Any] = {

@@ -17,7 +17,7 @@ from landsift.data.store.patch_store import PatchStore
 from landsift.errors import DataError, RunError
 from landsift.pipeline import preflight
 from landsift.pipeline.cache import keys, results
-from landsift.pipeline.comparison import workers
+from landsift.pipeline.comparison import worker_pool
 from landsift.pipeline.comparison.cell import in_one_arithmetic
 from landsift.pipeline.comparison.grid import Cell, Grid
 from landsift.pipeline.comparison.progress import Progress
@@ -130,7 +130,7 @@ async def train_all(
     if progress is None:
         states = await asyncio.gather(*trainings)
     else:
-        async with workers.training(count, progress.started):
+        async with worker_pool.training(count, progress.started):
             with progress:
                 states = await asyncio.gather(*trainings)
     if not folders:

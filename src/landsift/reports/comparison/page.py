@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from landsift.evaluation.criteria import WORDS
-from landsift.reports.comparison.budgets import VERDICTS, margin, panel, relative
+from landsift.reports.comparison.budget_tables import VERDICTS, margin, panel, relative
 from landsift.reports.comparison.figure import accuracy_figure
 from landsift.reports.comparison.symbols import marks_of
 from landsift.reports.document import render

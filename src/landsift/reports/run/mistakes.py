@@ -76,7 +76,7 @@ def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None, source:
     Raises:
         DataError: there is no such source.
     """
-    from landsift.data.store.of_run import store_of_run
+    from landsift.data.store.store_of_run import store_of_run
 
     store = store or store_of_run(run)
     found = _from_store(paths, store) if store is not None else {}

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from landsift.evaluation.palette import class_colours
 from landsift.reports.document import render
+from landsift.reports.palette import class_colours
 from landsift.reports.run import figures, sections
 from landsift.reports.run.mistakes import ELSEWHERE, Picture, common_folder, confident_mistakes, thumbnails
-from landsift.reports.run.tsne import embedding_figure, shown_epoch
+from landsift.reports.run.tsne_figure import embedding_figure, shown_epoch
 from landsift.reports.style import Figure
 from landsift.reports.wording import percent
 from landsift.runs import EMBEDDINGS, Run

@@ -8,7 +8,7 @@ import pytest
 
 FAULTS = """
 import resource, sys
-from landsift.runtime.allocator import keep_freed_memory
+from landsift.runtime.memory_allocator import keep_freed_memory
 import torch
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
@@ -23,7 +23,7 @@ print(faults())
 
 TRIMMING = """
 import ctypes
-from landsift.runtime.allocator import keep_freed_memory
+from landsift.runtime.memory_allocator import keep_freed_memory
 libc = ctypes.CDLL(None)
 for function in (libc.malloc, libc.sbrk):
     function.restype = ctypes.c_void_p

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.errors import ModelError
+from landsift.image_sizes import Size
 from landsift.models.weights_file import one_line
-from landsift.shapes import Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image

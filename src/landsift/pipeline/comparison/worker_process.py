@@ -1,4 +1,4 @@
-"""A process that trains cells of a comparison, one after the other: `python -m landsift.pipeline.comparison.worker`.
+"""A process that trains cells of a comparison, one after the other: `python -m` and the name of this module.
 
 Each line of standard input asks for a training, each line of standard output answers. What libraries print goes to
 standard error.

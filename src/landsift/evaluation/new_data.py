@@ -16,9 +16,9 @@ from landsift.data.store.patch_store import PatchStore
 from landsift.errors import DataError, nearest
 from landsift.evaluation.metrics import evaluate
 from landsift.evaluation.predictions import predictions_table
+from landsift.image_sizes import by
 from landsift.models.predictor import Predictor
 from landsift.runtime.progress_bar import progress_bar
-from landsift.shapes import by
 
 if TYPE_CHECKING:
     import pandas as pd

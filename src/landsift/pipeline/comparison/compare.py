@@ -10,7 +10,7 @@ from typing import Any
 from landsift.errors import ConfigError, RunError
 from landsift.evaluation.recommendation import Rule
 from landsift.pipeline import run
-from landsift.pipeline.comparison import workers as processes
+from landsift.pipeline.comparison import worker_pool as processes
 from landsift.pipeline.comparison.grid import SEEDS, Grid, Row, with_defaults
 from landsift.pipeline.flyte import submit
 from landsift.pipeline.inputs import Config, Data, configured

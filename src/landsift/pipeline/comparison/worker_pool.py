@@ -17,7 +17,7 @@ from landsift import errors
 from landsift.config import RunConfig
 from landsift.models import own_networks
 from landsift.pipeline.comparison import cell
-from landsift.pipeline.comparison import worker as program
+from landsift.pipeline.comparison import worker_process as program
 from landsift.pipeline.flyte.failures import ProcessLostError
 from landsift.runtime.surroundings import environment_for
 from landsift.runtime.threads import cores

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from landsift.config import RunConfig
-from landsift.pipeline import repeat
+from landsift.pipeline import reproduce
 from landsift.pipeline.run import run
 from landsift.runs import CONFIG, MANIFEST, METRICS, Run
 
@@ -32,7 +32,7 @@ def test_a_run_repeated_on_the_same_machine_has_the_same_metrics_to_the_last_bit
     with caplog.at_level(logging.INFO, "landsift"):
         second = again(first, tmp_path / "again")
     assert second.manifest["repeats"] == {"run": str(first.path), "same_metrics": True, "differs": []}
-    assert repeat._numbers(second.metrics) == repeat._numbers(first.metrics)
+    assert reproduce._numbers(second.metrics) == reproduce._numbers(first.metrics)
     assert (second.model_dir / "model.safetensors").read_bytes() == (first.model_dir / "model.safetensors").read_bytes()
     assert f"the same metrics as {first.path}, to the last bit" in caplog.text
     page = (second.path / "report.html").read_text()
@@ -77,9 +77,9 @@ def test_what_was_chosen_is_taken_over_on_the_same_machine_alone(first, tmp_path
 def test_another_configuration_repeats_nothing(first, tmp_path):
     assert "repeats" not in again(first, tmp_path / "again", "seed=1").manifest
     tracked_elsewhere = RunConfig.load(first.path / CONFIG, ["tracking.project=other"])
-    assert repeat.original(tracked_elsewhere, first.path / CONFIG) is not None
-    assert repeat.original(first.config, None) is None
+    assert reproduce.original(tracked_elsewhere, first.path / CONFIG) is not None
+    assert reproduce.original(first.config, None) is None
     (tmp_path / CONFIG).write_text(first.config.to_yaml())
-    assert repeat.original(first.config, tmp_path / CONFIG) is None
+    assert reproduce.original(first.config, tmp_path / CONFIG) is None
     (tmp_path / MANIFEST).write_text("{}")
-    assert repeat.original(first.config, tmp_path / CONFIG) is None
+    assert reproduce.original(first.config, tmp_path / CONFIG) is None

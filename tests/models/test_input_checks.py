@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from landsift.errors import ModelError
-from landsift.models.given import groups_of
+from landsift.models.input_checks import groups_of
 
 ARRAY = np.random.default_rng(0).integers(0, 256, (4, 6, 8, 3), dtype=np.uint8)
 
