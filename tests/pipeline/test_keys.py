@@ -1,6 +1,7 @@
 """Which code and which settings a stage's key stands for."""
 
 import ast
+import json
 
 import pytest
 from pipeline_helpers import PACKAGE
@@ -178,3 +179,28 @@ def test_weights_are_known_by_their_content(tiny, tmp_path):
 def test_weights_that_are_not_there_are_an_error(tiny):
     with pytest.raises(ModelError, match=r"nowhere\.safetensors"):
         training_key(tiny.replace("model.weights=nowhere.safetensors"))
+
+
+def test_what_code_is_noted_as_is_what_it_is(tmp_path, monkeypatch):
+    """Who finds the note has the same keys as who parses all; a damaged or foreign note counts nothing."""
+    monkeypatch.setenv("LANDSIFT_HOME", str(tmp_path))
+
+    def afresh() -> str:
+        code._found.clear()
+        code._noted.cache_clear()
+        return code.code_version(STAGES["train_model"])
+
+    first = afresh()
+    note = tmp_path / code.NOTE
+    noted = json.loads(note.read_text())
+    monkeypatch.setattr(code, "imports", None)  # nothing is parsed for them again
+    assert afresh() == first
+    monkeypatch.undo()
+    monkeypatch.setenv("LANDSIFT_HOME", str(tmp_path))
+    lies = {name: [of, "0" * 64, names] for name, (of, _, names) in noted["found"].items()}
+    for text in ("", "[]", json.dumps({"by": "another", "found": lies}), json.dumps({"by": noted["by"], "found": [1]})):
+        note.write_text(text)
+        assert afresh() == first
+    changed = {name: ["0" * 64, *rest] for name, (_, *rest) in noted["found"].items()}
+    note.write_text(json.dumps({"by": noted["by"], "found": changed}))  # of other contents
+    assert afresh() == first

@@ -1,20 +1,35 @@
-"""Which code a stage runs, and a digest of it."""
+"""Which code a stage runs, and a digest of it.
+
+Parsing a hundred modules takes half a second, so that what was found in each is noted in the cache folder, by its
+content: `CACHE/code.json`. The note may be deleted at any time.
+"""
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from landsift.config import RunConfig, digest
+from landsift.config import RunConfig, cache_folder, digest
+from landsift.errors import LandsiftError
 from landsift.pipeline.stage_table import Stage
+from landsift.runs import read_json, write_json
 
 PACKAGE = Path(__file__).parents[2]
 CONFIG = "landsift.config"
+NOTE = "code.json"
+"""In the cache folder: per module and content, its digest and what it imports."""
+
+Known = tuple[str, str, list[str]]
+"""SHA-256 of a module's file; of its code, without comments; the modules that it imports."""
+_found: dict[str, Known] = {}
+"""By module, in this process."""
 
 
 def code_version(stage: Stage, package: Path = PACKAGE) -> str:
@@ -27,10 +42,16 @@ def code_version(stage: Stage, package: Path = PACKAGE) -> str:
         stage: whose code.
         package: the folder of the landsift package.
     """
+    before = dict(_found)
     files = in_reach(stage, package)
-    found = {name: _digest_of(file.read_bytes()) for name, file in files.items() if name != CONFIG}
+    found = {name: _read(name, file)[1] for name, file in files.items() if name != CONFIG}
     if CONFIG in files:
         found[CONFIG] = _properties(files[CONFIG].read_bytes(), sections(stage))
+    noted = _noted(cache_folder() / NOTE)
+    if _found != before and any(noted.get(name) != known for name, known in _found.items()):
+        with contextlib.suppress(LandsiftError):  # who cannot write the cache is told by those who must
+            write_json(cache_folder() / NOTE, {"by": _by(), "found": noted | _found})
+        _noted.cache_clear()
     return digest(found)
 
 
@@ -50,7 +71,7 @@ def in_reach(stage: Stage, package: Path = PACKAGE) -> dict[str, Path]:
             continue
         found[name] = file
         if name != CONFIG:
-            ahead |= _imports_of(file.read_bytes(), name, is_package=file.name == "__init__.py")
+            ahead |= {*_read(name, file)[2]}
     return found
 
 
@@ -83,9 +104,33 @@ def _parsed(text: bytes) -> ast.Module:
     return tree
 
 
+def _read(module: str, file: Path) -> Known:
+    """What there is to know of a module; from the note where that knows this content."""
+    text = file.read_bytes()
+    content = hashlib.sha256(text).hexdigest()
+    known = _found.get(module) or _noted(cache_folder() / NOTE).get(module)
+    if known is None or known[0] != content:
+        tree = _parsed(text)
+        imported = imports(tree, module, is_package=file.name == "__init__.py")
+        known = content, hashlib.sha256(ast.dump(tree).encode()).hexdigest(), sorted(imported)
+    _found[module] = known
+    return known
+
+
 @cache
-def _digest_of(text: bytes) -> str:
-    return hashlib.sha256(ast.dump(_parsed(text)).encode()).hexdigest()
+def _noted(file: Path) -> dict[str, Known]:
+    """What an earlier process has noted, by this code and this Python; nothing where it is missing or damaged."""
+    with contextlib.suppress(LandsiftError, TypeError, ValueError, KeyError, AttributeError):
+        note = read_json(file)
+        if note["by"] == _by():
+            found = note["found"].items()
+            return {str(name): (str(of), str(code), [str(each) for each in names]) for name, (of, code, names) in found}
+    return {}
+
+
+@cache
+def _by() -> str:
+    return digest([sys.version, hashlib.sha256(Path(__file__).read_bytes()).hexdigest()])
 
 
 def _properties(text: bytes, of: set[str]) -> str:
@@ -99,11 +144,6 @@ def _is_text(line: ast.AST) -> bool:
 
 def _is_property(line: ast.AST) -> bool:
     return isinstance(line, ast.FunctionDef) and any(ast.unparse(d) == "property" for d in line.decorator_list)
-
-
-@cache
-def _imports_of(text: bytes, module: str, *, is_package: bool) -> frozenset[str]:
-    return frozenset(imports(_parsed(text), module, is_package=is_package))
 
 
 def imports(tree: ast.AST, module: str, *, is_package: bool = False) -> set[str]:
