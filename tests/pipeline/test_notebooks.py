@@ -69,7 +69,7 @@ def stopped(kernel: Kernel, code: str, times: int = 1, trainings: int = 1) -> di
     began = time.monotonic()
     for _ in range(times):
         kernel.stop()
-        time.sleep(0.03)  # late ones would meet the kernel itself
+        time.sleep(0.002)  # one that comes after the cell has ended would take the kernel its reply
     reply = kernel.end(cell)
     assert time.monotonic() - began < SECONDS
     assert (reply["status"], reply["ename"]) == ("error", "KeyboardInterrupt"), kernel.complained
