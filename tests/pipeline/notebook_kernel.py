@@ -1,6 +1,7 @@
 """A notebook's kernel, asked as a notebook asks it."""
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,10 @@ class Kernel:
         }
         own |= {name: str(folder / "jupyter") for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")}
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "FLYTE", "JUPYTER"))}
-        self._manager = KernelManager(kernel_name="python3", connection_file=str(folder / "connection.json"))
+        # By files: of two kernels that look for free ports at once, both may find the same.
+        self._sockets = tempfile.TemporaryDirectory(prefix="k")
+        by_file = {"transport": "ipc", "ip": f"{self._sockets.name}/s"}
+        self._manager = KernelManager(kernel_name="python3", connection_file=str(folder / "connection.json"), **by_file)
         self._manager.start_kernel(env=environment | own, cwd=str(folder))
         self._client = self._manager.blocking_client()
         self._client.start_channels()
