@@ -1,12 +1,13 @@
 """Kill `landsift` before each of its changes to the disk and see whether anything is left half done.
 
-    python tests/faults/every_write.py [--count 40] [--what run compare] [--json FILE]
+    python tests/faults/every_write.py [--count 40] [--what run rich compare] [--json FILE]
 
 Python tells a hook of every file that is opened for writing and of everything that is made, renamed, linked or deleted.
 At the n-th of these the process kills itself. Then the output folder must be as it was or complete, a result in the
 cache absent or whole, and the same command must end with the bits of one that was never killed, with nothing left
-beside it. `--count 0` takes every n, another count as many, spread over all. `run` is a whole run; `compare` puts a
-comparison into the place of an older one. The exit status is 1 if anything is wrong.
+beside it. `--count 0` takes every n, another count as many, spread over all. `run` and `rich` are whole runs of the two
+variants of `small_runs.py`; `compare` puts a comparison into the place of an older one. The exit status is 1 if anything
+is wrong.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ sys.path.append(str(SOURCE))
 
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-WHATS = ("run", "compare")
+WHATS = ("run", "rich", "compare")
 
 
 def die_at(asked: dict[str, Any]) -> None:
@@ -59,8 +60,8 @@ def die_at(asked: dict[str, Any]) -> None:
 
 def command_line(what: str, trial: Path) -> list[str]:
     """What is run in a trial."""
-    if what == "run":
-        return arguments("plain", trial / "out", None)
+    if what in {"run", "rich"}:
+        return arguments("plain" if what == "run" else what, trial / "out", None)
     settings = (*SETTINGS, *(s for s in VARIANTS["plain"] if not s.startswith("strategy=")))
     changes = [part for s in settings for part in ("--set", s)]
     own = "strategies.quick=[{epochs: 1, lr_head: 5.0e-3}]"
@@ -137,7 +138,7 @@ class Writes:
         return found + ["the output is half there"] * (out.is_dir() and not (out / "manifest.json").is_file())
 
     def _differences(self, out: Path) -> list[str]:
-        if self.what == "run":
+        if self.what != "compare":
             return differences(out, self.folder / "whole" / "out")
         ours, theirs = (
             json.loads((f / "comparison.json").read_text())["results"] for f in (out, self.folder / "whole" / "out")

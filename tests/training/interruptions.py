@@ -103,7 +103,10 @@ def weights(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
 def differences(ours: Path, theirs: Path) -> list[str]:
     """What two run directories do not have in common, bit for bit."""
     mine, other = results(ours), results(theirs)
-    found = [name for name in other if mine[name] != other[name]]
+    names, expected = mine.pop("files"), other.pop("files")
+    found = [f"has {name}, which the other has not" for name in names if name not in expected]
+    found += [f"has no {name}" for name in expected if name not in names]
+    found += [name for name in other if mine[name] != other[name]]
     first, second = weights(ours), weights(theirs)
     found += [f"checkpoint {name}" for name in first.keys() ^ second.keys()]
     for name in first.keys() & second.keys():
