@@ -6,8 +6,8 @@ Python tells a hook of every file that is opened for writing and of everything t
 At the n-th of these the process kills itself. Then the output folder must be as it was or complete, a result in the
 cache absent or whole, and the same command must end with the bits of one that was never killed, with nothing left
 beside it. `--count 0` takes every n, another count as many, spread over all. `run` and `rich` are whole runs of the two
-variants of `small_runs.py`; `compare` puts a comparison into the place of an older one. The exit status is 1 if anything
-is wrong.
+variants of `small_runs.py`; `compare` puts a comparison into the place of an older one. The exit status is 1 if
+anything is wrong.
 """
 
 from __future__ import annotations
