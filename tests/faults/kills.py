@@ -90,12 +90,14 @@ class Trials:
         variant = list(VARIANTS)[number % len(VARIANTS)]
         trial = self.folder / f"trial-{number}"
         trial.mkdir()
+        attempts = 0
         while True:
-            command = self._start(variant, trial)
+            command, attempts = self._start(variant, trial), attempts + 1
             moment = self.dice.uniform(0, self.seconds[variant])
             if command.wait(moment) is not None:
                 self.kills["none: it had ended"] += 1
-                self.seconds[variant] = moment  # another machine's load than at the start: aim better
+                if attempts == 1:  # another load than at the start: aim better; later attempts have less to do
+                    self.seconds[variant] = moment
                 break
             self.kills[where(trial)] += 1
             command.kill()

@@ -22,8 +22,8 @@ from landsift.models.backbone import check_backbone
 from landsift.models.input_checks import groups_of
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.timm_networks import unfilled
-from landsift.models.weights_file import layers_of_one_value, one_line, read_tensors
-from landsift.runs import MODEL, write_json, write_whole
+from landsift.models.weights_file import layers_of_one_value, one_line, read_tensors, write_state
+from landsift.runs import MODEL, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,10 +40,7 @@ _BATCH_PIXELS = 64 * 512**2
 
 def save_model(classifier: PatchClassifier, description: ModelDescription, folder: Path) -> None:
     """Write `model.safetensors` and `model.json` into `folder`."""
-    from safetensors.torch import save_file
-
-    tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
-    write_whole(folder / WEIGHTS_FILE, lambda partial: save_file(tensors, partial))
+    write_state(classifier, folder / WEIGHTS_FILE)
     write_json(folder / DESCRIPTION_FILE, asdict(description))
 
 

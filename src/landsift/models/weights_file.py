@@ -1,4 +1,4 @@
-"""Tensors from files of strangers: .safetensors, and what torch.save writes, read without running anything in them.
+"""Tensors in files: ours are written, and those of strangers read without running anything in them.
 
 `torch.load(weights_only=True)` runs no code of a file, but what it does build costs what the file asks for: a hundred
 bytes may ask for a gigabyte of zeros, a compressed archive for more. So the file is looked over before it is read.
@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from landsift.runs import write_bytes
+
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 """Of weights files; `.tar` as in `.pth.tar`. How a file is read goes by its content."""
@@ -37,6 +39,19 @@ _MAX_PICKLE = 2**23
 """Bytes of a checkpoint without its tensors; those of large networks with their optimizers have a tenth."""
 _ALIASES = 4
 """Tensors may share memory (tied weights), but all of them together may not be more than so many times the file."""
+
+
+def write_state(module: nn.Module, file: Path) -> None:
+    """Write the parameters and buffers of a module to a .safetensors file, whole or not at all.
+
+    Raises:
+        RunError: the folder cannot be written or the disk is full.
+    """
+    from safetensors.torch import save
+
+    # Not `save_file`: it writes to a file under a name of its own, which stays where the process is killed.
+    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    write_bytes(file, save(tensors))
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

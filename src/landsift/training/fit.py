@@ -61,9 +61,10 @@ def _train_here(
     import lightning as L
 
     from landsift.data.splits import make_split
+    from landsift.models.weights_file import write_state
     from landsift.runtime.memory_allocator import keep_freed_memory
     from landsift.training import ranks, resume
-    from landsift.training.run_files import manifest_of, write_weights
+    from landsift.training.run_files import manifest_of
     from landsift.training.trainer import fit_module
     from landsift.training.validation_features import ValidationFeatures
 
@@ -105,7 +106,7 @@ def _train_here(
     random.setstate(python_numbers)  # a checkpoint brings its own
     if ranks.rank():
         return runs.Run(folder)  # which the first process writes
-    write_weights(module.classifier, folder / runs.WEIGHTS)
+    write_state(module.classifier, folder / runs.WEIGHTS)
     manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, facts)
     manifest["model"] |= {"weights_file": weights_file, "module": config.model.module, "code": code}
     runs.write_json(folder / runs.MANIFEST, manifest)

@@ -1,15 +1,13 @@
-"""What a training leaves behind beside its checkpoints: the weights of the best epoch, and the manifest."""
+"""What a training says of itself when it has ended: its manifest."""
 
 from __future__ import annotations
 
 import datetime
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landsift import runs
 from landsift.config import Normalization, RunConfig
 from landsift.training.phases import Strategy, first_epoch, phase_of
 from landsift.training.provenance import hardware, versions
@@ -19,16 +17,7 @@ from landsift.version import __version__
 if TYPE_CHECKING:
     from landsift.data.splits import Split
     from landsift.data.store.patch_store import PatchStore
-    from landsift.models.classifier import PatchClassifier
     from landsift.training.module import PatchModule
-
-
-def write_weights(classifier: PatchClassifier, file: Path) -> None:
-    """Write the weights of backbone and head, as a model's folder holds them."""
-    from safetensors.torch import save_file
-
-    tensors = {name: value.detach().cpu().contiguous() for name, value in classifier.state_dict().items()}
-    runs.write_whole(file, lambda partial: save_file(tensors, partial))
 
 
 def manifest_of(
