@@ -56,7 +56,7 @@ class SplitConfig(_Section):
     @classmethod
     def _add_up(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
         if abs(sum(value) - 1.0) > 1e-6 or min(value) <= 0:
-            raise ValueError("three shares above 0 that add up to 1 are needed, such as [0.6, 0.2, 0.2]")
+            raise ValueError("three shares above 0 that sum to 1 are needed, such as [0.6, 0.2, 0.2]")
         return value
 
     @field_validator("rows")
@@ -68,7 +68,7 @@ class SplitConfig(_Section):
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.rows is not None and self.kind != "auto":
-            raise ValueError(f"rows says who is where, so that kind must be auto, not {self.kind}")
+            raise ValueError(f"rows decides the split, so kind must be auto, not {self.kind}")
         return self
 
 
@@ -211,7 +211,7 @@ class TrainingConfig(_Section):
     """Largest gradient norm; null: not clipped."""
     early_stopping: EarlyStopping | None = None
     checkpoint_minutes: Positive | None = 10.0
-    """Minutes between checkpoints within an epoch, from which an interrupted run goes on; null: after epochs alone."""
+    """Minutes between checkpoints within an epoch, from which an interrupted run resumes; null: only after epochs."""
     max_skipped_steps: int = Field(10, ge=0)
     """Steps of an epoch that may be left out because loss or gradients are not finite numbers; one more ends the run,
     and its last good checkpoint stays."""

@@ -98,7 +98,7 @@ class Run:
         """The resolved configuration, without keys that this version of landsift does not know."""
         config, unknown = RunConfig.load_stored(self._file(CONFIG))
         if unknown:
-            message = "%s: written by landsift %s; this is %s, and passes over what it does not know: %s"
+            message = "%s: written by landsift %s; this is %s, which ignores the keys it does not know: %s"
             _log.info(message, self.path / CONFIG, self.version, __version__, ", ".join(unknown))
         return config
 

@@ -91,7 +91,7 @@ def test_people_get_accuracy_its_interval_and_a_row_per_class(call, tmp_path):
     assert status == 0
     assert "95 % interval" in text
     assert "8 patches" in text
-    assert "the run's own  50.00 % test accuracy" in text
+    assert "own test       50.00 %   (test accuracy of the run)" in text
     assert [line.split()[:2] for line in text.splitlines()[-3:]] == [["field", "0"], ["forest", "4"], ["water", "4"]]
 
 
@@ -195,7 +195,7 @@ def test_a_store_of_another_size_is_resized_and_that_is_said(call, tmp_path):
     status, result, said = call(tmp_path / "store")
     assert (status, result["seen"]) == (0, None)
     assert "resized from 8 × 8 to 16 × 16 pixels" in said
-    assert "whether the model was trained on some of these patches is not known" in said
+    assert "cannot check whether the model was trained on some of these patches" in said
 
 
 def test_a_store_of_another_size_is_answered_as_its_files_are(run, tmp_path):

@@ -228,7 +228,7 @@ class TestSizes:
         assert f"the first: {root}/a/10.png (12 × 400)" in said
         patches = check_data(store, data_config().split).sections[0]
         assert (patches.verdict, patches.counts["squeezed"]) == ("look", 2)
-        assert "3 were resized to that, 2 of them squeezed out of their shape" in patches.text
+        assert "3 were resized to that, 2 of them with a changed aspect ratio" in patches.text
 
     def test_strips_that_networks_squeeze_are_said(self, sized, store_at, caplog):
         build(sized([(12, 400)] * 6), store_at)

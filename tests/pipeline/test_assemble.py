@@ -158,4 +158,4 @@ def test_the_command_evaluates_a_folder_again_or_writes_its_page_elsewhere(folde
     assert read(folder)["rule"]["criterion"] == "balanced_accuracy"
     assert "val_balanced_accuracy" in (folder / "strategies.csv").read_text()
     run = folder / "cells" / "quick" / "20-seed0"
-    assert "is no comparison" in report(run, "--criterion", "macro_f1", status=2).stderr
+    assert "is not a comparison" in report(run, "--criterion", "macro_f1", status=2).stderr

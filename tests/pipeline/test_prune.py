@@ -96,7 +96,7 @@ def test_the_list_says_what_is_there(store, trained, unfinished, offline):
     assert [kind for kind, entry in found.items() if entry["protected"]] == ["unfinished", "wandb offline"]
     assert not any(entry["unreachable"] for entry in found.values())
     said = CliRunner().invoke(app, ["cache", "list"]).stdout
-    assert "the same command goes on" in said
+    assert "the same command resumes it" in said
     assert trained.name[:12] in said
     assert said.splitlines()[-1].startswith("4 entries of ")
 

@@ -139,6 +139,6 @@ def _network(model_json: str, image_size: int) -> tuple[nn.Module, int]:
     from landsift.models.backbone import create_backbone
 
     model = ModelConfig.model_validate_json(model_json).model_copy(update={"weights": "none"})
-    with torch.random.fork_rng(devices=[]):  # whoever compares goes on with the random numbers they had
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
         backbone = create_backbone(model, image_size)
     return backbone.network.eval(), backbone.features

@@ -48,7 +48,7 @@ class Rule:
             raise ConfigError(f"unknown criterion '{self.criterion}'", hint)
         if not 0 < self.margin < 1:
             raise ConfigError(
-                f"a margin of {100 * self.margin:g} points is none", "give points between 0 and 100, such as 1"
+                f"a margin of {100 * self.margin:g} points is not possible", "give points between 0 and 100, such as 1"
             )
 
     def to_dict(self) -> dict[str, Any]:

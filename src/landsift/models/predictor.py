@@ -252,7 +252,7 @@ def _with_code(config: ModelConfig, description: ModelDescription, given: str | 
     if given is None:
         own_networks.check_trusted(module)
     if description.code is not None and own_networks.fingerprint(module) != description.code:
-        logger.warning("%s has changed since the model was trained: its predictions may be other ones", module)
+        logger.warning("%s has changed since the model was trained: its predictions may differ", module)
     return config.model_copy(update={"module": module})
 
 

@@ -127,7 +127,7 @@ def current_run(tracking: TrackingConfig) -> Any | None:
 
 
 def note(run: Any | None, unfinished: Path) -> list[Path]:
-    """Note beside an unfinished training where it is tracked, so that the next attempt goes on in the same W&B run.
+    """Note beside an unfinished training where it is tracked, so that the next attempt continues the same W&B run.
 
     Args:
         run: the W&B run, or None.

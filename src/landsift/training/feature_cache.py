@@ -133,11 +133,15 @@ class FrozenFeatures(Callback):
         if module.phase.trains_backbone or not self.settings.cache_features:
             return
         if reason := uncachable(self.settings.augment, self.train.bands):
-            logger.info("the frozen backbone runs in every epoch of this phase, because %s changes its input", reason)
+            logger.info(
+                "features are not cached, the frozen backbone runs in every epoch of this phase: %s changes its input",
+                reason,
+            )
             return
         if self.settings.num_nodes > 1:
             logger.info(
-                "the frozen backbone runs in every epoch of this phase: nodes share no file to keep features in"
+                "features are not cached, the frozen backbone runs in every epoch of this phase: "
+                "nodes share no file for them"
             )
             return
         started = time.perf_counter()
@@ -149,7 +153,7 @@ class FrozenFeatures(Callback):
             batches.with_images = False
         self.seconds[index] = round(self.seconds.get(index, 0.0) + time.perf_counter() - started, 3)
         logger.info(
-            "features of %s training patches in %d %s and of %s validation patches, once for this phase  %.1f s",
+            "cached features of %s training patches in %d %s and of %s validation patches for this phase  %.1f s",
             f"{len(self.train.sampler.rows):,}",
             views,
             "views" if views > 1 else "view",
@@ -182,7 +186,7 @@ class FrozenFeatures(Callback):
                     cache.put(batch.rows, view, features)
         except OSError as error:
             raise RunError(
-                f"cannot keep features in {self.folder}: {error.strerror or error}",
+                f"cannot cache features in {self.folder}: {error.strerror or error}",
                 "free some disk space, or set training.cache_features=false",
             ) from None
         assert cache is not None

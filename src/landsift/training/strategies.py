@@ -170,7 +170,7 @@ def check_blocks(config: RunConfig, strategy: Strategy, network: nn.Module | Non
         if count == 1 and needs_blocks(phase):
             key = "layer_decay" if phase.blocks == "all" else "blocks"
             raise ConfigError(
-                f"strategy, phase '{phase.name}': {key}: what the blocks of {name} are is not known",
+                f"strategy, phase '{phase.name}': {key}: the blocks of {name} are not known",
                 "choose a strategy that trains the head or everything, such as two_phase, or another backbone",
             )
         if network and isinstance(phase.blocks, int) and phase.blocks > count:
@@ -184,7 +184,7 @@ def _phases(phases: Iterable[Mapping[str, Any]], key: str) -> Strategy:
     strategy = tuple(_phase(f"{key}, phase {i}", i, values) for i, values in enumerate(phases, start=1))
     late = next((i for i, phase in enumerate(strategy[1:], start=2) if phase.from_scratch), None)
     if late:
-        message = f"{key}, phase {late}: from_scratch would throw away what the phases before have trained"
+        message = f"{key}, phase {late}: from_scratch would discard what the earlier phases have trained"
         raise ConfigError(message, "set it in the first phase, or leave it out")
     return strategy
 
