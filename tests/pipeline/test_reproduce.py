@@ -56,8 +56,8 @@ def test_the_report_says_which_versions_and_data_differ(first, tmp_path, caplog)
     assert {d["what"]: d["then"] for d in repeats["differs"]} == {"data": "e" * 64, "torch": "1.13.0", "apex": "0.1"}
     assert "metrics differ from those of" in caplog.text
     page = (second.path / "report.html").read_text()
-    assert "with other figures. Data was eeeeeeeeeeee… and is " in page
-    assert "apex was 0.1 and is none; torch was 1.13.0 and is " in page
+    assert "with different metrics. Data was eeeeeeeeeeee… and is now " in page
+    assert "apex was 0.1 and is now none; torch was 1.13.0 and is now " in page
 
 
 def test_what_was_chosen_is_taken_over_on_the_same_machine_alone(first, tmp_path):
