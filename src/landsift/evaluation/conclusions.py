@@ -50,7 +50,7 @@ def _undecided(found: Recommendation, work: Mapping[str, float], rule: Rule) -> 
     if undecided:
         lacking = undecided[0].limited_by
         rows = [s.row for s in undecided]
-        named = rows[0] if len(rows) == 1 else f"any of {', '.join(rows)}"
+        named = " or ".join(filter(None, [", ".join(rows[:-1]), rows[-1]]))
         share = "" if len(rows) > 1 else f", which needs {_share(work[rows[0]], work[found.best])} of the compute,"
         worse = "" if found.row == found.best else f" than {found.best}"
         detail = (
@@ -115,7 +115,8 @@ def _against(rivals: Rows, base: str, cover: str) -> str:
             return f"{row} is significantly worse than {base}, {size}."
         return f"{base} is significantly better than all {len(rivals)} others; than the closest, {row}, {size}."
     interval = _range(rival["interval"], signed=True)
-    evidence = f"{_signed(gap)} points, {cover} {interval}, corrected p {rival['p_corrected']:.2f}"
+    p = rival["p_corrected"]
+    evidence = f"{_signed(gap)} points, {cover} {interval}, corrected p {p:.{3 if p < 0.1 else 2}f}"
     if len(rivals) == 1:
         return f"{row} and {base} do not differ significantly ({evidence})."
     return f"no strategy is significantly better than {base}; the closest is {row} ({evidence})."
