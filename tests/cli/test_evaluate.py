@@ -160,7 +160,7 @@ def test_patches_of_the_training_are_counted_and_said(call, run, tmp_path):
         (source / "water" / f"again-{i}.png").write_bytes((run / "patches" / "forest" / f"{i}.png").read_bytes())
     _, result, said = call(source)
     assert result["seen"] == 2
-    assert "2 of 14 patches have the same pixels as patches of the data that the model was trained from" in said
+    assert "2 of 14 patches have the same pixels as patches of the model's own data" in said
 
 
 def test_patches_that_repeat_others_are_counted_and_said(call, tmp_path):
@@ -168,7 +168,7 @@ def test_patches_that_repeat_others_are_counted_and_said(call, tmp_path):
     (source / "field" / "copy.png").write_bytes((source / "field" / "0.png").read_bytes())
     status, result, said = call(source)
     assert (status, result["figures"]["n"]) == (0, 13)
-    assert "1 of 13 patches repeat the pixels of another one" in said
+    assert "1 of 13 patches are exact duplicates of another one" in said
 
 
 def test_of_a_split_with_gaps_the_rest_is_counted(call, tmp_path):

@@ -96,7 +96,7 @@ def test_a_folder_of_before_gets_the_same_choice_over_patches_and_says_so(made, 
     of_before(folder)
     with caplog.at_level(logging.WARNING, "landsift"):
         again = evaluated_again(folder)
-    assert "kept no groups of its patches" in caplog.text
+    assert "has no groups of its patches" in caplog.text
     first = read(made)
     assert again["groups"] is None
     for name in ("accuracy", "validation", "work", "train_seconds", "f1"):
@@ -131,7 +131,7 @@ def test_what_is_missing_or_broken_is_named(folder):
         comparison | {"cells": cells},
     ):
         runs.write_json(folder / runs.COMPARISON, broken)
-        with pytest.raises(RunError, match="is no whole comparison"):
+        with pytest.raises(RunError, match="is not a complete comparison"):
             evaluated_again(folder)
     runs.write_json(folder / runs.COMPARISON, comparison)
     (folder / "cells" / "quick" / "20-seed0" / "evaluation.json").unlink()

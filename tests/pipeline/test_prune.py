@@ -197,7 +197,7 @@ def test_it_must_be_said_what_is_to_go(trained, options):
 
 def test_nothing_goes_while_another_process_works_with_the_cache(trained):
     age(trained, 40)
-    with locks.using(cache_folder()), pytest.raises(RunError, match="another landsift is at work"):
+    with locks.using(cache_folder()), pytest.raises(RunError, match="another landsift process is using the results"):
         prune.remove(prune.entries())
     assert trained.is_dir()
     assert pruned("--older-than", "30d") == [trained.name]
@@ -240,7 +240,7 @@ def test_lengths_of_time_are_read(text, length):
 
 @pytest.mark.parametrize("text", ["", "30", "d", "-3d", "3 months", "nan d", "1e9d"])
 def test_other_lengths_of_time_are_refused(text):
-    with pytest.raises(ConfigError, match="no length of time"):
+    with pytest.raises(ConfigError, match="is not a length of time"):
         prune.seconds(text)
 
 

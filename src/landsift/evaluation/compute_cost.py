@@ -66,7 +66,7 @@ def train_seconds(config: RunConfig, manifest: Mapping[str, Any], metrics: Seque
 
 
 def _views(config: RunConfig) -> int:
-    """In how many flips and turns features are kept."""
+    """In how many flips and rotations features are kept."""
     return config.training.feature_views if config.training.augment.flips else 1
 
 

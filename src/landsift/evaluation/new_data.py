@@ -84,15 +84,14 @@ def evaluate_store(
         logger.info("cannot check whether the model was trained on some of these patches: %s", why)
     if seen:
         logger.warning(
-            "%d of %d patches have the same pixels as patches of the data that the model was trained from: "
-            "what it was trained or chosen on says little of new patches",
+            "%d of %d patches have the same pixels as patches of the model's own data: the results are too good "
+            "where it was trained or selected on them",
             seen,
             len(rows),
         )
     if again := len(rows) - len(np.unique(store.contents()[rows])):
         logger.warning(
-            "%d of %d patches repeat the pixels of another one: each counts, and the intervals are narrower than they "
-            "should be",
+            "%d of %d patches are exact duplicates of another one: each counts, so the intervals are too narrow",
             again,
             len(rows),
         )

@@ -97,7 +97,7 @@ class Predictor:
     def probabilities(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
         """Class probabilities, float32 [B, K]; rows add up to 1.
 
-        With `evaluation.tta: flips` they are the mean over the eight flips and turns of a patch.
+        With `evaluation.tta: flips` they are the mean over the eight flips and rotations of a patch.
         """
 
         def answer(prepared: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ class Predictor:
         import torch
 
         if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-            raise ModelError(f"batch_size {batch_size} is no number of patches", "give 1 or more")
+            raise ModelError(f"batch_size {batch_size} is not a number of patches", "give 1 or more")
         groups = groups_of(images, self.preprocess.bands)
         out = np.empty((sum(len(group.rows) for group in groups), width), dtype=np.float32)
         with torch.inference_mode():
@@ -158,7 +158,7 @@ class Predictor:
         return out
 
     def _views(self, prepared: Tensor) -> list[Tensor]:
-        """The images [b, C, S, S] that the model looks at: themselves, or their flips and turns."""
+        """The images [b, C, S, S] that the model looks at: themselves, or their flips and rotations."""
         if self.description.tta == "none":
             return [prepared]
         return symmetries(prepared, square=len(set(self.description.patch_size)) == 1)
@@ -180,7 +180,7 @@ class Predictor:
             return
         self._told.add(size)
         logger.warning(
-            "images of %s pixels become a single patch each; the model was trained on patches of %s pixels: "
+            "images of %s pixels are predicted as a single patch each; the model was trained on patches of %s pixels: "
             "cut scenes into such patches first",
             by(size),
             by(self.description.patch_size),
@@ -188,7 +188,7 @@ class Predictor:
 
 
 def symmetries(images: Tensor, *, square: bool = True) -> list[Tensor]:
-    """The eight flips and turns of images [B, C, S, S], channels last in memory.
+    """The eight flips and rotations of images [B, C, S, S], channels last in memory.
 
     Where the patches were not `square` before they were resized, only the four that keep their sides, as in training.
     """
@@ -234,7 +234,7 @@ def _rebuild(folder: Path, module: str | None) -> tuple[PatchClassifier, ModelDe
     for part in ("backbone", "head"):
         found, count = layers_of_one_value({name: t for name, t in tensors.items() if name.startswith(f"{part}.")})
         if found and len(found) == count:
-            message = f"{folder / WEIGHTS_FILE} knows nothing: each layer of its {part} holds a single value"
+            message = f"{folder / WEIGHTS_FILE} contains no information: each layer of its {part} holds a single value"
             raise ModelError(f"{message} (such as {found[0]})", "was the model changed after its training?")
     backbone = create_backbone(config, description.image_size)
     classifier = PatchClassifier(backbone.network, backbone.features, len(description.classes), config.head)

@@ -49,7 +49,7 @@ def say_what_is_unused(tracking: TrackingConfig, variables: Sequence[str]) -> No
     """
     unused = [v for v in variables if not re.fullmatch(r"WANDB_(SERVICE|X_.*)", v)]  # which W&B sets for itself
     if unused and tracking.wandb != "disabled":
-        logger.info("not used: %s; each training is a W&B run of its own, as tracking says", ", ".join(unused))
+        logger.info("not used: %s; each training is its own W&B run, as set under tracking", ", ".join(unused))
 
 
 def tracked(task: Any) -> Any:

@@ -1,6 +1,6 @@
 """Features of a frozen backbone, computed once for a phase instead of in every epoch.
 
-A phase that trains the head alone sees the same backbone, in eval mode, in every epoch. Flips and right-angle turns
+A phase that trains the head alone sees the same backbone, in eval mode, in every epoch. Flips and 90° rotations
 are exact and few, so their features can be kept; any other augmentation makes every view another one.
 """
 
@@ -32,7 +32,7 @@ logger = logging.getLogger("landsift")
 
 
 def view_symmetry(rows: Tensor, views: Tensor, count: int) -> Tensor:
-    """Which of the eight flips and turns a view is: spread over the eight, and over patches where there are fewer.
+    """Which of the eight flips and rotations a view is: spread over the eight, and over patches where there are fewer.
 
     Args:
         rows: store rows, int64 [B].

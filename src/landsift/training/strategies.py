@@ -29,7 +29,7 @@ STRATEGIES: dict[str, Strategy] = {
         Phase("head", epochs=7, lr_head=2e-3, warmup_steps=500),
         Phase("fine-tune", epochs=10, lr_head=1e-4, blocks="all", lr_backbone=1e-5, lr_min=1e-6, batch_norm="eval"),
     ),
-    # The case study's five, of 15 epochs each under one cosine. At 2e-5 weights hardly move: batch norms are at rest.
+    # The case study's five, of 15 epochs each under one cosine. At 2e-5 weights hardly move: BN in eval mode.
     "linear_probe": (Phase("head", epochs=15, lr_head=1e-3),),
     "last_block": (Phase("last block", epochs=15, lr_head=5e-4, blocks=1, lr_backbone=5e-4),),
     "full": (Phase("everything", epochs=15, lr_head=2e-5, blocks="all", lr_backbone=2e-5, batch_norm="eval"),),

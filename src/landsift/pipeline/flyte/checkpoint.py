@@ -71,7 +71,7 @@ def _send_new(folder: Path, checkpoint: Any, ended: threading.Event, done: threa
                 checkpoint.save_sync(_snapshot(folder, Path(scratch) / "run"))
             sent = version
         except Exception as error:  # noqa: BLE001 (whatever the object store raises, the training continues)
-            _log.warning("the checkpoint could not be kept for another attempt: %s", " ".join(str(error).split()))
+            _log.warning("the checkpoint could not be saved for another attempt: %s", " ".join(str(error).split()))
 
 
 def _version(folder: Path) -> int:
