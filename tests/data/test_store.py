@@ -91,7 +91,7 @@ def test_equal_pixels_have_equal_hashes_whatever_the_file(image_folder, store_at
     assert hashes[f"{root}/a/a_000.png"] == hashes[f"{root}/b/copy.tif"]
     assert hashes.nunique() == 6
     assert store.info["duplicates"] == 1
-    assert "the same pixels stand in more than one class: 1 images" in caplog.text
+    assert "conflicting labels: 1 images are in more than one class" in caplog.text
 
 
 def test_columns_are_those_of_the_index(image_table, store_at):

@@ -118,7 +118,7 @@ def test_another_criterion_and_margin_are_kept_and_nothing_is_written_before_the
     assert evaluated_again(folder, {"margin": 0.02})["rule"]["criterion"] == "macro_f1"
     changed = {p.name for p in folder.iterdir() if p.is_file() and p.read_bytes() != before[p.name]}
     assert {"comparison.json", "report.html"} <= changed <= {"comparison.json", "report.html", *TABLES}
-    assert "The highest test macro F1 first" in (folder / "report.html").read_text()
+    assert "Sorted by test macro F1, the highest first" in (folder / "report.html").read_text()
 
 
 def test_what_is_missing_or_broken_is_named(folder):

@@ -123,8 +123,8 @@ def test_unfinished_trainings_and_offline_runs_stay_unless_asked_for(trained, un
     for path in (trained, unfinished, offline):
         age(path, 400)
     done = CliRunner().invoke(app, ["cache", "prune", "--older-than", "30d", "--yes"])
-    assert "kept: 1 unfinished trainings (--unfinished deletes them as well)" in done.stdout
-    assert "kept: 1 W&B runs that are only here (--offline-runs deletes them as well)" in done.stdout
+    assert "kept: 1 unfinished trainings (--unfinished deletes them too)" in done.stdout
+    assert "kept: 1 offline W&B runs (--offline-runs deletes them too)" in done.stdout
     assert not trained.exists()
     assert unfinished.is_dir()
     assert offline.is_dir()

@@ -1,4 +1,4 @@
-"""A trained model on disk, and the predictor that needs nothing else.
+"""A trained model on disk, and the predictor made from it.
 
 model/
   model.safetensors   weights of backbone and head
@@ -48,24 +48,23 @@ def save_model(classifier: PatchClassifier, description: ModelDescription, folde
 
 
 class Predictor:
-    """A trained model that answers: class probabilities, logits and features of patches.
+    """A trained model: class probabilities, logits and features of patches.
 
-    Each method takes `images`, the patches' pixels as files are decoded:
+    Each method takes `images`, the pixels of the patches:
 
     - uint8 [B, H, W, C], an array or a tensor, any B; or
     - a list of arrays uint8 [H, W, C] or of PIL images (RGB), which may be of different sizes,
 
-    and `batch_size`: patches on the device at a time; fewer where they or the network's input are large, or above what
-    a CPU's caches hold. Patches of another size than those of the training are brought to it as `landsift predict`
-    does with files, to the bit, with a notice where there is room for several of them. Row i of what comes back is
-    of patch i.
+    and `batch_size`: patches per batch on the device; fewer if they or the network's input are large, or do not fit the
+    caches of a CPU. Patches of another size than in training are resized, bit-identical to `landsift predict`, with a
+    notice if there is room for several patches. Row i of the result belongs to patch i.
 
     Raises (each method):
         ModelError: the patches are of another type or shape.
 
     Attributes:
         classes: names, in the order of the probabilities.
-        description: how the model was built and what its input must look like.
+        description: the content of model.json.
         preprocess: from stored pixels to the network's input.
     """
 
@@ -95,9 +94,9 @@ class Predictor:
         return self.probabilities(images, batch_size)
 
     def probabilities(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
-        """Class probabilities, float32 [B, K]; rows add up to 1.
+        """Class probabilities, float32 [B, K]; rows sum to 1.
 
-        With `evaluation.tta: flips` they are the mean over the eight flips and rotations of a patch.
+        With `evaluation.tta: flips` (test-time augmentation) they are the mean over the eight flips and rotations.
         """
 
         def answer(prepared: Tensor) -> Tensor:
@@ -110,8 +109,8 @@ class Predictor:
     def logits(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
         """Class scores before the softmax, float32 [B, K]; their softmax is always `probabilities`.
 
-        They are what the head gives. With `evaluation.tta: flips` there is a score for each flip and turn and none for
-        all of them; then they are the logarithm of the mean probability, which is a logit up to a constant per row.
+        They are the output of the head. With `evaluation.tta: flips` they are the logarithm of the mean probability,
+        which is a logit up to a constant per row.
         """
         import torch
 
@@ -126,9 +125,9 @@ class Predictor:
         return self._answers(images, batch_size, len(self.classes), answer)
 
     def features(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
-        """What the backbone makes of patches before the head, pooled over the patch: float32 [B, D].
+        """Pooled features of the backbone, before the head: float32 [B, D].
 
-        Of the patch as it is, with `evaluation.tta: flips` too.
+        They are computed without test-time augmentation, also with `evaluation.tta: flips`.
         """
         return self._answers(
             images, batch_size, self._classifier.features, lambda prepared: self._network[0](prepared).float()
@@ -137,7 +136,7 @@ class Predictor:
     def _answers(
         self, images: Patches, batch_size: int, width: int, answer: Callable[[Tensor], Tensor]
     ) -> NDArray[np.float32]:
-        """What `answer` makes of patches as the network takes them: float32 [B, width]."""
+        """The result of `answer` for preprocessed patches: float32 [B, width]."""
         import numpy as np
         import torch
 

@@ -1,4 +1,4 @@
-"""Whether a test figure can be trusted: copies and groups across the split, contradicting labels, missing classes."""
+"""Whether a test result can be trusted: duplicates and groups across the split, conflicting labels, missing classes."""
 
 from __future__ import annotations
 
