@@ -50,7 +50,7 @@ def _undecided(found: Recommendation, work: Mapping[str, float], rule: Rule) -> 
     if undecided:
         lacking = undecided[0].limited_by
         rows = [s.row for s in undecided]
-        named = " or ".join(filter(None, [", ".join(rows[:-1]), rows[-1]]))
+        named = _listed(rows, "or")
         share = "" if len(rows) > 1 else f", which needs {_share(work[rows[0]], work[found.best])} of the compute,"
         worse = "" if found.row == found.best else f" than {found.best}"
         detail = (
@@ -94,7 +94,7 @@ def findings(results: Rows, pairs: Rows, trends: Rows, reference: Callable[[str]
         sentences += _trend([trend for trend in trends if trend["reference"] == base], results, base, cover, criterion)
     alone = sorted({pair["budget"] for pair in pairs if "seeds" not in pair["covers"]})
     if alone:
-        budgets = ", ".join(f"{budget:,}" for budget in alone)
+        budgets = _listed([f"{budget:,}" for budget in alone], "and")
         sentences.append(
             f"The tests with {budgets} labels cover the sampling of test patches, but not the variation between seeds: "
             "there is one seed only."
@@ -152,6 +152,11 @@ def _oriented(pair: Mapping[str, Any], row: str, base: str) -> dict[str, Any]:
     verdict = {"better": "worse", "worse": "better"}.get(pair["verdict"], pair["verdict"])
     interval = [-end for end in reversed(pair["interval"])]
     return {**pair, "row": row, "difference": -pair["difference"], "interval": interval, "verdict": verdict}
+
+
+def _listed(names: Sequence[str], word: str) -> str:
+    """A list in a sentence: "a", "a or b", "a, b or c"."""
+    return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _with(budget: int) -> str:
