@@ -88,8 +88,7 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
 
 def print_checks(source: str, checks: DataChecks, *, as_json: bool) -> None:
     """Print the findings of a data check: ok, warning or error and a sentence per section, and the first few cases."""
-    from landsift.data.checks.findings import SHOWN
-    from landsift.reports.wording import number_of
+    from landsift.data.checks.findings import SHOWN, number_of
 
     lines = []
     for section in checks.sections:
@@ -97,7 +96,8 @@ def print_checks(source: str, checks: DataChecks, *, as_json: bool) -> None:
         lines.append(f"{verdict:<9}{name:<17}{section.text}")
         lines += [f"{'':<26}{_case(example)}" for example in section.examples]
     errors, warnings = (sum(s.verdict == verdict for s in checks.sections) for verdict in ("wrong", "look"))
-    lines.append(f"{number_of(errors, 'error')}, {number_of(warnings, 'warning')} in {len(checks.sections)} sections")
+    found = f"{number_of(errors, 'error', 'errors')}, {number_of(warnings, 'warning', 'warnings')}"
+    lines.append(f"{found} in {len(checks.sections)} sections")
     print_result({"source": source, **checks.to_dict()}, lines, as_json=as_json)
 
 
