@@ -152,7 +152,7 @@ def test_one_at_a_time_in_a_process_and_in_each_of_its_forks():
         thread = threading.Thread(target=second)
         thread.start()
         thread.join()
-        assert "another landsift run is at work in this process" in refused[0].message
+        assert "another landsift run is active in this process" in refused[0].message
         assert "a process of its own" in refused[0].hint
         pid = os.fork()
         if pid == 0:

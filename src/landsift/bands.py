@@ -51,9 +51,9 @@ class BandSpec:
         if self.nodata is not None and math.isnan(self.nodata):
             object.__setattr__(self, "nodata", math.nan)  # one and the same object: two such specs are equal
         if len(set(self.names)) < len(self.names):
-            raise ValueError("a band stands twice in names")
+            raise ValueError("names contains a band twice")
         if not len(self.scale) == len(self.offset) == len(self.names):
-            raise ValueError("names, scale and offset are of different lengths")
+            raise ValueError("names, scale and offset have different lengths")
 
     def __len__(self) -> int:
         """C, how many bands."""

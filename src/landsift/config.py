@@ -1,8 +1,9 @@
 """The configuration of a run: typed, frozen, unknown keys refused.
 
 The same nesting serves YAML files, `--set key=value` and Python. Each field says what it means, its
-unit and where its default comes from; "the tutorial" is the two-phase EfficientNet-B0 recipe that
-landsift started from (batch 64, 7 + 10 epochs, label smoothing 0.1).
+unit and where its default comes from. "The tutorial" is the two-phase EfficientNet-B0 recipe that
+landsift started from (batch 64, 7 + 10 epochs, label smoothing 0.1), "the case study" a comparison
+of five strategies on a ViT-B/16.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ class SplitConfig(_Section):
     `auto`: `column` where there is one, else `group` where there is one, else `stratified`.
     """
     rows: Path | None = None
-    """A CSV or Parquet table with columns `path` and `split` that says who is where; with `kind: auto`.
+    """A CSV or Parquet table with columns `path` and `split` that gives the split; with `kind: auto`.
 
-    A patch that it does not name is in no part.
+    Patches that are not in it are in no part.
     """
     fractions: tuple[Fraction, Fraction, Fraction] = (0.6, 0.2, 0.2)
     """Shares of train, val and test; they add up to 1 (the case study's 60/20/20). Not used by `column`."""
@@ -56,7 +57,7 @@ class SplitConfig(_Section):
     @classmethod
     def _add_up(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
         if abs(sum(value) - 1.0) > 1e-6 or min(value) <= 0:
-            raise ValueError("three shares above 0 that add up to 1 are needed, such as [0.6, 0.2, 0.2]")
+            raise ValueError("three shares above 0 that sum to 1 are needed, such as [0.6, 0.2, 0.2]")
         return value
 
     @field_validator("rows")
@@ -68,7 +69,7 @@ class SplitConfig(_Section):
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.rows is not None and self.kind != "auto":
-            raise ValueError(f"rows says who is where, so that kind must be auto, not {self.kind}")
+            raise ValueError(f"rows decides the split, so kind must be auto, not {self.kind}")
         return self
 
 
@@ -158,7 +159,7 @@ class AugmentConfig(_Section):
     """Augmentation of training batches on the training device."""
 
     flips: bool = True
-    """Horizontal and vertical flips and right-angle turns: the eight symmetries of the square, drawn per patch."""
+    """Horizontal and vertical flips and 90° rotations: the eight symmetries of the square, drawn per patch."""
     crop: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     """Smallest share of the area that a random crop keeps; null: no crops."""
     color_jitter: tuple[Fraction, Fraction, Fraction, Annotated[float, Field(ge=0.0, le=0.5)]] = (0.2, 0.2, 0.2, 0.1)
@@ -188,22 +189,22 @@ class TrainingConfig(_Section):
     compile: Literal["auto"] | bool = "auto"
     """`torch.compile` the network; `auto`: in phases long enough to pay its cost back (docs/results.md)."""
     cache_features: bool = True
-    """In phases that train the head alone, run the backbone once per patch and view instead of in every epoch.
+    """In phases that train only the head, run the backbone once per patch and view and cache its features.
 
-    Not done, with a notice, where colour jitter, crops, mixup or cutmix make every view of a patch another one.
+    Not possible, which a notice says, with colour jitter, crops, mixup or CutMix: they change every view.
     """
     feature_views: int = Field(2, ge=1, le=8)
-    """Of the eight flips and turns of a patch, how many such phases draw from."""
+    """Number of views (of the eight flips and rotations) per patch in such phases."""
     ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
-    """Decay per step of an exponential moving average of the weights, which is then what is validated, tested and
-    saved, such as 0.998; null: the weights themselves."""
+    """Decay per step of an exponential moving average (EMA) of the weights, such as 0.998. The average is then
+    validated, tested and saved; null: no EMA."""
     sampler: Literal["shuffle", "balanced"] = "shuffle"
-    """`balanced`: an epoch draws as many patches as train has, the same number of every class; those of rare classes
-    come more than once, and common ones have their turn in other epochs. The best epoch is then chosen by the mean
-    recall of the classes."""
+    """`balanced`: an epoch draws as many patches as train has, the same number from every class: patches of rare
+    classes are repeated, of common classes only a part is used. The best epoch is then selected by balanced
+    accuracy."""
     class_weights: Literal["none", "balanced"] = "none"
-    """`balanced`: the training loss counts a patch n / (K · n_k) times, for n patches of K classes of which n_k are of
-    its own; validation counts each once. The best epoch is chosen as with `sampler: balanced`; only one can be."""
+    """`balanced`: the training loss weights a patch by n / (K · n_k), for n patches of K classes, n_k of them of its
+    class. The best epoch is then selected by balanced accuracy. Not together with `sampler: balanced`."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """AdamW's decay, on matrices and kernels only."""
@@ -211,17 +212,17 @@ class TrainingConfig(_Section):
     """Largest gradient norm; null: not clipped."""
     early_stopping: EarlyStopping | None = None
     checkpoint_minutes: Positive | None = 10.0
-    """Minutes between checkpoints within an epoch, from which an interrupted run goes on; null: after epochs alone."""
+    """Minutes between checkpoints within an epoch, from which an interrupted run resumes; null: only after epochs."""
     max_skipped_steps: int = Field(10, ge=0)
-    """Steps of an epoch that may be left out because loss or gradients are not finite numbers; one more ends the run,
-    and its last good checkpoint stays."""
+    """Steps per epoch that may be skipped because loss or gradients are not finite; one more ends the run with an
+    error, and its last good checkpoint is kept."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(1, ge=1)
     """Processes on this machine that train together (DDP), one per GPU; `batch_size` is each one's."""
     num_nodes: int = Field(1, ge=1)
     """Machines that train together, without the pipeline: docs/scaling.md shows how."""
     lr_scaling: Literal["none", "linear", "sqrt"] = "none"
-    """How all learning rates grow with the patches per step, `batch_size` × `devices` × `num_nodes`, against 64.
+    """How all learning rates scale with (patches per step, `batch_size` × `devices` × `num_nodes`) / 64.
 
     `linear`: Goyal et al. 2017; `sqrt`: usual for AdamW (Malladi et al. 2022).
     """
@@ -239,10 +240,10 @@ class TrainingConfig(_Section):
 
 
 class EvaluationConfig(_Section):
-    """How the trained model predicts, in its test and ever after."""
+    """How the trained model predicts, in the test and later."""
 
     tta: Literal["none", "flips"] = "none"
-    """`flips`: probabilities are averaged over the eight flips and turns of each patch, at eight times the work."""
+    """Test-time augmentation. `flips`: average the probabilities over the eight flips and rotations of a patch."""
 
 
 class TrackingConfig(_Section):
@@ -432,7 +433,7 @@ def cache_folder() -> Path:
     except (RuntimeError, FileNotFoundError):  # nobody's home; no working folder
         pass
     raise ConfigError(
-        f"no folder is known to keep results in: {home or 'the home folder'} leads nowhere",
+        f"no folder for results: {home or 'the home folder'} cannot be resolved",
         "set LANDSIFT_HOME to a folder",
     )
 

@@ -1,10 +1,10 @@
-"""The run directory: all there is to know about one training, read and written here alone.
+"""The run directory: everything about one training. Only this module reads and writes it.
 
     RUN/
       config.yaml  manifest.json  metrics.json  evaluation.json
       predictions.parquet  embeddings.parquet  checkpoints/  model/  report.html
 
-Files appear whole or not at all: they are written beside their place, then renamed.
+Files are written atomically: to a temporary name, then renamed.
 """
 
 from __future__ import annotations
@@ -36,34 +36,34 @@ EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.parquet"
 EMBEDDINGS = "embeddings.parquet"
 WEIGHTS = "weights.safetensors"
-"""Of the best epoch: what a training leaves to its test, which makes a model of them."""
+"""Weights of the best epoch: written by the training, made into a model by the test."""
 VALIDATION_FEATURES = "validation_features"
-"""What a training leaves to the t-SNE frames."""
+"""Features that a training saves for the t-SNE frames."""
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
 REPORT = "report.html"
 COMPARISON = "comparison.json"
 STORE_META = "store.json"
-"""The file of a patch store's folder that says what it holds."""
+"""The metadata file in the folder of a patch store."""
 FEATURES = "features"
-"""A folder that is there only while a head trains on features that were kept."""
+"""A folder that exists only while a head trains on cached features."""
 
 
 def result_in(folder: Path) -> str:
-    """What a folder is that landsift has written as a result, in words; "" for any other."""
+    """Which kind of result of landsift a folder is, in words; "" if it is none."""
     there = {path.name for path in folder.iterdir()}
     kinds = {
         "a comparison: its tables and its report": {COMPARISON},
-        "a run directory: a model, its figures and its report": {MANIFEST, METRICS},
+        "a run directory: a model, its metrics and its report": {MANIFEST, METRICS},
         "a training that has not ended": {METRICS, CHECKPOINTS},
         "a model": {"model.json", "model.safetensors"},
-        "the figures and predictions of `landsift evaluate`": {EVALUATION, PREDICTIONS},
+        "the metrics and predictions of `landsift evaluate`": {EVALUATION, PREDICTIONS},
     }
     return next((what for what, files in kinds.items() if files <= there), "")
 
 
 def trained_on(folder: Path) -> str:
-    """What the run in a folder says that its patches came from; "" where it does not."""
+    """The data source of the run in a folder; "" where it is not recorded."""
     try:
         return Run(folder).config.data.source
     except LandsiftError:
@@ -72,7 +72,7 @@ def trained_on(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run directory; every attribute reads its file when it is first asked for.
+    """A finished run directory; every attribute reads its file on first access.
 
     Raises:
         RunError: (on access) the file is missing or cannot be parsed.
@@ -98,13 +98,13 @@ class Run:
         """The resolved configuration, without keys that this version of landsift does not know."""
         config, unknown = RunConfig.load_stored(self._file(CONFIG))
         if unknown:
-            message = "%s: written by landsift %s; this is %s, and passes over what it does not know: %s"
+            message = "%s: written by landsift %s; this is %s, which ignores the keys it does not know: %s"
             _log.info(message, self.path / CONFIG, self.version, __version__, ", ".join(unknown))
         return config
 
     @property
     def version(self) -> str:
-        """The version of landsift that wrote the run; "unknown" where it does not say."""
+        """The version of landsift that wrote the run; "unknown" where it is not recorded."""
         found = self.manifest.get("landsift")
         return found if isinstance(found, str) else "unknown"
 
@@ -120,7 +120,7 @@ class Run:
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
-        """Figures of the best checkpoint on `test` and `val`."""
+        """Metrics of the best checkpoint on `test` and `val`."""
         return dict(read_json(self._file(EVALUATION)))
 
     @cached_property

@@ -47,7 +47,7 @@ def test_sound_patches_leave_with_0_and_nothing_in_the_cache(landsift, patches, 
     lines = out.splitlines()
     assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 8
     assert "120 patches of 16 × 16 × 3" in lines[0]
-    assert lines[-1] == "0 wrong, 0 to look at, of 8 sections"
+    assert lines[-1] == "0 errors, 0 warnings in 8 sections"
     files = {p.relative_to(tmp_path / "home").parts[0] for p in (tmp_path / "home").rglob("*") if p.is_file()}
     assert files <= {"code.json", "locks", "scans"}  # what was scanned and which code, and no patches
 
@@ -66,8 +66,8 @@ def test_what_is_wrong_leaves_with_1_and_names_the_files(landsift, patches):
     Image.open(patches / "barren" / "0.png").save(patches / "cropland" / "again.png")
     status, out, _ = landsift("data", "check", patches)
     assert status == 1
-    (line,) = (line for line in out.splitlines() if line.startswith("wrong"))
-    assert line.split()[:5] == ["wrong", "labels", "1", "picture", "stands"]
+    (line,) = (line for line in out.splitlines() if line.startswith("error"))
+    assert line.split()[:6] == ["error", "labels", "1", "image", "has", "conflicting"]
     assert f"{patches}/barren/0.png (barren)  {patches}/cropland/again.png (cropland)" in out
 
     status, out, _ = landsift("data", "check", patches, "--json")
@@ -78,7 +78,7 @@ def test_what_is_wrong_leaves_with_1_and_names_the_files(landsift, patches):
 def test_what_is_to_be_looked_at_leaves_with_1_where_asked(landsift, patches):
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(patches / "barren" / "black.png")
     status, out, _ = landsift("data", "check", patches)
-    assert (status, out.splitlines()[-1]) == (0, "0 wrong, 1 to look at, of 8 sections")
+    assert (status, out.splitlines()[-1]) == (0, "0 errors, 1 warning in 8 sections")
     assert landsift("data", "check", patches, "--strict")[0] == 1
 
 
@@ -124,7 +124,7 @@ def test_of_a_store_nothing_is_decoded_any_more(landsift, patches, tmp_path):
     status, _, error = landsift("data", "check", tmp_path / "s", "--set", "data.patch_size=16")
     assert status == 1
     assert "'data.patch_size' changes nothing in a check of this source" in error
-    assert "what does: data.split, data.budget, data.budget_seed" in error
+    assert "keys that do: data.split, data.budget, data.budget_seed" in error
 
 
 def test_a_store_among_its_patches_is_refused_and_elsewhere_it_is_a_source(landsift, patches, tmp_path):

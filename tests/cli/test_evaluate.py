@@ -91,7 +91,7 @@ def test_people_get_accuracy_its_interval_and_a_row_per_class(call, tmp_path):
     assert status == 0
     assert "95 % interval" in text
     assert "8 patches" in text
-    assert "the run's own  50.00 % test accuracy" in text
+    assert "own test       50.00 %   (test accuracy of the run)" in text
     assert [line.split()[:2] for line in text.splitlines()[-3:]] == [["field", "0"], ["forest", "4"], ["water", "4"]]
 
 
@@ -160,7 +160,7 @@ def test_patches_of_the_training_are_counted_and_said(call, run, tmp_path):
         (source / "water" / f"again-{i}.png").write_bytes((run / "patches" / "forest" / f"{i}.png").read_bytes())
     _, result, said = call(source)
     assert result["seen"] == 2
-    assert "2 of 14 patches have the same pixels as patches of the data that the model was trained from" in said
+    assert "2 of 14 patches have the same pixels as patches of the model's own data" in said
 
 
 def test_patches_that_repeat_others_are_counted_and_said(call, tmp_path):
@@ -168,7 +168,7 @@ def test_patches_that_repeat_others_are_counted_and_said(call, tmp_path):
     (source / "field" / "copy.png").write_bytes((source / "field" / "0.png").read_bytes())
     status, result, said = call(source)
     assert (status, result["figures"]["n"]) == (0, 13)
-    assert "1 of 13 patches repeat the pixels of another one" in said
+    assert "1 of 13 patches are exact duplicates of another one" in said
 
 
 def test_of_a_split_with_gaps_the_rest_is_counted(call, tmp_path):
@@ -195,7 +195,7 @@ def test_a_store_of_another_size_is_resized_and_that_is_said(call, tmp_path):
     status, result, said = call(tmp_path / "store")
     assert (status, result["seen"]) == (0, None)
     assert "resized from 8 × 8 to 16 × 16 pixels" in said
-    assert "whether the model was trained on some of these patches is not known" in said
+    assert "cannot check whether the model was trained on some of these patches" in said
 
 
 def test_a_store_of_another_size_is_answered_as_its_files_are(run, tmp_path):

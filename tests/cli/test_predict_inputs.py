@@ -89,7 +89,7 @@ def test_files_that_are_named_twice_are_classified_once(predict, images):
     status, table, result, said = predict(images / "a", images / "a" / "0.png", images / "b" / ".." / "a", images)
     assert (status, result["patches"]) == (0, 4)
     assert [path.rpartition("/")[2] for path in table["path"]] == ["0.png", "1.JPG", "2.bmp", "3.webp"]
-    assert "5 of 9 files are named more than once, and classified once" in said
+    assert "5 of 9 files are named more than once and classified once" in said
 
 
 def test_a_table_of_files_that_are_not_there_is_refused(predict, images):

@@ -95,7 +95,8 @@ def test_other_shapes_are_squeezed_only_with_a_notice(predict, files):
     folder = files({"slim.png": (30, 12), "near.png": (30, 28)})
     _, _, said, _ = predict(folder)
     assert (
-        f"warning: 1 of 2 files were squeezed out of their shape to 32 × 32 pixels: {folder}/slim.png (30 × 12)" in said
+        f"warning: 1 of 2 files were resized to 32 × 32 pixels with a changed aspect ratio: {folder}/slim.png (30 × 12)"
+        in said
     )
 
 
@@ -143,7 +144,7 @@ def test_arrays_of_scenes_are_classified_with_a_notice(model, caplog):
     predictor(np.zeros((2, 40, 50, 3), np.uint8))
     assert caplog.text == ""
     assert predictor(np.zeros((1, 300, 280, 3), np.uint8)).shape == (1, 2)
-    assert "images of 300 × 280 pixels become a single patch each" in caplog.text
+    assert "images of 300 × 280 pixels are predicted as a single patch each" in caplog.text
     assert "patches of 32 × 32 pixels: cut scenes into such patches first" in caplog.text
 
 

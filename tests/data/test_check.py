@@ -115,7 +115,7 @@ def test_exact_copies_that_move_together_are_no_leak(build):
     copies = found["exact copies"]
     assert (copies.verdict, copies.counts) == ("look", {"copies": 3, "contents": 2, "across": 0})
     assert sorted(names(copies)) == [["00", "01", "20"], ["04", "30"]]
-    assert "never stand on two sides" in copies.text
+    assert "exact duplicates are never split up" in copies.text
     assert found["near copies"].counts["pairs"] == 0
 
 
@@ -255,7 +255,7 @@ def test_the_quick_check_looks_at_some_patches_and_says_how_many(build, monkeypa
     found = check(store, thorough=False)
     assert found["bands"].counts["patches_looked_at"] == 5
     assert found["blank patches"].counts["blank"] == 1  # the last is among them, the other is not
-    assert found["blank patches"].text == "1 patch is of one colour among 5 looked at."
+    assert found["blank patches"].text == "1 patch is of one colour among the 5 checked."
 
 
 def test_unreadable_files_are_told(tmp_path, image_folder):

@@ -91,7 +91,7 @@ def test_equal_pixels_have_equal_hashes_whatever_the_file(image_folder, store_at
     assert hashes[f"{root}/a/a_000.png"] == hashes[f"{root}/b/copy.tif"]
     assert hashes.nunique() == 6
     assert store.info["duplicates"] == 1
-    assert "the same pixels stand in more than one class: 1 images" in caplog.text
+    assert "conflicting labels: 1 images are in more than one class" in caplog.text
 
 
 def test_columns_are_those_of_the_index(image_table, store_at):
@@ -228,7 +228,7 @@ class TestSizes:
         assert f"the first: {root}/a/10.png (12 × 400)" in said
         patches = check_data(store, data_config().split).sections[0]
         assert (patches.verdict, patches.counts["squeezed"]) == ("look", 2)
-        assert "3 were resized to that, 2 of them squeezed out of their shape" in patches.text
+        assert "3 were resized to that, 2 of them with a changed aspect ratio" in patches.text
 
     def test_strips_that_networks_squeeze_are_said(self, sized, store_at, caplog):
         build(sized([(12, 400)] * 6), store_at)

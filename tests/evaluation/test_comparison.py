@@ -103,8 +103,8 @@ def test_rows_are_held_against_the_reference_of_their_variant():
     result = compare_cells(trained, reference=reference)
     work = {r["row"]: r["relative_work"] for r in result["results"]}
     assert work == {"probe small": 1.0, "full small": 1.0, "probe big": 1.0, "full big": 4.0}
-    assert any("full small is better than probe small" in sentence for sentence in result["findings"])
-    assert any("full big is better than probe big" in sentence for sentence in result["findings"])
+    assert any("full small is significantly better than probe small" in said for said in result["findings"])
+    assert any("full big is significantly better than probe big" in said for said in result["findings"])
 
 
 def test_with_one_seed_the_intervals_are_those_of_bootstrapped_patches():
@@ -142,7 +142,7 @@ def test_with_one_seed_pairs_take_the_exact_test_and_say_what_it_covers():
     only_full = int((full & ~probe).sum())
     assert pair["p"] == binomtest(only_full, only_full + int((probe & ~full).sum())).pvalue
     assert (pair["test"], pair["covers"]) == ("mcnemar", "patches")
-    assert "cover the test patches, not the seeds" in result["findings"][-1]
+    assert "cover the sampling of test patches, but not the variation between seeds" in result["findings"][-1]
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
@@ -183,7 +183,7 @@ def test_a_row_that_shares_no_seed_with_the_best_is_not_recommended():
     [choice] = result["recommendations"]
     assert choice["row"] == "layer_decay"
     assert [s["row"] for s in choice["standings"]] == ["full"]
-    assert choice["sentence"].endswith("; linear_probe shares no seed with it and was not held against it.")
+    assert choice["sentence"].endswith(". Not compared, for want of a common seed: linear_probe.")
 
 
 def test_a_budget_at_which_a_row_is_missing_has_the_others():
@@ -197,7 +197,7 @@ def test_a_budget_at_which_a_row_is_missing_has_the_others():
         (500, "linear_probe"),
     ]
     assert result["trends"] == []
-    assert result["recommendations"][0]["sentence"].endswith("nothing else was trained.")
+    assert result["recommendations"][0]["sentence"].endswith("the only one trained.")
 
 
 def right_of(count, of, seed=0):
@@ -216,9 +216,9 @@ def test_what_computes_less_is_recommended_where_the_test_shows_that_it_is_withi
     assert standing["difference"] == pytest.approx(-0.0015)
     assert -0.01 < standing["worst"] < -0.0015
     assert choice["sentence"] == (
-        "With 500 labels: probe (90.0 % on the test); with 5 % of the work of full (90.1 %), the best on validation, "
-        "the test shows it to be at most 1 point worse "
-        f"(by up to {-100 * standing['worst']:.1f} points at 95 % confidence)."
+        "With 500 labels: probe (90.0 % on the test). The best on validation is full (90.1 %); probe needs 5 % of its "
+        "compute, and the test shows it to be at most 1 point worse "
+        f"(up to {-100 * standing['worst']:.1f} points worse at 95 % confidence)."
     )
 
 
@@ -239,7 +239,7 @@ def test_few_test_patches_are_no_evidence_that_the_cheaper_row_is_as_good():
     [choice] = result["recommendations"]
     assert choice["row"] == "full"
     assert (
-        "the best of 2 on validation; too few test patches to decide whether probe, with 12 % of the work,"
+        "the best of 2 on validation. Too few test patches to decide whether probe, which needs 12 % of the compute,"
         in (choice["sentence"])
     )
 
@@ -263,7 +263,7 @@ def test_equal_rows_on_validation_go_to_the_one_that_computes_less():
     trained = cells({"slow": 0.8})
     choice = recommended([*trained, *(replace(c, row="swift", work=1.0) for c in trained)])
     assert (choice["row"], choice["best"]) == ("swift", "swift")
-    assert choice["sentence"].endswith("the best of 2 on validation, and none computes less.")
+    assert choice["sentence"].endswith("the best of 2 on validation, and none needs less compute.")
 
 
 def test_wall_time_decides_nothing():
@@ -281,13 +281,13 @@ def test_rows_that_are_clearly_worse_are_said_to_be():
         ("probe", "some"), "beyond the margin"
     )
     assert choice["sentence"].endswith(
-        "the best of 3 on validation; all 2 that compute less are more than 1 point worse."
+        "the best of 3 on validation. All 2 that need less compute are more than 1 point worse."
     )
 
 
 def test_seeds_that_differ_are_named_as_what_is_lacking():
     trained = cells({"probe": 0.88, "full": 0.9}, patches=20000, sd=0.05)
-    assert "; too few seeds to decide whether probe" in recommended(trained)["sentence"]
+    assert ". Too few seeds to decide whether probe" in recommended(trained)["sentence"]
 
 
 def test_few_groups_are_named_as_what_is_lacking():
@@ -296,7 +296,7 @@ def test_few_groups_are_named_as_what_is_lacking():
     right = {row: rng.random(300) < hard * share for row, share in (("probe", 0.9), ("full", 0.92))}
     trained = [training("probe", right["probe"], 1.0, 0.8), training("full", right["full"], 9.0, 0.9)]
     [choice] = compare_cells(trained, groups=np.arange(300) // 50)["recommendations"]
-    assert "too few test groups to decide whether probe" in choice["sentence"]
+    assert "Too few test groups to decide whether probe" in choice["sentence"]
 
 
 def test_more_rows_ask_for_more_evidence():
@@ -380,9 +380,9 @@ def test_validation_figures_that_are_missing_are_named():
 @pytest.mark.parametrize(
     ("probe", "decay", "sentence"),
     [
-        (0.8, 0.9, "layer_decay is better than linear_probe by 9"),
-        (0.9, 0.8, "layer_decay is worse than linear_probe by "),
-        (0.8, 0.801, "layer_decay and linear_probe are not distinguishable ("),
+        (0.8, 0.9, "layer_decay is significantly better than linear_probe, by 9"),
+        (0.9, 0.8, "layer_decay is significantly worse than linear_probe, by "),
+        (0.8, 0.801, "layer_decay and linear_probe do not differ significantly ("),
     ],
 )
 def test_findings_hold_in_either_direction(probe, decay, sentence):
@@ -394,7 +394,7 @@ def test_findings_hold_in_either_direction(probe, decay, sentence):
 
 def test_a_probe_that_beats_all_others_is_said_to():
     [finding] = compare_cells(cells({"linear_probe": 0.9, "layer_decay": 0.8, "full": 0.7}))["findings"]
-    assert "linear_probe is better than all 2 others, than the nearest, layer_decay, by " in finding
+    assert "linear_probe is significantly better than all 2 others; than the closest, layer_decay, by " in finding
 
 
 def test_a_gap_that_grows_is_found_and_one_that_shrinks_too():
@@ -417,7 +417,7 @@ def test_a_gap_that_grows_is_found_and_one_that_shrinks_too():
 def test_a_gap_that_stays_is_said_to_stay():
     result = compare_cells(cells({"linear_probe": 0.8, "layer_decay": 0.85}, budgets=(100, 5000)))
     assert result["trends"][0]["verdict"] == "not distinguishable"
-    assert any("does not change distinguishably" in sentence for sentence in result["findings"])
+    assert any("does not change significantly" in sentence for sentence in result["findings"])
 
 
 @settings(max_examples=25, deadline=None)

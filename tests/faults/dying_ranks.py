@@ -105,7 +105,7 @@ def one(name: str, folder: Path, whole: Path) -> tuple[float, list[str]]:
     again = Command(arguments(folder / "out"), folder / "home", folder / "log").wait(120)
     if again != 0:
         return seconds, [*wrong, f"the second attempt ended with {again}"]
-    wrong += ["it began again"] * ("going on with an interrupted training" not in (folder / "log").read_text())
+    wrong += ["it began again"] * ("resuming an interrupted training" not in (folder / "log").read_text())
     return seconds, wrong + differences(folder / "out", whole) + left_behind(folder)
 
 
@@ -120,7 +120,7 @@ def main() -> int:
         seconds, wrong = one(name, folder / str(number), whole)
         found[name] = {"seconds": round(seconds, 2), "wrong": wrong}
         bad += bool(wrong)
-        print(f"{seconds:6.2f} s  {name}: {'; '.join(wrong) or 'the same bits when it goes on'}", flush=True)
+        print(f"{seconds:6.2f} s  {name}: {'; '.join(wrong) or 'bit-identical when it resumes'}", flush=True)
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1))
     if not bad:

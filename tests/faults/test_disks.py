@@ -74,7 +74,7 @@ def test_a_full_disk_is_told_and_with_more_room_the_run_goes_on(disk, whole, kil
     kept = bool(list((folder / "home").glob("unfinished/*/checkpoints/last.ckpt")))
     disk("remount,size=200m")
     assert run(folder) == 0, log(folder).read_text()
-    assert ("going on with an interrupted" in log(folder).read_text()) >= kept
+    assert ("resuming an interrupted" in log(folder).read_text()) >= kept
     assert differences(folder / "out", whole) == []
     assert left_behind(folder) == []
 

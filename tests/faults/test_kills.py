@@ -75,7 +75,7 @@ def test_the_second_goes_on_where_the_first_is_killed(tmp_path, start):
     until(second, lambda: "waiting for it" in second.said())
     first.kill()
     assert second.wait(60) == 0
-    assert "going on with an interrupted training" in second.said()
+    assert "resuming an interrupted training" in second.said()
 
 
 def test_a_second_run_into_the_same_output_is_refused_in_words(tmp_path, start):
@@ -114,7 +114,7 @@ def test_sigterm_in_training_is_answered_within_a_step(tmp_path):
     assert time.monotonic() - began < 20
     said = command.said()
     assert "SIGTERM: stopped in epoch" in said
-    assert "the same command goes on from there" in said
+    assert "the same command resumes it" in said
     assert "Traceback" not in said
 
 

@@ -113,7 +113,7 @@ def test_other_arrays_are_refused(model, patches, answer):
         with pytest.raises(ModelError, match=r"takes uint8 \[B, H, W, 3\]"):
             getattr(predictor, answer)(wrong)
     for size in (0, None, 2.5):
-        with pytest.raises(ModelError, match=f"batch_size {size} is no number of patches"):
+        with pytest.raises(ModelError, match=f"batch_size {size} is not a number of patches"):
             getattr(predictor, answer)(patches, batch_size=size)
 
 

@@ -78,7 +78,7 @@ WRAPPED = {
     ),
     "one in the other": (lambda w: {"model": {"state_dict": w}}, "its 'model' is taken; its 'state_dict' is taken"),
     "a name of its own": (lambda w: {"net_g": w, "optimizer": {"state": {}}}, "its 'net_g' is taken"),
-    "a number among its tensors": (lambda w: {**w, "epoch": 3}, "1 (such as epoch) of no tensors left out"),
+    "a number among its tensors": (lambda w: {**w, "epoch": 3}, "1 (such as epoch) that are not tensors left out"),
     "several GPUs": (lambda w: under("module.", w), "'module.' is taken off"),
     "Lightning": (
         lambda w: {"state_dict": under("model.", w) | {"criterion.weight": torch.ones(4)}},
@@ -291,7 +291,9 @@ def test_weights_of_a_single_value_are_refused(value, statistics, tmp_path):
     keeps = ("running_mean", "running_var") if statistics else ()
     filled = {n: t if n.endswith(keeps) else torch.full_like(t, value) for n, t in written().items()}
     torch.save(filled, tmp_path / "w.pth")
-    with pytest.raises(ModelError, match=f"know nothing: .* a single value .such as conv_stem.weight: {value:g}"):
+    with pytest.raises(
+        ModelError, match=f"contain no information: .* a single value .such as conv_stem.weight: {value:g}"
+    ):
         loaded(tmp_path / "w.pth")
 
 

@@ -134,7 +134,7 @@ def test_a_second_run_in_the_same_process_is_refused_before_anything_is_written(
         thread = threading.Thread(target=second)
         thread.start()
         thread.join()
-    assert "another landsift run is at work in this process" in errors[0].message
+    assert "another landsift run is active in this process" in errors[0].message
     assert list(tmp_path.iterdir()) == []
     assert list(cache_folder().iterdir()) == []
 

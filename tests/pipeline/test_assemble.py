@@ -96,7 +96,7 @@ def test_a_folder_of_before_gets_the_same_choice_over_patches_and_says_so(made, 
     of_before(folder)
     with caplog.at_level(logging.WARNING, "landsift"):
         again = evaluated_again(folder)
-    assert "kept no groups of its patches" in caplog.text
+    assert "has no groups of its patches" in caplog.text
     first = read(made)
     assert again["groups"] is None
     for name in ("accuracy", "validation", "work", "train_seconds", "f1"):
@@ -118,7 +118,7 @@ def test_another_criterion_and_margin_are_kept_and_nothing_is_written_before_the
     assert evaluated_again(folder, {"margin": 0.02})["rule"]["criterion"] == "macro_f1"
     changed = {p.name for p in folder.iterdir() if p.is_file() and p.read_bytes() != before[p.name]}
     assert {"comparison.json", "report.html"} <= changed <= {"comparison.json", "report.html", *TABLES}
-    assert "The highest test macro F1 first" in (folder / "report.html").read_text()
+    assert "Sorted by test macro F1, the highest first" in (folder / "report.html").read_text()
 
 
 def test_what_is_missing_or_broken_is_named(folder):
@@ -131,7 +131,7 @@ def test_what_is_missing_or_broken_is_named(folder):
         comparison | {"cells": cells},
     ):
         runs.write_json(folder / runs.COMPARISON, broken)
-        with pytest.raises(RunError, match="is no whole comparison"):
+        with pytest.raises(RunError, match="is not a complete comparison"):
             evaluated_again(folder)
     runs.write_json(folder / runs.COMPARISON, comparison)
     (folder / "cells" / "quick" / "20-seed0" / "evaluation.json").unlink()
@@ -158,4 +158,4 @@ def test_the_command_evaluates_a_folder_again_or_writes_its_page_elsewhere(folde
     assert read(folder)["rule"]["criterion"] == "balanced_accuracy"
     assert "val_balanced_accuracy" in (folder / "strategies.csv").read_text()
     run = folder / "cells" / "quick" / "20-seed0"
-    assert "is no comparison" in report(run, "--criterion", "macro_f1", status=2).stderr
+    assert "is not a comparison" in report(run, "--criterion", "macro_f1", status=2).stderr

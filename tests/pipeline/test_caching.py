@@ -126,7 +126,7 @@ def test_a_changed_setting_or_a_deleted_result_runs_its_stage_and_those_after_it
     assert outcome.cached == [STORE_ONLY, NOTHING, (False, True), STORE_ONLY, NOTHING, ALL]
     no_model, healed = (" ".join(outcome.steps[i]["notices"]) for i in (3, 5))
     assert (
-        "the trained model is in the cache, but its file weights.safetensors was deleted; making it again" in no_model
+        "the trained model is in the cache, but its file weights.safetensors was deleted; it is made again" in no_model
     )
     assert "again" not in healed
     assert model.is_file()

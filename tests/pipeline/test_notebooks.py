@@ -73,8 +73,8 @@ def stopped(kernel: Kernel, code: str, times: int = 1, trainings: int = 1) -> di
     reply = kernel.end(cell)
     assert time.monotonic() - began < SECONDS
     assert (reply["status"], reply["ename"]) == ("error", "KeyboardInterrupt"), kernel.complained
-    assert reply["evalue"].startswith("stopped; the same call goes on")
-    assert "the same command goes on from there" in kernel.complained
+    assert reply["evalue"].startswith("stopped; the same call resumes")
+    assert "the same command resumes it" in kernel.complained
     assert "Traceback" not in kernel.complained
     assert state(kernel) == before
     assert len(unfinished(kernel)) == known + trainings

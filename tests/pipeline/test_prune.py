@@ -96,7 +96,7 @@ def test_the_list_says_what_is_there(store, trained, unfinished, offline):
     assert [kind for kind, entry in found.items() if entry["protected"]] == ["unfinished", "wandb offline"]
     assert not any(entry["unreachable"] for entry in found.values())
     said = CliRunner().invoke(app, ["cache", "list"]).stdout
-    assert "the same command goes on" in said
+    assert "the same command resumes it" in said
     assert trained.name[:12] in said
     assert said.splitlines()[-1].startswith("4 entries of ")
 
@@ -123,8 +123,8 @@ def test_unfinished_trainings_and_offline_runs_stay_unless_asked_for(trained, un
     for path in (trained, unfinished, offline):
         age(path, 400)
     done = CliRunner().invoke(app, ["cache", "prune", "--older-than", "30d", "--yes"])
-    assert "kept: 1 unfinished trainings (--unfinished deletes them as well)" in done.stdout
-    assert "kept: 1 W&B runs that are only here (--offline-runs deletes them as well)" in done.stdout
+    assert "kept: 1 unfinished trainings (--unfinished deletes them too)" in done.stdout
+    assert "kept: 1 offline W&B runs (--offline-runs deletes them too)" in done.stdout
     assert not trained.exists()
     assert unfinished.is_dir()
     assert offline.is_dir()
@@ -197,7 +197,7 @@ def test_it_must_be_said_what_is_to_go(trained, options):
 
 def test_nothing_goes_while_another_process_works_with_the_cache(trained):
     age(trained, 40)
-    with locks.using(cache_folder()), pytest.raises(RunError, match="another landsift is at work"):
+    with locks.using(cache_folder()), pytest.raises(RunError, match="another landsift process is using the results"):
         prune.remove(prune.entries())
     assert trained.is_dir()
     assert pruned("--older-than", "30d") == [trained.name]
@@ -240,7 +240,7 @@ def test_lengths_of_time_are_read(text, length):
 
 @pytest.mark.parametrize("text", ["", "30", "d", "-3d", "3 months", "nan d", "1e9d"])
 def test_other_lengths_of_time_are_refused(text):
-    with pytest.raises(ConfigError, match="no length of time"):
+    with pytest.raises(ConfigError, match="is not a length of time"):
         prune.seconds(text)
 
 

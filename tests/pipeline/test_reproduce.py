@@ -34,9 +34,9 @@ def test_a_run_repeated_on_the_same_machine_has_the_same_metrics_to_the_last_bit
     assert second.manifest["repeats"] == {"run": str(first.path), "same_metrics": True, "differs": []}
     assert reproduce._numbers(second.metrics) == reproduce._numbers(first.metrics)
     assert (second.model_dir / "model.safetensors").read_bytes() == (first.model_dir / "model.safetensors").read_bytes()
-    assert f"the same metrics as {first.path}, to the last bit" in caplog.text
+    assert f"metrics are bit-identical to those of {first.path}" in caplog.text
     page = (second.path / "report.html").read_text()
-    assert f"This run repeats {first.path}, with the same figures in every epoch, to the last bit." in page
+    assert f"This run repeats {first.path}, with bit-identical metrics in every epoch." in page
     assert "Data, versions and machine are the same." in page
 
 
@@ -54,10 +54,10 @@ def test_the_report_says_which_versions_and_data_differ(first, tmp_path, caplog)
     repeats = second.manifest["repeats"]
     assert repeats["same_metrics"] is False
     assert {d["what"]: d["then"] for d in repeats["differs"]} == {"data": "e" * 64, "torch": "1.13.0", "apex": "0.1"}
-    assert "other metrics than" in caplog.text
+    assert "metrics differ from those of" in caplog.text
     page = (second.path / "report.html").read_text()
-    assert "with other figures. Data was eeeeeeeeeeee… and is " in page
-    assert "apex was 0.1 and is none; torch was 1.13.0 and is " in page
+    assert "with different metrics. Data was eeeeeeeeeeee… and is now " in page
+    assert "apex was 0.1 and is now none; torch was 1.13.0 and is now " in page
 
 
 def test_what_was_chosen_is_taken_over_on_the_same_machine_alone(first, tmp_path):

@@ -117,11 +117,11 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(tmp_path, caplog):
         ("bad", 12): "failed",
         ("bad", 24): "failed",
     }
-    assert "no longer a number" in states["bad", 12]["reason"]
+    assert "the loss is not finite" in states["bad", 12]["reason"]
     assert "\n" not in states["bad", 12]["reason"]
     assert "bad, 12 labels, seed 0 failed: " in caplog.text
-    assert "no longer a number" in (tmp_path / "out" / "report.html").read_text()
-    with pytest.raises(RunError, match=r"all 1 trainings failed; the first: .*no longer a number"):
+    assert "the loss is not finite" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(RunError, match=r"all 1 trials failed; the first: .*the loss is not finite"):
         run_grid(grid(("bad",), (12,)), tmp_path / "none")
     assert not (tmp_path / "none").exists()
 

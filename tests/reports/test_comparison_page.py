@@ -51,7 +51,7 @@ def test_the_advice_stands_with_its_reason_at_every_budget(made, page):
 
 def test_failed_trainings_are_named_with_reasons_above_the_answer(page):
     notice = page.text[: page.text.index("With 8,000 labels")]
-    assert "1 of 120 trainings failed and is left out of every figure." in notice
+    assert "1 of 120 trials failed and is excluded from all results." in notice
     assert "scratch with 500 labels, seed 2: the loss is not finite" in notice
     assert "2 of 3 seeds" in page.text
 
@@ -66,14 +66,14 @@ def test_a_strategy_that_failed_altogether_stays_in_the_table():
     page = page_of(failed={("full", 500, seed): "out of memory" for seed in range(3)})
     assert page.text.count("full all seeds failed") == 1
     assert page.text.count("full with 500 labels, seeds 0, 1, 2: out of memory") == 1
-    assert page.text.count("out of memory") == 4  # and once for each training
+    assert page.text.count("out of memory") == 4  # and once for each trial
 
 
 def test_many_failures_are_told_without_hiding_the_answer():
     cells = [("full", budget, seed) for budget in BUDGETS for seed in range(3)]
     page = page_of(failed={cell: f"reason {cell[1]}.{cell[2]}" for cell in cells})
     notice = page.text[: page.text.index("With 8,000 labels")]
-    assert "15 of 120 trainings failed" in notice
+    assert "15 of 120 trials failed" in notice
     assert "The other 12" in notice
     assert all(notice.count(f"reason {budget}.{seed}") == 1 for _, budget, seed in cells)
 
@@ -81,7 +81,7 @@ def test_many_failures_are_told_without_hiding_the_answer():
 def test_where_nothing_finished_the_page_says_so():
     failed = {(name, 500, seed): "no patches" for name in ("full", "scratch") for seed in range(3)}
     page = page_of(strategies=("full", "scratch"), budgets=(500,), failed=failed)
-    assert "No training finished, so there is nothing to recommend." in page.text
+    assert "No trial finished, so there is nothing to recommend." in page.text
     assert "Accuracy by" not in page.text
     assert page.misplaced == []
 
@@ -106,7 +106,7 @@ def test_parameters_work_and_time_are_told(page):
 def test_rows_are_listed_and_told_by_the_criterion_that_was_asked_for(made):
     other = json.loads(json.dumps(made)) | {"rule": {"criterion": "balanced_accuracy", "margin": 0.005, "alpha": 0.05}}
     page = Page(comparison_html(other))
-    assert "The highest test balanced accuracy first." in page.text
+    assert "Sorted by test balanced accuracy, the highest first." in page.text
     assert "percentage points of test balanced accuracy" in page.text
     assert "at most 0.5 points worse" in page.text
     result = result_of(made, "full", 8000)
@@ -114,14 +114,17 @@ def test_rows_are_listed_and_told_by_the_criterion_that_was_asked_for(made):
     assert " ".join(f"{100 * figure:.2f} %" for figure in figures) in page.text
 
 
-@pytest.mark.parametrize(("groups", "said"), [(12, "the test 12 groups and of the 3 seeds"), (1, "of one group")])
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [(12, "the sampling of the 12 groups of test patches and the variation between the 3 seeds"), (1, "of one group")],
+)
 def test_groups_of_the_test_patches_are_told(made, groups, said):
     assert said in Page(comparison_html(made | {"groups": groups})).text
 
 
 def test_the_best_those_within_the_margin_and_the_recommended_are_marked(made, page):
     start = page.text.index("8,000 labelled patches With")
-    table = page.text[start : page.text.index("Class by class")]
+    table = page.text[start : page.text.index("F1 per class")]
     advice = next(a for a in made["recommendations"] if a["budget"] == 8000)
     assert f"{advice['row']} recommended" in table
     assert advice["row"] != advice["best"]
@@ -147,27 +150,27 @@ def test_every_pair_is_told_from_both_sides(made, page):
     points = 100 * abs(pair["difference"])
     low, high = sorted(100 * abs(bound) for bound in pair["interval"])
     for said, interval in (
-        (f"full is better than linear_probe: +{points:.2f}", f"+{low:.2f} to +{high:.2f}"),
-        (f"linear_probe is worse than full: −{points:.2f}", f"−{high:.2f} to −{low:.2f}"),
+        (f"full is significantly better than linear_probe: +{points:.2f}", f"+{low:.2f} to +{high:.2f}"),
+        (f"linear_probe is significantly worse than full: −{points:.2f}", f"−{high:.2f} to −{low:.2f}"),
     ):
         start = f"{said} percentage points (95 % interval of this pair alone {interval}), p < 0.001 corrected"
         assert any(title.startswith(start) for title in titles), start
-    assert any("layer_decay and differential are not distinguishable" in title for title in titles)
-    assert "▲ better , ▼ worse , ≈ not distinguishable" in page.text
+    assert any("layer_decay and differential do not differ significantly" in title for title in titles)
+    assert "▲ significantly better , ▼ significantly worse , ≈ no significant difference" in page.text
 
 
 def test_how_it_was_done_and_the_settings_are_told(page):
     for fact in (
         "the same labelled patches",
-        "best on 4,860 validation patches",
+        "The best epoch on the 4,860 validation patches",
         "a two-way analysis of variance over seeds and test patches",
         "The strategy with the highest accuracy on the validation patches, mean over seeds",
-        "at most 2 points worse: a one-sided test at 5 %",
-        "Wall time stands beside it and decides nothing",
+        "at most 2 points worse. This is a one-sided test at the 5 % level",
+        "Wall-clock time is shown too but not used",
         "progressive 12 head: 4 epochs, 851,000 parameters → last blocks: 4 epochs",
         "14,580 train / 4,860 val / 4,860 test",
         "f1d2d2f924e986ac86fdf7b36c94bcdf32beec15",
-        "119 of 120, 40 from the cache",
+        "119 of 120 finished, 40 from the cache",
         "backbone: mobilenetv2_100",
         "landsift compare --data eurosat",
         "--out 'a b'",
@@ -179,10 +182,10 @@ def test_how_it_was_done_and_the_settings_are_told(page):
 def test_one_of_each_gives_a_page_without_pairs_or_choices():
     page = page_of(strategies=("full",), budgets=(500,), seeds=(0,), failed={})
     assert "1 strategy · 1 label budget · 1 seed" in page.text
-    assert "Every pair" not in page.text
+    assert "Pairwise tests" not in page.text
     assert not page.all("fieldset")
     assert "mean over" not in page.text
-    assert "the chance of the test patches, not for that of the seed." in page.text
+    assert "covers the sampling of the test patches, but not the variation between seeds." in page.text
     assert "× linear probe" not in page.text
     assert page.misplaced == []
 

@@ -48,8 +48,8 @@ def test_one_phase_has_no_line_and_each_later_one_has_its_own():
 def test_the_legend_says_what_the_training_loss_is_measured_on():
     """It stood beside the validation loss as if the two were the same measure."""
     assert [trace.name for trace in figures.loss_figure(rows()).data] == ["training", "validation"]
-    named = figures.loss_figure(rows(), ["augmented", "smoothed labels"]).data
-    assert [trace.name for trace in named] == ["training (as trained)", "validation (plain)"]
+    named = figures.loss_figure(rows(), ["augmentation", "label smoothing"]).data
+    assert [trace.name for trace in named] == ["training (regularised)", "validation"]
 
 
 def test_the_best_epoch_is_marked():
@@ -67,7 +67,7 @@ def test_rates_of_a_frozen_backbone_are_left_out_of_the_log_axis():
 def test_confusion_shows_counts_and_shares_of_the_row():
     heatmap = figures.confusion_figure([[6, 2], [0, 0]], ["<b>a</b>", "b"]).data[0]
     assert list(heatmap.text[0]) == ["6", "2"]
-    assert "2 patches, 25.0% of the row" in heatmap.customdata[0][1]
+    assert "2 patches, 25.0% of this true class" in heatmap.customdata[0][1]
     assert "&lt;b&gt;a&lt;/b&gt;" in heatmap.customdata[0][1]
     assert not np.isnan(heatmap.z).any()
 

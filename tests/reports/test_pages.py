@@ -26,7 +26,7 @@ def test_the_answer_stands_at_the_top(run):
     assert f"Macro F1 {test['macro_f1']:.3f}" in top
     assert f"Calibration error (ECE) {test['ece']:.3f}" in top
     assert "Best epoch 4 of 5" in top
-    assert "On 200 test patches" in top
+    assert "of 200 unseen test patches correctly" in top
 
 
 def test_the_facts_of_the_run_are_told(run):
@@ -42,12 +42,12 @@ def test_the_facts_of_the_run_are_told(run):
         "load_dataset 1 min 11 s yes",
         "The cache saved 1 min 11 s.",
         "torch 2.11.0",
-        "labels wrong 2 pictures stand in <i>two</i> classes.",
+        "labels error 2 pictures stand in <i>two</i> classes.",
         "A processor",
         "patches/broken <script>.png cannot identify image file",
         """landsift run --data 'odd '"'"'n'"'"' quoted' --out""",
         "backbone: efficientnet_b0",
-        "Dashed line: where phase 2 (fine-tune) starts.",
+        "A dashed line marks the start of phase 2 (fine-tune).",
     ):
         assert fact in text, fact
 
@@ -56,7 +56,7 @@ def test_the_facts_of_the_run_are_told(run):
     ("chosen_by", "said"),
     [
         ("val_acc", "of 5, by validation accuracy"),
-        ("val_recall", "of 5, by the mean recall of the classes in validation"),
+        ("val_recall", "of 5, by balanced accuracy on validation"),
         (None, "of 5, by validation accuracy"),  # a run from before the choice was written down
     ],
 )
@@ -70,29 +70,35 @@ def test_the_page_says_what_the_best_epoch_was_chosen_by(run, chosen_by, said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ([], "augmented, smoothed labels, dropout"),
-        (["training.augment={mixup: 0.2}", "training.sampler=balanced"], "augmented, mixed, smoothed labels, balanced"),
-        (["training.augment={flips: false, color_jitter: [0, 0, 0, 0]}", "model.head.dropout=0"], "smoothed labels"),
+        ([], "augmentation, label smoothing, dropout"),
+        (
+            ["training.augment={mixup: 0.2}", "training.sampler=balanced"],
+            "augmentation, mixup or CutMix, label smoothing, class balancing, dropout",
+        ),
+        (["training.augment={flips: false, color_jitter: [0, 0, 0, 0]}", "model.head.dropout=0"], "label smoothing"),
     ],
 )
 def test_the_page_says_that_the_two_losses_are_different_measures(run, changes, said):
     runs.write_text(run.path / runs.CONFIG, run.config.replace(*changes).to_yaml())
     page = Page(report_html(runs.Run.open(run.path)))
-    assert f"The training loss is measured while training ({said}" in page.text
-    assert f"training ({said}" in report_html(runs.Run.open(run.path))
+    assert f"The training loss includes {said}; the validation loss does not." in page.text
+    assert "training (regularised)" in report_html(runs.Run.open(run.path))
 
 
 def test_where_the_losses_are_the_same_measure_no_word_is_lost(run):
     same = ["training.augment={flips: false, color_jitter: [0, 0, 0, 0]}", "model.head.dropout=0"]
     plain = run.config.replace(*same, "training.label_smoothing=0")
     runs.write_text(run.path / runs.CONFIG, plain.to_yaml())
-    assert "measured while training" not in Page(report_html(runs.Run.open(run.path))).text
+    html = report_html(runs.Run.open(run.path))
+    assert "The training loss includes" not in Page(html).text
+    assert "training (regularised)" not in html
 
 
 def test_the_page_says_of_which_epoch_the_first_frame_is(make_run):
-    assert "Shown first is the frame of epoch 4, which the model is of." in Page(report_html(make_run())).text
+    text = Page(report_html(make_run())).text
+    assert "The frame of epoch 4 is shown first: the model has the weights of that epoch." in text
     text = Page(report_html(make_run("one", frames=1))).text
-    assert "Shown first is the frame of epoch 1; the model is of epoch 4, which has none." in text
+    assert "The frame of epoch 1 is shown first; the model has the weights of epoch 4, which has no frame." in text
 
 
 def test_names_and_paths_are_shown_as_written_and_run_nothing(run):
@@ -135,22 +141,28 @@ def test_validation_stands_beside_test(run):
 
 
 def test_intervals_say_what_they_allow_for(run, make_run):
-    assert "They allow for other patches, and not for another training." in Page(report_html(run)).text
+    said = "They cover the sampling of the test patches, but not the variation between trainings."
+    assert said in Page(report_html(run)).text
     grouped = make_run("grouped")
     evaluation = grouped.evaluation
     evaluation["test"]["intervals"] |= {"over": "groups", "groups": 12}
     runs.write_json(grouped.path / runs.EVALUATION, evaluation)
-    assert "They allow for other groups than these 12" in Page(report_html(runs.Run.open(grouped.path))).text
+    assert (
+        "They cover the sampling of the 12 test groups, but not" in Page(report_html(runs.Run.open(grouped.path))).text
+    )
     evaluation["test"]["intervals"] |= {"over": "patches", "groups": 1}
     runs.write_json(grouped.path / runs.EVALUATION, evaluation)
-    assert "not for other groups" in Page(report_html(runs.Run.open(grouped.path))).text
+    assert (
+        "within the one group they are all in, but not other groups"
+        in Page(report_html(runs.Run.open(grouped.path))).text
+    )
 
 
 def test_without_frames_there_is_no_embedding_section(make_run):
-    assert "What the backbone has learned" not in report_html(make_run(frames=0))
+    assert 'id="embeddings"' not in report_html(make_run(frames=0))
     run = make_run("no-file")
     (run.path / runs.EMBEDDINGS).unlink()
-    assert "What the backbone has learned" not in report_html(run)
+    assert 'id="embeddings"' not in report_html(run)
 
 
 def test_without_stages_the_cache_is_not_mentioned(make_run):
@@ -161,14 +173,14 @@ def test_a_run_of_before_the_checks_shows_none(run):
     manifest = runs.read_json(run.path / runs.MANIFEST)
     del manifest["data"]["checks"]
     runs.write_json(run.path / runs.MANIFEST, manifest)
-    assert "Checks of the data" not in Page(report_html(run)).text
+    assert "Data checks" not in Page(report_html(run)).text
 
 
 def test_without_mistakes_the_page_says_so(make_run):
     run = make_run()
     table = run.predictions
     runs.write_parquet(run.path / runs.PREDICTIONS, table.assign(predicted=table["label"]))
-    assert "no test patch is classified wrongly" in report_html(runs.Run.open(run.path))
+    assert "no test patch is misclassified" in report_html(runs.Run.open(run.path))
 
 
 def test_without_images_there_are_placeholders(make_run):

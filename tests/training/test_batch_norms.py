@@ -208,7 +208,7 @@ def test_phase_2_of_the_recipe_keeps_what_phase_1_had(knowing, tmp_path):
     assert not [note for note in notes if "fell" in note]
     before, after, notes = around_phase_2(knowing, tmp_path / "moving", "train")
     assert min(after) < before - 0.1
-    assert [note for note in notes if "fell at its start" in note]
+    assert [note for note in notes if "lowered the validation accuracy at its start" in note]
 
 
 def test_of_epochs_of_equal_accuracy_the_one_with_the_lowest_loss_is_best(knowing):

@@ -135,7 +135,7 @@ def test_what_changes_every_view_turns_the_cache_off_and_says_so(store, tmp_path
     with caplog.at_level("INFO", "landsift"):
         run = train(config, store, tmp_path / "r")
     expected = (
-        "the frozen backbone runs in every epoch of this phase, because "
+        "features are not cached, the frozen backbone runs in every epoch of this phase: "
         "training.augment.color_jitter, training.augment.mixup changes its input"
     )
     assert expected in caplog.messages
@@ -154,7 +154,7 @@ def test_a_full_disk_is_an_error_in_words_and_leaves_nothing(store, tmp_path, mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(RunError, match=r"cannot keep features in .*: No space left on device"):
+    with pytest.raises(RunError, match=r"cannot cache features in .*: No space left on device"):
         train(configured(), store, tmp_path / "r")
     assert not (tmp_path / "r" / "features").exists()
 

@@ -36,9 +36,7 @@ def test_an_error_for_people_comes_back_as_itself(tmp_path):
             r"training process 1 of 2 failed: ZeroDivisionError: what was that\nit happened at .*\.py:\d+",
         ),
         ("die", "training process 1 of 2 was ended by SIGKILL\ndid memory run out"),
-        pytest.param(
-            "leave", "training process 1 of 2 ended with status 3\nno space left on device", marks=pytest.mark.slow
-        ),
+        pytest.param("leave", "training process 1 of 2 exited with 3\nno space left on device", marks=pytest.mark.slow),
     ],
 )
 def test_a_process_that_fails_ends_the_others_and_is_named(tmp_path, what, message):

@@ -19,8 +19,8 @@ def test_the_fall_that_was_seen_on_eurosat_is_said():
     """2,700 patches, MobileNetV2, batch norms in train mode: 92.1 % to 81.4 %, on 135 patches."""
     said = falls(rows([90.0, 92.1], [81.4, 84.0]), 135)
     assert said == [
-        "phase 2 (fine-tune) fell at its start: validation accuracy 81.40 % after its first epoch, 92.10 % before it "
-        "(95 % interval 86.00 % to 95.39 %)"
+        "phase 2 (fine-tune) lowered the validation accuracy at its start: 81.40 % after its first epoch, "
+        "92.10 % before it (95 % interval 86.00 % to 95.39 %)"
     ]
 
 
@@ -52,11 +52,11 @@ def test_a_fall_is_said_when_its_epoch_ends_and_not_again():
 
 def test_phases_that_did_not_improve_on_what_came_before_are_named():
     assert idle_phases(rows([90.0, 92.0], [91.0, 92.0], [93.0])) == [
-        "phase 2 (fine-tune) did not improve on what came before it: validation accuracy 92.00 % at best, "
+        "phase 2 (fine-tune) did not improve on the phases before it: validation accuracy 92.00 % at best, "
         "92.00 % before"
     ]
     assert idle_phases(rows([90.0], [94.0], [93.0])) == [
-        "phase 3 (more) did not improve on what came before it: validation accuracy 93.00 % at best, 94.00 % before"
+        "phase 3 (more) did not improve on the phases before it: validation accuracy 93.00 % at best, 94.00 % before"
     ]
     assert idle_phases(rows([90.0, 89.0])) == []
     assert idle_phases(rows([90.0], [91.0], [92.0])) == []

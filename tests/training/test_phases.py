@@ -162,7 +162,7 @@ def test_phases_can_be_written_in_a_configuration():
         ([{"epochs": 1, "lr_head": 1e-3, "schedule": "runs"}], "strategy, phase 1, schedule"),
         (
             [{"epochs": 1, "lr_head": 1e-3}, {"epochs": 1, "lr_head": 1e-3, "from_scratch": True}],
-            "strategy, phase 2: from_scratch would throw away what the phases before have trained",
+            "strategy, phase 2: from_scratch would discard what the earlier phases have trained",
         ),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_name_is_found_among_ones_own_strategies_and_in_the_table():
             {"mine": [{"epochs": 1, "lr_heat": 1e-3}]},
             "strategies.mine, phase 1: unknown key 'lr_heat'\ndid you",
         ),
-        ("full", {"mine": [*MINE["mine"], *MINE["cold"]]}, "strategies.mine, phase 2: from_scratch would throw away"),
+        ("full", {"mine": [*MINE["mine"], *MINE["cold"]]}, "strategies.mine, phase 2: from_scratch would discard"),
     ],
 )
 def test_a_strategy_of_ones_own_that_cannot_be_is_refused_by_name(strategy, own, named):

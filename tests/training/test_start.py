@@ -124,7 +124,7 @@ def test_a_node_that_does_not_know_its_place_is_an_error(store, tmp_path, monkey
     with pytest.raises(ConfigError, match="NODE_RANK is a number from 0 to 1"):
         start.join(config, store)
     monkeypatch.setenv("NODE_RANK", "1")
-    with pytest.raises(ConfigError, match="the first node alone writes a run"):
+    with pytest.raises(ConfigError, match="only the first node writes a run"):
         train(config, store, tmp_path / "r")
     assert not (tmp_path / "r").exists()
 

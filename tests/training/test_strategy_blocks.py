@@ -31,7 +31,7 @@ def test_a_backbone_of_one_block_is_refused_by_strategies_that_tell_blocks_apart
     if name in TELL_BLOCKS_APART:
         with pytest.raises(ConfigError) as error:
             check_blocks(config, strategy_of(config), Undivided())
-        assert f"{TELL_BLOCKS_APART[name]}: what the blocks of test_efficientnet are is not known" in str(error.value)
+        assert f"{TELL_BLOCKS_APART[name]}: the blocks of test_efficientnet are not known" in str(error.value)
         assert "such as two_phase" in str(error.value)
     else:
         check_blocks(config, strategy_of(config), Undivided())
@@ -43,7 +43,7 @@ def test_it_is_refused_before_any_work(monkeypatch):
     config = small("strategy=last_block", "model.backbone=test_efficientnet")
     check_training(config)  # by its stages
     monkeypatch.setattr("landsift.models.blocks._by_features", lambda _network: [])
-    with pytest.raises(ConfigError, match="what the blocks of test_efficientnet are"):
+    with pytest.raises(ConfigError, match="the blocks of test_efficientnet are not known"):
         check_training(config)
 
 

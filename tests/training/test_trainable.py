@@ -110,7 +110,7 @@ def test_an_interrupted_student_and_its_teacher_go_on_to_the_same_bits(store, wh
 
 
 def test_what_a_module_does_not_offer_is_refused_or_said(store, tmp_path, caplog):
-    with pytest.raises(ConfigError, match="phase 'head': batch_norm: recalibrate is not for this training"):
+    with pytest.raises(ConfigError, match="phase 'head': batch_norm: recalibrate does not work with this module"):
         distilled(store, tmp_path / "r", CONFIG.replace("strategy.0.batch_norm=recalibrate"))
     one = CONFIG.replace("training.compile=true", "strategy=[{epochs: 1, lr_head: 1.0e-3}]")
     with caplog.at_level(logging.WARNING, "landsift"):

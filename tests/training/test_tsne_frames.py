@@ -91,7 +91,7 @@ def test_more_patches_than_were_kept_are_said(config, store, trained, caplog):
     frames(config.replace("tracking.tsne_per_class=100"), store, trained)
     assert "tsne_per_class" not in caplog.text
     frames(config.replace("tracking.tsne_per_class=101"), store, trained)
-    assert "t-SNE frames of 100 patches per class, not of 101 (tracking.tsne_per_class)" in caplog.text
+    assert "t-SNE frames show 100 patches per class, not 101 (tracking.tsne_per_class)" in caplog.text
 
 
 def test_the_default_is_kept_of_any_number_of_classes():
@@ -111,11 +111,11 @@ def test_features_that_are_missing_or_no_numbers_are_named(config, store, traine
     with pytest.raises(ModelError, match="diverged"):
         frames(config, store, trained)
     np.save(file, features[1:])
-    with pytest.raises(RunError, match="features of epoch 1 cannot be read: it holds other patches"):
+    with pytest.raises(RunError, match="features of epoch 1 cannot be read: it is of other patches"):
         frames(config, store, trained)
     file.write_bytes(b"no array")
     with pytest.raises(RunError, match="features of epoch 1 cannot be read"):
         frames(config, store, trained)
     file.unlink()
-    with pytest.raises(RunError, match="there is no file of that epoch"):
+    with pytest.raises(RunError, match="there is no file for that epoch"):
         frames(config, store, trained)

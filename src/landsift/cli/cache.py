@@ -1,4 +1,4 @@
-"""`landsift cache`: what the cache folder holds, and making room in it."""
+"""`landsift cache`: list and prune the cache folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from landsift.pipeline.cache.prune import Entry
 
-app = typer.Typer(help="See what the cache folder holds, and make room in it.", no_args_is_help=True)
+app = typer.Typer(help="List the cache folder, and delete from it.", no_args_is_help=True)
 
 _SHOWN = 12
 """Characters of a key that are printed."""
@@ -37,31 +37,32 @@ def list_(as_json: JsonOption = False) -> None:
 def prune(
     older_than: Annotated[
         str | None,
-        typer.Option("--older-than", metavar="TIME", help="What was not used for so long, such as 30d, 12h or 2w."),
+        typer.Option("--older-than", metavar="TIME", help="Entries not used for this time, such as 30d, 12h or 2w."),
     ] = None,
     unreachable: Annotated[
         bool,
         typer.Option(
-            "--unreachable", help="What present code and libraries cannot use. With --older-than: what is both."
+            "--unreachable",
+            help="Entries that the installed code and libraries cannot use. With --older-than: those that are both.",
         ),
     ] = False,
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Unfinished trainings as well, which could go on; alone: all of them.")
+        bool, typer.Option("--unfinished", help="Unfinished trainings too, which could resume. Alone: all of them.")
     ] = False,
     offline: Annotated[
         bool,
         typer.Option(
-            "--offline-runs", help="W&B runs kept offline as well, which nothing else has; alone: all of them."
+            "--offline-runs", help="Offline W&B runs too, of which there is no other copy. Alone: all of them."
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be deleted; delete nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete results from the cache folder; run directories lose nothing.
+    """Delete results from the cache folder; run directories are not affected.
 
-    Unfinished trainings and offline W&B runs stay unless they are asked for. Nothing is deleted while another landsift
-    works with the cache.
+    Unfinished trainings and offline W&B runs are kept unless you ask for them.
+    Nothing is deleted while another landsift process uses the cache.
     """
     from landsift.cli.printing import print_result, say
     from landsift.pipeline.cache import prune as cache
@@ -69,7 +70,7 @@ def prune(
     unused = None if older_than is None else cache.seconds(older_than)
     if not (unused is not None or unreachable or unfinished or offline):
         raise typer.BadParameter(
-            "say what is to go", param_hint="--older-than, --unreachable, --unfinished or --offline-runs"
+            "say what to delete", param_hint="--older-than, --unreachable, --unfinished or --offline-runs"
         )
     go, kept = cache.selected(
         cache.entries(), unused=unused, unreachable=unreachable, unfinished=unfinished, offline=offline
@@ -89,7 +90,7 @@ def prune(
     freed = _bytes(sum(entry.freed for entry in gone))
     lines = [f"{_total(gone)} deleted, which frees {freed}", *note]
     if len(gone) < len(go):
-        lines.append(f"{len(go) - len(gone)} were used or deleted meanwhile and were left alone")
+        lines.append(f"{len(go) - len(gone)} not deleted: used or removed by another process meanwhile")
     print_result(result | {"deleted": [e.to_dict() for e in gone]}, lines, as_json=as_json)
 
 
@@ -104,7 +105,7 @@ def _table(found: Sequence[Entry]) -> list[str]:
     for entry in found:
         notes = [entry.unreachable]
         if entry.kind == UNFINISHED and not entry.unreachable:
-            notes = ["the same command goes on"]
+            notes = ["the same command resumes it"]
         what = "; ".join(filter(None, [entry.what, *notes]))
         times = (_ago(now - entry.made), _ago(now - entry.used))
         rows.append((entry.kind, entry.path.name[:_SHOWN], *times, _bytes(entry.size), what))
@@ -115,16 +116,16 @@ def _table(found: Sequence[Entry]) -> list[str]:
 
 
 def _kept(kept: Sequence[Entry]) -> list[str]:
-    """What fits and stays, because it was not asked for."""
+    """Entries that match but are kept, because they were not asked for."""
     from landsift.pipeline.cache.results import UNFINISHED
 
     unfinished = sum(entry.kind == UNFINISHED for entry in kept)
     offline = len(kept) - unfinished
     return [
-        f"kept: {count} {what} ({option} deletes them as well)"
+        f"kept: {count} {what} ({option} deletes them too)"
         for count, what, option in (
             (unfinished, "unfinished trainings", "--unfinished"),
-            (offline, "W&B runs that are only here", "--offline-runs"),
+            (offline, "offline W&B runs", "--offline-runs"),
         )
         if count
     ]

@@ -24,7 +24,11 @@ def compare(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="DIR", help="The folder to make: new, or of an older comparison.", show_default=False
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="The folder to write: a new one, or that of an earlier comparison.",
+            show_default=False,
         ),
     ] = None,
     data: Annotated[
@@ -33,20 +37,18 @@ def compare(
     ] = None,
     strategies: Annotated[
         str | None,
-        typer.Option(
-            "--strategies", metavar="A,B", help="Names of strategies.  Default: all there are.", show_default=False
-        ),
+        typer.Option("--strategies", metavar="A,B", help="Names of strategies.  Default: all.", show_default=False),
     ] = None,
     budgets: Annotated[
         str | None,
         typer.Option(
             "--budgets",
             metavar="N,M",
-            help="Numbers of training labels, or all; N:1 trains with the first seed alone.  Default: all.",
+            help="Numbers of training labels, or all; N:1 trains with the first seed only.  Default: all.",
             show_default=False,
         ),
     ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", metavar="N,M", help="One training each.")] = "0,1,2",
+    seeds: Annotated[str, typer.Option("--seeds", metavar="N,M", help="Seeds, one trial each.")] = "0,1,2",
     config: ConfigOption = None,
     settings: Annotated[
         list[str] | None,
@@ -54,31 +56,36 @@ def compare(
             "--set",
             "-s",
             metavar="KEY=VALUE",
-            help="Change one setting; a key given several times, such as model.backbone, makes a variant of each.",
+            help="Change one setting. A key given several times, such as model.backbone, makes one variant per value.",
         ),
     ] = None,
     variants: Annotated[
         Path | None,
         typer.Option(
-            "--variants", metavar="FILE", help="YAML: names of model variants with their settings.", show_default=False
+            "--variants",
+            metavar="FILE",
+            help="A YAML file: names of model variants, each with its settings.",
+            show_default=False,
         ),
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", "-j", metavar="N", help="Trainings at once.  Default: one for every four cores.", min=1
+            "--workers", "-j", metavar="N", help="Trials run in parallel.  Default: one per four cores.", min=1
         ),
     ] = None,
     criterion: CriterionOption = None,
     margin: MarginOption = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Train everything, whatever the cache holds.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ignore the cache and train everything.")] = False,
     remote: RemoteOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare training strategies × label budgets × seeds on the same patches.
 
-    What was trained before comes from the cache, so that an interrupted comparison goes on. Where the configuration is
-    silent: AdamW's weight decay 0.01, gradients clipped at 1, a linear head, no label smoothing, flips alone.
+    A trial is one training of a strategy with a budget and a seed. Finished
+    trials come from the cache, so an interrupted comparison resumes. Defaults
+    that differ from `landsift run`: AdamW weight decay 0.01, gradient clipping
+    at 1, a linear head, no label smoothing, flips as the only augmentation.
     """
     from landsift.cli.printing import print_comparison, say
     from landsift.errors import ConfigError
@@ -92,7 +99,7 @@ def compare(
     if data is not None:
         base = base.replace(f"data.source={json.dumps(data)}")
     if axes and variants is not None:
-        raise ConfigError("--variants and a key that --set gives several times exclude each other", "use one of them")
+        raise ConfigError("--variants cannot be used with a key given several times by --set", "use one of them")
     from landsift.pipeline.comparison import compare as pipeline
 
     numbers = [_number(seed, "--seeds") for seed in _names(seeds)]
@@ -132,5 +139,5 @@ def _budgets(text: str | None, seeds: int) -> dict[int | None, int]:
 
 def _number(text: str, option: str, least: int = 0) -> int:
     if not text.isdecimal() or int(text) < least:
-        raise typer.BadParameter(f"'{text}' is no whole number from {least}", param_hint=option)
+        raise typer.BadParameter(f"'{text}' is not a whole number of at least {least}", param_hint=option)
     return int(text)

@@ -1,4 +1,4 @@
-"""What the command line says of an error that nobody foresaw: two lines, and where the rest is."""
+"""How the command line reports an unexpected error: two lines, and where the traceback is."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def tell(error: Exception) -> None:
     line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
     print(f"error: {type(error).__name__}{': ' * bool(line)}{line}", file=sys.stderr)
     file = _kept(trace)
-    where = f"landsift did not foresee this; its traceback is in {plain(str(file))}" if file else ""
-    print(
-        where or f"landsift did not foresee this; with {DEBUG}=1 the same command prints its traceback", file=sys.stderr
+    where = (
+        f"the traceback is in {plain(str(file))}" if file else f"with {DEBUG}=1 the same command prints the traceback"
     )
+    print(f"this is an unexpected error; {where}", file=sys.stderr)
 
 
 def _kept(trace: str) -> Path | None:

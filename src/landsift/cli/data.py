@@ -23,11 +23,11 @@ def download(
         ),
     ] = None,
     base_url: Annotated[
-        str | None, typer.Option("--base-url", metavar="URL", help="A mirror's folder that holds EuroSAT.zip.")
+        str | None, typer.Option("--base-url", metavar="URL", help="The URL of a mirror's folder with EuroSAT.zip.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Download and unpack EuroSAT; what is there already is kept."""
+    """Download and unpack EuroSAT, unless that is done already."""
     from landsift.cli.printing import print_result
     from landsift.config import RunConfig
     from landsift.data.sources.eurosat import ensure
@@ -43,7 +43,7 @@ def synthesize(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FOLDER", help="A new or empty folder.", show_default=False)
     ],
-    patches: Annotated[int, typer.Option(help="How many, over six classes.")] = 1200,
+    patches: Annotated[int, typer.Option(help="Number of patches, in six classes.")] = 1200,
     size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 64,
     difficulty: Annotated[float, typer.Option(help="0: pure class signatures; 1: classes overlap.")] = 0.5,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
@@ -64,13 +64,13 @@ def synthesize(
 @app.command(no_args_is_help=True)
 def build(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="As in `landsift run --data`.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The store to make.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The store to write.", show_default=False)],
     settings: Annotated[
         list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change one setting; repeatable.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Decode patches once into a memory-mapped store."""
+    """Decode patches into a memory-mapped store."""
     from landsift.cli.printing import print_result
     from landsift.config import RunConfig
     from landsift.data.store.patch_store import build_store
@@ -99,19 +99,19 @@ def check(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="As in `landsift run --data`, or a store of `landsift data build`.",
+            help="As in `landsift run --data`, or a store written by `landsift data build`.",
             show_default=False,
         ),
     ],
     settings: Annotated[
         list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change one setting; repeatable.")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there is something to look at.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on warnings too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for copies across the split, contradicting labels, missing classes and odd pixels.
+    """Check patches: near-duplicates across the split, conflicting labels, missing classes, unusual pixel values.
 
-    Exit status 1 where something is wrong.
+    Exits with 1 if there is an error.
     """
     from landsift.cli.printing import print_checks
     from landsift.config import RunConfig

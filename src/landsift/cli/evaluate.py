@@ -76,7 +76,7 @@ def _lines(result: dict[str, Any], run: Path, out: Path | None) -> list[str]:
         f"ECE            {figures['ece']:.3f}",
     ]
     if own := _own_accuracy(run):
-        lines.append(f"the run's own  {100 * own:.2f} % test accuracy")
+        lines.append(f"own test       {100 * own:.2f} %   (test accuracy of the run)")
     width = max(map(len, figures["per_class"]))
     lines += ["", f"{'':<{width}}  patches  precision  recall     F1"]
     for name, row in figures["per_class"].items():
@@ -86,7 +86,7 @@ def _lines(result: dict[str, Any], run: Path, out: Path | None) -> list[str]:
 
 
 def _store_of(run: Path) -> PatchStore | None:
-    """The store that the run was trained from; None where there is no more of the run than its model."""
+    """The store that the run was trained from; None where only the run's model is left."""
     from landsift.data.store.store_of_run import store_of_run
 
     try:
@@ -96,7 +96,7 @@ def _store_of(run: Path) -> PatchStore | None:
 
 
 def _own_accuracy(run: Path) -> float | None:
-    """The test accuracy of the run, where there is more of it than the model."""
+    """The test accuracy of the run; None where only its model is left."""
     try:
         return float(runs.Run.open(run).evaluation["test"]["accuracy"])
     except (LandsiftError, KeyError, TypeError, ValueError):

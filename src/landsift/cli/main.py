@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints.
 
-Results go to standard output, progress and notices to standard error. Exit status: 0 done, 1 an error that says what
-to do, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM, and 128 and the number of another signal that ended it.
+Results go to standard output, progress and notices to standard error. Exit codes: 0 success, 1 error, 2 wrong usage,
+130 interrupted, 143 ended by SIGTERM, and 128 plus the number of any other signal that ended it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from landsift.runtime.threads import settle
 
 class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; typer ends with status 1 and not a word where one of these comes out of a library."""
+        """Run the command; typer exits with 1 and no message where a library raises one of these."""
         try:
             return super().invoke(ctx)
         except (EOFError, BrokenPipeError) as error:
@@ -76,7 +76,7 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """From labelled satellite patches to a tested land-use classifier, its report and its predictions."""
@@ -86,7 +86,9 @@ def options(
 def run(
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="RUN", help="The run directory to make: new or empty.", show_default=False),
+        typer.Option(
+            "--out", "-o", metavar="RUN", help="The run directory to write: new or empty.", show_default=False
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -106,14 +108,15 @@ def run(
         ),
     ] = None,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Run every stage from its beginning, whatever the cache holds.")
+        bool, typer.Option("--no-cache", help="Ignore the cache and run every stage from its start.")
     ] = False,
     remote: RemoteOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a classifier, test it, and leave a run directory with its report.
+    """Train a classifier, test it, and write a run directory with its report.
 
-    Stages whose data, settings and code have not changed come from the cache; an interrupted training goes on.
+    Stages whose data, settings and code have not changed come from the cache;
+    an interrupted training resumes.
     """
     from landsift.cli.printing import print_run, say
     from landsift.config import RunConfig
@@ -145,7 +148,7 @@ def predict(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATH...", help="Image files, folders, and tables with a column path.", show_default=False
+            metavar="PATH...", help="Image files, folders, or tables with a column 'path'.", show_default=False
         ),
     ],
     out: Annotated[
@@ -154,9 +157,9 @@ def predict(
     module: ModuleOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Classify image files: one row per patch with path, predicted and p_<class>.
+    """Classify image files: writes one row per patch with path, predicted and p_<class>.
 
-    Only RUN/model is needed.
+    Of RUN only the folder RUN/model is needed.
     """
     from landsift.cli.printing import print_result
     from landsift.evaluation.predict import predict_files, table_writer
@@ -185,20 +188,20 @@ def evaluate(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="Labelled patches, as in `landsift run --data`, or a store of `landsift data build`.",
+            help="Labelled patches, as in `landsift run --data`, or a store written by `landsift data build`.",
             show_default=False,
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="A new or empty folder for the figures and predictions."),
+        typer.Option("--out", "-o", metavar="DIR", help="A new or empty folder for the metrics and predictions."),
     ] = None,
     part: Annotated[
         str | None,
-        typer.Option("--part", metavar="PART", help="Of patches that are divided: train, val, test or all."),
+        typer.Option("--part", metavar="PART", help="For patches with a split: train, val, test or all."),
     ] = None,
     known_only: Annotated[
-        bool, typer.Option("--known-only", help="Leave out patches of classes that the model does not know.")
+        bool, typer.Option("--known-only", help="Skip patches of classes that the model does not know.")
     ] = False,
     settings: Annotated[
         list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change one setting; repeatable.")
@@ -208,7 +211,8 @@ def evaluate(
 ) -> None:
     """Test a trained model on other labelled patches: another year, another region.
 
-    All figures of a test with their 95 % intervals; over groups, where a table has a column group.
+    Reports all test metrics with their 95 % intervals. If a table has a column
+    'group', the intervals are over groups.
     """
     from landsift.cli.evaluate import evaluate as call
 
@@ -233,7 +237,7 @@ def report(
             "--out",
             "-o",
             metavar="FILE.html",
-            help="The page to write.  Default: the folder's own, with a comparison's tables and figures.",
+            help="The page to write.  Default: the one in the folder, with the tables and figures of a comparison.",
             show_default=False,
         ),
     ] = None,
@@ -242,8 +246,8 @@ def report(
         typer.Option(
             "--data",
             metavar="SOURCE",
-            help="Where the run's patches lie, as in `landsift run`, to show pictures of them.  "
-            "Default: what this machine's cache holds of them.",
+            help="Where the run's patches are, as in `landsift run`, to show pictures of them.  "
+            "Default: those in the cache of this machine.",
             show_default=False,
         ),
     ] = None,
@@ -251,10 +255,11 @@ def report(
     margin: MarginOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the report page of a run again; evaluate a comparison again and write its page and tables.
+    """Rewrite the report of a run, or re-evaluate a comparison and rewrite its report and tables.
 
-    Nothing is trained. A comparison keeps its criterion and its margin unless others are given. Of the files that a run
-    names, those in its own folder are opened, and those of --data.
+    Nothing is trained. A comparison keeps its criterion and margin unless you
+    give others. Of the image files that a run names, only those in its own
+    folder or in --data are opened.
     """
     from landsift.cli.printing import print_result
     from landsift.runs import COMPARISON, REPORT, Run, read_as_written, write_text
@@ -281,7 +286,7 @@ def report(
         from landsift.reports.run.page import report_html
 
         if changes:
-            raise typer.BadParameter(f"{folder} is no comparison", param_hint="--criterion and --margin")
+            raise typer.BadParameter(f"{folder} is not a comparison", param_hint="--criterion and --margin")
         with read_as_written(folder), using(cache_folder()):
             page = report_html(Run.open(folder), source=data)
         write_text(page_file, page)
@@ -306,10 +311,10 @@ def main() -> None:
         print(f"ended by {ended.number.name}", file=sys.stderr)
         raise
     except SystemExit as leaving:
-        if leaving.code == INTERRUPTED:  # typer turns Ctrl+C into this status and says nothing
+        if leaving.code == INTERRUPTED:  # typer exits with this code on Ctrl+C and prints nothing
             print("interrupted", file=sys.stderr)
         raise
-    except Exception as error:  # noqa: BLE001 (whatever it is, two lines say more than a hundred)
+    except Exception as error:  # noqa: BLE001 (two lines say more than a hundred)
         tell(error)
         sys.exit(1)
     finally:

@@ -20,7 +20,7 @@ CriterionOption = Annotated[
     typer.Option(
         "--criterion",
         metavar="NAME",
-        help="What strategies are judged by: accuracy, macro_f1 or balanced_accuracy.",
+        help="How strategies are ranked: accuracy, macro_f1 or balanced_accuracy.",
         show_default=False,
     ),
 ]
@@ -29,7 +29,8 @@ MarginOption = Annotated[
     typer.Option(
         "--margin",
         metavar="POINTS",
-        help="How many percentage points worse than the best a strategy may be that computes less.  Default: 1.",
+        help="A strategy that needs less compute is recommended if it is at most this many percentage points worse "
+        "than the best.  Default: 1.",
         show_default=False,
     ),
 ]
@@ -38,19 +39,19 @@ ModuleOption = Annotated[
     typer.Option(
         "--module",
         metavar="MODULE",
-        help="What registers the model's network with timm, if it is none of timm's: a module or its .py file, which "
-        "is run.  Default: what the run was trained with, where that was on this machine.",
+        help="For a network that is not timm's own: the module or .py file that registers it with timm. It is "
+        "executed.  Default: the one used in training, if that was on this machine.",
         show_default=False,
     ),
 ]
 RemoteOption = Annotated[
     Path | None,
-    typer.Option("--remote", metavar="FLYTE_CONFIG", help="Submit to the Flyte cluster of this configuration."),
+    typer.Option("--remote", metavar="FLYTE_CONFIG", help="Submit to the Flyte cluster of this configuration file."),
 ]
 
 
 def rule_changes(criterion: str | None, margin: float | None) -> dict[str, Any]:
-    """What the two options say of the rule by which strategies are chosen; points become shares."""
+    """The changes that the two options make to the rule for recommending; points become shares."""
     return {
         **({} if criterion is None else {"criterion": criterion}),
         **({} if margin is None else {"margin": margin / 100}),
@@ -66,14 +67,14 @@ def check_beside(out: Path, source: str) -> None:
 
 
 SPLIT = ("data.split", "data.budget", "data.budget_seed")
-"""What decides who is in train, val and test, and nothing of the patches."""
+"""The keys that decide the split; they do not change the patches."""
 
 
 def settings_of(source: str, *, patch_size: bool = True) -> tuple[str, ...]:
     """The keys of the configuration that change how a source is decoded.
 
     Args:
-        source: as in `landsift run --data`, or a store, of which nothing is decoded any more.
+        source: as in `landsift run --data`, or a store, which is decoded already.
         patch_size: whether patches may be stored at a size that the user chooses.
     """
     from landsift.data.store.patch_store import META
@@ -86,7 +87,7 @@ def settings_of(source: str, *, patch_size: bool = True) -> tuple[str, ...]:
 
 
 def refuse_idle(settings: Iterable[str], acting: Iterable[str], where: str) -> None:
-    """Refuse a setting that a command would pass over: what comes out would be taken for what it says.
+    """Refuse a setting that a command would ignore.
 
     Args:
         settings: as `--set` gives them.
@@ -94,19 +95,19 @@ def refuse_idle(settings: Iterable[str], acting: Iterable[str], where: str) -> N
         where: the end of "changes nothing ...".
 
     Raises:
-        ConfigError: one changes nothing, or is no setting.
+        ConfigError: one changes nothing, or is not a setting.
     """
     from landsift import config_overrides
     from landsift.config import RunConfig
 
     acting = tuple(acting)
     for setting in settings:
-        RunConfig.load(None, [setting])  # a key that is none is told as such
+        RunConfig.load(None, [setting])  # an unknown key is reported as unknown
         values: dict[str, Any] = {}
         config_overrides.apply(values, setting)
         for key in _keys(values):
             if not any(key == one or key.startswith(f"{one}.") for one in acting):
-                hint = f"what does: {', '.join(acting)}" if acting else "leave --set out"
+                hint = f"keys that do: {', '.join(acting)}" if acting else "leave --set out"
                 raise ConfigError(f"configuration key '{key}' changes nothing {where}", hint)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def say(text: str) -> None:
-    """Print to standard output; where nobody reads it any more, it is lost, and the work that it tells of is not.
+    """Print to standard output; a closed pipe is ignored, because the work itself is done.
 
     Raises:
         RunError: it cannot be written for another reason, such as a full disk.
@@ -24,11 +24,11 @@ def say(text: str) -> None:
         put_out(text)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise RunError(f"standard output cannot be written: {reason}", "the work that it tells of is done") from None
+        raise RunError(f"standard output cannot be written: {reason}", "the work itself is done") from None
 
 
 def print_result(result: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
-    """Print `result` as JSON, or the `lines` that say the same to a person."""
+    """Print `result` as JSON, or the `lines` with the same content for people."""
     if as_json:
         say(json.dumps(result, default=str))
     else:
@@ -87,22 +87,28 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
 
 
 def print_checks(source: str, checks: DataChecks, *, as_json: bool) -> None:
-    """Print what a check of the data found: a verdict and a sentence for each section, and the first few cases."""
+    """Print the findings of a data check: ok, warning or error and a sentence per section, and the first few cases."""
+    from landsift.data.checks.findings import SHOWN, number_of
+
     lines = []
     for section in checks.sections:
-        lines.append(f"{section.verdict:<6}{section.name:<15}{section.text}")
-        lines += [f"{'':<21}{_case(example)}" for example in section.examples]
-    counts = {verdict: sum(s.verdict == verdict for s in checks.sections) for verdict in ("wrong", "look")}
-    lines.append(f"{counts['wrong']} wrong, {counts['look']} to look at, of {len(checks.sections)} sections")
+        verdict, name = (SHOWN.get(word, word) for word in (section.verdict, section.name))
+        lines.append(f"{verdict:<9}{name:<17}{section.text}")
+        lines += [f"{'':<26}{_case(example)}" for example in section.examples]
+    errors, warnings = (sum(s.verdict == verdict for s in checks.sections) for verdict in ("wrong", "look"))
+    found = f"{number_of(errors, 'error', 'errors')}, {number_of(warnings, 'warning', 'warnings')}"
+    lines.append(f"{found} in {len(checks.sections)} sections")
     print_result({"source": source, **checks.to_dict()}, lines, as_json=as_json)
 
 
 def _case(example: Mapping[str, Any]) -> str:
-    """One example: its files with their classes, and whatever else is known of it."""
+    """One example: its files with their classes, and its other details."""
+    from landsift.data.checks.findings import SHOWN
+
     paths, labels = example.get("paths", []), example.get("labels")
     files = [f"{path} ({label})" for path, label in zip(paths, labels, strict=True)] if labels else list(paths)
     others = [
-        f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        f"{SHOWN.get(key, key)} {', '.join(map(str, value)) if isinstance(value, list) else value}"
         for key, value in example.items()
         if key not in {"paths", "labels"}
     ]

@@ -67,15 +67,15 @@ def calibration_interval(
     N = len(confidence)
     bins = np.digitize(confidence, np.linspace(0, 1, BINS + 1)).clip(1, BINS) - 1
     n = np.bincount(bins, minlength=BINS)
-    sure = np.bincount(bins, weights=confidence, minlength=BINS)
+    summed = np.bincount(bins, weights=confidence, minlength=BINS)
     right = np.bincount(bins, weights=correct, minlength=BINS)
-    gaps = right - sure  # [bins], a bin's share of the error is the size of its gap, over N
+    gaps = right - summed  # [bins], a bin's share of the error is the size of its gap, over N
     noise, least = _noise(bins, confidence, correct, groups, draws, np.random.default_rng(seed))
 
     def errors(factor: float) -> NDArray[np.float64]:
         """Errors, [R], of samples from a model with `factor` times these gaps."""
         seen = (right + 0.5) / (n + 1)  # a bin in which all are right need not be free of errors
-        mean = sure / np.maximum(n, 1)
+        mean = summed / np.maximum(n, 1)
         chance = np.clip(mean + factor * (seen - mean), 0.0, 1.0)
         scale = np.sqrt(np.maximum(n * chance * (1 - chance), least))
         return np.asarray(np.abs(factor * gaps + scale * noise).sum(axis=1) / N)

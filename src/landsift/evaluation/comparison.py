@@ -1,8 +1,8 @@
 """The statistics of a comparison: rows (strategies, with or without a model variant) x label budgets x seeds.
 
-Every interval and every test covers the seeds as well as the test patches, or their groups; `crossed` says how. With
-one seed they can cover the patches alone, and say so. Pairs are tested at each budget, and corrected for their number
-(Holm 1979). `recommending` chooses among the rows.
+Every interval and every test covers the variation between seeds and between test patches, or their groups (`two_way`).
+With one seed they cover the patches only, and say so. Pairs are tested at each budget and corrected for their number
+(Holm 1979). `recommendation` selects among the rows.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PROBE = "linear_probe"
-"""The row that others are held against, if nothing else is said."""
+"""The row that others are compared with by default."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One training, tested.
+    """A trial: one training, tested.
 
     Attributes:
-        row: the competitor's name: a strategy, or a strategy and a model variant.
+        row: a strategy, or a strategy and a model variant.
         budget: number of training labels.
-        seed: draws the training labels and the random numbers.
+        seed: of the training labels and the random numbers.
         labels: int [N], the test patches' classes; the same patches in the same order in all cells.
         predicted: int [N], the classes the training predicts.
         validation: int [K, K], confusion matrix of the validation patches, of the epoch that was tested.
@@ -68,14 +68,14 @@ Numbers = Mapping[int, Mapping[str, Mapping[int, "NDArray[np.float64]"]]]
 
 @dataclass(frozen=True, eq=False)
 class _Test:
-    """What all cells are tested on: how many patches, and the groups they come in, or None."""
+    """The test that all cells share: the number of patches, and their groups or None."""
 
     patches: int
     groups: NDArray[np.int64] | None
 
     @property
     def units(self) -> str:
-        """What intervals and tests cover beside the seeds."""
+        """What intervals and tests cover in addition to the seeds."""
         return "patches" if self.groups is None else "groups"
 
     @property
@@ -97,15 +97,15 @@ def compare_cells(
     rule: Rule | None = None,
     groups: NDArray[Any] | None = None,
 ) -> dict[str, Any]:
-    """Compare trainings; cells that failed may be missing, and the cells' order does not matter.
+    """Compare trials; failed ones may be missing, and their order does not matter.
 
     Args:
-        cells: the trainings, at most one per row, budget and seed.
-        reference: which row a row is held against in relative work and in the findings, None for none; a row may be
-            its own, and a reference that was not trained counts as none. A mapping's `get` will do.
-        rule: by what rows are chosen and compared; None: accuracy, a margin of one point, tests at 5 %.
-        groups: [N], the test patches' groups, such as names of scenes; None, or one group alone: patches are drawn
-            independently of each other.
+        cells: the trials, at most one per row, budget and seed.
+        reference: which row a row is compared with in relative compute and in the findings, None for none. A row may be
+            its own reference, and a reference that was not trained counts as none.
+        rule: how rows are selected and compared; None: accuracy, a margin of one point, tests at 5 %.
+        groups: [N], the test patches' groups, such as names of scenes; None, or a single group: patches are taken to be
+            independent.
 
     Returns:
         Plain numbers, ready for JSON; `covers` is "seeds and patches", or "patches" where one seed is all there is, and
@@ -125,7 +125,7 @@ def compare_cells(
         seeds, difference (how much more the row gains than its reference), interval, p, p_corrected (over all trends),
         verdict ("gains", "loses" or "not distinguishable"), covers.
         `recommendations`, one per budget: budget, row, best (the highest figure on validation), within_margin (the best
-        and the rows shown to be within the margin of it), standings (as `recommending.Standing`), sentence.
+        and the rows shown to be within the margin of it), standings (as `recommendation.Standing`), sentence.
         `findings`: sentences on the rows against their references, and on how that changes with the budget.
 
     Raises:
@@ -205,7 +205,7 @@ def _check(cells: Sequence[Cell], groups: NDArray[Any] | None) -> None:
 
 
 def _result(cells: Sequence[Cell], test: _Test, alpha: float) -> dict[str, Any]:
-    """Figures of one row at one budget."""
+    """Results of one row at one budget."""
     figures: dict[str, Any] = {}
     for name in WORDS:
         values = np.stack([test.values(name, cell) for cell in cells])
@@ -271,7 +271,7 @@ def _pairs(
 
 
 def _trends(values: Numbers, reference: Callable[[str], str | None], test: _Test, alpha: float) -> list[dict[str, Any]]:
-    """How much more the rows gain than their references, from the smallest budget to the largest.
+    """How much more the rows improve than their references, from the smallest budget to the largest.
 
     A row's gain on a patch is a value like any other, so that the test is the one of the pairs.
     """

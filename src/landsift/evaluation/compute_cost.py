@@ -66,7 +66,7 @@ def train_seconds(config: RunConfig, manifest: Mapping[str, Any], metrics: Seque
 
 
 def _views(config: RunConfig) -> int:
-    """In how many flips and turns features are kept."""
+    """In how many flips and rotations features are kept."""
     return config.training.feature_views if config.training.augment.flips else 1
 
 
@@ -139,6 +139,6 @@ def _network(model_json: str, image_size: int) -> tuple[nn.Module, int]:
     from landsift.models.backbone import create_backbone
 
     model = ModelConfig.model_validate_json(model_json).model_copy(update={"weights": "none"})
-    with torch.random.fork_rng(devices=[]):  # whoever compares goes on with the random numbers they had
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
         backbone = create_backbone(model, image_size)
     return backbone.network.eval(), backbone.features

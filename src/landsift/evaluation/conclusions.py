@@ -1,4 +1,4 @@
-"""What the figures of a comparison say, in sentences that hold in either direction."""
+"""The conclusions of a comparison as sentences."""
 
 from __future__ import annotations
 
@@ -27,55 +27,55 @@ def recommendation_sentence(budget: int, found: Recommendation, results: Rows, r
     of = "on the test" if rule.criterion == "accuracy" else f"{WORDS[rule.criterion]} on the test"
     start = f"{_with(budget)}: {found.row} ({_percent(figure[found.row])} {of})"
     if len(results) == 1:
-        return f"{start}; nothing else was trained."
+        return f"{start}, the only one trained."
     margin = _points(rule.margin, digits=None)
     if found.row != found.best:
         chosen = next(s for s in found.standings if s.row == found.row)
         reason = (
-            f"{start}; with {_share(work[found.row], work[found.best])} of the work of {found.best} "
-            f"({_percent(figure[found.best])}), the best on validation, the test shows it to be at most {margin} worse "
-            f"({_at_most(chosen, rule)})"
+            f"{start}. The best on validation is {found.best} ({_percent(figure[found.best])}); {found.row} needs "
+            f"{_share(work[found.row], work[found.best])} of its compute, and the test shows it to be at most {margin} "
+            f"worse ({_at_most(chosen, rule)})"
         )
     else:
         reason = f"{start}, the best of {len(results)} on validation"
     apart = [row for row in found.apart if work[row] < work[found.row]]
-    untested = f"; {', '.join(apart)} shares no seed with it and was not held against it" if apart else ""
+    untested = f". Not compared, for want of a common seed: {', '.join(apart)}" if apart else ""
     return f"{reason}{_undecided(found, work, rule)}{untested}."
 
 
 def _undecided(found: Recommendation, work: Mapping[str, float], rule: Rule) -> str:
-    """What is known of the rows that compute less than the recommended one."""
+    """What is known of the rows that need less compute than the recommended one."""
     margin = _points(rule.margin, digits=None)
     undecided, beyond = (cheaper(found, work, verdict) for verdict in (OPEN, BEYOND))
     if undecided:
         lacking = undecided[0].limited_by
         rows = [s.row for s in undecided]
-        named = rows[0] if len(rows) == 1 else f"any of {', '.join(rows)}"
-        share = "" if len(rows) > 1 else f", with {_share(work[rows[0]], work[found.best])} of the work,"
+        named = _listed(rows, "or")
+        share = "" if len(rows) > 1 else f", which needs {_share(work[rows[0]], work[found.best])} of the compute,"
         worse = "" if found.row == found.best else f" than {found.best}"
         detail = (
             "" if len(rows) > 1 else f" ({_signed(undecided[0].difference)} points, {_at_most(undecided[0], rule)})"
         )
-        return f"; too few {lacking} to decide whether {named}{share} is at most {margin} worse{worse}{detail}"
+        return f". Too few {lacking} to decide whether {named}{share} is at most {margin} worse{worse}{detail}"
     if beyond:
-        count = "the one that computes" if len(beyond) == 1 else f"all {len(beyond)} that compute"
-        return f"; {count} less {'is' if len(beyond) == 1 else 'are'} more than {margin} worse"
-    return "" if found.row != found.best or found.apart else ", and none computes less"
+        count = "The one that needs" if len(beyond) == 1 else f"All {len(beyond)} that need"
+        return f". {count} less compute {'is' if len(beyond) == 1 else 'are'} more than {margin} worse"
+    return "" if found.row != found.best or found.apart else ", and none needs less compute"
 
 
 def _at_most(standing: Standing, rule: Rule) -> str:
     """How much worse a row may be, by the corrected test."""
-    return f"by up to {_points(max(0.0, -standing.worst))} at {_percent(1 - rule.alpha, 0)} confidence"
+    return f"up to {_points(max(0.0, -standing.worst))} worse at {_percent(1 - rule.alpha, 0)} confidence"
 
 
 def findings(results: Rows, pairs: Rows, trends: Rows, reference: Callable[[str], str | None], rule: Rule) -> list[str]:
-    """Sentences: for each reference and budget the row that does best against it, and how that changes with the budget.
+    """Sentences: for each reference and budget the best row compared with it, and how that changes with the budget.
 
     Args:
         results: of `compare_cells`.
         pairs: of `compare_cells`; their corrected verdicts allow for choosing the best.
         trends: of `compare_cells`.
-        reference: which row a row is held against.
+        reference: which row a row is compared with.
         rule: by what rows are compared.
     """
     oriented = {(pair["budget"], *names): _oriented(pair, *names) for pair in pairs for names in _both(pair)}
@@ -94,31 +94,32 @@ def findings(results: Rows, pairs: Rows, trends: Rows, reference: Callable[[str]
         sentences += _trend([trend for trend in trends if trend["reference"] == base], results, base, cover, criterion)
     alone = sorted({pair["budget"] for pair in pairs if "seeds" not in pair["covers"]})
     if alone:
-        budgets = ", ".join(f"{budget:,}" for budget in alone)
+        budgets = _listed([f"{budget:,}" for budget in alone], "and")
         sentences.append(
-            f"The tests with {budgets} labels cover the test patches, not the seeds: with one seed, what another draw "
-            "of labels and random numbers would change is not known."
+            f"The tests with {budgets} labels cover the sampling of test patches, but not the variation between seeds: "
+            "there is one seed only."
         )
     return sentences
 
 
 def _against(rivals: Rows, base: str, cover: str) -> str:
-    """How the rows stand against their reference at one budget, by the one that stands best."""
+    """The rows compared with their reference at one budget, by the best of them."""
     rival = min(rivals, key=lambda pair: (PREFERENCE.index(pair["verdict"]), -pair["difference"], pair["row"]))
     gap, row = rival["difference"], rival["row"]
     if rival["verdict"] == "better":
-        return f"{row} is better than {base} by {_points(gap)} ({cover} {_range(rival['interval'])})."
+        return f"{row} is significantly better than {base}, by {_points(gap)} ({cover} {_range(rival['interval'])})."
     if rival["verdict"] == "worse":
         worse = [-end for end in reversed(rival["interval"])]
         size = f"by {_points(-gap)} ({cover} {_range(worse)})"
         if len(rivals) == 1:
-            return f"{row} is worse than {base} {size}."
-        return f"{base} is better than all {len(rivals)} others, than the nearest, {row}, {size}."
+            return f"{row} is significantly worse than {base}, {size}."
+        return f"{base} is significantly better than all {len(rivals)} others; than the closest, {row}, {size}."
     interval = _range(rival["interval"], signed=True)
-    evidence = f"{_signed(gap)} points, {cover} {interval}, corrected p {rival['p_corrected']:.2f}"
+    p = rival["p_corrected"]
+    evidence = f"{_signed(gap)} points, {cover} {interval}, corrected p {p:.{3 if p < 0.1 else 2}f}"
     if len(rivals) == 1:
-        return f"{row} and {base} are not distinguishable ({evidence})."
-    return f"nothing is distinguishably better than {base}; the nearest to it is {row} ({evidence})."
+        return f"{row} and {base} do not differ significantly ({evidence})."
+    return f"no strategy is significantly better than {base}; the closest is {row} ({evidence})."
 
 
 def _trend(trends: Rows, results: Rows, base: str, cover: str, criterion: str) -> list[str]:
@@ -135,7 +136,7 @@ def _trend(trends: Rows, results: Rows, base: str, cover: str, criterion: str) -
         lost = [-end for end in reversed(trend["interval"])]
         return [f"{spans}, {row} loses {_points(-change)} to {base} ({cover} {_range(lost)})."]
     return [
-        f"{spans}, the gap between {row} and {base} does not change distinguishably "
+        f"{spans}, the gap between {row} and {base} does not change significantly "
         f"({_signed(change)} points, {cover} {_range(trend['interval'], signed=True)})."
     ]
 
@@ -153,12 +154,17 @@ def _oriented(pair: Mapping[str, Any], row: str, base: str) -> dict[str, Any]:
     return {**pair, "row": row, "difference": -pair["difference"], "interval": interval, "verdict": verdict}
 
 
+def _listed(names: Sequence[str], word: str) -> str:
+    """A list in a sentence: "a", "a or b", "a, b or c"."""
+    return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
 def _with(budget: int) -> str:
     return f"With {budget:,} label{'s' if budget != 1 else ''}"
 
 
 def _share(work: float, of: float) -> str:
-    """What a row computes of what another does."""
+    """The compute of a row as a share of another's."""
     share = work / of if of else 1.0
     return f"{_percent(share, 0)}" if share >= 0.01 else "less than 1 %"
 

@@ -1,4 +1,4 @@
-"""By what a classifier is judged: accuracy, macro F1 or balanced accuracy, as figures and patch by patch.
+"""The criteria a classifier is judged by: accuracy, macro F1 or balanced accuracy, as figures and per patch.
 
 Macro F1 and balanced accuracy are no means over patches. What one patch more of its kind adds to them is (the
 infinitesimal jackknife, Efron 1982), so that the spread of these values over patches, groups and seeds is that of the
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Values = NDArray[np.float64]
 
 WORDS = {"accuracy": "accuracy", "macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy"}
-"""The criteria, and what people call them; balanced accuracy is the mean recall of the classes."""
+"""The criteria and their names in text; balanced accuracy is the mean recall of the classes."""
 
 
 def figure_of(criterion: str, confusion: NDArray[Any]) -> float:

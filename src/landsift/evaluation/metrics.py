@@ -144,17 +144,17 @@ def _check(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDArray[An
 
 
 def _class_intervals(
-    of_class: NDArray[np.bool_], named: NDArray[np.bool_], share: Callable[..., Interval | None]
+    of_class: NDArray[np.bool_], predicted: NDArray[np.bool_], share: Callable[..., Interval | None]
 ) -> dict[str, Interval | None]:
-    """Of precision, recall and F1 of one class, from which patches are of it and which the model names so.
+    """Of precision, recall and F1 of one class, from which patches are of it and which are predicted as it.
 
     F1 = 2 J / (1 + J) grows with J, the share that is both among the patches that are either, so that the ends of J's
     interval are those of F1's.
     """
-    right = of_class & named
-    either = share(right, of_class | named)
+    right = of_class & predicted
+    either = share(right, of_class | predicted)
     return {
-        "precision": share(right, named),
+        "precision": share(right, predicted),
         "recall": share(right, of_class),
         "f1": either and [2 * end / (1 + end) for end in either],
     }

@@ -69,28 +69,29 @@ def evaluate_store(
         raise DataError("none of these patches is of a class that the model knows", f"it knows: {_list(known)}")
     labels = number[store.labels[rows]]
     if missing := [name for name, k in known.items() if not (labels == k).any()]:
-        logger.info("no patches of %s: figures are of the other classes", _list(missing))
+        logger.info("no patches of %s: metrics cover the other classes only", _list(missing))
     (height, width), own = store.images.shape[1:3], predictor.description.patch_size
     stored = (height, width)
     if stored != tuple(own):
         logger.info(
-            "patches of the store are resized from %s to %s pixels, as the model was trained on", by(stored), by(own)
+            "patches of the store are resized from %s to %s pixels, the size the model was trained on",
+            by(stored),
+            by(own),
         )
     seen = _seen(store, rows, trained_on)
     if seen is None:
         why = "there is no store of its patches here" if trained_on is None else "they are stored at another size"
-        logger.info("whether the model was trained on some of these patches is not known: %s", why)
+        logger.info("cannot check whether the model was trained on some of these patches: %s", why)
     if seen:
         logger.warning(
-            "%d of %d patches have the same pixels as patches of the data that the model was trained from: "
-            "what it was trained or chosen on says little of new patches",
+            "%d of %d patches have the same pixels as patches of the model's own data: the results are too good "
+            "where it was trained or selected on them",
             seen,
             len(rows),
         )
     if again := len(rows) - len(np.unique(store.contents()[rows])):
         logger.warning(
-            "%d of %d patches repeat the pixels of another one: each counts, and the intervals are narrower than they "
-            "should be",
+            "%d of %d patches are exact duplicates of another one: each counts, so the intervals are too narrow",
             again,
             len(rows),
         )

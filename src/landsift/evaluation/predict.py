@@ -171,7 +171,7 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[PassedOver]]:
             raise DataError(f"no such file or folder: {path}")
     each = _each_once(files)
     if again := len(files) - len(each):
-        logger.warning("%d of %d files are named more than once, and classified once", again, len(files))
+        logger.warning("%d of %d files are named more than once and classified once", again, len(files))
     for file in each:
         try:
             str(file).encode()
@@ -261,7 +261,7 @@ class _Told:
         patch = by(self._patch)
         if self._squeezed:
             logger.warning(
-                "%d of %d files were squeezed out of their shape to %s pixels: %s",
+                "%d of %d files were resized to %s pixels with a changed aspect ratio: %s",
                 len(self._squeezed),
                 self._files,
                 patch,
@@ -269,8 +269,9 @@ class _Told:
             )
         if self._scenes:
             logger.warning(
-                "%d of %d files have room for several patches of %s pixels, as the model was trained on, and each was "
-                "squeezed into one with one label: %s. Scenes are not mapped: cut them into patches of %s pixels first",
+                "%d of %d files have room for several patches of %s pixels, the size the model was trained on, but "
+                "each was resized to one patch with one label: %s. landsift does not map scenes: cut them into patches "
+                "of %s pixels first",
                 len(self._scenes),
                 self._files,
                 patch,

@@ -1,11 +1,11 @@
-"""Which of several rows to use at a label budget.
+"""Which of several rows to recommend at a label budget.
 
-The best row is chosen on the validation patches, as the best epoch of each training was, and what it is worth is told
-by the test patches, which no choice has seen. A row that computes less is recommended in its place only where the test
-shows that it is not worse by more than a margin: non-inferiority, by a one-sided test against the best row, corrected
-for the number of the others (Bonferroni). That two rows cannot be told apart is no such evidence: few test patches
-tell nothing apart. A loss of the margin needs wrong patches, and so the test's variance is at least that of a loss by
-as few of them as can be; patches on which two rows agree by chance then prove nothing.
+The best row is selected on the validation patches, as the best epoch of each trial was. It is reported with its result
+on the test patches, on which nothing is selected. A row that needs less compute is recommended instead only if the test
+shows that it is at most a margin worse: non-inferiority, by a one-sided test against the best row, corrected for the
+number of the others (Bonferroni). That two rows do not differ significantly does not show this, because with few test
+patches nothing does. A loss as large as the margin needs a number of wrong patches. So the variance of the test is at
+least that of a loss by the smallest such number, and chance agreement on few patches shows nothing.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WITHIN, BEYOND, OPEN = "within the margin", "beyond the margin", "not decided"
-"""Verdicts on a row against the best one: the first and the second are shown, at the level of the tests."""
+"""Verdicts on a row compared with the best one: the first two are significant, at the level of the tests."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """By what rows are chosen.
+    """The rule for recommending a row.
 
     Attributes:
         criterion: accuracy, macro_f1 or balanced_accuracy.
-        margin: how much worse than the best a row may be that computes less, as a share (0.01 is one point).
-        alpha: error of the tests.
+        margin: how much worse than the best a row with less compute may be, as a share (0.01 is one point).
+        alpha: significance level of the tests.
 
     Raises:
-        ConfigError: there is no such criterion, or the margin is none.
+        ConfigError: there is no such criterion, or the margin is not between 0 and 1.
     """
 
     criterion: str = "accuracy"
@@ -48,7 +48,7 @@ class Rule:
             raise ConfigError(f"unknown criterion '{self.criterion}'", hint)
         if not 0 < self.margin < 1:
             raise ConfigError(
-                f"a margin of {100 * self.margin:g} points is none", "give points between 0 and 100, such as 1"
+                f"a margin of {100 * self.margin:g} points is not possible", "give points between 0 and 100, such as 1"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,16 +58,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a row stands against the best one, on the test patches.
+    """A row compared with the best one, on the test patches.
 
     Attributes:
         row: its name.
-        difference: its figure less the best one's.
+        difference: its result minus that of the best row.
         worst: the lower end of the difference by the corrected one-sided test, -1 at least.
-        p: of the row being worse by the margin or more, not corrected.
+        p: of the hypothesis that the row is worse by the margin or more, not corrected.
         verdict: `WITHIN`, `BEYOND` or `OPEN`.
-        limited_by: what an open verdict lacks: "test patches" or "test groups", or "seeds" where these bring most of
-            the variance.
+        limited_by: what there are too few of for a verdict: "test patches" or "test groups", or "seeds" if these
+            contribute most of the variance.
     """
 
     row: str
@@ -83,10 +83,10 @@ class Recommendation:
     """The choice at one budget.
 
     Attributes:
-        best: the row with the highest validation figure; of equals the one that computes less.
-        row: the one to use: of the best and those shown to be within the margin, the one that computes least.
-        standings: the others, without those that share no seed with the best one.
-        apart: those that share no seed with it, and cannot be held against it.
+        best: the row with the highest validation result; if several, the one with the least compute.
+        row: the recommended one: of the best and those shown to be within the margin, the one with the least compute.
+        standings: the others, without those that have no seed in common with the best one.
+        apart: those that have no seed in common with it, and cannot be compared with it.
     """
 
     best: str
@@ -106,12 +106,12 @@ def recommend(
     """Choose among the rows of one budget.
 
     Args:
-        validation: figure of each row on the validation patches, mean over its seeds.
-        work: what a training of each row computes, in any unit.
-        values: {row: {seed: values of the test patches or their groups [N]}}, whose mean is the figure.
-        patches: how many patches the figure is a mean of, in effect (`criteria.worth`).
-        rule: by what is chosen.
-        units_df: as in `crossed.spread_of`.
+        validation: result of each row on the validation patches, mean over its seeds.
+        work: compute of a trial of each row, in any unit.
+        values: {row: {seed: values of the test patches or their groups [N]}}, whose mean is the result.
+        patches: effective number of patches that the result is a mean of (`criteria.worth`).
+        rule: the rule for recommending.
+        units_df: as in `two_way.spread_of`.
     """
     best = min(validation, key=lambda row: (-validation[row], work[row], row))
     margin, alpha = rule.margin, rule.alpha
@@ -128,7 +128,7 @@ def recommend(
 
 
 def _standing(row: str, gap: Estimate, margin: float, alpha: float, units: str) -> Standing:
-    """A row by its difference to the best, tested at `alpha`, which is corrected for the number of rows."""
+    """A row by its difference from the best, tested at `alpha`, which is corrected for the number of rows."""
     within, beyond = gap.above(-margin), gap.negative.above(margin)
     return Standing(
         row=row,
@@ -141,7 +141,7 @@ def _standing(row: str, gap: Estimate, margin: float, alpha: float, units: str) 
 
 
 def cheaper(recommendation: Recommendation, work: Mapping[str, float], verdict: str) -> Sequence[Standing]:
-    """The rows of a verdict that compute less than the recommended one, the cheapest first."""
+    """The rows with a verdict that need less compute than the recommended one, the cheapest first."""
     least = work[recommendation.row]
     found = [s for s in recommendation.standings if s.verdict == verdict and work[s.row] < least]
     return sorted(found, key=lambda s: (work[s.row], s.row))

@@ -52,7 +52,7 @@ def make_embeddings(config: RunConfig, store: PatchStore, trained: Path, folder:
         runs.write_parquet(folder / runs.EMBEDDINGS, embeddings_table([], np.empty(0, np.int64), store))
         return
     if per_class > most:
-        message = "t-SNE frames of %d patches per class, not of %d (tracking.tsne_per_class): a training keeps no more"
+        message = "t-SNE frames show %d patches per class, not %d (tracking.tsne_per_class): training caches no more"
         logger.warning(message, most, per_class)
     with said_before():
         split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)

@@ -175,7 +175,7 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
         message = f"{config.backbone} does not take backbone_args {given}: {one_line(error)}"
         raise ModelError(message) from error
     if left:
-        message = "%d tensors of %s are not among timm's pretrained weights and begin as random ones do (such as %s)"
+        message = "%d tensors of %s are not in timm's pretrained weights and start from random values (such as %s)"
         logger.warning(message, len(left), config.backbone, left[0])
     return network
 

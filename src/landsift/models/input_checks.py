@@ -111,7 +111,7 @@ def _array(given: Any, wanted: str) -> NDArray[Any] | None:
         return None
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise ModelError(
-            "some of the pixels are masked, and the model knows no mask",
+            "some of the pixels are masked, and the model cannot use masks",
             "fill them as in the training patches: images.filled(0)",
         )
     return np.asarray(given)

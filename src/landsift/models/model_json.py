@@ -44,7 +44,7 @@ class ModelDescription:
         mean: per band, of inputs in [0, 1].
         std: per band, of inputs in [0, 1].
         landsift: version that wrote it.
-        tta: "flips": probabilities are averaged over the eight flips and turns; "none": one look.
+        tta: "flips": probabilities are averaged over the eight flips and rotations; "none": one look.
         module: as `model.module`: what registers the network with timm; None for a network of timm's own.
         code: fingerprint of that module's code (`own_networks.fingerprint`) as the model was trained.
         format: version of this layout.
@@ -66,9 +66,9 @@ class ModelDescription:
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):
-            raise ValueError("a class stands twice in classes")
+            raise ValueError("classes contains a class twice")
         if len(self.mean) != len(self.std):
-            raise ValueError("mean and std are of different lengths")
+            raise ValueError("mean and std have different lengths")
         _check_arguments(self.backbone_args)
 
     @property

@@ -1,4 +1,4 @@
-"""A trained model on disk, and the predictor that needs nothing else.
+"""A trained model on disk, and the predictor made from it.
 
 model/
   model.safetensors   weights of backbone and head
@@ -45,24 +45,23 @@ def save_model(classifier: PatchClassifier, description: ModelDescription, folde
 
 
 class Predictor:
-    """A trained model that answers: class probabilities, logits and features of patches.
+    """A trained model: class probabilities, logits and features of patches.
 
-    Each method takes `images`, the patches' pixels as files are decoded:
+    Each method takes `images`, the pixels of the patches:
 
     - uint8 [B, H, W, C], an array or a tensor, any B; or
     - a list of arrays uint8 [H, W, C] or of PIL images (RGB), which may be of different sizes,
 
-    and `batch_size`: patches on the device at a time; fewer where they or the network's input are large, or above what
-    a CPU's caches hold. Patches of another size than those of the training are brought to it as `landsift predict`
-    does with files, to the bit, with a notice where there is room for several of them. Row i of what comes back is
-    of patch i.
+    and `batch_size`: patches per batch on the device; fewer if they or the network's input are large, or do not fit the
+    caches of a CPU. Patches of another size than in training are resized, bit-identical to `landsift predict`, with a
+    notice if there is room for several patches. Row i of the result belongs to patch i.
 
     Raises (each method):
         ModelError: the patches are of another type or shape.
 
     Attributes:
         classes: names, in the order of the probabilities.
-        description: how the model was built and what its input must look like.
+        description: the content of model.json.
         preprocess: from stored pixels to the network's input.
     """
 
@@ -92,9 +91,9 @@ class Predictor:
         return self.probabilities(images, batch_size)
 
     def probabilities(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
-        """Class probabilities, float32 [B, K]; rows add up to 1.
+        """Class probabilities, float32 [B, K]; rows sum to 1.
 
-        With `evaluation.tta: flips` they are the mean over the eight flips and turns of a patch.
+        With `evaluation.tta: flips` (test-time augmentation) they are the mean over the eight flips and rotations.
         """
 
         def answer(prepared: Tensor) -> Tensor:
@@ -107,8 +106,8 @@ class Predictor:
     def logits(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
         """Class scores before the softmax, float32 [B, K]; their softmax is always `probabilities`.
 
-        They are what the head gives. With `evaluation.tta: flips` there is a score for each flip and turn and none for
-        all of them; then they are the logarithm of the mean probability, which is a logit up to a constant per row.
+        They are the output of the head. With `evaluation.tta: flips` they are the logarithm of the mean probability,
+        which is a logit up to a constant per row.
         """
         import torch
 
@@ -123,9 +122,9 @@ class Predictor:
         return self._answers(images, batch_size, len(self.classes), answer)
 
     def features(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
-        """What the backbone makes of patches before the head, pooled over the patch: float32 [B, D].
+        """Pooled features of the backbone, before the head: float32 [B, D].
 
-        Of the patch as it is, with `evaluation.tta: flips` too.
+        They are computed without test-time augmentation, also with `evaluation.tta: flips`.
         """
         return self._answers(
             images, batch_size, self._classifier.features, lambda prepared: self._network[0](prepared).float()
@@ -134,12 +133,12 @@ class Predictor:
     def _answers(
         self, images: Patches, batch_size: int, width: int, answer: Callable[[Tensor], Tensor]
     ) -> NDArray[np.float32]:
-        """What `answer` makes of patches as the network takes them: float32 [B, width]."""
+        """The result of `answer` for preprocessed patches: float32 [B, width]."""
         import numpy as np
         import torch
 
         if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-            raise ModelError(f"batch_size {batch_size} is no number of patches", "give 1 or more")
+            raise ModelError(f"batch_size {batch_size} is not a number of patches", "give 1 or more")
         groups = groups_of(images, self.preprocess.bands)
         out = np.empty((sum(len(group.rows) for group in groups), width), dtype=np.float32)
         with torch.inference_mode():
@@ -155,7 +154,7 @@ class Predictor:
         return out
 
     def _views(self, prepared: Tensor) -> list[Tensor]:
-        """The images [b, C, S, S] that the model looks at: themselves, or their flips and turns."""
+        """The images [b, C, S, S] that the model looks at: themselves, or their flips and rotations."""
         if self.description.tta == "none":
             return [prepared]
         return symmetries(prepared, square=len(set(self.description.patch_size)) == 1)
@@ -177,7 +176,7 @@ class Predictor:
             return
         self._told.add(size)
         logger.warning(
-            "images of %s pixels become a single patch each; the model was trained on patches of %s pixels: "
+            "images of %s pixels are predicted as a single patch each; the model was trained on patches of %s pixels: "
             "cut scenes into such patches first",
             by(size),
             by(self.description.patch_size),
@@ -185,7 +184,7 @@ class Predictor:
 
 
 def symmetries(images: Tensor, *, square: bool = True) -> list[Tensor]:
-    """The eight flips and turns of images [B, C, S, S], channels last in memory.
+    """The eight flips and rotations of images [B, C, S, S], channels last in memory.
 
     Where the patches were not `square` before they were resized, only the four that keep their sides, as in training.
     """
@@ -231,7 +230,7 @@ def _rebuild(folder: Path, module: str | None) -> tuple[PatchClassifier, ModelDe
     for part in ("backbone", "head"):
         found, count = layers_of_one_value({name: t for name, t in tensors.items() if name.startswith(f"{part}.")})
         if found and len(found) == count:
-            message = f"{folder / WEIGHTS_FILE} knows nothing: each layer of its {part} holds a single value"
+            message = f"{folder / WEIGHTS_FILE} contains no information: each layer of its {part} holds a single value"
             raise ModelError(f"{message} (such as {found[0]})", "was the model changed after its training?")
     backbone = create_backbone(config, description.image_size)
     classifier = PatchClassifier(backbone.network, backbone.features, len(description.classes), config.head)
@@ -249,7 +248,7 @@ def _with_code(config: ModelConfig, description: ModelDescription, given: str | 
     if given is None:
         own_networks.check_trusted(module)
     if description.code is not None and own_networks.fingerprint(module) != description.code:
-        logger.warning("%s has changed since the model was trained: its predictions may be other ones", module)
+        logger.warning("%s has changed since the model was trained: its predictions may differ", module)
     return config.model_copy(update={"module": module})
 
 

@@ -115,7 +115,9 @@ def _check_learnt(tensors: Tensors, file: Path) -> None:
         return
     such = f"(such as {found[0]}: {float(tensors[found[0]].flatten()[0]) + 0.0:g})"
     if len(found) == count:
-        raise ModelError(f"weights {file} know nothing: each of the {count} layers holds a single value {such}", EMPTY)
+        raise ModelError(
+            f"weights {file} contain no information: each of the {count} layers holds a single value {such}", EMPTY
+        )
     logger.warning("weights %s: %d of %d layers hold a single value each %s", file, len(found), count, such)
 
 
@@ -134,7 +136,7 @@ def _tensors_of(checkpoint: Any) -> tuple[Tensors, list[str]]:
         nests = [key for key in NESTS if key in inner]
         if not nests and tensors:
             if others := [key for key in checkpoint if key not in tensors]:
-                notices.append(f"{_count(others)} of no tensors left out")
+                notices.append(f"{_count(others)} that are not tensors left out")
             return {str(key): value for key, value in tensors.items()}, notices
         if not nests:
             nests = [key for key in inner if any(isinstance(value, Tensor) for value in checkpoint[key].values())]

@@ -45,7 +45,7 @@ def run(
     Raises:
         LandsiftError: the output, the data, the model or the tracking cannot be used, or another run is at work in
             this process.
-        Terminated: SIGTERM has come, or another signal that ends the process. The same call goes on from where it was,
+        Terminated: SIGTERM has come, or another signal that ends the process. The same call resumes,
             as after any interruption.
         KeyboardInterrupt: Ctrl+C, or a notebook's Stop; it comes when no process of the run is left.
     """
@@ -85,7 +85,7 @@ def execute(
     """
     of_wandb = surroundings.wandb_variables(os.environ)
     with (
-        interruption.interruptible("stopped; the same call goes on from the last checkpoint, where there is one"),
+        interruption.interruptible("stopped; the same call resumes from the last checkpoint, if there is one"),
         surroundings.alone("landsift run"),
         surroundings.as_guest(also=local.OF_A_CLUSTER),
     ):

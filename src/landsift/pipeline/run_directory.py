@@ -95,10 +95,12 @@ def _say(repeats: dict[str, Any]) -> None:
     """Tell whether the run has repeated another, and what was different."""
     differs = "; ".join(f"{d['what']} {d['then']} → {d['now']}" for d in repeats["differs"])
     if repeats["same_metrics"]:
-        _log.info("the same metrics as %s, to the last bit%s", repeats["run"], f", although: {differs}" * bool(differs))
+        _log.info(
+            "metrics are bit-identical to those of %s%s", repeats["run"], f", although: {differs}" * bool(differs)
+        )
     else:
         because = differs or "the same data, versions and machine: something is not repeatable"
-        _log.warning("other metrics than %s: %s", repeats["run"], because)
+        _log.warning("metrics differ from those of %s: %s", repeats["run"], because)
 
 
 def _checks(patches: PatchStore, data: DataConfig) -> DataChecks:

@@ -62,7 +62,7 @@ async def train_model(
 ) -> Dir:
     """Train, up to the last validation; returns what `landsift.training.start.train` writes.
 
-    An interrupted training goes on: on one machine from the cache folder, on a cluster from Flyte's checkpoint of the
+    An interrupted training resumes: on one machine from the cache folder, on a cluster from Flyte's checkpoint of the
     attempt before. Where W&B tracks it, it gets the t-SNE frames as well, which are made by `create_embeddings`.
     """
     with failures.carried():
@@ -280,7 +280,7 @@ async def _stage(
                 logger.info("%s comes from the cache, where it took %.1f s%s", stage.what, record["seconds"], note)
             return await Dir.from_local(str(folder))
         if damage and folder.is_dir():
-            logger.warning("%s is in the cache, but %s; making it again", stage.what, damage)
+            logger.warning("%s is in the cache, but %s; it is made again", stage.what, damage)
     return cast(Dir, await task(key=key, run=_run(), **inputs))
 
 

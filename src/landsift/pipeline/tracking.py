@@ -49,7 +49,7 @@ def say_what_is_unused(tracking: TrackingConfig, variables: Sequence[str]) -> No
     """
     unused = [v for v in variables if not re.fullmatch(r"WANDB_(SERVICE|X_.*)", v)]  # which W&B sets for itself
     if unused and tracking.wandb != "disabled":
-        logger.info("not used: %s; each training is a W&B run of its own, as tracking says", ", ".join(unused))
+        logger.info("not used: %s; each training is its own W&B run, as set under tracking", ", ".join(unused))
 
 
 def tracked(task: Any) -> Any:
@@ -127,7 +127,7 @@ def current_run(tracking: TrackingConfig) -> Any | None:
 
 
 def note(run: Any | None, unfinished: Path) -> list[Path]:
-    """Note beside an unfinished training where it is tracked, so that the next attempt goes on in the same W&B run.
+    """Note beside an unfinished training where it is tracked, so that the next attempt continues the same W&B run.
 
     Args:
         run: the W&B run, or None.

@@ -1,4 +1,4 @@
-"""What every page is made of: its template, its figures in place, and all that lets it work offline.
+"""Rendering of every page: its template, its figures, and all that lets it work offline.
 
 Plotly's Python package carries one bundle of plotly.js, the full one (4.8 MB minified); it stands in a page once, so
 a page is about 5 MB. A content security policy forbids the page every request. All names and paths are escaped:

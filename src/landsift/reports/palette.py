@@ -2,7 +2,7 @@
 
 The first ten are Paul Tol's "muted" scheme with a darker grey, which stays readable for colour-blind people
 (https://personal.sfsu.edu/~tol, Technical Note SRON/EPS/TN/09-002, 2021); then come colours of his other schemes.
-No palette keeps more than about ten classes apart by colour alone, so every further ten classes change the marker's
+No palette distinguishes more than about ten classes by colour alone, so every further ten classes change the marker's
 shape as well.
 """
 

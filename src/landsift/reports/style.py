@@ -1,4 +1,4 @@
-"""What the figures of a page have in common: colours, layout, axes, and names as they are written.
+"""What the figures of a page have in common: colours, layout, axes, and escaped names.
 
 A figure is the dict that plotly.js draws (`data`, `layout`, `frames`). Plotly's Python classes would check and copy
 each of its values, which took most of the time that a page takes; the tests pass the dicts through those classes.
@@ -12,7 +12,7 @@ from typing import Any
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 INK, QUIET, GRID = "#1f2933", "#616e7c", "#e4e7eb"
 ACCENT, SECOND, WARM = "#1d5c96", "#94a3b8", "#c2571a"
-"""Validation or test, whatever stands beside it, and what should be noticed."""
+"""Validation or test; the series beside it; what should be noticed."""
 
 Figure = dict[str, Any]
 

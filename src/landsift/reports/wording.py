@@ -1,4 +1,4 @@
-"""How figures are said on every page: shares, ranges, durations, moments, numbers of things."""
+"""How values are written on every page: percentages, intervals, durations, dates, counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def percents(interval: Sequence[float] | None, digits: int = 2) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them: "0.4 s", "38 s", "4 min 12 s", "2 h 5 min"."""
+    """Seconds in readable units: "0.4 s", "38 s", "4 min 12 s", "2 h 5 min"."""
     if seconds is None:
         return "–"
     if seconds < 10:
@@ -42,10 +42,10 @@ def operations(count: float) -> str:
 
 
 def moment(made: Mapping[str, Any]) -> str:
-    """When a run or a comparison was made, to the minute: "2026-01-02 03:04"; "" where it does not say."""
+    """When a run or a comparison was made, to the minute: "2026-01-02 03:04"; "" where that is not recorded."""
     return str(made.get("created") or "")[:16].replace("T", " ")
 
 
 def number_of(things: int, one: str, many: str | None = None) -> str:
-    """So many things: "1 seed", "3 seeds", "1,200 patches" (`many` where an s is not enough)."""
+    """A count with its noun: "1 seed", "3 seeds", "1,200 patches" (`many` where an s is not enough)."""
     return f"{things:,} {one if things == 1 else many or one + 's'}"

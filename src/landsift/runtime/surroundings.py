@@ -63,7 +63,7 @@ def alone(what: str) -> Iterator[None]:
     with _turn:
         if _at_work.get(what) == os.getpid():
             hint = "wait until it has ended, or start this one in a process of its own"
-            raise RunError(f"another {what} is at work in this process", hint)
+            raise RunError(f"another {what} is active in this process", hint)
         _at_work[what] = os.getpid()
     try:
         yield

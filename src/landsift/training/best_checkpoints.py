@@ -13,7 +13,7 @@ from landsift.training import ranks
 class BestCheckpoints(ModelCheckpoint):
     """Keeps the three best epochs of the validation: those with the highest `val_choice`, which the module logs.
 
-    They hold weights and no optimizer's state, which is twice as large: an interrupted training goes on from last.ckpt.
+    They hold weights and no optimizer's state, which is twice as large: an interrupted training resumes from last.ckpt.
 
     Args:
         folder: where.

@@ -48,13 +48,15 @@ class PhaseChange(Callback):
             self._begun = index
             if module.phase.batch_norm == "recalibrate":
                 if not isinstance(module, Recalibrating):
-                    message = f"strategy, phase '{module.phase.name}': batch_norm: recalibrate is not for this training"
+                    message = (
+                        f"strategy, phase '{module.phase.name}': batch_norm: recalibrate does not work with this module"
+                    )
                     raise ConfigError(message, "use eval or train")
                 with trainer.precision_plugin.forward_context():
                     module.recalibrate(self.patches)
         if trainer.current_epoch == first_epoch(module.strategy, index):
             logger.info(
-                "phase %d of %d, %s: %d epochs, %s parameters train",
+                "phase %d of %d, %s: %d epochs, %s trainable parameters",
                 index + 1,
                 len(module.strategy),
                 module.phase.name,

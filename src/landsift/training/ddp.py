@@ -82,7 +82,7 @@ class RanksTogether(Callback):
             torch.manual_seed(self.seed + ranks.rank() * 1_000_003)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Average running means and variances over the ranks, those of the averaged weights too."""
+        """Average running means and variances over the ranks, those of the EMA too."""
         assert isinstance(module, Trainable)
         for network, trained in module.moving_statistics():
             average_running_statistics(network, trained)

@@ -1,6 +1,6 @@
 """Features of a frozen backbone, computed once for a phase instead of in every epoch.
 
-A phase that trains the head alone sees the same backbone, in eval mode, in every epoch. Flips and right-angle turns
+A phase that trains the head alone sees the same backbone, in eval mode, in every epoch. Flips and 90° rotations
 are exact and few, so their features can be kept; any other augmentation makes every view another one.
 """
 
@@ -32,7 +32,7 @@ logger = logging.getLogger("landsift")
 
 
 def view_symmetry(rows: Tensor, views: Tensor, count: int) -> Tensor:
-    """Which of the eight flips and turns a view is: spread over the eight, and over patches where there are fewer.
+    """Which of the eight flips and rotations a view is: spread over the eight, and over patches where there are fewer.
 
     Args:
         rows: store rows, int64 [B].
@@ -133,11 +133,15 @@ class FrozenFeatures(Callback):
         if module.phase.trains_backbone or not self.settings.cache_features:
             return
         if reason := uncachable(self.settings.augment, self.train.bands):
-            logger.info("the frozen backbone runs in every epoch of this phase, because %s changes its input", reason)
+            logger.info(
+                "features are not cached, the frozen backbone runs in every epoch of this phase: %s changes its input",
+                reason,
+            )
             return
         if self.settings.num_nodes > 1:
             logger.info(
-                "the frozen backbone runs in every epoch of this phase: nodes share no file to keep features in"
+                "features are not cached, the frozen backbone runs in every epoch of this phase: "
+                "nodes share no file for them"
             )
             return
         started = time.perf_counter()
@@ -149,7 +153,7 @@ class FrozenFeatures(Callback):
             batches.with_images = False
         self.seconds[index] = round(self.seconds.get(index, 0.0) + time.perf_counter() - started, 3)
         logger.info(
-            "features of %s training patches in %d %s and of %s validation patches, once for this phase  %.1f s",
+            "cached features of %s training patches in %d %s and of %s validation patches for this phase  %.1f s",
             f"{len(self.train.sampler.rows):,}",
             views,
             "views" if views > 1 else "view",
@@ -182,7 +186,7 @@ class FrozenFeatures(Callback):
                     cache.put(batch.rows, view, features)
         except OSError as error:
             raise RunError(
-                f"cannot keep features in {self.folder}: {error.strerror or error}",
+                f"cannot cache features in {self.folder}: {error.strerror or error}",
                 "free some disk space, or set training.cache_features=false",
             ) from None
         assert cache is not None

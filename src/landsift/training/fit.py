@@ -71,7 +71,7 @@ def _train_here(
     ranks.join_group(config, store.fingerprint)
     strategy = strategy_of(config)
     if ranks.rank() == 0 and strategy != resolve_strategy(config.strategy, config.strategies):
-        logger.info("batch norms follow the patches: random weights have no statistics that could stand still")
+        logger.info("batch norms run in train mode: random weights have no running statistics to keep")
     strategy = scale_rates(strategy, lr_factor(config.training))
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)

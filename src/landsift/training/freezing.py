@@ -25,7 +25,7 @@ def free_blocks(backbone: nn.Module, blocks: Sequence[Sequence[str]], phase: Pha
 
 
 def set_modes(network: nn.Module, backbone: nn.Module, phase: Phase) -> None:
-    """Train mode for what trains, eval mode for what is frozen and for batch norms that shall stand still.
+    """Train mode for what trains, eval mode for what is frozen and for batch norms in eval mode.
 
     Args:
         network: backbone and head.

@@ -101,7 +101,7 @@ class History(Callback):
         if not all(math.isfinite(row[name]) for name in ("train_loss", *module.figures)):
             rates = " and ".join(f"{rate:.2g} ({part})" for part, rate in self._rates.items())
             raise ModelError(
-                f"epoch {row['epoch'] + 1} ({row['phase_name']}): the loss is no longer a number: diverged, "
+                f"epoch {row['epoch'] + 1} ({row['phase_name']}): the loss is not finite: training diverged "
                 f"at learning rates {rates}",
                 "lower the phase's learning rates, or set training.gradient_clip=1.0",
             )
@@ -131,7 +131,7 @@ class History(Callback):
         )
         if "val_acc" in row and (fall := fall_at(self.rows, self.patches)):
             moving = module.phase.batch_norm == "train" and running_norms(module.backbone)
-            hint = "; batch_norm: eval in that phase would keep the statistics of its batch norms" if moving else ""
+            hint = "; batch_norm: eval in that phase would keep its BN statistics" if moving else ""
             logger.warning("%s%s", fall, hint)
 
 

@@ -76,11 +76,11 @@ def read_features(folder: Path, epoch: int, rows: NDArray[np.int64]) -> NDArray[
     file = _file_of(folder, epoch)
     try:
         if file is None:
-            raise ValueError("there is no file of that epoch or of one before it")
+            raise ValueError("there is no file for that epoch or an earlier one")
         kept, features = np.load(file.with_name(ROWS), allow_pickle=False), np.load(file, allow_pickle=False)
         places = np.searchsorted(kept, rows)
         if len(features) != len(kept) or not np.array_equal(kept[places], rows):
-            raise ValueError("it holds other patches")
+            raise ValueError("it is of other patches")
     except (OSError, ValueError, IndexError) as error:
         reason = f"the features of epoch {epoch + 1} cannot be read: {error}"
         raise RunError(f"{folder / VALIDATION_FEATURES}: {reason}", "train again") from None

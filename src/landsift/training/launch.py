@@ -153,7 +153,7 @@ def _cause(failures: dict[int, ProcessFailure], world: int, logs: Path) -> Lands
     if failure.exitcode < 0:
         hint = "did memory run out? a smaller training.batch_size or fewer training.devices need less"
         return RunError(f"{who} was ended by {failure.signal_name()}", hint)
-    return RunError(f"{who} ended with status {failure.exitcode}", _last_line(logs, failure.local_rank))
+    return RunError(f"{who} exited with {failure.exitcode}", _last_line(logs, failure.local_rank))
 
 
 def _last_line(logs: Path, local_rank: int) -> str:

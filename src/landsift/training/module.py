@@ -1,4 +1,4 @@
-"""The Lightning module of a classifier: its loss, its validation, its averaged weights."""
+"""The Lightning module of a classifier: its loss, its validation, its EMA."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class PatchModule(PhasedModule):
     # Phases
 
     def enter_phase(self, index: int) -> None:
-        """Set what trains, put everything frozen into eval mode so that its batch norms stand still, average anew."""
+        """Set what trains, put everything frozen into eval mode so that its BN statistics stay, start EMA anew."""
         super().enter_phase(index)
         self.preprocess.image_size = self.phase.image_size or self.settings.image_size
         self._begin_averages()
@@ -213,7 +213,7 @@ class PatchModule(PhasedModule):
         return backbone, head
 
     def adopt_averages(self) -> None:
-        """Make the averaged weights, where there are any, those of the classifier."""
+        """Put the EMA weights, if there are any, into the classifier."""
         for part, averaged in zip((self.classifier.backbone, self.classifier.head), self.evaluated(), strict=True):
             part.load_state_dict(averaged.state_dict())
 

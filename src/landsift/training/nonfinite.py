@@ -59,11 +59,11 @@ class BadSteps:
         self.count += 1
         if self.count > self.most:
             raise ModelError(
-                f"the loss or its gradients are no longer finite numbers, at {where}, "
-                f"after {self.most} steps of this epoch that were left out for that",
+                f"the loss or gradients are not finite at {where}, "
+                f"after {self.most} steps of this epoch were skipped for that reason",
                 "lower the learning rates, set training.gradient_clip=1.0 or training.precision=32",
             )
-        logger.warning("left out %s: its loss or its gradients are not finite numbers", where)
+        logger.warning("skipped %s: its loss or gradients are not finite", where)
 
     @staticmethod
     def _copy(to: list[Tensor], source: list[Tensor]) -> None:

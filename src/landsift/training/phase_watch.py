@@ -40,7 +40,7 @@ def fall_at(rows: Sequence[Mapping[str, Any]], patches: int) -> str | None:
     if now >= interval.low:
         return None
     return (
-        f"{_named(rows[-1])} fell at its start: validation accuracy {_percent(now)} after its first epoch, "
+        f"{_named(rows[-1])} lowered the validation accuracy at its start: {_percent(now)} after its first epoch, "
         f"{_percent(before)} before it (95 % interval {_percent(interval.low)} to {_percent(interval.high)})"
     )
 
@@ -52,7 +52,7 @@ def _no_gain(rows: Sequence[Mapping[str, Any]], start: int) -> str | None:
     if highest > before:
         return None
     return (
-        f"{_named(rows[start])} did not improve on what came before it: validation accuracy {_percent(highest)} at "
+        f"{_named(rows[start])} did not improve on the phases before it: validation accuracy {_percent(highest)} at "
         f"best, {_percent(before)} before"
     )
 

@@ -78,7 +78,7 @@ class PhasedModule(L.LightningModule):
         return self.strategy[self.phase_index]
 
     def enter_phase(self, index: int) -> None:
-        """Set what trains, and put everything frozen into eval mode so that its batch norms stand still."""
+        """Set what trains, and put everything frozen into eval mode so that its BN statistics stay."""
         self.phase_index = index
         free_blocks(self.backbone, self._blocks, self.phase)
         for parameter in self.head.parameters():
@@ -86,7 +86,7 @@ class PhasedModule(L.LightningModule):
         self.set_modes()
 
     def set_modes(self) -> None:
-        """Train mode for what trains, eval mode for what is frozen and for batch norms that shall stand still."""
+        """Train mode for what trains, eval mode for what is frozen and for batch norms in eval mode."""
         set_modes(self.network, self.backbone, self.phase)
 
     def trainable_parameters(self) -> int:

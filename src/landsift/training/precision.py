@@ -83,7 +83,7 @@ class CompileWhereItPays(Callback):
             self.compiled_at = trainer.current_epoch
         if self.compiled_at is not None and trainer.current_epoch >= self.compiled_at:
             module.compile_backbone()
-            logger.info("the network is compiled now, which takes about a minute")
+            logger.info("compiling the network, which takes about a minute")
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Decide from the epoch's time whether compiling pays for the epochs that this phase still has."""

@@ -62,14 +62,14 @@ class WholeFiles(TorchCheckpointIO):
             read: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
         except Exception as error:  # noqa: BLE001 (torch's errors are of many bases)
             reason = " ".join(str(error).split())[:200]
-            raise RunError(f"cannot go on from {path}: {reason}", "delete that file to train from the start") from None
+            raise RunError(f"cannot resume from {path}: {reason}", "delete that file to train from the start") from None
         if not isinstance(read, dict) or not read.get("landsift"):
             raise RunError(
-                f"{path} is no checkpoint of landsift to go on from", "delete that file to train from the start"
+                f"{path} is not a checkpoint that landsift can resume from", "delete that file to train from the start"
             )
         if read["landsift"].get("format") != FORMAT:
-            message = f"cannot go on from {path}: another version of landsift wrote it"
-            raise RunError(message, "go on with that version, or delete that file to train from the start")
+            message = f"cannot resume from {path}: another version of landsift wrote it"
+            raise RunError(message, "resume with that version, or delete that file to train from the start")
         return read
 
 
@@ -111,7 +111,7 @@ class Continuation(Checkpoint):
         minutes: between checkpoints within an epoch; None: none.
 
     Attributes:
-        resumed: how often this training has gone on after an interruption.
+        resumed: how often this training has resumed after an interruption.
         seconds_before: what the attempts before this one took, up to the checkpoints that the next one began from.
     """
 
@@ -199,12 +199,12 @@ class Continuation(Checkpoint):
         done = int(checkpoint["epoch"]) + (steps is None)
         at = "" if steps is None else f"step {steps + 1} of "
         if done < epochs:
-            logger.info("going on with an interrupted training, from %sepoch %d of %d", at, done + 1, epochs)
+            logger.info("resuming an interrupted training from %sepoch %d of %d", at, done + 1, epochs)
         else:
-            logger.info("going on after a training that was interrupted when its last epoch was done")
+            logger.info("resuming a training that was interrupted after its last epoch")
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Be where the checkpoint was: Lightning calls no `on_train_epoch_start` for an epoch that goes on."""
+        """Be where the checkpoint was: Lightning calls no `on_train_epoch_start` for an epoch that is resumed."""
         trained: Trainable = module
         if threading.current_thread() is threading.main_thread():
             # In place of Lightning's handler, which talks to other ranks from wherever this one happens to be; that

@@ -39,7 +39,7 @@ def train(
     Args:
         config: the complete configuration.
         store: the decoded patches; other processes open it anew.
-        folder: where the files go; made if need be. If the same training was interrupted there, it goes on.
+        folder: where the files go; made if need be. If the same training was interrupted there, it resumes.
         experiment: a Weights & Biases run to log into, or None. Where other processes train it stays in this one, and
             is fed from metrics.json.
         repeats: `precision` and `compiled_from_epoch` of a run that is to be repeated, which are then not chosen anew.
@@ -88,7 +88,7 @@ def _train_in_ranks(
     with surroundings.alone("training"), surroundings.as_guest(meant):
         devices.check_devices(config.training)
         if devices.node_rank(config.training):
-            message = "NODE_RANK is not 0 here, but the first node alone writes a run"
+            message = "NODE_RANK is not 0 here, but only the first node writes a run"
             raise ConfigError(message, "call join on other nodes")
         try:
             with wandb_log.following(folder / runs.METRICS, experiment, config):

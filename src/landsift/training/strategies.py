@@ -29,7 +29,7 @@ STRATEGIES: dict[str, Strategy] = {
         Phase("head", epochs=7, lr_head=2e-3, warmup_steps=500),
         Phase("fine-tune", epochs=10, lr_head=1e-4, blocks="all", lr_backbone=1e-5, lr_min=1e-6, batch_norm="eval"),
     ),
-    # The case study's five, of 15 epochs each under one cosine. At 2e-5 weights hardly move: batch norms are at rest.
+    # The case study's five, of 15 epochs each under one cosine. At 2e-5 weights hardly move: BN in eval mode.
     "linear_probe": (Phase("head", epochs=15, lr_head=1e-3),),
     "last_block": (Phase("last block", epochs=15, lr_head=5e-4, blocks=1, lr_backbone=5e-4),),
     "full": (Phase("everything", epochs=15, lr_head=2e-5, blocks="all", lr_backbone=2e-5, batch_norm="eval"),),
@@ -170,7 +170,7 @@ def check_blocks(config: RunConfig, strategy: Strategy, network: nn.Module | Non
         if count == 1 and needs_blocks(phase):
             key = "layer_decay" if phase.blocks == "all" else "blocks"
             raise ConfigError(
-                f"strategy, phase '{phase.name}': {key}: what the blocks of {name} are is not known",
+                f"strategy, phase '{phase.name}': {key}: the blocks of {name} are not known",
                 "choose a strategy that trains the head or everything, such as two_phase, or another backbone",
             )
         if network and isinstance(phase.blocks, int) and phase.blocks > count:
@@ -184,7 +184,7 @@ def _phases(phases: Iterable[Mapping[str, Any]], key: str) -> Strategy:
     strategy = tuple(_phase(f"{key}, phase {i}", i, values) for i, values in enumerate(phases, start=1))
     late = next((i for i, phase in enumerate(strategy[1:], start=2) if phase.from_scratch), None)
     if late:
-        message = f"{key}, phase {late}: from_scratch would throw away what the phases before have trained"
+        message = f"{key}, phase {late}: from_scratch would discard what the earlier phases have trained"
         raise ConfigError(message, "set it in the first phase, or leave it out")
     return strategy
 

@@ -1,4 +1,4 @@
-"""What `landsift data check` looks for."""
+"""The checks of `landsift data check`."""
 
 from landsift.extras import needs
 

@@ -1,4 +1,4 @@
-"""Whether a test figure can be trusted: copies and groups across the split, contradicting labels, missing classes."""
+"""Whether a test result can be trusted: duplicates and groups across the split, conflicting labels, missing classes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _patches(store: PatchStore) -> Section:
     counts = {"patches": len(store), "skipped": len(store.skipped)} | {k: info[k] for k in ("resized", "squeezed")}
     if info["resized"]:
         text += f" {info['resized']:,} were resized to that"
-        text += f", {info['squeezed']:,} of them squeezed out of their shape." if info["squeezed"] else "."
+        text += f", {info['squeezed']:,} of them with a changed aspect ratio." if info["squeezed"] else "."
     text += "".join(f" {count:,} {'has' if count == 1 else 'have'} {note}." for note, count in info["notes"].items())
     examples = [{"paths": [s["path"]], "reason": s["reason"]} for s in store.skipped[:EXAMPLES]]
     if store.skipped:
@@ -141,17 +141,17 @@ def _copies(store: PatchStore, contents: Rows, given: pd.Series | None) -> Secti
     copies = len(contents) - len(sizes)
     counts = {"copies": copies, "contents": int(np.count_nonzero(sizes > 1)), "across": 0}
     if not copies:
-        return Section("exact copies", "ok", "no two patches have the same pixels.", counts)
-    text = f"{number_of(copies, 'patch repeats', 'patches repeat')} the pixels of another"
+        return Section("exact copies", "ok", "no two patches have identical pixels.", counts)
+    text = f"{number_of(copies, 'patch is an exact duplicate', 'patches are exact duplicates')} of another"
     across = np.empty(0, dtype=np.int64) if given is None else _across(given, contents)
     if not len(across):
-        text += ", always in the same part of the split: equal pixels never stand on two sides."
+        text += ", always in the same part of the split: exact duplicates are never split up."
         cases: Rows = np.flatnonzero(sizes > 1)
     else:
         counts["across"] = len(across)
         text += (
-            f"; {number_of(len(across), 'picture stands', 'pictures stand')} in several parts of the given split. "
-            "Of these, copies in train give way to val and test, those in val to test: they are left out."
+            f"; {number_of(len(across), 'image is', 'images are')} in several parts of the given split. "
+            "Only the copies in test are used, or those in val if there are none in test; the others are left out."
         )
         cases = across
     return Section("exact copies", "look", text, counts, _cases(store, contents, cases))
@@ -171,9 +171,9 @@ def _conflicts(store: PatchStore, labels: Rows, contents: Rows) -> Section:
     patches = int(np.isin(contents, mixed).sum())
     counts = {"contents": len(mixed), "patches": patches}
     if not len(mixed):
-        return Section("labels", "ok", "no picture stands in two classes.", counts)
+        return Section("labels", "ok", "no image has conflicting labels.", counts)
     text = (
-        f"{number_of(len(mixed), 'picture stands', 'pictures stand')} in two classes or more: one label each is wrong."
+        f"{number_of(len(mixed), 'image has', 'images have')} conflicting labels: identical pixels in several classes."
     )
     return Section("labels", "wrong", text, counts, _cases(store, contents, mixed))
 
@@ -185,10 +185,12 @@ def _near(store: PatchStore, labels: Rows, contents: Rows, part: Rows) -> Sectio
     otherwise = int(np.count_nonzero(labels[pairs.earlier] != labels[pairs.later]))
     counts = {"pairs": len(pairs.later), "patches": patches, "share": share, "differently_labelled": otherwise}
     if not patches:
-        return Section("near copies", "ok", "no patch of val or test is a near copy of one in another part.", counts)
+        return Section(
+            "near copies", "ok", "no patch of val or test is a near-duplicate of one in another part.", counts
+        )
     text = (
         f"{number_of(patches, 'patch', 'patches')} of val and test ({100 * share:.2f} %) "
-        f"{'is a near copy' if patches == 1 else 'are near copies'} of one in an earlier part of the split"
+        f"{'is a near-duplicate' if patches == 1 else 'are near-duplicates'} of one in an earlier part of the split"
         + (f"; {number_of(otherwise, 'pair has', 'pairs have')} different labels." if otherwise else ".")
     )
     examples = [
@@ -220,13 +222,13 @@ def _groups(store: PatchStore, part: Rows, kind: str) -> Iterator[Section]:
         else ""
     )
     if not len(mixed):
-        text = f"every group stands in one part of the split.{of_names}"
+        text = f"every group is in one part of the split.{of_names}"
         yield Section("groups", "look" if alike else "ok", text, counts)
         return
     text = (
-        f"{number_of(len(mixed), 'group stands', 'groups stand')} in several parts of the split: "
+        f"{number_of(len(mixed), 'group is', 'groups are')} in several parts of the split: "
         f"{number_of(patches, 'patch', 'patches')} of val and test ({100 * share:.2f} %) "
-        f"{'has' if patches == 1 else 'have'} neighbours in an earlier part."
+        f"{'has' if patches == 1 else 'have'} patches of the same group in an earlier part."
         + ("" if kind == "group" else " data.split.kind=group keeps them together.")
         + of_names
     )

@@ -1,8 +1,8 @@
-"""How a check of the data says what it found: in sections, each with a verdict.
+"""The findings of a data check: sections, each with a verdict.
 
-ok      nothing to say
-look    may be meant; look at the examples
-wrong   a test figure would mislead, or a model cannot learn what is asked
+ok      nothing found
+look    a warning: may be intended; look at the examples
+wrong   an error: a test result would mislead, or a model cannot learn what is asked
 """
 
 from __future__ import annotations
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 Verdict = Literal["ok", "look", "wrong"]
 
+SHOWN = {
+    "look": "warning",
+    "wrong": "error",
+    "exact copies": "exact duplicates",
+    "near copies": "near-duplicates",
+    "likeness": "similarity",
+}
+"""What people read for some of the verdicts, section names and keys; in JSON they keep their names."""
+
 EXAMPLES = 5
 """Examples listed of each finding at most."""
 
@@ -31,9 +40,9 @@ class Section:
     text: str
     """What was found, in a sentence or two."""
     counts: dict[str, Any] = field(default_factory=dict)
-    """The figures behind the text."""
+    """The counts behind the text."""
     examples: list[dict[str, Any]] = field(default_factory=list)
-    """The first few cases: `paths` and what else is worth saying of them."""
+    """The first few cases: `paths` and other details."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ class DataChecks:
         return "wrong" if "wrong" in verdicts else "look" if "look" in verdicts else "ok"
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as JSON has it: `verdict` and `sections`."""
+        """The content of the JSON output: `verdict` and `sections`."""
         return {"verdict": self.verdict, "sections": [asdict(section) for section in self.sections]}
 
 
@@ -60,5 +69,5 @@ def example(store: PatchStore, rows: Sequence[int]) -> dict[str, Any]:
 
 
 def number_of(things: int, one: str, many: str) -> str:
-    """So many things: "1 patch is", "1,200 patches are"."""
+    """A count with its noun: "1 patch is", "1,200 patches are"."""
     return f"{things:,} {one if things == 1 else many}"

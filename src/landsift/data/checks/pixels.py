@@ -137,9 +137,9 @@ def blank_section(store: PatchStore, facts: PixelFacts) -> Section:
         (facts.half_empty, "half_empty", "half empty"),
     )
     counts = {"patches_looked_at": facts.patches} | {name: len(rows) for rows, name, _ in kinds}
-    of = "" if facts.patches == len(store) else f" among {facts.patches:,} looked at"
+    of = "" if facts.patches == len(store) else f" among the {facts.patches:,} checked"
     if not any(len(rows) for rows, _, _ in kinds):
-        return Section("blank patches", "ok", f"none is of one colour or half empty{of}.", counts)
+        return Section("blank patches", "ok", f"no patch is of one colour or half empty{of}.", counts)
     said = [number_of(len(rows), f"patch is {what}", f"patches are {what}") for rows, _, what in kinds if len(rows)]
     emptiness = len(facts.mostly_empty) + len(facts.half_empty) > 0
     text = f"{'; '.join(said)}{of}{' (an area of one colour that ends abruptly, up to the edge)' if emptiness else ''}."

@@ -343,7 +343,7 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
     for group in unreadable.summed_up():
         _log.warning("%s", group)
     if contradictory:
-        _log.warning("the same pixels stand in more than one class: %d images", contradictory)
+        _log.warning("conflicting labels: %d images are in more than one class", contradictory)
     return PatchStore.open(folder)
 
 

@@ -85,7 +85,7 @@ def using(cache: Path) -> Iterator[None]:
             waited = False
             while not _flock(file, fcntl.LOCK_SH):
                 if not waited:
-                    logger.info("results are being deleted from %s; waiting for that", cache)
+                    logger.info("results are being deleted from %s; waiting until that is done", cache)
                 waited = True
                 time.sleep(LOOK_EVERY)
         yield
@@ -102,7 +102,7 @@ def nobody_else(cache: Path) -> Iterator[None]:
         opened = _in_use(cache)
     with opened as file:
         if not _flock(file, fcntl.LOCK_EX):
-            raise RunError(f"another landsift is at work with the results in {cache}", "try again when it has ended")
+            raise RunError(f"another landsift process is using the results in {cache}", "try again when it has ended")
         yield
 
 

@@ -138,7 +138,7 @@ def seconds(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mhdw])", text.strip().lower())
     if not found:
         raise ConfigError(
-            f"--older-than {text!r} is no length of time", "write minutes, hours, days or weeks: 90m, 12h, 30d, 2w"
+            f"--older-than {text!r} is not a length of time", "write minutes, hours, days or weeks: 90m, 12h, 30d, 2w"
         )
     return float(found[1]) * _UNITS[found[2]]
 

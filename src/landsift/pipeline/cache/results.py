@@ -87,7 +87,7 @@ def building(folder: Path, run: str, checked: Sequence[str] = (), made_from: str
 
 @contextmanager
 def continuing(folder: Path, run: str, checked: Sequence[str] = (), *, afresh: bool = False) -> Iterator[Path]:
-    """The same for a training, which is interrupted more often than it fails: its last checkpoint stays to go on from.
+    """The same for a training, which is more often interrupted than failing: its last checkpoint is kept.
 
     Nobody else may be making `folder` (`locks.turn`). What the attempts before took counts as work on it.
 
@@ -122,7 +122,7 @@ def continuing(folder: Path, run: str, checked: Sequence[str] = (), *, afresh: b
         elif isinstance(error, ModelError):
             _log.warning("the last good checkpoint is %s", partial / LAST_CHECKPOINT)
         else:
-            _log.warning("what was trained is kept in %s: the same command goes on from there", partial)
+            _log.warning("the training so far is kept in %s: the same command resumes it", partial)
         raise
 
 

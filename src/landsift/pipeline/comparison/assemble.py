@@ -136,9 +136,9 @@ def evaluated_again(folder: Path, changes: Mapping[str, Any] | None = None) -> d
             of_test = test["group"].to_numpy() if "group" in test else None
         reference, may_have_groups = references(comparison["rows"]), _may_have_groups(comparison)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise RunError(f"{folder} is no whole comparison: {type(error).__name__}: {error}") from error
+        raise RunError(f"{folder} is not a complete comparison: {type(error).__name__}: {error}") from error
     if of_test is None and may_have_groups:
-        _log.warning("this comparison kept no groups of its patches: its intervals and tests are over patches")
+        _log.warning("this comparison has no groups of its patches: its intervals and tests are over patches")
     comparison |= {"landsift": __version__, "cells": records}
     return comparison | compare_cells(trained, reference.get, rule, of_test)
 

@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "tracking": {"wandb": "disabled", "tsne_every": 0},
 }
 """What a comparison sets where its configuration is silent: the case study's settings, and a linear head, so that a
-linear probe is one. Flips stay on: they are exact, and kept features know them."""
+linear probe is one. Flips stay on: they are exact, and cached features allow them."""
 SEEDS = (0, 1, 2)
 LONGEST_NAME = 200
 """Bytes of a row's name as that of a folder; file systems take 255."""

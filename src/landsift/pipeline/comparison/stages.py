@@ -112,7 +112,7 @@ async def train_all(
         try:
             async with same.setdefault(key, asyncio.Lock()):
                 folder = await train(cell, key)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the other cells go on, and it is reported)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is reported and the other trials continue)
             reason = failures.reason(error)
             if progress is not None:
                 progress.failed(cell, reason)
@@ -134,7 +134,7 @@ async def train_all(
             with progress:
                 states = await asyncio.gather(*trainings)
     if not folders:
-        raise RunError(f"all {len(cells)} trainings failed; the first: {states[0]['reason']}")
+        raise RunError(f"all {len(cells)} trials failed; the first: {states[0]['reason']}")
     return Outcome(grid, list(states), folders)
 
 

@@ -119,11 +119,11 @@ class _Worker:
         status = await self._process.wait()
         if status < 0:
             hint = "did memory run out? fewer --workers or a smaller training.batch_size need less"
-            return ProcessLostError(f"the training's process was ended by {signal.Signals(-status).name}", hint)
+            return ProcessLostError(f"the trial's process was ended by {signal.Signals(-status).name}", hint)
         self._output.seek(0)
         lines = self._output.read().decode(errors="replace").split("\n")
         said = next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
-        return ProcessLostError(f"the training's process ended with status {status}", said)
+        return ProcessLostError(f"the trial's process exited with {status}", said)
 
     async def close(self) -> None:
         """End the process, whatever it does."""

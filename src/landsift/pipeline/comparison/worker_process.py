@@ -35,7 +35,7 @@ def _train(asked: dict[str, str]) -> dict[str, str] | None:
     try:
         config = RunConfig.model_validate_json(asked["config"])
         train_here(config, Path(asked["store"]), Path(asked["folder"]), asked["label"], asked["group"])
-    except Exception as error:  # noqa: BLE001 (whatever it is, the comparison goes on and names it)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the comparison continues and reports it)
         return to_record(error)
     return None
 

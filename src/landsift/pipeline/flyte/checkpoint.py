@@ -58,7 +58,7 @@ def _send_new(folder: Path, checkpoint: Any, ended: threading.Event, done: threa
         folder: of the unfinished run.
         checkpoint: Flyte's.
         ended: the training has ended; once it has, look once more.
-        done: it has ended well, and nobody will go on from it.
+        done: it has succeeded, and nothing will resume from it.
     """
     sent, last = _version(folder), False
     while not last and not done.is_set():
@@ -70,8 +70,8 @@ def _send_new(folder: Path, checkpoint: Any, ended: threading.Event, done: threa
             with tempfile.TemporaryDirectory(prefix="landsift-", dir=folder.parent) as scratch:
                 checkpoint.save_sync(_snapshot(folder, Path(scratch) / "run"))
             sent = version
-        except Exception as error:  # noqa: BLE001 (whatever the object store has to say, the training goes on)
-            _log.warning("the checkpoint could not be kept for another attempt: %s", " ".join(str(error).split()))
+        except Exception as error:  # noqa: BLE001 (whatever the object store raises, the training continues)
+            _log.warning("the checkpoint could not be saved for another attempt: %s", " ".join(str(error).split()))
 
 
 def _version(folder: Path) -> int:

@@ -21,7 +21,7 @@ from landsift.errors import ConfigError
 EXTRAS = ("", "train", "report", "pipeline")
 """What the stages need of landsift's extras; each includes those before it."""
 RETRIES = 3
-"""How often a cluster tries a training again, which then goes on from where it was."""
+"""How often a cluster tries a training again, which then resumes."""
 PACKAGE = Path(__file__).parents[2]
 LOCK = PACKAGE.parents[1] / "requirements.lock"
 REQUIREMENTS = cache_folder() / "images" / "requirements.txt"

@@ -106,7 +106,9 @@ def _send(
         environments.write_requirements()
     environments.PIPELINE.include = environments.bundled_files()
     if configs[0].tracking.wandb == "offline":
-        logger.warning("W&B is offline: on a cluster its files end with the task; tracking.wandb=online keeps them")
+        logger.warning(
+            "W&B is offline: on a cluster its files are lost with the task; set tracking.wandb=online to keep them"
+        )
 
     async def start() -> Any:
         await local.initialise(flyte.init_from_config.aio, remote)

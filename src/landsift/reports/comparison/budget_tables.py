@@ -1,7 +1,7 @@
-"""What a comparison's page shows for one label budget: the table of strategies, F1 per class, and every pair.
+"""The tables of a comparison's page for one label budget: strategies, F1 per class, and pairwise tests.
 
-All three list the strategies by their test figure at that budget, so that in the table of pairs those that cannot be
-told apart stand together along the diagonal.
+All three sort the strategies by their test result at that budget, so that in the table of pairs those that do not
+differ significantly stand together along the diagonal.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ from typing import Any
 from landsift.reports.comparison.figure import smallest_error
 from landsift.reports.wording import duration, number_of, operations, percent, percents
 
-VERDICTS = {"better": "▲", "worse": "▼", "not distinguishable": "≈"}
-"""The symbol of each verdict."""
+VERDICTS = {
+    "better": ("▲", "significantly better"),
+    "worse": ("▼", "significantly worse"),
+    "not distinguishable": ("≈", "no significant difference"),
+}
+"""The symbol and the words for each verdict of comparison.json."""
 OPPOSITE = {"better": "worse", "worse": "better"}
 STRONGEST = 0.58
 """Opacity of the highest F1's cell: text stays readable on it."""
 FINEST = 0.002
-"""From an F1 of 1 less this on, cells are equally dark: a class without a mistake shall not pale the others."""
+"""From an F1 of 1 minus this, cells are equally dark: one perfect class must not make all others pale."""
 
 
 def panel(comparison: Mapping[str, Any], budget: int) -> dict[str, Any]:
-    """The three tables of a budget, by the names that the template knows them by."""
+    """The three tables of a budget, by their names in the template."""
     results = [r for r in comparison["results"] if r["budget"] == budget]
     results.sort(key=lambda r: -r[comparison["rule"]["criterion"]])
     names = [r["row"] for r in results]
@@ -44,7 +48,7 @@ def panel(comparison: Mapping[str, Any], budget: int) -> dict[str, Any]:
 
 
 def relative(times: float | None) -> str:
-    """Work against the linear probe's: "4.1 ×", "120 ×"; None is a dash."""
+    """Compute relative to the linear probe: "4.1 ×", "120 ×"; None is a dash."""
     return "–" if times is None else f"{times:.1f} ×" if times < 99.5 else f"{times:,.0f} ×"
 
 
@@ -87,7 +91,7 @@ def _rows(
 
 
 def margin(rule: Mapping[str, Any]) -> str:
-    """The margin as people say it: "1 point", "0.5 points"."""
+    """The margin in words: "1 point", "0.5 points"."""
     points = f"{round(100 * rule['margin'], 6):g}"
     return f"{points} point{'' if points == '1' else 's'}"
 
@@ -95,7 +99,7 @@ def margin(rule: Mapping[str, Any]) -> str:
 def _badges(
     result: Mapping[str, Any], advice: Mapping[str, Any] | None, seeds: int, within: str
 ) -> list[tuple[str, str]]:
-    """What is said beside a row's name: (class of the style sheet, words); `seeds` is the most of a row there."""
+    """The badges beside a row's name: (CSS class, words); `seeds` is the largest number of seeds of any row."""
     name, found = result["row"], []
     if advice and name == advice["row"]:
         found.append(("use", "recommended"))
@@ -109,7 +113,7 @@ def _badges(
 
 
 def _classes(results: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """F1 of each class by strategy, the hardest class first; one colour scale for all budgets."""
+    """F1 of each class by strategy, the lowest first; one colour scale for all budgets."""
     known = [f1 for r in comparison["results"] for f1 in r["f1"].values() if f1 is not None]
     scale = _Scale(known, FINEST)
     table = []
@@ -130,7 +134,7 @@ def _classes(results: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any]
 
 
 def _pairs(names: Sequence[str], pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row per strategy with a cell for each other one: how the row does against the column."""
+    """One row per strategy with a cell for each other one: the row's strategy compared with the column's."""
     cells = {}
     for pair in pairs:
         a, b = pair["a"], pair["b"]
@@ -142,15 +146,16 @@ def _pairs(names: Sequence[str], pairs: Sequence[Mapping[str, Any]]) -> list[dic
 
 
 def _against(a: str, b: str, pair: Mapping[str, Any], sign: int, verdict: str) -> dict[str, str]:
-    """How `a` does against `b`; `sign` is -1 where the pair holds it the other way round."""
+    """`a` compared with `b`; `sign` is -1 where the pair has them the other way round."""
     points = f"{100 * sign * pair['difference']:+.2f}".replace("-", "−")
     low, high = (f"{100 * bound:+.2f}".replace("-", "−") for bound in sorted(sign * v for v in pair["interval"]))
     p = probability(pair["p_corrected"])
-    said = f"{a} and {b} are not distinguishable" if verdict not in OPPOSITE else f"{a} is {verdict} than {b}"
+    symbol, words = VERDICTS[verdict]
+    said = f"{a} is {words} than {b}" if verdict in OPPOSITE else f"{a} and {b} do not differ significantly"
     return {
         "kind": verdict.split()[0],
-        "symbol": VERDICTS[verdict],
-        "words": verdict,
+        "symbol": symbol,
+        "words": words,
         "points": points,
         "p": p,
         "title": f"{said}: {points} percentage points (95 % interval of this pair alone {low} to {high}), "
@@ -159,7 +164,7 @@ def _against(a: str, b: str, pair: Mapping[str, Any], sign: int, verdict: str) -
 
 
 class _Scale:
-    """Where a share stands between the lowest (0) and the highest (1) of some, by the logarithm of the error."""
+    """Position of a share between the lowest (0) and the highest (1) of some, by the logarithm of the error."""
 
     def __init__(self, shares: Sequence[float], least: float) -> None:
         self._least = least

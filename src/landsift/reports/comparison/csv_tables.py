@@ -25,7 +25,7 @@ def tables(comparison: Mapping[str, Any]) -> dict[str, str]:
 
     `strategies.csv` has a line per strategy and budget (shares between 0 and 1, floating-point operations, seconds),
     `per_class.csv` one per strategy, budget and class, `pairs.csv` one per budget and pair (`a` against `b`),
-    `cells.csv` one per training. What does not apply is empty.
+    `cells.csv` one per trial. Values that do not apply are empty.
 
     Args:
         comparison: What comparison.json holds.

@@ -32,7 +32,7 @@ def accuracy_figure(comparison: Mapping[str, Any]) -> Figure:
 
 
 def smallest_error(comparison: Mapping[str, Any]) -> float:
-    """Half a test patch as a share: where an accuracy of 100 % stands on an axis that has no place for it."""
+    """Half a test patch as a share: the position of an accuracy of 100 %, which a logarithmic axis does not have."""
     return 0.5 / max(1, int(comparison["data"]["split"]["test"]))
 
 
@@ -116,7 +116,7 @@ def _points(
 
 
 def _words(result: Mapping[str, Any]) -> str:
-    """What the pointer finds."""
+    """The text on hover."""
     return f"{percent(result['accuracy'])} ({percents(result['accuracy_interval'])})"
 
 

@@ -1,4 +1,4 @@
-"""The page of a comparison: which strategy to use at each label budget, and all that the advice rests on."""
+"""The page of a comparison: which strategy to use at each label budget, and the evidence for it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FAILURES = 3
 """Failures shown at the top at most; the others can be unfolded there."""
 
 TESTS = {
-    "two-way": "a two-way analysis of variance over seeds and test {units} (Obuchowski & Rockette 1995, Hillis 2007), "
-    "in which a pair has at least the median pair’s chance of the seeds",
-    "mcnemar": "McNemar’s exact test over the test patches, because one seed tells nothing of other seeds",
-    "t": "Student’s t over the test {units}, because one seed tells nothing of other seeds",
+    "two-way": "a two-way analysis of variance over seeds and {units} (Obuchowski & Rockette 1995, Hillis 2007), "
+    "in which the seed variance of a pair is taken to be at least that of the median pair",
+    "mcnemar": "McNemar’s exact test over the test patches; with one seed, the variation between seeds is not known",
+    "t": "Student’s t-test over the {units}; with one seed, the variation between seeds is not known",
 }
 """How pairs are tested, by the name in comparison.json."""
 
@@ -38,7 +38,7 @@ def comparison_html(comparison: Mapping[str, Any]) -> str:
     """
     results, failed = comparison["results"], [cell for cell in comparison["cells"] if cell["state"] == "failed"]
     single = len(comparison["budgets"]) == 1
-    shown = "Points with whiskers: test accuracy by strategy" if single else "Lines: test accuracy over label budgets"
+    shown = "Dot plot of test accuracy by strategy" if single else "Line chart of test accuracy by label budget"
     advice = _advice(comparison)
     return render(
         "comparison.html",
@@ -49,8 +49,8 @@ def comparison_html(comparison: Mapping[str, Any]) -> str:
         created=moment(comparison),
         failed=_failures(failed),
         failed_first=FAILURES,
-        failed_note=f"{len(failed)} of {number_of(len(comparison['cells']), 'training')} failed and "
-        f"{'is' if len(failed) == 1 else 'are'} left out of every figure",
+        failed_note=f"{len(failed)} of {number_of(len(comparison['cells']), 'trial')} failed and "
+        f"{'is' if len(failed) == 1 else 'are'} excluded from all results",
         headline=_headline(comparison, advice[0]) if advice else [],
         advice=advice,
         findings=comparison["findings"],
@@ -112,7 +112,7 @@ def _advice(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _headline(comparison: Mapping[str, Any], advice: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The cards at the top: what to use at the largest budget, and what it gives for which work."""
+    """The cards at the top: the recommendation at the largest budget, its results and its compute."""
     result = advice["result"]
     counted = result["relative_work"] is not None
     seeds = number_of(len(result["seeds"]), "seed")
@@ -139,15 +139,15 @@ def _headline(comparison: Mapping[str, Any], advice: Mapping[str, Any]) -> list[
             "lines": [f"95 % interval {span(interval)}"] if (interval := result.get("macro_f1_interval")) else [],
         },
         {
-            "name": "Work of a training",
+            "name": "Training compute",
             "figure": advice["relative"] if counted else advice["work"],
-            "lines": [*(["the linear probe’s"] if counted else []), f"{advice['seconds']} on this machine"],
+            "lines": [*(["that of the linear probe"] if counted else []), f"{advice['seconds']} on this machine"],
         },
     ]
 
 
 def _failures(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The failed trainings with their reasons; seeds that failed alike are told together."""
+    """The failed trials with their reasons; seeds that failed for the same reason are listed together."""
     alike: dict[tuple[str, int, str], list[str]] = {}
     for cell in cells:
         alike.setdefault((cell["row"], cell["budget"], _reason(cell)), []).append(str(cell["seed"]))
@@ -183,7 +183,7 @@ def _training(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _phase_rows(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What each strategy trains, phase after phase, as its training at the largest budget did."""
+    """What each strategy trains in each phase, as recorded by its trial at the largest budget."""
     done = sorted((c for c in comparison["cells"] if c["state"] == "done"), key=lambda cell: cell["budget"])
     last = {cell["row"]: cell for cell in done}
     return [
@@ -201,58 +201,70 @@ def _phase_rows(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """How it was done: (what, a sentence or two)."""
+    """The method: (heading, a few sentences)."""
     split, seeds, rule = comparison["data"]["split"], comparison["seeds"], comparison["rule"]
     several, groups = len(seeds) > 1, comparison["groups"]
-    units = f"{groups:,} groups" if (groups or 0) > 1 else "patches"
-    mean = "The mean over seeds" if several else "That of one seed"
-    chance = f"of the test {units} and of the {len(seeds)} seeds" if several else f"of the test {units}, not for that "
-    if not several:
-        chance += "of the seed"
+    units = f"{groups:,} groups of test patches" if (groups or 0) > 1 else "test patches"
+    mean = "Mean over seeds" if several else "Of one seed"
+    chance = f"the sampling of the {units}"
+    chance += (
+        f" and the variation between the {len(seeds)} seeds" if several else ", but not the variation between seeds"
+    )
     if groups == 1:
-        chance += ". All test patches are of one group: what other groups would change is not known"
+        chance += ". All test patches are of one group, so the variation between groups is not known"
     words = WORDS[rule["criterion"]]
     rows = [
         (
+            "Trials",
+            "A trial is one training of a strategy with a label budget and a seed.",
+        ),
+        (
             "Labels",
-            "At a budget and seed every strategy trains on the same labelled patches."
-            + (" A smaller budget’s patches are among a larger one’s." if len(comparison["budgets"]) > 1 else ""),
+            "With the same budget and seed, all strategies train on the same labelled patches."
+            + (
+                " The patches of a smaller budget are a subset of those of a larger one."
+                if len(comparison["budgets"]) > 1
+                else ""
+            ),
         ),
         (
-            "Choosing",
-            f"The epoch that is best on {split['val']:,} validation patches is tested. "
-            "They are labelled too, but the budget does not count them.",
+            "Model selection",
+            f"The best epoch on the {split['val']:,} validation patches is tested. "
+            "These patches are labelled too, but do not count towards the budget.",
         ),
         (
-            "Testing",
-            f"All {split['test']:,} test patches, whatever the budget: "
-            "the same ones for every training, and never trained on.",
+            "Test",
+            f"Every trial is tested on the same {split['test']:,} test patches, which are never trained on.",
         ),
-        ("Accuracy", f"{mean}; its 95 % interval allows for the chance {chance}."),
+        ("Accuracy", f"{mean}; the 95 % interval covers {chance}."),
         (
-            "Recommending",
+            "Recommendation",
             f"The strategy with the highest {words} on the validation patches"
-            f"{', mean over seeds' if several else ''}, or one that computes less and that the test patches show to be "
-            f"at most {margin(rule)} worse: a one-sided test at {100 * rule['alpha']:.0f} %, corrected for the number "
-            "of strategies held against the best. The same validation patches chose each training’s epoch, which makes "
-            "figures on them a little too high, for all strategies alike; the test patches have chosen nothing.",
+            f"{', mean over seeds' if several else ''}, or one that needs less compute and that the test patches show "
+            f"to be at most {margin(rule)} worse. This is a one-sided test at the {100 * rule['alpha']:.0f} % level, "
+            "corrected for the number of strategies compared with the best. The same validation patches selected the "
+            "epoch of each trial, so validation results are slightly optimistic, for all strategies alike. Nothing is "
+            "selected on the test patches.",
         ),
         (
-            "Work",
-            "Floating-point operations of the passes over training patches, forward and, through what trains, "
-            f"backward{', the median over seeds' if several else ''}; validation and test are left out. Wall time "
-            "stands beside it and decides nothing: it depends on what else the machine did.",
+            "Compute",
+            "Floating-point operations of the forward passes over training patches, and of the backward passes "
+            f"through the trained layers{'; the median over seeds' if several else ''}. Validation and test are not "
+            "counted. Wall-clock time is shown too but not used: it depends on the load of the machine.",
         ),
     ]
     if tests := sorted({pair["test"] for pair in comparison["pairs"]}):
         how = "; ".join(TESTS.get(test, test).format(units=units) for test in tests)
         verdicts = (
-            "“Better” and “worse” hold at 5 % after p is corrected for the number of pairs of the budget (Holm 1979). "
-            "“Not distinguishable” does not mean equal: more seeds or test patches may tell them apart."
+            "Differences are significant at the 5 % level, after correction of p for the number of pairs at the budget "
+            "(Holm 1979). “No significant difference” does not mean equal: more seeds or test patches may show one."
         )
         rows[-2:-2] = [
-            ("Pairs", f"The {words} of two strategies is compared on the same test patches, seed by seed, by {how}."),
-            ("Verdicts", verdicts),
+            (
+                "Pairwise tests",
+                f"The {words} of two strategies is compared on the same test patches and seeds by {how}.",
+            ),
+            ("Significance", verdicts),
         ]
     return rows
 
@@ -276,8 +288,8 @@ def _comparison_facts(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("strategies", _listed(row["name"] for row in comparison["rows"])),
         ("label budgets", _listed(f"{budget:,}" for budget in comparison["budgets"])),
         ("seeds", _listed(comparison["seeds"])),
-        ("trainings", f"{len(done):,} of {len(cells):,}, {cached:,} from the cache"),
-        ("their time", duration(sum(cell["seconds"] or 0.0 for cell in done))),
+        ("trials", f"{len(done):,} of {len(cells):,} finished, {cached:,} from the cache"),
+        ("their total time", duration(sum(cell["seconds"] or 0.0 for cell in done))),
         ("landsift", comparison["landsift"]),
     ]
 

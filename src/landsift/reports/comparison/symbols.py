@@ -1,6 +1,6 @@
 """The mark of each row of a comparison: one colour, shape and dash in the figure, the tables and the legend.
 
-Colours alone do not tell eight lines apart for everyone, so neighbours in the list differ in shape as well.
+Colours alone do not distinguish eight lines for everyone, so neighbours in the list differ in shape as well.
 """
 
 from __future__ import annotations

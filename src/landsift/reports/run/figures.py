@@ -20,7 +20,7 @@ CALIBRATION_BINS = 15
 
 
 def accuracy_figure(metrics: Sequence[Mapping[str, Any]], best_epoch: int | None = None) -> Figure:
-    """Validation accuracy over epochs, the model's own one marked, with a dashed line where each later phase starts.
+    """Validation accuracy over epochs, the best epoch marked, with a dashed line where each later phase starts.
 
     Args:
         metrics: Rows of metrics.json.
@@ -35,9 +35,9 @@ def accuracy_figure(metrics: Sequence[Mapping[str, Any]], best_epoch: int | None
                 "x": [best[0]["epoch"] + 1],
                 "y": [best[0]["val_acc"]],
                 "mode": "markers",
-                "name": "the model",
+                "name": "best epoch",
                 "marker": {"size": 12, "color": WARM, "symbol": "circle-open", "line": {"width": 2.5}},
-                "hovertemplate": "the model: %{y:.2%}<extra></extra>",
+                "hovertemplate": "best epoch: %{y:.2%}<extra></extra>",
             }
         )
     figure["layout"]["yaxis"]["tickformat"] = ".0%" if _spread(metrics, "val_acc") > 0.04 else ".1%"
@@ -49,13 +49,10 @@ def loss_figure(metrics: Sequence[Mapping[str, Any]], trained_on: Sequence[str] 
 
     Args:
         metrics: Rows of metrics.json.
-        trained_on: What makes the training loss another one than the validation loss, such as "smoothed labels".
+        trained_on: What makes the training loss differ from the validation loss, such as "label smoothing".
     """
-    training = "training (as trained)" if trained_on else "training"  # short: the page's note says what that is
-    series = {
-        "train_loss": (training, SECOND),
-        "val_loss": ("validation (plain)" if trained_on else "validation", ACCENT),
-    }
+    training = "training (regularised)" if trained_on else "training"  # short: the page's note says how
+    series = {"train_loss": (training, SECOND), "val_loss": ("validation", ACCENT)}
     figure = _figure(metrics, series, "%{y:.4f}", 320)
     figure["layout"]["yaxis"]["rangemode"] = "tozero"
     return figure
@@ -76,7 +73,7 @@ def learning_rate_figure(metrics: Sequence[Mapping[str, Any]]) -> Figure:
 def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
     """Confusion matrix: counts in the cells, count and share of the row on hover.
 
-    Colour follows the square root of the row's share, so that rare confusions can be seen beside the diagonal.
+    Colour shows the square root of the share of the row, so that rare confusions are visible beside the diagonal.
 
     Args:
         confusion: [K][K] counts, rows are true classes.
@@ -88,7 +85,7 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     hover = [
         [
             f"true <b>{names[i]}</b><br>predicted <b>{names[j]}</b><br>"
-            f"{counts[i, j]:,} patches, {share[i, j]:.1%} of the row"
+            f"{counts[i, j]:,} patches, {share[i, j]:.1%} of this true class"
             for j in range(K)
         ]
         for i in range(K)
@@ -121,7 +118,7 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str])
 
 
 def class_figure(evaluation: Mapping[str, Any]) -> Figure:
-    """Precision, recall and F1 of each class as bars with 95 % intervals, the hardest class on top.
+    """Precision, recall and F1 of each class as bars with 95 % intervals, the lowest F1 on top.
 
     Args:
         evaluation: What `landsift.evaluation.metrics.evaluate` returns.
@@ -168,9 +165,9 @@ def class_figure(evaluation: Mapping[str, Any]) -> Figure:
 
 
 def reliability_figure(predictions: pd.DataFrame) -> Figure:
-    """Reliability of the predicted class's probability: how often it is right, in 15 bins, for test and val.
+    """Reliability diagram: accuracy against confidence in 15 bins, for test and val.
 
-    Points below the diagonal are over-confident. Beneath stands how many test patches each bin holds.
+    Points below the diagonal are over-confident. Beneath is a histogram of the test patches.
 
     Args:
         predictions: Columns split, label, predicted and `p_<class>` (predictions.parquet).
@@ -180,7 +177,7 @@ def reliability_figure(predictions: pd.DataFrame) -> Figure:
     diagonal = {"color": QUIET, "dash": "dot", "width": 1}
     traces: list[dict[str, Any]] = [
         {"type": "scatter", "x": [0, 1], "y": [0, 1], "mode": "lines", "line": diagonal, "hoverinfo": "skip",
-         "name": "perfect"},
+         "name": "perfectly calibrated"},
     ]  # fmt: skip
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     for split, name, colour in (("val", "validation", SECOND), ("test", "test", ACCENT)):
@@ -196,7 +193,7 @@ def reliability_figure(predictions: pd.DataFrame) -> Figure:
         traces.append(
             {"type": "scatter", "x": points["mean"].tolist(), "y": points["right"].tolist(), "mode": "lines+markers",
              "name": name, "line": {"color": colour, "width": 2}, "marker": {"size": 7},
-             "hovertemplate": "at %{x:.1%}: right in %{y:.1%}"}
+             "hovertemplate": "confidence %{x:.1%}: accuracy %{y:.1%}"}
         )  # fmt: skip
         if split == "test":
             traces.append(
@@ -211,8 +208,8 @@ def reliability_figure(predictions: pd.DataFrame) -> Figure:
         hovermode="closest",
         bargap=0.08,
         xaxis=axis_of(anchor="y", matches="x2", showticklabels=False, **across),
-        yaxis=axis_of("share right", anchor="x", domain=[0.27, 1], range=[-0.02, 1.03], tickformat=".0%"),
-        xaxis2=axis_of("probability of the predicted class", anchor="y2", **across),
+        yaxis=axis_of("accuracy", anchor="x", domain=[0.27, 1], range=[-0.02, 1.03], tickformat=".0%"),
+        xaxis2=axis_of("confidence (probability of the predicted class)", anchor="y2", **across),
         yaxis2=axis_of("patches", anchor="x2", domain=[0, 0.21], nticks=3),
     )
     return {"data": traces, "layout": layout}

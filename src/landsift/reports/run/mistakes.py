@@ -25,7 +25,7 @@ ELSEWHERE = "outside the run's folder"
 
 
 def confident_mistakes(predictions: pd.DataFrame, limit: int = 24) -> pd.DataFrame:
-    """The wrong test predictions with the highest probability, highest first.
+    """The misclassified test patches with the highest confidence, highest first.
 
     Args:
         predictions: Columns path, split, label, predicted and `p_<class>` (predictions.parquet).

@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file that works offline, with the answer at the top and everything behind it below."""
+"""The page of a run: one HTML file that works offline, with the summary at the top and its evidence below."""
 
 from __future__ import annotations
 
@@ -73,19 +73,19 @@ def report_html(run: Run, store: PatchStore | None = None, source: str | None = 
 
 
 def _missing(pictures: Sequence[Picture]) -> str:
-    """What the page says of pictures that it does not show."""
+    """Note on pictures that the page does not show."""
     reasons = [picture.reason for picture in pictures if picture.uri is None]
     if not reasons:
         return ""
     counts = ", ".join(f"{n} {reason}" for reason, n in Counter(reasons).most_common())
     note = f"{len(reasons)} of {len(pictures)} pictures are not shown: {counts}."
     if ELSEWHERE in reasons:
-        note += " Files there are opened only where landsift report is told of them: --data SOURCE."
+        note += " To show them, name their source: landsift report RUN --data SOURCE."
     return note
 
 
 def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dict[str, tuple[Figure, str]]:
-    """The page's figures with what they show in words, by the name of their place in the template."""
+    """The page's figures with their descriptions, by the name of their place in the template."""
     test = run.evaluation["test"]
     plots = {
         "accuracy": (
@@ -101,7 +101,7 @@ def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dic
         "classes": (figures.class_figure(test), "Bars of precision, recall and F1 for each class"),
         "reliability": (
             figures.reliability_figure(run.predictions),
-            "Reliability curve: probability of the predicted class against the share that is right",
+            "Reliability diagram: accuracy against confidence",
         ),
     }
     if embeddings is not None:
@@ -113,13 +113,16 @@ def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dic
 
 
 def _frame_note(embeddings: pd.DataFrame, model: int | None) -> str:
-    """Of which epoch the frame is that is shown first, and of which the model."""
+    """The epoch of the frame that is shown first, and the model's epoch."""
     shown = shown_epoch(embeddings, model)
     if model is None:
-        return f"Shown first is the frame of epoch {shown + 1}."
+        return f"The frame of epoch {shown + 1} is shown first."
     if shown == model:
-        return f"Shown first is the frame of epoch {model + 1}, which the model is of."
-    return f"Shown first is the frame of epoch {shown + 1}; the model is of epoch {model + 1}, which has none."
+        return f"The frame of epoch {model + 1} is shown first: the model has the weights of that epoch."
+    return (
+        f"The frame of epoch {shown + 1} is shown first; the model has the weights of epoch {model + 1}, "
+        "which has no frame."
+    )
 
 
 def _embeddings(run: Run) -> pd.DataFrame | None:

@@ -1,4 +1,4 @@
-"""What a run's page says in words and tables: everything but its figures."""
+"""The text and tables of a run's page: everything but its figures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from landsift.data.checks.findings import SHOWN
 from landsift.errors import RunError
 from landsift.reports.run.figures import phase_starts
 from landsift.reports.wording import duration, moment, percent, percents, span
@@ -15,12 +16,12 @@ SKIPPED = 500
 """Skipped files listed at most."""
 CONFUSIONS = 6
 """Pairs of classes listed at most."""
-CHOSEN_BY = {"val_acc": "validation accuracy", "val_recall": "the mean recall of the classes in validation"}
-"""What the best epoch was chosen by, as `manifest.json` (best.chosen_by) calls it and as the page does."""
+CHOSEN_BY = {"val_acc": "validation accuracy", "val_recall": "balanced accuracy on validation"}
+"""What the best epoch was selected by: its name in `manifest.json` (best.chosen_by) and its name on the page."""
 
 
 def page(run: Run) -> dict[str, Any]:
-    """The words of a run's page, by the names that the template knows them by."""
+    """The text of a run's page, by its names in the template."""
     manifest, evaluation, metrics = run.manifest, run.evaluation, run.metrics
     data, model = manifest.get("data", {}), manifest.get("model", {})
     skipped = data.get("skipped", [])
@@ -44,7 +45,10 @@ def page(run: Run) -> dict[str, Any]:
         "stages": _stages(manifest),
         "cache_note": _cache_note(manifest),
         "count_rows": _count_rows(data),
-        "check_rows": (data.get("checks") or {}).get("sections", []),
+        "check_rows": [
+            section | {key: SHOWN.get(section[key], section[key]) for key in ("name", "verdict")}
+            for section in (data.get("checks") or {}).get("sections", [])
+        ],
         "skipped": skipped[:SKIPPED],
         "skipped_total": f"{len(skipped):,}",
         "skipped_more": max(0, len(skipped) - SKIPPED),
@@ -67,17 +71,17 @@ def _subtitle(manifest: Mapping[str, Any]) -> str:
 
 
 def trained_on(run: Run) -> list[str]:
-    """What makes a run's training loss another one than its validation loss, in words for a legend."""
+    """What makes a run's training loss differ from its validation loss."""
     try:
         config = run.config
     except RunError:  # a run whose configuration was not kept still has a report
         return []
     training, augment = config.training, config.training.augment
     found = {
-        "augmented": augment.flips or augment.crop is not None or any(augment.color_jitter),
-        "mixed": augment.mixup > 0 or augment.cutmix > 0,
-        "smoothed labels": training.label_smoothing > 0,
-        "balanced classes": training.balances_classes,
+        "augmentation": augment.flips or augment.crop is not None or any(augment.color_jitter),
+        "mixup or CutMix": augment.mixup > 0 or augment.cutmix > 0,
+        "label smoothing": training.label_smoothing > 0,
+        "class balancing": training.balances_classes,
         "dropout": config.model.head.dropout > 0,
     }
     return [words for words, applies in found.items() if applies]
@@ -123,31 +127,28 @@ def _headline(
 
 def _sentence(evaluation: Mapping[str, Any]) -> str:
     test, classes = evaluation["test"], evaluation["classes"]
-    right = (
-        f"On {test['n']:,} test patches it has not seen in training, the model names the right class for "
-        f"{percent(test['accuracy'])}"
-    )
+    right = f"The model classifies {percent(test['accuracy'])} of {test['n']:,} unseen test patches correctly"
     supported = [name for name in classes if test["per_class"][name]["support"]]
     hardest = min(supported, key=lambda name: test["per_class"][name]["f1"])
     f1 = test["per_class"][hardest]["f1"]
     if f1 == 1.0:
-        return f"{right}: it makes no mistake there."
+        return f"{right}."
     row = list(test["confusion"][classes.index(hardest)])
     row[classes.index(hardest)] = 0
     rival = classes[row.index(max(row))] if max(row) else None
-    taken = f", most often taken for {rival}" if rival else ""
+    taken = f", most often confused with {rival}" if rival else ""
     return f"{right}; the hardest class is {hardest} (F1 {f1:.3f}){taken}."
 
 
 def intervals_over(figures: Mapping[str, Any]) -> str:
-    """What other data the intervals of an evaluation allow for."""
+    """The variation that the intervals of an evaluation cover."""
     intervals = figures["intervals"]
     groups = intervals.get("groups")
     if intervals.get("over") == "groups":
-        return f"other groups than these {groups:,}"
+        return f"the sampling of the {groups:,} test groups"
     if groups == 1:
-        return "other patches of the one group that all of them are in, not for other groups"
-    return "other patches"
+        return "the sampling of test patches within the one group they are all in, but not other groups"
+    return "the sampling of the test patches"
 
 
 def _training_note(metrics: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any], trained_on: Sequence[str]) -> str:
@@ -158,19 +159,17 @@ def _training_note(metrics: Sequence[Mapping[str, Any]], manifest: Mapping[str, 
         note = f"Stopped early after {len(metrics)} of {planned} epochs, in {total}."
     if starts := phase_starts(metrics):
         named = ", ".join(f"phase {number} ({name})" if name else f"phase {number}" for _, number, name in starts)
-        note += f" Dashed {'line' if len(starts) == 1 else 'lines'}: where {named} " + (
-            "starts." if len(starts) == 1 else "start."
-        )
+        note += f" {'A dashed line marks' if len(starts) == 1 else 'Dashed lines mark'} the start of {named}."
     if any(not row.get("lr_backbone") for row in metrics):
         note += " While the backbone is frozen it has no learning rate."
     if trained_on:
         note += (
-            f" The training loss is measured while training ({', '.join(trained_on)}), the validation loss on patches "
-            "as they are: two measures, of which one may lie above the other whatever the model does."
+            f" The training loss includes {', '.join(trained_on)}; the validation loss does not. The two are therefore "
+            "not directly comparable: either may be the higher one."
         )
     for said in manifest.get("notes", []):
         note += f" {said[0].upper()}{said[1:]}."
-    return note + " Epochs count from 1 here, from 0 in the names of checkpoints."
+    return note + " Epochs are numbered from 1 on this page and from 0 in checkpoint names."
 
 
 def _calibration_note(run: Run) -> str:
@@ -179,11 +178,11 @@ def _calibration_note(run: Run) -> str:
     gap = float(rows.filter(regex="^p_").max(axis=1).mean()) - test["accuracy"]
     tendency = f"{'over' if gap > 0 else 'under'}-confident by {abs(100 * gap):.1f} percentage points on average"
     if abs(gap) < 0.005:
-        tendency = "as confident as it is right, on average"
+        tendency = "neither over- nor under-confident on average"
     return (
-        f"The model is {tendency}. The expected calibration error of {test['ece']:.3f} is the mean distance between "
-        "the curve and the diagonal, over 15 bins weighted by their patches. Below the diagonal it promises too much, "
-        "above it too little."
+        f"The model is {tendency}. The expected calibration error (ECE) of {test['ece']:.3f} is the mean distance "
+        "between the curve and the diagonal over 15 bins, weighted by their numbers of patches. Below the diagonal the "
+        "model is over-confident, above it under-confident."
     )
 
 
@@ -243,8 +242,8 @@ def _model_facts(manifest: Mapping[str, Any], run: Run) -> list[tuple[str, str]]
         ("parameters", f"{model['parameters']:,}" if "parameters" in model else None),
         ("input size", f"{model['image_size']} × {model['image_size']} pixels" if "image_size" in model else None),
         ("normalization", f"mean {numbers['mean']}; std {numbers['std']}" if numbers["mean"] else None),
-        ("averaged weights", f"decay {model['ema']:g} per step" if model.get("ema") else None),
-        ("prediction", "mean over eight flips and turns" if model.get("tta") == "flips" else None),
+        ("EMA of the weights", f"decay {model['ema']:g} per step" if model.get("ema") else None),
+        ("test-time augmentation", "mean over 8 flips and rotations" if model.get("tta") == "flips" else None),
         ("best checkpoint", checkpoint),
         ("seed", manifest.get("seed")),
     ]
@@ -288,7 +287,7 @@ def _phases(manifest: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
 
 def _interruptions(manifest: Mapping[str, Any]) -> str | None:
     times = manifest.get("interruptions")
-    return f"{times}, gone on after {'it' if times == 1 else 'each'}" if times else None
+    return f"{times}, resumed after {'it' if times == 1 else 'each'}" if times else None
 
 
 def _stages(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -308,14 +307,14 @@ def _repeats_note(manifest: Mapping[str, Any]) -> str:
     repeats = manifest.get("repeats")
     if not repeats:
         return ""
-    same = "the same figures in every epoch, to the last bit" if repeats["same_metrics"] else "other figures"
-    found = [f"{d['what']} was {_shown(d['then'])} and is {_shown(d['now'])}" for d in repeats["differs"]]
+    same = "bit-identical metrics in every epoch" if repeats["same_metrics"] else "different metrics"
+    found = [f"{d['what']} was {_shown(d['then'])} and is now {_shown(d['now'])}" for d in repeats["differs"]]
     differs = "; ".join(found) or "data, versions and machine are the same"
     return f"This run repeats {repeats['run']}, with {same}. {differs[0].upper()}{differs[1:]}."
 
 
 def _shown(value: object) -> str:
-    """A value for people: none as a word, a fingerprint by its beginning."""
+    """A readable value: None as "none", a fingerprint by its first characters."""
     text = "none" if value is None else str(value)
     return f"{text[:12]}…" if len(text) == 64 else text
 

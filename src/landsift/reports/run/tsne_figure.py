@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def shown_epoch(embeddings: pd.DataFrame, model: int | None) -> int:
-    """The epoch of the frame that is shown first: the model's own, else the last before it, else the last there is.
+    """The epoch of the frame that is shown first: the model's, else the last before it, else the last frame.
 
     Args:
         embeddings: Column epoch (counted from 0); at least one row.
-        model: The epoch that the model's weights are of; None where that is not known.
+        model: The epoch of the model's weights; None where that is not known.
     """
     epochs = sorted(int(epoch) for epoch in embeddings["epoch"].unique())
     return max((epoch for epoch in epochs if model is None or epoch <= model), default=epochs[-1])
@@ -33,7 +33,7 @@ def embedding_figure(embeddings: pd.DataFrame, classes: Sequence[str], model: in
     Args:
         embeddings: Columns epoch (counted from 0), path, label, x, y (embeddings.parquet); at least one row.
         classes: K names.
-        model: The epoch that the model's weights are of; its frame is shown first.
+        model: The epoch of the model's weights; its frame is shown first.
     """
     frames: list[dict[str, Any]] = []
     # Sorted by path, so that a point keeps its place in its trace and glides from frame to frame.
