@@ -264,29 +264,3 @@ def test_of_two_equal_results_the_first_stays_and_an_older_one_is_replaced(tmp_p
     build("again")
     assert (folder / "file").read_text() == "again"
     assert listing(tmp_path) == ["kept"]
-
-
-@pytest.mark.parametrize("in_one_step", [True, False])
-def test_two_folders_change_places(tmp_path, monkeypatch, in_one_step):
-    """What replaces an older comparison; where the system cannot do it in one step, in three."""
-    if not in_one_step:
-        monkeypatch.setattr(results, "RENAME_EXCHANGE", 2**30)  # which no system knows
-    for name in ("old", "new"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_text(name)
-    results.exchange(tmp_path / "new", tmp_path / "old")
-    assert [(tmp_path / name / "file").read_text() for name in ("new", "old")] == ["old", "new"]
-    assert listing(tmp_path) == ["new", "old"]
-
-
-def test_what_killed_processes_left_is_cleared_away(tmp_path):
-    folder = tmp_path / "kept"
-    own = results.partial_path(folder)
-    host, pid = own.name.split(".")[-3:-1]
-    dead = tmp_path / own.name.replace(pid, "999999999")
-    elsewhere = tmp_path / dead.name.replace(host, "another-machine")
-    inner = tmp_path / f".{dead.name}.4711.partial"  # what the store's own writer puts beside it
-    for path in (own, dead, elsewhere, inner):
-        path.mkdir()
-    results.remove_left_behind(folder)
-    assert sorted(tmp_path.iterdir()) == sorted([own, elsewhere])

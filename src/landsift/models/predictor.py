@@ -23,7 +23,8 @@ from landsift.models.input_checks import groups_of
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.timm_networks import unfilled
 from landsift.models.weights_file import layers_of_one_value, one_line, read_tensors
-from landsift.runs import MODEL, write_json, write_whole
+from landsift.runs import MODEL, write_json
+from landsift.runtime.whole import write_whole
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landsift import runs
 from landsift.config import Normalization, RunConfig
+from landsift.runtime.whole import write_whole
 from landsift.training.phases import Strategy, first_epoch, phase_of
 from landsift.training.provenance import hardware, versions
 from landsift.training.torch_state import stated
@@ -28,7 +28,7 @@ def write_weights(classifier: PatchClassifier, file: Path) -> None:
     from safetensors.torch import save_file
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in classifier.state_dict().items()}
-    runs.write_whole(file, lambda partial: save_file(tensors, partial))
+    write_whole(file, lambda partial: save_file(tensors, partial))
 
 
 def manifest_of(

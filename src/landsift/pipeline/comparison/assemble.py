@@ -21,10 +21,10 @@ from landsift.evaluation.comparison import PROBE, compare_cells
 from landsift.evaluation.comparison import Cell as Trained
 from landsift.evaluation.compute_cost import train_seconds, work_of
 from landsift.evaluation.recommendation import Rule
-from landsift.pipeline.cache.results import writing
 from landsift.pipeline.comparison.grid import Grid, folder_of
 from landsift.reports.comparison.csv_tables import tables
 from landsift.reports.comparison.page import comparison_html
+from landsift.runtime.whole import writing
 from landsift.version import __version__
 
 if TYPE_CHECKING:

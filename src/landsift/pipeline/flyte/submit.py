@@ -14,10 +14,10 @@ import yaml
 from landsift.config import BUILT_IN_SOURCES, WEIGHTS_BY_NAME, RunConfig, cache_folder
 from landsift.errors import ConfigError, LandsiftError, RunError
 from landsift.pipeline import tracking
-from landsift.pipeline.cache import results
 from landsift.pipeline.flyte import local
 from landsift.pipeline.preflight import check_training
 from landsift.runtime import surroundings
+from landsift.runtime.whole import writing
 from landsift.training.strategies import settled
 
 logger = logging.getLogger("landsift")
@@ -102,7 +102,7 @@ def _send(
     for config in configs:
         check_training(config, local=False)
     environments.training_resources(configs[0].cluster)
-    with results.writing(cache_folder()):
+    with writing(cache_folder()):
         environments.write_requirements()
     environments.PIPELINE.include = environments.bundled_files()
     if configs[0].tracking.wandb == "offline":
