@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pipeline_helpers import Processes
 
+import landsift
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import ConfigError, DataError, DownloadError, ModelError, RunError, TrackingError
 from landsift.pipeline import tracking
@@ -51,6 +52,25 @@ def test_an_error_comes_out_as_it_was_raised_and_leaves_nothing(tiny, tmp_path, 
     captured = capfd.readouterr()
     assert captured.out == ""
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    "write", [landsift.run, landsift.compare, lambda config, out: landsift.build_store(config.data, out)]
+)
+@pytest.mark.parametrize("below", ["out", "field/deep/out", ""])
+def test_an_output_among_the_patches_is_refused_from_python_as_on_the_command_line(
+    tiny, broken, tmp_path, write, below
+):
+    """It would be read as a part of them the next time."""
+    before = sorted(tmp_path.rglob("*"))
+    (tmp_path / "link").symlink_to(broken)
+    for way in (broken, tmp_path / "link"):
+        with pytest.raises(RunError, match="which is read"):
+            write(tiny.replace(f"data.source={broken}"), way / below)
+        with pytest.raises(RunError, match="which is read"):
+            write(tiny.replace(f"data.source={tmp_path / 'link'}"), way / below)
+    (tmp_path / "link").unlink()
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_run_from_scratch_needs_no_weights(tiny, tmp_path):

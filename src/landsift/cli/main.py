@@ -27,7 +27,6 @@ from landsift.cli.options import (
     MarginOption,
     ModuleOption,
     RemoteOption,
-    check_beside,
     rule_changes,
 )
 from landsift.errors import LandsiftError
@@ -131,7 +130,6 @@ def run(
         say(json.dumps({"url": url}) if as_json else url)
         return
     assert out is not None
-    check_beside(out, chosen.data.source)
     finished = pipeline.run(chosen, out, cache=not no_cache, command=command, config_file=config)
     print_run(finished, as_json=as_json)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from landsift.config import RunConfig, cache_folder
+from landsift.config import BUILT_IN_SOURCES, RunConfig, cache_folder
 from landsift.errors import LandsiftError, RunError
 from landsift.pipeline import inputs, reproduce, tracking
 from landsift.pipeline.cache import locks
@@ -89,7 +89,7 @@ def execute(
         surroundings.alone("landsift run"),
         surroundings.as_guest(also=local.OF_A_CLUSTER),
     ):
-        out = _checked(outputs.absolute(out), replace=replace)
+        out = _checked(outputs.absolute(out), config, replace=replace)
         tracking.check_key(config.tracking)
         tracking.say_what_is_unused(config.tracking, of_wandb)
         with locks.only_writer(out), locks.using(cache_folder()):
@@ -106,16 +106,19 @@ def execute(
     return out
 
 
-def _checked(out: Path, *, replace: bool) -> Path:
+def _checked(out: Path, config: RunConfig, *, replace: bool) -> Path:
     """Check the output folder and the cache folder before anything is written; the folder to write to.
 
     Raises:
-        RunError: what comes out could not be put there, or not be kept.
+        RunError: what comes out could not be put there, or not be kept, or would lie among the patches.
     """
     cache = cache_folder()
     outputs.check_name(cache, "the cache folder", "set LANDSIFT_HOME to another folder")
     if cache.is_relative_to(out):
         raise RunError(f"output folder {out} is where landsift keeps its cache", "give --out another folder")
+    outputs.check_name(out, "output folder")
+    if config.data.source not in BUILT_IN_SOURCES:
+        outputs.check_outside(out, [config.data.source])
     remove_left_behind(out)
     remove_left_behind(out / out.name)
     if not replace:

@@ -126,13 +126,13 @@ async def train_cell(key: str, store: Dir, config_json: str, label: str, group: 
     `label` is what people call the cell, `group` what W&B calls the comparison.
     """
     with failures.carried():
-        from landsift.pipeline.comparison import cell
+        from landsift.pipeline.comparison import worker_pool
 
         config, patches = RunConfig.model_validate_json(config_json), await transfer.fetch(store)
         folder = _place(CELL, key)
         async with locks.turn(folder, label) as made:
             if not made:
-                async with cell.process_for(label) as train:
+                async with worker_pool.process_for(label) as train:
                     goes_on = results.continuing(folder, run, CELL.checked, afresh=afresh == "yes")
                     with goes_on as partial, checkpoint.kept(partial):
                         await train(config, patches, partial, label, group)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.config import DataConfig
+from landsift.config import BUILT_IN_SOURCES, DataConfig
 from landsift.data.decoding.unreadable import in_words
 from landsift.data.sources.arrays import ArraySource, Dataset, read_dataset
 from landsift.data.sources.base import (
@@ -43,6 +43,7 @@ from landsift.data.store.writer import Unreadable, path_of, write_images
 from landsift.errors import DataError, RunError
 from landsift.image_sizes import by
 from landsift.runs import STORE_META, write_json
+from landsift.runtime.outputs import check_outside
 from landsift.runtime.whole import beside, flush
 from landsift.version import __version__
 
@@ -262,11 +263,14 @@ def build_store(data: DataConfig | Path | str, folder: Path | str, least_classes
     Raises:
         DataError: the source cannot be used (its message says why), more than `data.max_unreadable` of its files
             cannot be decoded, or `folder` cannot be written or holds something else.
+        RunError: `folder` lies among the patches.
     """
     data = data if isinstance(data, DataConfig) else DataConfig(source=str(data))
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     if (folder / META).exists():
         return _reopen(data, folder, content_fingerprint(data), f"data.source={data.source} has now")
+    if data.source not in BUILT_IN_SOURCES and not folder.name.startswith("."):  # which nothing is read from
+        check_outside(folder, [data.source])
     _check_new(folder)
     if (stored := store_folder(data)) is not None:
         return _link(PatchStore.open(stored), data, folder, least_classes)
