@@ -263,7 +263,8 @@ def report(
     result: dict[str, Any] = {"report": str(page_file)}
     lines = []
     if (folder / COMPARISON).is_file():
-        from landsift.pipeline.comparison.assemble import evaluated_again, write_figures
+        from landsift.evaluation.finished_comparison import evaluated_again
+        from landsift.reports.comparison.files import write_figures
         from landsift.reports.comparison.page import comparison_html
 
         again = evaluated_again(folder, changes)

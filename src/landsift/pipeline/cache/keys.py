@@ -15,11 +15,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from landsift.config import BUILT_IN_SOURCES, DataConfig, RunConfig, digest
+from landsift.config import BUILT_IN_SOURCES, DataConfig, ModelConfig, RunConfig, digest
+from landsift.models.fingerprint import network_fingerprint
 from landsift.pipeline.cache.code import code_version
-from landsift.pipeline.cache.fingerprints import network_fingerprint
 from landsift.pipeline.stage_table import CELL, DECODE, EMBED, TEST, TRAIN, Stage, counted, given
 from landsift.training.strategies import settled
+from landsift.training.torch_state import read_once
 
 _made: dict[str, dict[str, Any]] = {}
 """What each key of this process was made from."""
@@ -84,7 +85,7 @@ def training_key(config: RunConfig, store: str) -> str:
         ConfigError: the strategy cannot be resolved.
         ModelError: as `network_fingerprint`.
     """
-    network = network_fingerprint(settled(config).model)
+    network = _network(settled(config).model)
     return _key(TRAIN, config, code_version(TRAIN), store=store, network=network)
 
 
@@ -101,12 +102,17 @@ def embeddings_key(config: RunConfig, training: str) -> str:
 def cell_keys(configs: Sequence[RunConfig], store: str) -> list[str]:
     """Keys of a comparison's trainings, one per configuration; otherwise as `training_key` and `test_key` in one."""
     models = [settled(config).model for config in configs]
-    networks = {model.model_dump_json(): network_fingerprint(model) for model in models}
+    networks = {model.model_dump_json(): _network(model) for model in models}
     code = code_version(CELL)
     return [
         _key(CELL, config, code, store=store, network=networks[model.model_dump_json()])
         for config, model in zip(configs, models, strict=True)
     ]
+
+
+def _network(model: ModelConfig) -> dict[str, Any]:
+    """What a key says of a network: its weights, its code, and the variables that libraries read as they are loaded."""
+    return network_fingerprint(model) | {"variables": read_once()}
 
 
 def _key(stage: Stage, config: RunConfig, code: str, **read: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Self
 from landsift.config import RunConfig
 from landsift.config_overrides import laid_over, read_mapping, value_of
 from landsift.errors import ConfigError
+from landsift.evaluation.finished_comparison import folder_of
 from landsift.training.strategies import STRATEGIES, resolve_strategy
 
 DEFAULTS: dict[str, Any] = {
@@ -30,11 +30,6 @@ linear probe is one. Flips stay on: they are exact, and kept features know them.
 SEEDS = (0, 1, 2)
 LONGEST_NAME = 200
 """Bytes of a row's name as that of a folder; file systems take 255."""
-
-
-def folder_of(name: str) -> str:
-    """A row's name as that of a folder: what no file system takes becomes a dash."""
-    return re.sub(r"[^\w.,-]+", "-", name)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ def for_cluster(config: RunConfig) -> RunConfig:
     return settled(config).replace("data.eurosat.root=null")
 
 
+@surroundings.as_guest()
 def send(
     task: str,
     inputs: Mapping[str, str],
@@ -80,19 +81,7 @@ def send(
         cache: as in `submit`.
         bundle_to: as in `submit`.
     """
-    with surroundings.as_guest():
-        return _send(task, inputs, configs, _check_remote(remote), cache=cache, bundle_to=bundle_to)
-
-
-def _send(
-    task: str,
-    inputs: Mapping[str, str],
-    configs: Sequence[RunConfig],
-    remote: Path,
-    *,
-    cache: bool,
-    bundle_to: Path | None,
-) -> str:
+    remote = _check_remote(remote)
     for config in configs:
         _check_readable(config)
     flyte = local.quiet_flyte()

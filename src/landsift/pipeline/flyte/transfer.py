@@ -34,9 +34,8 @@ def output_folder() -> Path:
     """A folder, not yet there, for what the running task returns: on one machine beside the run's output."""
     import flyte
 
-    context = flyte.ctx()
-    if context is not None and context.mode == "local":
-        return Path(context.raw_data_path.path) / "run"
+    if is_local():
+        return Path(flyte.ctx().raw_data_path.path) / "run"
     return Path(tempfile.mkdtemp(prefix="landsift-")) / "run"
 
 
