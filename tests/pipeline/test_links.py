@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from landsift.errors import LandsiftError
-from landsift.pipeline.cache import links, results
+from landsift.pipeline.cache import results
 from landsift.pipeline.stage_table import TRAIN
+from landsift.runtime import links
 from landsift.runtime.whole import writing
 
 CHECKPOINT, WEIGHTS = "checkpoints/last.ckpt", "model/model.safetensors"

@@ -169,8 +169,8 @@ async def landsift_comparison(
         from landsift.pipeline.comparison.grid import Cell, Grid
 
         grid = Grid.from_json(grid_json)
-        plan = stages.plan(grid)
-        store = await _store(grid.base.data, plan.store_key, plan.fingerprint, afresh)
+        fingerprint, store_key, cell_keys = stages.plan(grid)
+        store = await _store(grid.base.data, store_key, fingerprint, afresh)
         await stages.check_budgets(grid, store)
 
         async def train(cell: Cell, key: str) -> Dir:
@@ -178,7 +178,7 @@ async def landsift_comparison(
             task = train_cell if transfer.is_local() else environments.with_resources(train_cell, cell.config)
             return await _stage(CELL, task, key, afresh, tell=False, store=store, **texts, afresh=afresh)
 
-        outcome = await stages.train_all(grid, plan.cell_keys, train, _run(), int(processes))
+        outcome = await stages.train_all(grid, cell_keys, train, _run(), int(processes))
         return await create_comparison(
             store=store,
             cells=outcome.folders,
@@ -228,7 +228,11 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
         training = train_model if local else environments.on_cluster(train_model, config)
         note = "; W&B gets no new run" if config.tracking.wandb == "online" else ""
         read: dict[str, Any] = {"store": store, "config_json": config_json}
-        named = {"repeats_json": repeats_json, "embeddings_key": known.create_embeddings, "afresh": afresh}
+        named: dict[str, Any] = {
+            "repeats_json": repeats_json,
+            "embeddings_key": known.create_embeddings,
+            "afresh": afresh,
+        }
         trained = await _stage(TRAIN, training, known.train_model, afresh, note, **read, **named)
         read["trained"] = trained
         testing = test_model if local else environments.with_resources(test_model, config)

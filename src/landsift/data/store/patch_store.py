@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -43,6 +42,7 @@ from landsift.data.store.writer import Unreadable, path_of, write_images
 from landsift.errors import DataError, RunError
 from landsift.image_sizes import by
 from landsift.runs import STORE_META, write_json
+from landsift.runtime.links import share
 from landsift.runtime.outputs import check_outside
 from landsift.runtime.whole import beside, flush
 from landsift.version import __version__
@@ -372,10 +372,7 @@ def _link(store: PatchStore, data: DataConfig, folder: Path, least_classes: int)
         )
     with _new(folder) as partial:
         for name in (IMAGES, INDEX, META):
-            try:
-                os.link(store.folder / name, partial / name)
-            except OSError:
-                shutil.copyfile(store.folder / name, partial / name)
+            share(store.folder / name, partial / name)
     return PatchStore.open(folder)
 
 

@@ -29,9 +29,10 @@ from typing import Any
 
 from landsift.config import cache_folder
 from landsift.errors import ModelError
-from landsift.pipeline.cache import keys, links
+from landsift.pipeline.cache import keys
 from landsift.pipeline.stage_table import Stage
 from landsift.runs import WEIGHTS
+from landsift.runtime import links
 from landsift.runtime.whole import beside, exchange, flush, remove_partials, writing
 from landsift.version import __version__
 

@@ -50,7 +50,7 @@ class Row:
 
     @property
     def folder(self) -> str:
-        """The name as that of a folder: what no file system takes becomes a dash."""
+        """The name as that of a folder."""
         return folder_of(self.name)
 
 
@@ -108,11 +108,10 @@ class Grid:
 
         Args:
             base: the configuration that all rows share; its own strategy, budget and seed are not used.
-            strategies: names of the table or of `base.strategies`; none: all of them.
-            budgets: numbers of training labels, or with how many of the seeds each is trained, such as
-                `{500: 3, 8000: 1}`; none: all labels.
-            seeds: one training each.
-            variants: settings by name, such as `{"resnet18": {"model.backbone": "resnet18"}}`.
+            strategies: as the others in `compare.compare`.
+            budgets: likewise.
+            seeds: likewise.
+            variants: likewise.
 
         Raises:
             ConfigError: a name is unknown, something is named twice, or a variant changes what may not differ.

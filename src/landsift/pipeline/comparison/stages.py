@@ -31,15 +31,6 @@ logger = logging.getLogger("landsift")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the stages are called with: `cell_keys` has one key per cell of the grid."""
-
-    fingerprint: str
-    store_key: str
-    cell_keys: list[str]
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What became of the cells.
 
@@ -58,8 +49,11 @@ class Outcome:
         return json.dumps({"grid": self.grid.to_json(), "states": self.states})
 
 
-def plan(grid: Grid) -> Plan:
-    """The keys of all stages; refuses what cannot train before any data is decoded for it.
+def plan(grid: Grid) -> tuple[str, str, list[str]]:
+    """What the stages are called with; refuses what cannot train before any data is decoded for it.
+
+    Returns:
+        The fingerprint of the patches, the key of their store, and one key per cell of the grid.
 
     Raises:
         LandsiftError: a row of the grid cannot train, or the patches cannot be used.
@@ -70,7 +64,7 @@ def plan(grid: Grid) -> Plan:
     if transfer.is_local() and not all(results.place(CELL, k, local=True).is_dir() for k in cell_keys):
         for row in grid.rows:
             preflight.check_training(row.config)
-    return Plan(fingerprint, store_key, cell_keys)
+    return fingerprint, store_key, cell_keys
 
 
 async def check_budgets(grid: Grid, store: Dir) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flyte.io import Dir
@@ -37,11 +37,3 @@ def output_folder() -> Path:
     if is_local():
         return Path(flyte.ctx().raw_data_path.path) / "run"
     return Path(tempfile.mkdtemp(prefix="landsift-")) / "run"
-
-
-def checkpoint() -> Any | None:
-    """Flyte's checkpoint of the running task, which its next attempt finds; None where there is none."""
-    import flyte
-
-    context = flyte.ctx()
-    return None if context is None else context.checkpoint
