@@ -41,8 +41,8 @@ def modules(extra: str | None) -> set[str]:
     return found
 
 
-HEAVY = sorted(modules("all") - modules(None) - {"huggingface_hub", "torchvision", "filelock", "jinja2"})
-"""What is not there without an extra: torch brings filelock and jinja2, timm the two others."""
+HEAVY = sorted(modules("all") - modules(None) - {"huggingface_hub", "torchvision", "jinja2"})
+"""What is not there without an extra: torch brings jinja2, timm the two others."""
 
 BEGIN = f"import sys; sys.modules.update(dict.fromkeys({HEAVY}))\n"
 """A process in which importing one of them fails, as where it is not installed."""

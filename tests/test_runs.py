@@ -8,8 +8,9 @@ import yaml
 
 from landsift.config import RunConfig
 from landsift.errors import ConfigError, RunError
-from landsift.runs import Run, read_as_written, write_json, write_text, write_whole
+from landsift.runs import Run, read_as_written, write_json, write_text
 from landsift.runtime.outputs import check_output
+from landsift.runtime.whole import write_whole
 from landsift.version import __version__
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from foreign_variables import FOREIGN, MINE
-from landsift.config import ModelConfig
+from landsift.config import ModelConfig, RunConfig
 from landsift.errors import RunError
 from landsift.runtime import surroundings
 
@@ -255,13 +255,13 @@ def test_how_torch_computes_is_settled_for_a_training_and_put_back(change):
 
 
 def test_what_libraries_read_once_is_known(monkeypatch):
-    from landsift.pipeline.cache.fingerprints import network_fingerprint
+    from landsift.pipeline.cache.keys import training_key
     from landsift.training.torch_state import READ_ONCE, read_once
 
     for name in READ_ONCE:
         monkeypatch.delenv(name, raising=False)
-    model = ModelConfig(weights="none", backbone="test_efficientnet")
-    before = network_fingerprint(model)
+    config = RunConfig(model=ModelConfig(weights="none", backbone="test_efficientnet"))
+    before = training_key(config, "a store")
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
     assert read_once() == {"NVIDIA_TF32_OVERRIDE": "1"}
-    assert network_fingerprint(model) == before | {"variables": read_once()}
+    assert training_key(config, "a store") != before

@@ -4,16 +4,15 @@
       config.yaml  manifest.json  metrics.json  evaluation.json
       predictions.parquet  embeddings.parquet  checkpoints/  model/  report.html
 
-Files are written atomically: to a temporary name, then renamed.
+Files appear whole or not at all (`runtime.whole`).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from landsift.config import RunConfig
 from landsift.errors import ConfigError, LandsiftError, RunError
 from landsift.extras import needs
+from landsift.runtime.whole import write_whole
 from landsift.version import __version__
 
 if TYPE_CHECKING:
@@ -212,42 +212,6 @@ def read_as_written(run: Path) -> Iterator[None]:
             f"{run} was written by landsift {version}, and this is {__version__}, which cannot read it: {reason}",
             f"use landsift {version} for it, or train again",
         ) from error
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it into place.
-
-    Raises:
-        RunError: the folder cannot be written or the disk is full.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial)
-        partial.chmod(0o666 & ~_umask())  # some writers make files that only their owner may read
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())  # a machine that goes down must not leave the name without the content
-        os.replace(partial, path)
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}", "check the disk's free space and the folder's rights"
-        ) from None
-    finally:
-        with suppress(OSError):  # where nothing could be written, there is nothing
-            partial.unlink()
-
-
-def remove_partial(folder: Path) -> None:
-    """Delete what killed processes left of files that they were writing; for a folder that nobody else writes to."""
-    for file in folder.rglob(".*.partial"):
-        if file.is_file():
-            file.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

@@ -36,7 +36,7 @@ KEY = """
 import json, sys
 from landsift.config import ModelConfig
 from landsift.errors import LandsiftError
-from landsift.pipeline.cache.fingerprints import weights_fingerprint
+from landsift.models.fingerprint import weights_fingerprint
 try:
     found = weights_fingerprint(ModelConfig(backbone=sys.argv[1], weights="imagenet"))
 except LandsiftError as error:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from landsift.models.weights_file import write_state
-from landsift.runs import remove_partial
+from landsift.runtime.whole import remove_partials
 
 KILLED_AT_4_KB = """
 import resource, signal, sys
@@ -35,5 +35,5 @@ def test_a_kill_while_weights_are_written_leaves_nothing_that_the_next_attempt_d
     killed = subprocess.run([sys.executable, "-c", KILLED_AT_4_KB, tmp_path], check=False, capture_output=True)
     assert killed.returncode == -signal.SIGXFSZ, killed.stderr
     assert [file.stat().st_size for file in tmp_path.iterdir()] == [4096]
-    remove_partial(tmp_path)
+    remove_partials(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -15,10 +15,12 @@ from landsift import runs
 from landsift.cli.main import app
 from landsift.data.store.patch_store import build_store
 from landsift.errors import ConfigError, RunError
+from landsift.evaluation.finished_comparison import evaluated_again
 from landsift.evaluation.recommendation import Rule
-from landsift.pipeline.comparison.assemble import assemble, evaluated_again, write_figures
+from landsift.pipeline.comparison.assemble import assemble
 from landsift.pipeline.comparison.cell import train_here
 from landsift.pipeline.comparison.grid import Grid, load_base
+from landsift.reports.comparison.files import write_figures
 
 OWN = (
     "strategies={quick: [{name: head, epochs: 1, lr_head: 0.002}], "

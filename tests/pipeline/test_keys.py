@@ -10,6 +10,7 @@ from landsift.config import RunConfig
 from landsift.errors import ModelError
 from landsift.pipeline.cache import code, keys
 from landsift.pipeline.stage_table import STAGES, given
+from landsift.runtime.module_imports import imported
 
 
 def stages_of(module: str) -> set[str]:
@@ -42,7 +43,7 @@ def test_the_tasks_begin_their_work_where_the_table_says():
     for name, task in tasks.items():
         files = {
             m
-            for m in code.imports(task, "landsift.pipeline.tasks")
+            for m in imported(task, "landsift.pipeline.tasks")
             if (PACKAGE.parent / f"{m.replace('.', '/')}.py").is_file()
         }
         work = {m for m in files if not m.startswith(plumbing)} - shared
@@ -69,7 +70,7 @@ def test_every_setting_of_a_stage_is_one_of_the_configuration(tiny):
                 value = getattr(value, name)
 
 
-def test_imports_for_type_checkers_and_in_other_packages_are_not_followed():
+def test_imports_for_type_checkers_are_not_followed():
     text = """
 from typing import TYPE_CHECKING
 import numpy
@@ -79,8 +80,9 @@ if TYPE_CHECKING:
 def later():
     from landsift import runs
 """
-    found = code.imports(ast.parse(text), "landsift.data.splits")
-    assert found == {"landsift.data", "landsift.data.store", "landsift.data.store.open_store", "landsift.runs"}
+    found = imported(ast.parse(text), "landsift.data.splits")
+    store = {"landsift.data", "landsift.data.store", "landsift.data.store.open_store"}
+    assert found == {"typing", "typing.TYPE_CHECKING", "numpy", "landsift", "landsift.runs"} | store
 
 
 def training_key(config: RunConfig, content: str = "content") -> str:
@@ -193,7 +195,7 @@ def test_what_code_is_noted_as_is_what_it_is(tmp_path, monkeypatch):
     first = afresh()
     note = tmp_path / code.NOTE
     noted = json.loads(note.read_text())
-    monkeypatch.setattr(code, "imports", None)  # nothing is parsed for them again
+    monkeypatch.setattr(code, "imported", None)  # nothing is parsed for them again
     assert afresh() == first
     monkeypatch.undo()
     monkeypatch.setenv("LANDSIFT_HOME", str(tmp_path))

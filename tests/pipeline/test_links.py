@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from landsift.errors import LandsiftError
-from landsift.pipeline.cache import links, results
+from landsift.pipeline.cache import results
 from landsift.pipeline.stage_table import TRAIN
+from landsift.runtime import links
+from landsift.runtime.whole import writing
 
 CHECKPOINT, WEIGHTS = "checkpoints/last.ckpt", "model/model.safetensors"
 
@@ -82,5 +84,5 @@ def test_a_full_disk_is_an_error(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(links, "_cloned", lambda *_: False)
     monkeypatch.setattr(os, "link", refused)
     monkeypatch.setattr(shutil, "copyfile", lambda *_, **__: refused())
-    with pytest.raises(LandsiftError, match="cannot write"), results.writing(tmp_path / "run"):
+    with pytest.raises(LandsiftError, match="cannot write"), writing(tmp_path / "run"):
         shutil.copytree(trained, tmp_path / "run", copy_function=links.put)

@@ -78,8 +78,7 @@ def stopped(kernel: Kernel, code: str, times: int = 1, trainings: int = 1) -> di
     assert "Traceback" not in kernel.complained
     assert state(kernel) == before
     assert len(unfinished(kernel)) == known + trainings
-    left = [path for path in kernel.folder.glob("**/*.partial") if "unfinished" not in path.parts]
-    assert left == []
+    assert [*kernel.folder.rglob("*.partial")] == []
     return reply
 
 

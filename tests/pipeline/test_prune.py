@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 from landsift.cli.main import app
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import ConfigError, RunError
-from landsift.pipeline.cache import keys, locks, noted, prune, results
+from landsift.pipeline.cache import keys, locks, prune, results
 from landsift.pipeline.stage_table import DECODE, TRAIN
 from landsift.runs import CONFIG
+from landsift.runtime.whole import beside
 
 DAY = 86400
 
@@ -156,8 +157,8 @@ def test_what_was_made_from_an_unreachable_result_is_so_too(store, trained, monk
 
 
 def test_another_version_of_a_library_makes_unreachable(trained, monkeypatch):
-    before = prune.version
-    monkeypatch.setattr(prune, "version", lambda name: "0.0" if name == "timm" else before(name))
+    before = prune.version_of
+    monkeypatch.setattr(prune, "version_of", lambda name: "0.0" if name == "timm" else before(name))
     (reason,) = (e["unreachable"] for e in command("list")[1]["entries"] if e["kind"] == "trained")
     assert reason == f"made with timm {before('timm')}"
 
@@ -222,12 +223,14 @@ def test_what_was_used_since_it_was_listed_stays(trained):
 def test_what_killed_processes_left_goes_and_what_living_ones_make_stays(trained):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    own = results.partial_path(trained)
-    dead = own.with_name(own.name.replace(f".{os.getpid()}.", f".{process.pid}."))
-    for path in (own, dead):
-        path.mkdir()
-    assert pruned("--older-than", "30d") == [dead.name]
-    assert own.is_dir()
+    with beside(trained) as own:
+        dead = own.with_name(own.name.replace(f".{os.getpid()}-", f".{process.pid}-"))
+        for path in (own, dead):
+            path.mkdir()
+        note = cache_folder() / dead.name.replace(trained.name, "code.json")
+        note.touch()
+        assert sorted(pruned("--older-than", "30d")) == sorted([dead.name, note.name])
+        assert own.is_dir()
     assert trained.is_dir()
 
 
@@ -257,4 +260,4 @@ def test_a_result_notes_what_its_key_was_made_from(store, trained):
     assert of["stage"] == "train_model"
     assert of["store"] == store.name
     assert of["above"][0]["stage"] == "load_dataset"
-    assert noted.parts_of("unknown") is None
+    assert keys.parts_of("unknown") is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pipeline_helpers import Processes
 
+import landsift
 from landsift.config import RunConfig, cache_folder
 from landsift.errors import ConfigError, DataError, DownloadError, ModelError, RunError, TrackingError
 from landsift.pipeline import tracking
@@ -51,6 +52,25 @@ def test_an_error_comes_out_as_it_was_raised_and_leaves_nothing(tiny, tmp_path, 
     captured = capfd.readouterr()
     assert captured.out == ""
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    "write", [landsift.run, landsift.compare, lambda config, out: landsift.build_store(config.data, out)]
+)
+@pytest.mark.parametrize("below", ["out", "field/deep/out", ""])
+def test_an_output_among_the_patches_is_refused_from_python_as_on_the_command_line(
+    tiny, broken, tmp_path, write, below
+):
+    """It would be read as a part of them the next time."""
+    before = sorted(tmp_path.rglob("*"))
+    (tmp_path / "link").symlink_to(broken)
+    for way in (broken, tmp_path / "link"):
+        with pytest.raises(RunError, match="which is read"):
+            write(tiny.replace(f"data.source={broken}"), way / below)
+        with pytest.raises(RunError, match="which is read"):
+            write(tiny.replace(f"data.source={tmp_path / 'link'}"), way / below)
+    (tmp_path / "link").unlink()
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_run_from_scratch_needs_no_weights(tiny, tmp_path):
@@ -264,29 +284,3 @@ def test_of_two_equal_results_the_first_stays_and_an_older_one_is_replaced(tmp_p
     build("again")
     assert (folder / "file").read_text() == "again"
     assert listing(tmp_path) == ["kept"]
-
-
-@pytest.mark.parametrize("in_one_step", [True, False])
-def test_two_folders_change_places(tmp_path, monkeypatch, in_one_step):
-    """What replaces an older comparison; where the system cannot do it in one step, in three."""
-    if not in_one_step:
-        monkeypatch.setattr(results, "RENAME_EXCHANGE", 2**30)  # which no system knows
-    for name in ("old", "new"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_text(name)
-    results.exchange(tmp_path / "new", tmp_path / "old")
-    assert [(tmp_path / name / "file").read_text() for name in ("new", "old")] == ["old", "new"]
-    assert listing(tmp_path) == ["new", "old"]
-
-
-def test_what_killed_processes_left_is_cleared_away(tmp_path):
-    folder = tmp_path / "kept"
-    own = results.partial_path(folder)
-    host, pid = own.name.split(".")[-3:-1]
-    dead = tmp_path / own.name.replace(pid, "999999999")
-    elsewhere = tmp_path / dead.name.replace(host, "another-machine")
-    inner = tmp_path / f".{dead.name}.4711.partial"  # what the store's own writer puts beside it
-    for path in (own, dead, elsewhere, inner):
-        path.mkdir()
-    results.remove_left_behind(folder)
-    assert sorted(tmp_path.iterdir()) == sorted([own, elsewhere])

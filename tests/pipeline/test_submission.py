@@ -13,6 +13,8 @@ from landsift.config import ClusterConfig, RunConfig
 from landsift.data.sources.base import content_fingerprint
 from landsift.data.store.patch_store import PatchStore
 from landsift.errors import ConfigError, ModelError, RunError
+from landsift.pipeline.comparison.compare import submit_comparison
+from landsift.pipeline.comparison.grid import Grid
 from landsift.pipeline.flyte.submit import submit
 from landsift.pipeline.preflight import check_training
 
@@ -106,6 +108,12 @@ def test_what_only_this_machine_can_read_is_refused(remote, tmp_path):
         submit(RunConfig().replace(f"data.source={tmp_path}/patches"), remote)
     with pytest.raises(ConfigError, match=r"model\.weights"):
         submit(RunConfig().replace(f"model.weights={tmp_path}/some.safetensors"), remote)
+    for source in ("synthetic", "eurosat"):
+        named = RunConfig().replace(f"data.source={source}", f"data.split.rows={tmp_path}/rows.csv")
+        with pytest.raises(ConfigError, match=r"data\.split\.rows .*rows\.csv: a cluster cannot read files"):
+            submit(named, remote)
+        with pytest.raises(ConfigError, match=r"data\.split\.rows"):
+            submit_comparison(Grid.of(named, ["linear_probe"]), remote)
 
 
 def test_weights_that_training_from_scratch_leaves_aside_are_no_hindrance(remote, tmp_path):

@@ -22,7 +22,7 @@ from landsift.training import resume
 from landsift.training.module import PatchModule
 from landsift.training.strategies import strategy_of
 from landsift.training.torch_state import as_meant
-from landsift.training.trainable import Averaging, Compiling, FeatureCaching, Recalibrating, Trainable
+from landsift.training.trainable import Averaging, Compiling, FeatureCaching, KeepingFeatures, Recalibrating, Trainable
 from landsift.training.trainer import fit_module
 
 CONFIG = small(
@@ -68,7 +68,7 @@ def test_a_student_offers_what_the_loop_needs_and_a_classifier_all_there_is():
     made = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
     network = PatchClassifier(made.network, made.features, 4, HeadConfig())
     classifier = PatchModule(network, strategy_of(CONFIG), CONFIG.training, classes=4, normalization=NORMAL, seed=0)
-    for offered in (Trainable, Recalibrating, FeatureCaching, Compiling, Averaging):
+    for offered in (Trainable, Recalibrating, FeatureCaching, Compiling, KeepingFeatures, Averaging):
         assert isinstance(classifier, offered)
         assert isinstance(student(CONFIG), offered) == (offered is Trainable)
     assert not isinstance(L.LightningModule(), Trainable)

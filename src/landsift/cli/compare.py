@@ -15,7 +15,6 @@ from landsift.cli.options import (
     JsonOption,
     MarginOption,
     RemoteOption,
-    check_beside,
     rule_changes,
 )
 
@@ -116,7 +115,6 @@ def compare(
         say(json.dumps({"url": url}) if as_json else url)
         return
     assert out is not None
-    check_beside(out, base.data.source)
     finished = pipeline.run_grid(cells, out, workers=workers, cache=not no_cache, command=command, rule=rule)
     print_comparison(finished, as_json=as_json)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from landsift.cli.options import SPLIT, JsonOption, check_beside, refuse_idle, settings_of
+from landsift.cli.options import SPLIT, JsonOption, refuse_idle, settings_of
 from landsift.runtime.outputs import absolute, check_name
 
 app = typer.Typer(help="Download, synthesize, build and check patches.", no_args_is_help=True)
@@ -76,7 +76,6 @@ def build(
     from landsift.data.store.patch_store import build_store
 
     check_name(absolute(out), "--out", as_text=False)
-    check_beside(out, source)
     refuse_idle(settings or (), settings_of(source), "in a store of this source")
     config = RunConfig.load(None, settings or ()).replace(f"data.source={json.dumps(source)}")
     store = build_store(config.data, out)

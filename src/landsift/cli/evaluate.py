@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift import runs
-from landsift.cli.options import check_beside, refuse_idle, settings_of
+from landsift.cli.options import refuse_idle, settings_of
 from landsift.cli.printing import print_result
-from landsift.config import RunConfig
+from landsift.config import BUILT_IN_SOURCES, RunConfig
 from landsift.errors import LandsiftError
-from landsift.runtime.outputs import check_file, check_output, output_error
+from landsift.runtime.outputs import check_file, check_output, check_outside, output_error
 
 if TYPE_CHECKING:
     from landsift.data.store.patch_store import PatchStore
@@ -38,7 +38,8 @@ def evaluate(
     out = None if out is None else check_output(out)
     if out is not None:
         check_file(out / runs.EVALUATION)
-        check_beside(out, source)
+        if source not in BUILT_IN_SOURCES:
+            check_outside(out, [source])
     predictor = load_model(run, module=module)
     height, width = predictor.description.patch_size
     settings = list(settings)

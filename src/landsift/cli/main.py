@@ -27,7 +27,6 @@ from landsift.cli.options import (
     MarginOption,
     ModuleOption,
     RemoteOption,
-    check_beside,
     rule_changes,
 )
 from landsift.errors import LandsiftError
@@ -134,7 +133,6 @@ def run(
         say(json.dumps({"url": url}) if as_json else url)
         return
     assert out is not None
-    check_beside(out, chosen.data.source)
     finished = pipeline.run(chosen, out, cache=not no_cache, command=command, config_file=config)
     print_run(finished, as_json=as_json)
 
@@ -270,7 +268,8 @@ def report(
     result: dict[str, Any] = {"report": str(page_file)}
     lines = []
     if (folder / COMPARISON).is_file():
-        from landsift.pipeline.comparison.assemble import evaluated_again, write_figures
+        from landsift.evaluation.finished_comparison import evaluated_again
+        from landsift.reports.comparison.files import write_figures
         from landsift.reports.comparison.page import comparison_html
 
         again = evaluated_again(folder, changes)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from landsift.errors import ConfigError
-from landsift.runtime.outputs import absolute, check_outside
+from landsift.runtime.outputs import absolute
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 ConfigOption = Annotated[
@@ -56,14 +56,6 @@ def rule_changes(criterion: str | None, margin: float | None) -> dict[str, Any]:
         **({} if criterion is None else {"criterion": criterion}),
         **({} if margin is None else {"margin": margin / 100}),
     }
-
-
-def check_beside(out: Path, source: str) -> None:
-    """Check that an output is not put among the patches of a source; raises RunError."""
-    from landsift.data.sources.base import NAMES
-
-    if source not in NAMES:
-        check_outside(out, [source])
 
 
 SPLIT = ("data.split", "data.budget", "data.budget_seed")

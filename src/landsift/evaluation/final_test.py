@@ -14,6 +14,7 @@ from landsift.config import RunConfig
 from landsift.errors import RunError
 from landsift.runtime import surroundings
 from landsift.runtime.notices import said_before
+from landsift.runtime.whole import write_whole
 from landsift.version import __version__
 
 if TYPE_CHECKING:
@@ -100,5 +101,5 @@ def _write_model(config: RunConfig, store: PatchStore, trained: dict[str, Any], 
     )
     if not weights.is_file():
         raise RunError(f"{weights} is missing", "train again")
-    runs.write_whole(folder / WEIGHTS_FILE, lambda partial: shutil.copyfile(weights, partial))
+    write_whole(folder / WEIGHTS_FILE, lambda partial: shutil.copyfile(weights, partial))
     runs.write_json(folder / DESCRIPTION_FILE, asdict(description))

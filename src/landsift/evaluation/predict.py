@@ -34,10 +34,11 @@ from landsift.errors import DataError, RunError
 from landsift.evaluation.predictions import predictions_table
 from landsift.image_sizes import Size, by, is_scene, is_squeezed
 from landsift.models.predictor import load_model
-from landsift.runs import write_parquet, write_whole
+from landsift.runs import write_parquet
 from landsift.runtime.memory_allocator import keep_freed_memory
 from landsift.runtime.parallel import cores
 from landsift.runtime.progress_bar import progress_bar
+from landsift.runtime.whole import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd

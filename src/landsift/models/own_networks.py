@@ -27,6 +27,7 @@ from typing import Any
 from landsift.config import ModelConfig, RunConfig, cache_folder, digest, is_source_file
 from landsift.errors import LandsiftError, ModelError
 from landsift.runs import write_text
+from landsift.runtime.module_imports import imported, with_packages
 
 logger = logging.getLogger("landsift")
 
@@ -140,7 +141,8 @@ def files(module: str) -> dict[str, Path]:
     while ahead:
         name, file = ahead.popitem()
         found[name] = file
-        for other in _imports(_parsed(file), name, is_package=file.name == "__init__.py"):
+        asked = imported(_parsed(file), name, is_package=file.name == "__init__.py")
+        for other in asked.union(with_packages(name)):
             beside = source.find(other)
             if beside is not None and other not in found:
                 ahead[other] = beside
@@ -306,18 +308,3 @@ def _parsed(file: Path) -> ast.Module:
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 node.body = body[1:] or [ast.Pass()]
     return tree
-
-
-def _imports(tree: ast.AST, module: str, *, is_package: bool) -> set[str]:
-    """Names of all that the code may import, with the packages above them."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            parts = module.split(".")
-            package = parts[: len(parts) - node.level + is_package] if node.level else []
-            base = ".".join([*package, *filter(None, [node.module])])
-            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)} if base else set()
-    names |= {module}
-    return {".".join(name.split(".")[:n]) for name in names for n in range(1, name.count(".") + 2)}

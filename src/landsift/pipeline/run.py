@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from landsift.config import RunConfig, cache_folder
+from landsift.config import BUILT_IN_SOURCES, RunConfig, cache_folder
 from landsift.errors import LandsiftError, RunError
 from landsift.pipeline import inputs, reproduce, tracking
-from landsift.pipeline.cache import locks, results
+from landsift.pipeline.cache import locks
 from landsift.pipeline.flyte import failures, local
 from landsift.pipeline.flyte.submit import submit as submit
 from landsift.runs import MANIFEST, Run
 from landsift.runtime import interruption, outputs, surroundings
+from landsift.runtime.whole import beside, exchange, flush, remove_left_behind, writing
 
 
 def run(
@@ -89,35 +89,38 @@ def execute(
         surroundings.alone("landsift run"),
         surroundings.as_guest(also=local.OF_A_CLUSTER),
     ):
-        out = _checked(outputs.absolute(out), replace=replace)
+        out = _checked(outputs.absolute(out), config, replace=replace)
         tracking.check_key(config.tracking)
         tracking.say_what_is_unused(config.tracking, of_wandb)
         with locks.only_writer(out), locks.using(cache_folder()):
-            with results.writing(cache_folder()):
+            with writing(cache_folder()):
                 tracking.prepare()
             with _output(out, replace=replace) as partial, local.private_flyte() as flyte:
                 local.in_loop(_run_local(flyte, task, inputs, config, out.name, partial))
                 if replace:
-                    with results.writing(out):
-                        results.exchange(partial / "run", out)
+                    with writing(out):
+                        flush(partial / "run")
+                        exchange(partial / "run", out)
                 else:
                     _put_in_place(partial / "run", out, last)
     return out
 
 
-def _checked(out: Path, *, replace: bool) -> Path:
+def _checked(out: Path, config: RunConfig, *, replace: bool) -> Path:
     """Check the output folder and the cache folder before anything is written; the folder to write to.
 
     Raises:
-        RunError: what comes out could not be put there, or not be kept.
+        RunError: what comes out could not be put there, or not be kept, or would lie among the patches.
     """
     cache = cache_folder()
     outputs.check_name(cache, "the cache folder", "set LANDSIFT_HOME to another folder")
     if cache.is_relative_to(out):
         raise RunError(f"output folder {out} is where landsift keeps its cache", "give --out another folder")
-    with contextlib.suppress(OSError):
-        results.remove_left_behind(out)
-        results.remove_left_behind(out / out.name)
+    outputs.check_name(out, "output folder")
+    if config.data.source not in BUILT_IN_SOURCES:
+        outputs.check_outside(out, [config.data.source])
+    remove_left_behind(out)
+    remove_left_behind(out / out.name)
     if not replace:
         return outputs.check_output(out)
     out = out.resolve()  # what a link leads to is replaced, not the link
@@ -159,16 +162,15 @@ def _output(out: Path, *, replace: bool) -> Iterator[Path]:
     missing = [p for p in out.parents if not p.exists()]
     # Where `out` is there already, its parent may be another disk or not be the user's.
     inside = out / out.name
-    partial = results.partial_path(inside if out.is_dir() and not replace else out)
+    place = inside if out.is_dir() and not replace else out
     try:
-        results.remove_left_behind(out)
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise outputs.output_error(out, error) from None
-    try:
-        yield partial
+        with beside(place) as partial:
+            try:
+                partial.mkdir(parents=True)
+            except OSError as error:
+                raise outputs.output_error(out, error) from None
+            yield partial
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         if not out.is_dir():
             for parent in missing:
                 with contextlib.suppress(OSError):
@@ -177,7 +179,8 @@ def _output(out: Path, *, replace: bool) -> Iterator[Path]:
 
 def _put_in_place(finished: Path, out: Path, last: str) -> None:
     """Make `finished` the folder `out`: by one rename, or, into an existing folder, the file `last` last."""
-    with results.writing(out):
+    with writing(out):
+        flush(finished)
         if not out.exists():
             finished.rename(out)
             return

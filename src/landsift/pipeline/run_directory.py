@@ -19,11 +19,12 @@ from landsift.data.checks.findings import DataChecks
 from landsift.data.store.patch_store import PatchStore
 from landsift.evaluation.tsne import embeddings_table
 from landsift.pipeline import reproduce
-from landsift.pipeline.cache import links
-from landsift.pipeline.cache.results import STAGE, stage_record, writing
+from landsift.pipeline.cache.results import STAGE, stage_record
 from landsift.pipeline.stage_table import EMBED, TEST, TRAIN, manifest_with
 from landsift.reports.run.page import report_html
+from landsift.runtime import links
 from landsift.runtime.notices import said_before
+from landsift.runtime.whole import writing
 
 _log = logging.getLogger("landsift")
 

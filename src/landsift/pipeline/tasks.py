@@ -15,6 +15,8 @@ from __future__ import annotations
 import html
 import json
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,14 +47,12 @@ async def load_dataset(key: str, data_json: str, fingerprint: str, run: str) -> 
     while they are read are refused.
     """
     with failures.carried():
-        folder = _place(DECODE, key)
-        async with locks.turn(folder, "this patch store") as made:
-            if not made:
-                with results.building(folder, run, DECODE.checked) as partial:
-                    built = build_store(DataConfig.model_validate_json(data_json), partial)
-                    if built.fingerprint != fingerprint:
-                        raise DataError("the patches changed while they were read", "run again when they are complete")
-        return await Dir.from_local(str(folder))
+
+        def make(folder: Path) -> None:
+            if build_store(DataConfig.model_validate_json(data_json), folder).fingerprint != fingerprint:
+                raise DataError("the patches changed while they were read", "run again when they are complete")
+
+        return await _made(DECODE, key, run, "this patch store", make)
 
 
 @tracked
@@ -75,14 +75,14 @@ async def train_model(
         async with locks.turn(folder, "this model") as made:
             if not made:
                 goes_on = results.continuing(folder, run, TRAIN.checked, afresh=afresh == "yes")
-                with goes_on as partial, checkpoint.kept(partial):
-                    places = tracking.note(experiment, partial)
+                with goes_on as unfinished, checkpoint.kept(unfinished):
+                    places = tracking.note(experiment, unfinished)
                     asked = given(TRAIN, settled(config))
-                    train(asked, patches, partial, experiment, reproduce.arithmetic(repeats_json))
+                    train(asked, patches, unfinished, experiment, reproduce.arithmetic(repeats_json))
         trained = await Dir.from_local(str(folder))
         if experiment is not None and not made:
             if config.tracking.tsne_every:  # here, as long as W&B's run is open; the pipeline will find them done
-                read = {"store": store, "trained": trained, "config_json": config_json}
+                read: dict[str, Any] = {"store": store, "trained": trained, "config_json": config_json}
                 frames = await _stage(EMBED, create_embeddings, embeddings_key, afresh, tell=False, **read)
                 tracking.log_frames(experiment, await transfer.fetch(frames), patches.classes)
             tracking.say_where(places, config.tracking)
@@ -96,12 +96,9 @@ async def test_model(key: str, store: Dir, trained: Dir, config_json: str, run: 
         from landsift.evaluation.final_test import final_test
 
         config, patches = await _opened(config_json, store)
-        training, folder = await transfer.fetch(trained), _place(TEST, key)
-        async with locks.turn(folder, "this test") as made:
-            if not made:
-                with results.building(folder, run, TEST.checked, results.weights_of(training)) as partial:
-                    final_test(given(TEST, config), patches, training, partial)
-        return await Dir.from_local(str(folder))
+        training = await transfer.fetch(trained)
+        make = partial(final_test, given(TEST, config), patches, training)
+        return await _made(TEST, key, run, "this test", make, results.weights_of(training))
 
 
 @environments.REPORT.task(cache=_by_key("store", "trained", "config_json"), retries=2)
@@ -111,12 +108,9 @@ async def create_embeddings(key: str, store: Dir, trained: Dir, config_json: str
         from landsift.evaluation.tsne import make_embeddings
 
         config, patches = await _opened(config_json, store)
-        training, folder = await transfer.fetch(trained), _place(EMBED, key)
-        async with locks.turn(folder, "these t-SNE frames") as made:
-            if not made:
-                with results.building(folder, run, EMBED.checked, results.weights_of(training)) as partial:
-                    make_embeddings(given(EMBED, config), patches, training, partial)
-        return await Dir.from_local(str(folder))
+        training = await transfer.fetch(trained)
+        make = partial(make_embeddings, given(EMBED, config), patches, training)
+        return await _made(EMBED, key, run, "these t-SNE frames", make, results.weights_of(training))
 
 
 @environments.TRAINING.task(cache=_by_key("store", "config_json", "label", "group", "afresh"), retries=2)
@@ -126,16 +120,16 @@ async def train_cell(key: str, store: Dir, config_json: str, label: str, group: 
     `label` is what people call the cell, `group` what W&B calls the comparison.
     """
     with failures.carried():
-        from landsift.pipeline.comparison import cell
+        from landsift.pipeline.comparison import worker_pool
 
         config, patches = RunConfig.model_validate_json(config_json), await transfer.fetch(store)
         folder = _place(CELL, key)
         async with locks.turn(folder, label) as made:
             if not made:
-                async with cell.process_for(label) as train:
+                async with worker_pool.process_for(label) as train:
                     goes_on = results.continuing(folder, run, CELL.checked, afresh=afresh == "yes")
-                    with goes_on as partial, checkpoint.kept(partial):
-                        await train(config, patches, partial, label, group)
+                    with goes_on as unfinished, checkpoint.kept(unfinished):
+                        await train(config, patches, unfinished, label, group)
         return await Dir.from_local(str(folder))
 
 
@@ -175,17 +169,16 @@ async def landsift_comparison(
         from landsift.pipeline.comparison.grid import Cell, Grid
 
         grid = Grid.from_json(grid_json)
-        plan = stages.plan(grid)
-        data: dict[str, Any] = {"data_json": plan.data_json, "fingerprint": plan.fingerprint}
-        store = await _stage(DECODE, load_dataset, plan.store_key, afresh, **data)
+        fingerprint, store_key, cell_keys = stages.plan(grid)
+        store = await _store(grid.base.data, store_key, fingerprint, afresh)
         await stages.check_budgets(grid, store)
 
         async def train(cell: Cell, key: str) -> Dir:
-            named: dict[str, Any] = {"config_json": cell.config.model_dump_json(), "label": cell.label, "group": group}
-            task = stages.task_of(train_cell, cell.config)
-            return await _stage(CELL, task, key, afresh, tell=False, store=store, afresh=afresh, **named)
+            texts = {"config_json": cell.config.model_dump_json(), "label": cell.label, "group": group}
+            task = train_cell if transfer.is_local() else environments.with_resources(train_cell, cell.config)
+            return await _stage(CELL, task, key, afresh, tell=False, store=store, **texts, afresh=afresh)
 
-        outcome = await stages.train_all(grid, plan.cell_keys, train, _run(), int(processes))
+        outcome = await stages.train_all(grid, cell_keys, train, _run(), int(processes))
         return await create_comparison(
             store=store,
             cells=outcome.folders,
@@ -230,11 +223,7 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
         known = keys.of_run(config, fingerprint)
         if local and not _place(TRAIN, known.train_model).is_dir():
             preflight.check_training(config)
-        data: dict[str, Any] = {
-            "data_json": keys.store_settings(config.data).model_dump_json(),
-            "fingerprint": fingerprint,
-        }
-        store = await _stage(DECODE, load_dataset, known.load_dataset, afresh, **data)
+        store = await _store(config.data, known.load_dataset, fingerprint, afresh)
 
         training = train_model if local else environments.on_cluster(train_model, config)
         note = "; W&B gets no new run" if config.tracking.wandb == "online" else ""
@@ -245,7 +234,6 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
             "afresh": afresh,
         }
         trained = await _stage(TRAIN, training, known.train_model, afresh, note, **read, **named)
-
         read["trained"] = trained
         testing = test_model if local else environments.with_resources(test_model, config)
         made = [trained, await _stage(TEST, testing, known.test_model, afresh, **read)]
@@ -253,6 +241,21 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
             made.append(await _stage(EMBED, create_embeddings, known.create_embeddings, afresh, **read))
         texts = {"config_json": config_json, "command_json": command_json, "repeats_json": repeats_json}
         return await create_report(store=store, made=made, run=_run(), **texts)
+
+
+async def _made(
+    stage: Stage, key: str, run: str, what: str, make: Callable[[Path], object], made_from: str = ""
+) -> Dir:
+    """The result under a key, made if no other process has made it meanwhile; `make` fills the folder that it gets.
+
+    `what` is what people call it; the rest as in `results.building`.
+    """
+    folder = _place(stage, key)
+    async with locks.turn(folder, what) as made:
+        if not made:
+            with results.building(folder, run, stage.checked, made_from) as unfinished:
+                make(unfinished)
+    return await Dir.from_local(str(folder))
 
 
 async def _stage(
@@ -282,6 +285,12 @@ async def _stage(
         if damage and folder.is_dir():
             logger.warning("%s is in the cache, but %s; it is made again", stage.what, damage)
     return cast(Dir, await task(key=key, run=_run(), **inputs))
+
+
+async def _store(data: DataConfig, key: str, fingerprint: str, afresh: str) -> Dir:
+    """The patch store of both pipelines."""
+    settings = keys.store_settings(data).model_dump_json()
+    return await _stage(DECODE, load_dataset, key, afresh, data_json=settings, fingerprint=fingerprint)
 
 
 def _run() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import netrc
 import os
 import re
 from collections.abc import Sequence
@@ -32,10 +31,12 @@ def check_key(tracking: TrackingConfig) -> None:
     """
     if tracking.wandb != "online" or os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", CLOUD)).netloc
-    if not _netrc_password(host):
+    from requests.utils import get_netrc_auth
+
+    server = os.environ.get("WANDB_BASE_URL", CLOUD)
+    if not (get_netrc_auth(server) or ("", ""))[1]:
         raise TrackingError(
-            f"tracking.wandb is online, but there is no W&B key for {host}",
+            f"tracking.wandb is online, but there is no W&B key for {urlsplit(server).netloc}",
             "run `wandb login`, set WANDB_API_KEY, or use tracking.wandb=offline",
         )
 
@@ -186,16 +187,3 @@ def _text(value: str | None) -> str | None:
     except ValueError:
         return value
     return json.dumps(value)
-
-
-def _netrc_password(host: str) -> str | None:
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 (which is told no home without an error)
-    places = [Path(p) for p in (os.environ.get("NETRC"),) if p] or [home / ".netrc", home / "_netrc"]
-    for place in places:
-        try:
-            found = netrc.netrc(place).authenticators(host)
-        except (OSError, netrc.NetrcParseError):
-            continue
-        if found and found[2]:
-            return found[2]
-    return None

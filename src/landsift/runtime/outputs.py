@@ -71,7 +71,7 @@ def check_file(path: Path | str, option: str = "--out") -> None:
             raise RunError(f"{option} {path}: {above} is not a folder", "give a file in a folder")
         if not os.access(above, os.W_OK | os.X_OK):
             raise RunError(f"{option} {path}: {above} may not be written", "give a file in another folder")
-        if len(os.fsencode(whole.name)) + len(f"..{os.getpid()}.partial") > os.pathconf(above, "PC_NAME_MAX"):
+        if len(os.fsencode(whole.name)) > os.pathconf(above, "PC_NAME_MAX"):
             raise RunError(f"{option} {path}: the name is too long", "give a shorter one")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

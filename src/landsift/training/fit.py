@@ -14,6 +14,7 @@ from landsift.config import Normalization, RunConfig, digest
 from landsift.errors import ConfigError
 from landsift.models import hub, own_networks
 from landsift.runtime import surroundings
+from landsift.runtime.whole import remove_partials
 from landsift.training.phases import Strategy, lr_factor, scale_rates
 from landsift.training.strategies import check_blocks, deciding_settings, resolve_strategy, strategy_of
 from landsift.training.torch_state import as_meant
@@ -81,7 +82,7 @@ def _train_here(
         resume.share_between_nodes(folder)
     how = resume.settled_before(folder, identity)
     if ranks.rank() == 0:
-        runs.remove_partial(folder)
+        remove_partials(folder)
         if how is None:  # of what was killed before its first checkpoint
             for name in (runs.CHECKPOINTS, runs.VALIDATION_FEATURES):
                 shutil.rmtree(folder / name, ignore_errors=True)

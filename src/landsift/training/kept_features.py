@@ -17,7 +17,8 @@ import numpy as np
 
 from landsift.data.balanced import balanced_rows
 from landsift.errors import RunError
-from landsift.runs import VALIDATION_FEATURES, write_whole
+from landsift.runs import VALIDATION_FEATURES
+from landsift.runtime.whole import write_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

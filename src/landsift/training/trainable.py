@@ -112,6 +112,21 @@ class Compiling(Protocol):
 
 
 @runtime_checkable
+class KeepingFeatures(Protocol):
+    """A module that keeps the features of some validation patches.
+
+    Attributes:
+        keep_rows: store rows of these patches, int64 [M], ascending.
+        kept_rows: those that this rank has seen in the last validation, int64 [B] per batch.
+        kept_embeddings: their features, float32 [B, D] per batch.
+    """
+
+    keep_rows: Tensor
+    kept_rows: list[Tensor]
+    kept_embeddings: list[Tensor]
+
+
+@runtime_checkable
 class Averaging(Protocol):
     """A module that validates averages of its weights."""
 

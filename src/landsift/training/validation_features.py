@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 
 from landsift.training import ranks
 from landsift.training.kept_features import write_features, write_rows
-from landsift.training.module import PatchModule
+from landsift.training.trainable import KeepingFeatures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ class ValidationFeatures(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write the features that this epoch has not in common with the one before."""
-        assert isinstance(module, PatchModule)
+        assert isinstance(module, KeepingFeatures)
         kept = ranks.gathered(module.kept_rows, module.kept_embeddings)
         if kept is None:  # another rank than the first
             return

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from landsift.config import cache_folder
 from landsift.data import decoding
 from landsift.errors import LandsiftError
-from landsift.runs import write_whole
+from landsift.runtime.whole import write_whole
 
 FOLDER = "scans"
 RESOLUTION = 2_000_000_000

@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from landsift.config import SyntheticConfig
 from landsift.errors import DataError
 from landsift.runtime.progress_bar import progress_bar
+from landsift.runtime.whole import beside
 
 Field = NDArray[np.float64]
 
@@ -84,28 +85,24 @@ def write_folder(config: SyntheticConfig, folder: Path) -> int:
     Raises:
         DataError: `folder` is a file, is not empty or cannot be written; nothing is left behind.
     """
-    import shutil
-
     from PIL import Image
 
     folder = Path(os.path.abspath(folder.expanduser()))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         what = "is not empty" if folder.is_dir() else "is a file"
         raise DataError(f"{folder} {what}", "give a new or empty folder")
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
-        for name in CLASSES:
-            (partial / name).mkdir(parents=True)
-        with progress_bar("Generating patches", count(config)) as advance:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with beside(folder) as partial, progress_bar("Generating patches", count(config)) as advance:
+            for name in CLASSES:
+                (partial / name).mkdir(parents=True)
             for i in range(count(config)):
                 Image.fromarray(patch(config, i)).save(partial / file_name(i))
                 advance(1)
-        partial.rename(folder)
+            partial.rename(folder)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"cannot write {folder}: {reason}", "check the folder's rights and the free space") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return count(config)
 
 

@@ -13,10 +13,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Sequence, Sized
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence, Sized
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -24,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.config import DataConfig
+from landsift.config import BUILT_IN_SOURCES, DataConfig
 from landsift.data.decoding.unreadable import in_words
 from landsift.data.sources.arrays import ArraySource, Dataset, read_dataset
 from landsift.data.sources.base import (
@@ -44,6 +42,9 @@ from landsift.data.store.writer import Unreadable, path_of, write_images
 from landsift.errors import DataError, RunError
 from landsift.image_sizes import by
 from landsift.runs import STORE_META, write_json
+from landsift.runtime.links import share
+from landsift.runtime.outputs import check_outside
+from landsift.runtime.whole import beside, flush
 from landsift.version import __version__
 
 if TYPE_CHECKING:
@@ -262,11 +263,14 @@ def build_store(data: DataConfig | Path | str, folder: Path | str, least_classes
     Raises:
         DataError: the source cannot be used (its message says why), more than `data.max_unreadable` of its files
             cannot be decoded, or `folder` cannot be written or holds something else.
+        RunError: `folder` lies among the patches.
     """
     data = data if isinstance(data, DataConfig) else DataConfig(source=str(data))
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     if (folder / META).exists():
         return _reopen(data, folder, content_fingerprint(data), f"data.source={data.source} has now")
+    if data.source not in BUILT_IN_SOURCES and not folder.name.startswith("."):  # which nothing is read from
+        check_outside(folder, [data.source])
     _check_new(folder)
     if (stored := store_folder(data)) is not None:
         return _link(PatchStore.open(stored), data, folder, least_classes)
@@ -301,9 +305,7 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
         )
     size = stored_size(readable, data.patch_size)
 
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
-    try:
-        partial.mkdir(parents=True)
+    with _new(folder) as partial:
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
         _check_complete(source.records, rows, unreadable)
         write_index(partial / INDEX, source.records, rows, hashes)
@@ -331,12 +333,6 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
         }
         contradictory = contradictions(contents, source.records.labels[rows])
         write_json(partial / META, meta)
-        _move(partial, folder)
-    except (OSError, RunError) as error:
-        why = str(getattr(error, "strerror", None) or error).lower()
-        raise DataError(f"cannot write the patch store {folder}: {why}", _WRITABLE) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     tell(scans.sizes[rows], size, lambda row: path_of(source, int(rows[row])), chosen=data.patch_size is not None)
     for note, count in scans.notes.items():
         _log.info("%d of %d files: %s", count, len(scans.sizes), note)
@@ -374,19 +370,9 @@ def _link(store: PatchStore, data: DataConfig, folder: Path, least_classes: int)
             f"data.patch_size is {data.patch_size}, but the store {store.folder} holds patches of {by(size)} pixels",
             "leave data.patch_size alone, or build another store from the files",
         )
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
-    try:
-        partial.mkdir(parents=True)
+    with _new(folder) as partial:
         for name in (IMAGES, INDEX, META):
-            try:
-                os.link(store.folder / name, partial / name)
-            except OSError:
-                shutil.copyfile(store.folder / name, partial / name)
-        _move(partial, folder)
-    except OSError as error:
-        raise DataError(f"cannot write the patch store {folder}: {(error.strerror or '').lower()}", _WRITABLE) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            share(store.folder / name, partial / name)
     return PatchStore.open(folder)
 
 
@@ -409,13 +395,27 @@ def _check_complete(records: Records, rows: NDArray[np.int64], unreadable: Unrea
         )
 
 
-def _move(partial: Path, folder: Path) -> None:
-    """Rename into place; whoever comes second leaves the first one's store as it is."""
+@contextmanager
+def _new(folder: Path) -> Iterator[Path]:
+    """A folder to write a store to, which then becomes `folder`; whoever comes second leaves the first one's there.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     try:
-        partial.rename(folder)
-    except OSError:
-        if not (folder / META).is_file():
-            raise
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with beside(folder) as partial:
+            partial.mkdir()
+            yield partial
+            flush(partial)
+            try:
+                partial.rename(folder)
+            except OSError:
+                if not (folder / META).is_file():
+                    raise
+    except (OSError, RunError) as error:
+        why = str(getattr(error, "strerror", None) or error).lower()
+        raise DataError(f"cannot write the patch store {folder}: {why}", _WRITABLE) from None
 
 
 def _damaged(folder: Path, reason: str) -> DataError:

@@ -20,6 +20,8 @@ from landsift.config import RunConfig, cache_folder, digest
 from landsift.errors import LandsiftError
 from landsift.pipeline.stage_table import Stage
 from landsift.runs import read_json, write_json
+from landsift.runtime import module_imports
+from landsift.runtime.module_imports import imported, with_packages
 
 PACKAGE = Path(__file__).parents[2]
 CONFIG = "landsift.config"
@@ -63,7 +65,7 @@ def in_reach(stage: Stage, package: Path = PACKAGE) -> dict[str, Path]:
     which only names what users may import.
     """
     found: dict[str, Path] = {}
-    ahead = {part for name in stage.code for part in _with_packages(name)}
+    ahead = {part for name in stage.code for part in with_packages(name)[1:]}
     while ahead:
         name = ahead.pop()
         file = _file_of(name, package)
@@ -111,8 +113,9 @@ def _read(module: str, file: Path) -> Known:
     known = _found.get(module) or _noted(cache_folder() / NOTE).get(module)
     if known is None or known[0] != content:
         tree = _parsed(text)
-        imported = imports(tree, module, is_package=file.name == "__init__.py")
-        known = content, hashlib.sha256(ast.dump(tree).encode()).hexdigest(), sorted(imported)
+        names = imported(tree, module, is_package=file.name == "__init__.py")
+        asked = sorted(name for name in names if name.startswith("landsift."))
+        known = content, hashlib.sha256(ast.dump(tree).encode()).hexdigest(), asked
     _found[module] = known
     return known
 
@@ -130,7 +133,8 @@ def _noted(file: Path) -> dict[str, Known]:
 
 @cache
 def _by() -> str:
-    return digest([sys.version, hashlib.sha256(Path(__file__).read_bytes()).hexdigest()])
+    deciding = [Path(file).read_bytes() for file in (__file__, module_imports.__file__)]
+    return digest([sys.version, *(hashlib.sha256(text).hexdigest() for text in deciding)])
 
 
 def _properties(text: bytes, of: set[str]) -> str:
@@ -144,32 +148,6 @@ def _is_text(line: ast.AST) -> bool:
 
 def _is_property(line: ast.AST) -> bool:
     return isinstance(line, ast.FunctionDef) and any(ast.unparse(d) == "property" for d in line.decorator_list)
-
-
-def imports(tree: ast.AST, module: str, *, is_package: bool = False) -> set[str]:
-    """Names of landsift modules, and of their packages, that the code of a module imports anywhere in it."""
-    names: set[str] = set()
-    ahead: list[ast.AST] = [tree]
-    while ahead:
-        node = ahead.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}:
-            ahead.extend(node.orelse)
-            continue
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            parts = module.split(".")
-            package = parts[: len(parts) - node.level + is_package] if node.level else []
-            base = ".".join([*package, *filter(None, [node.module])])
-            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-        ahead.extend(ast.iter_child_nodes(node))
-    return {part for name in names if name.startswith("landsift.") for part in _with_packages(name)}
-
-
-def _with_packages(name: str) -> set[str]:
-    """A module's name and those of the packages that it is in, but landsift itself."""
-    parts = name.split(".")
-    return {".".join(parts[:n]) for n in range(2, len(parts) + 1)}
 
 
 def _file_of(name: str, package: Path) -> Path | None:

@@ -15,13 +15,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from landsift.config import BUILT_IN_SOURCES, DataConfig, RunConfig
+from landsift.config import BUILT_IN_SOURCES, DataConfig, ModelConfig, RunConfig, digest
+from landsift.models.fingerprint import network_fingerprint
 from landsift.pipeline.cache.code import code_version
-from landsift.pipeline.cache.fingerprints import network_fingerprint
-from landsift.pipeline.cache.noted import keyed
 from landsift.pipeline.stage_table import CELL, DECODE, EMBED, TEST, TRAIN, Stage, counted, given
 from landsift.training.strategies import settled
+from landsift.training.torch_state import read_once
 
+_made: dict[str, dict[str, Any]] = {}
+"""What each key of this process was made from."""
 LAYOUT = 1
 """Of results: to be raised when the pipeline puts other files into one, or files of another form."""
 
@@ -83,7 +85,7 @@ def training_key(config: RunConfig, store: str) -> str:
         ConfigError: the strategy cannot be resolved.
         ModelError: as `network_fingerprint`.
     """
-    network = network_fingerprint(settled(config).model)
+    network = _network(settled(config).model)
     return _key(TRAIN, config, code_version(TRAIN), store=store, network=network)
 
 
@@ -100,7 +102,7 @@ def embeddings_key(config: RunConfig, training: str) -> str:
 def cell_keys(configs: Sequence[RunConfig], store: str) -> list[str]:
     """Keys of a comparison's trainings, one per configuration; otherwise as `training_key` and `test_key` in one."""
     models = [settled(config).model for config in configs]
-    networks = {model.model_dump_json(): network_fingerprint(model) for model in models}
+    networks = {model.model_dump_json(): _network(model) for model in models}
     code = code_version(CELL)
     return [
         _key(CELL, config, code, store=store, network=networks[model.model_dump_json()])
@@ -108,16 +110,31 @@ def cell_keys(configs: Sequence[RunConfig], store: str) -> list[str]:
     ]
 
 
+def _network(model: ModelConfig) -> dict[str, Any]:
+    """What a key says of a network: its weights, its code, and the variables that libraries read as they are loaded."""
+    return network_fingerprint(model) | {"variables": read_once()}
+
+
 def _key(stage: Stage, config: RunConfig, code: str, **read: Any) -> str:
     parts = {"stage": stage.name, "layout": LAYOUT, "settings": counted(stage, config), "code": code}
-    return keyed(parts | {"libraries": _versions(stage.libraries)} | read)
+    parts |= {"libraries": {name: version_of(name) for name in stage.libraries}} | read
+    key = digest(parts)
+    _made[key] = parts
+    return key
 
 
-def _versions(packages: tuple[str, ...]) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # installed without metadata, as some distributions do
-            found[name] = None
-    return found
+def version_of(package: str) -> str | None:
+    """The installed version of a package; None for one without metadata, as some distributions install them."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def parts_of(key: str) -> dict[str, Any] | None:
+    """What a key of this process was made from, with the same of the keys in it under `above`; None for others'."""
+    parts = _made.get(key)
+    if parts is None:
+        return None
+    above = [parts_of(value) for value in parts.values() if isinstance(value, str) and value in _made]
+    return parts | {"above": above}

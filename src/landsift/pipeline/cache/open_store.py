@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from landsift.data.sources.base import content_fingerprint
 from landsift.data.store.patch_store import META, PatchStore, build_store
 from landsift.pipeline.cache import keys, locks, results
 from landsift.pipeline.stage_table import DECODE
+from landsift.runtime.whole import beside, writing
 
 
 @contextmanager
@@ -35,11 +35,7 @@ def opened(data: DataConfig, least_classes: int = 2) -> Iterator[PatchStore]:
         if not results.damage(folder):
             yield PatchStore.open(folder)
             return
-    with results.writing(folder):
+    with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        results.remove_left_behind(folder)
-    partial = results.partial_path(folder)
-    try:
+    with beside(folder) as partial:
         yield build_store(settings, partial, least_classes)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

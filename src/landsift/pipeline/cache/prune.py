@@ -11,9 +11,8 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,10 @@ from landsift.config import BUILT_IN_SOURCES, cache_folder
 from landsift.errors import ConfigError
 from landsift.pipeline.cache import locks, results
 from landsift.pipeline.cache.code import code_version
+from landsift.pipeline.cache.keys import version_of
 from landsift.pipeline.stage_table import STAGES
 from landsift.runs import CONFIG
+from landsift.runtime.whole import beside, left_behind, writing
 
 WANDB, OFFLINE, LEFT_BEHIND = "wandb", "wandb offline", "left behind"
 PROTECTED = (results.UNFINISHED, OFFLINE)
@@ -112,14 +113,14 @@ def remove(wanted: Iterable[Entry], cache: Path | None = None) -> list[Entry]:
     cache = cache or cache_folder()
     gone = []
     with locks.nobody_else(cache):
-        for entry in wanted:
+        for entry in sorted(wanted, key=lambda e: e.kind != LEFT_BEHIND):  # which `beside` deletes without a count
             now = _entry(entry.kind, entry.path, {})
             if now is None or (now.used, now.made) != (entry.used, entry.made):
                 continue
-            with results.writing(entry.path):
+            with writing(entry.path), ExitStack() as stack:
                 aside = entry.path
                 if entry.kind != LEFT_BEHIND:
-                    aside = results.partial_path(entry.path)
+                    aside = stack.enter_context(beside(entry.path))
                     entry.path.rename(aside)
                 if aside.is_dir() and not aside.is_symlink():
                     shutil.rmtree(aside)
@@ -144,20 +145,17 @@ def seconds(text: str) -> float:
 
 
 def _places(cache: Path) -> Iterator[tuple[str, Path]]:
-    for folder in _folders(cache):
+    folders = [path for path in _inside(cache) if path.is_dir() and not path.is_symlink()]
+    for folder in folders:
         for path in _inside(folder):
-            if path.name.startswith("."):
-                if results.left_behind(path):
-                    yield LEFT_BEHIND, path
-            elif folder.name == "scans" or re.fullmatch(r"[0-9a-f]{64}", path.name):
+            if re.fullmatch(r"[0-9a-f]{64}", path.name) or (folder.name == "scans" and path.suffix == ".npz"):
                 yield folder.name, path
+    for path in (each for folder in (cache, *folders) for each in _inside(folder)):
+        if left_behind(path):
+            yield LEFT_BEHIND, path
     for path in _inside(cache / "tracking" / "wandb"):
         if path.is_dir() and not path.is_symlink() and re.match(r"(offline-)?run-", path.name):
             yield OFFLINE if path.name.startswith("offline-") else WANDB, path
-
-
-def _folders(cache: Path) -> list[Path]:
-    return [path for path in _inside(cache) if path.is_dir() and not path.is_symlink()]
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -229,18 +227,11 @@ def _unreachable(parts: dict[str, Any], versions: dict[str, str]) -> str:
         return f"landsift's code for {stage} has changed"
     libraries = parts.get("libraries")
     for name, then in libraries.items() if isinstance(libraries, dict) else ():
-        if then != _version(name):
+        if then != version_of(name):
             return f"made with {name} {then}"
     above = parts.get("above")
     each = (_unreachable(one, versions) for one in (above if isinstance(above, list) else []) if isinstance(one, dict))
     return next(filter(None, each), "")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _json(file: Path) -> Any:

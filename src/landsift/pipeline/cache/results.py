@@ -15,13 +15,10 @@ stages compute with. So a file that was deleted, cut or damaged is noticed befor
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import json
 import logging
 import os
-import platform
-import re
 import shutil
 import tempfile
 import time
@@ -31,15 +28,15 @@ from pathlib import Path
 from typing import Any
 
 from landsift.config import cache_folder
-from landsift.errors import ModelError, RunError
-from landsift.pipeline.cache import links, noted
+from landsift.errors import ModelError
+from landsift.pipeline.cache import keys
 from landsift.pipeline.stage_table import Stage
 from landsift.runs import WEIGHTS
+from landsift.runtime import links
+from landsift.runtime.whole import beside, exchange, flush, remove_partials, writing
 from landsift.version import __version__
 
 STAGE = "stage.json"
-AT_FDCWD, RENAME_EXCHANGE = -100, 2
-"""Of Linux's renameat2."""
 UNFINISHED = "unfinished"
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 OF_RUN = ".run"
@@ -74,15 +71,11 @@ def building(folder: Path, run: str, checked: Sequence[str] = (), made_from: str
         RunError: the cache folder cannot be written.
     """
     start, began = time.monotonic(), time.time()
-    partial = partial_path(folder)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        remove_left_behind(folder)
-    try:
+    with beside(folder) as partial:
         yield partial
         _finish(partial, folder, run, checked, time.monotonic() - start, began, made_from)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
@@ -108,7 +101,7 @@ def continuing(folder: Path, run: str, checked: Sequence[str] = (), *, afresh: b
         partial.mkdir(parents=True, exist_ok=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         (partial / OF_RUN).write_text(run, encoding="utf-8")
-        (partial / OF_KEY).write_text(json.dumps(noted.parts_of(folder.name)), encoding="utf-8")
+        (partial / OF_KEY).write_text(json.dumps(keys.parts_of(folder.name)), encoding="utf-8")
     try:
         yield partial
         before = float(json.loads((partial / "manifest.json").read_text(encoding="utf-8")).get("seconds_before", 0))
@@ -117,6 +110,7 @@ def continuing(folder: Path, run: str, checked: Sequence[str] = (), *, afresh: b
         _finish(partial, folder, run, checked, before + time.monotonic() - start, began)
         shutil.rmtree(partial, ignore_errors=True)  # an older result, if it has changed places with one
     except BaseException as error:
+        remove_partials(partial)  # of processes that were ended
         if not (partial / LAST_CHECKPOINT).is_file():
             shutil.rmtree(partial, ignore_errors=True)
         elif isinstance(error, ModelError):
@@ -143,8 +137,9 @@ def _finish(
     with writing(folder):
         contents = {name: _sha256(partial / name) for name in files if {name, name.split("/")[0]} & {*checked}}
         stage = {"seconds": round(seconds, 3), "run": run, "files": files, "sha256": contents, "made_from": made_from}
-        stage |= {"sealed": _sealed(partial), "of": noted.parts_of(folder.name), "landsift": __version__}
+        stage |= {"sealed": _sealed(partial), "of": keys.parts_of(folder.name), "landsift": __version__}
         (partial / STAGE).write_text(json.dumps(stage), encoding="utf-8")
+        flush(partial)
         _replace(partial, folder, began)
 
 
@@ -213,45 +208,6 @@ def stage_record(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / STAGE).read_text(encoding="utf-8")))
 
 
-def partial_path(path: Path) -> Path:
-    """A hidden name beside `path`, on the same disk, that says which process writes there."""
-    return path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.partial")
-
-
-def remove_left_behind(path: Path) -> None:
-    """Delete what killed processes of this machine left of `path`; others may share the disk.
-
-    That is what `partial_path` names, and what writers of their own put beside it under a name that begins with it.
-    """
-    if not path.parent.is_dir():
-        return
-    for beside in path.parent.iterdir():
-        if left_behind(beside, path.name):
-            shutil.rmtree(beside, ignore_errors=True)
-
-
-def left_behind(path: Path, of: str | None = None) -> bool:
-    """Whether `path` is what a dead process of this machine was making of a result, of that name or any."""
-    name = "[0-9a-f]{64}" if of is None else re.escape(of)
-    found = re.match(rf"\.+{name}\.{re.escape(_machine())}\.(\d+)\.", path.name)
-    return found is not None and int(found[1]) != os.getpid() and not _alive(int(found[1]))
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the system's errors while `path` is written into a RunError."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if isinstance(error, shutil.Error):  # of a whole tree: each file's source, destination and reason
-            reason = str(error.args[0][0][2]).split("] ", 1)[-1].split(": '", 1)[0]
-        hint = "check the disk's free space and the folder's rights"
-        if path.is_relative_to(cache_folder()):
-            hint += ", or set LANDSIFT_HOME to another folder"
-        raise RunError(f"cannot write {path}: {reason}", hint) from None
-
-
 def _replace(partial: Path, folder: Path, began: float) -> None:
     """Rename `partial` to `folder`, over an older result, but not over one that another process made meanwhile.
 
@@ -268,36 +224,3 @@ def _replace(partial: Path, folder: Path, began: float) -> None:
         if folder.stat().st_mtime > began and not damage(folder):
             return  # of two equal results the first stays: somebody may be reading it
         exchange(partial, folder)  # a process that reads the older one keeps its open files
-
-
-def exchange(one: Path, other: Path) -> None:
-    """Let two folders of one disk change places.
-
-    Linux does it in one step; elsewhere there is a moment in which `other` is not there.
-    """
-    with contextlib.suppress(AttributeError, OSError):  # no libc, or one that is too old
-        paths = (os.fsencode(one), os.fsencode(other))
-        if ctypes.CDLL(None).renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE) == 0:
-            return
-    aside = partial_path(other).with_suffix(".old")
-    other.rename(aside)
-    try:
-        one.rename(other)
-    except BaseException:
-        aside.rename(other)
-        raise
-    aside.rename(one)
-
-
-def _machine() -> str:
-    return platform.node().replace(".", "-") or "localhost"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

@@ -1,37 +1,30 @@
-"""From the trained cells to the comparison's folder, and from a finished folder to the same under other rules."""
+"""From the trained cells to the comparison's folder."""
 
 from __future__ import annotations
 
 import datetime
-import logging
 import shutil
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from landsift import runs
 from landsift.data.group_split import group_numbers
 from landsift.data.splits import make_split
 from landsift.data.store.patch_store import PatchStore
-from landsift.errors import RunError
-from landsift.evaluation.comparison import PROBE, compare_cells
 from landsift.evaluation.comparison import Cell as Trained
-from landsift.evaluation.compute_cost import train_seconds, work_of
+from landsift.evaluation.comparison import compare_cells
+from landsift.evaluation.compute_cost import work_of
+from landsift.evaluation.finished_comparison import folder_of_cell, record_of, references, trained_cell
 from landsift.evaluation.recommendation import Rule
-from landsift.pipeline.cache.results import writing
-from landsift.pipeline.comparison.grid import Grid, folder_of
-from landsift.reports.comparison.csv_tables import tables
-from landsift.reports.comparison.page import comparison_html
+from landsift.pipeline.comparison.grid import Grid
+from landsift.reports.comparison.files import write_figures
+from landsift.runtime.whole import writing
 from landsift.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CELL_FILES = (runs.CONFIG, runs.MANIFEST, runs.METRICS, runs.EVALUATION)
-_log = logging.getLogger("landsift")
 
 
 def assemble(
@@ -63,14 +56,17 @@ def assemble(
             records.append(place | {"state": "failed", "reason": state["reason"]})
             continue
         found = runs.Run.open(cells[state["folder"]])
-        record = _record(found, work_of(found.config, found.manifest, found.metrics))
+        record = record_of(found, work_of(found.config, found.manifest, found.metrics))
         records.append(place | {"state": "done", "reason": None, "cached": state["cached"]} | record)
         test = found.predictions.query("split == 'test'")
-        trained.append(_trained(place, record, found, test, patches.classes))
+        trained.append(trained_cell(place, record, found, test, patches.classes))
         told = {} if groups is None else {"group": groups[split.test]}
         predictions.append(test[["path", "label", "predicted"]].assign(**place, **told))
-        with writing(folder):
-            _copy(found.path, folder / "cells" / _folder_name(place))
+        target = folder / "cells" / folder_of_cell(place)
+        with writing(target):
+            target.mkdir(parents=True)
+            for name in CELL_FILES:
+                shutil.copy(found.path / name, target / name)
     comparison: dict[str, Any] = {
         "landsift": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -96,111 +92,6 @@ def assemble(
     return folder
 
 
-def write_figures(folder: Path, comparison: Mapping[str, Any]) -> None:
-    """Write comparison.json and what is made from it: the CSV tables and the page."""
-    for name, text in tables(comparison).items():
-        runs.write_text(folder / name, text)
-    runs.write_text(folder / runs.REPORT, comparison_html(comparison))
-    runs.write_json(folder / runs.COMPARISON, comparison)
-
-
-def evaluated_again(folder: Path, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What comparison.json of a finished folder says under the present rules of evaluation; nothing is written.
-
-    Args:
-        folder: of a comparison, of this version of landsift or of an older one.
-        changes: what differs from the folder's own rule, or from the default where it has none: fields of `Rule`.
-
-    Raises:
-        RunError: a file is missing or damaged.
-        ConfigError: the changes make no rule.
-        ModelError: what a training computed is not noted there, and its network cannot be made here to count it.
-    """
-    found = runs.Comparison(folder)
-    comparison, predictions = dict(found.data), found.predictions
-    try:
-        rule = Rule(**(comparison.get("rule", {}) | dict(changes or {})))
-        tests = dict(iter(predictions.groupby(["row", "budget", "seed"], observed=True, sort=False)))
-        records, trained, of_test = [], [], None
-        for old in comparison["cells"]:
-            if old["state"] != "done":
-                records.append(old)
-                continue
-            place = {key: old[key] for key in ("row", "budget", "seed")}
-            run = runs.Run.open(folder / "cells" / _folder_name(place))
-            work = old.get("work")
-            record = _record(run, work_of(run.config, run.manifest, run.metrics) if work is None else work)
-            records.append(old | record)
-            test = tests[place["row"], place["budget"], place["seed"]]
-            trained.append(_trained(place, record, run, test, tuple(comparison["data"]["classes"])))
-            of_test = test["group"].to_numpy() if "group" in test else None
-        reference, may_have_groups = references(comparison["rows"]), _may_have_groups(comparison)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise RunError(f"{folder} is not a complete comparison: {type(error).__name__}: {error}") from error
-    if of_test is None and may_have_groups:
-        _log.warning("this comparison has no groups of its patches: its intervals and tests are over patches")
-    comparison |= {"landsift": __version__, "cells": records}
-    return comparison | compare_cells(trained, reference.get, rule, of_test)
-
-
-def _may_have_groups(comparison: Mapping[str, Any]) -> bool:
-    """Whether the patches came from a table, which may have named their groups."""
-    kind = comparison["config"]["data"]["split"]["kind"]
-    return kind == "group" or Path(comparison["data"]["source"]).suffix.lower() in {".csv", ".parquet"}
-
-
-def references(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The linear probe of each row's variant, by the row's name; rows as comparison.json has them."""
-    rows = list(rows)
-    probes = {row["variant"]: row["name"] for row in rows if row["strategy"] == PROBE}
-    return {row["name"]: probes[row["variant"]] for row in rows if row["variant"] in probes}
-
-
-def _record(run: runs.Run, work: float) -> dict[str, Any]:
-    """What comparison.json says of a training."""
-    test, validation, manifest = run.evaluation["test"], run.evaluation["val"], run.manifest
-    phases = [{name: phase[name] for name in ("name", "epochs", "trainable")} for phase in manifest["phases"]]
-    return {
-        "accuracy": test["accuracy"],
-        "macro_f1": test["macro_f1"],
-        "ece": test["ece"],
-        "f1": {name: figures["f1"] for name, figures in test["per_class"].items()},
-        "val_accuracy": validation["accuracy"],
-        "epochs": len(run.metrics),
-        "best_epoch": run.evaluation["epoch"],
-        "work": work,
-        "train_seconds": train_seconds(run.config, manifest, run.metrics),
-        "seconds": round(sum(row["seconds"] for row in run.metrics), 3),
-        "trainable": max(phase["trainable"] for phase in phases),
-        "parameters": manifest["model"]["parameters"],
-        "phases": phases,
-    }
-
-
-def _trained(
-    place: Mapping[str, Any], record: Mapping[str, Any], run: runs.Run, test: pd.DataFrame, classes: tuple[str, ...]
-) -> Trained:
-    return Trained(
-        row=place["row"],
-        budget=place["budget"],
-        seed=place["seed"],
-        labels=_numbers(test["label"], classes),
-        predicted=_numbers(test["predicted"], classes),
-        validation=np.asarray(run.evaluation["val"]["confusion"]),
-        classes=classes,
-        work=record["work"],
-        train_seconds=record["train_seconds"],
-        trainable=record["trainable"],
-        parameters=record["parameters"],
-    )
-
-
-def _numbers(names: pd.Series, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Positions of class names; raises KeyError for others."""
-    number = {name: k for k, name in enumerate(classes)}
-    return np.array([number[name] for name in names], dtype=np.int64)
-
-
 def _compact(predictions: list[pd.DataFrame]) -> pd.DataFrame:
     """One row per cell and test patch: row, budget, seed, path, label, predicted and, if there are groups, group."""
     import pandas as pd
@@ -209,14 +100,3 @@ def _compact(predictions: list[pd.DataFrame]) -> pd.DataFrame:
     names = ("row", "path", "label", "predicted")
     columns = ["row", "budget", "seed", "path", "label", "predicted", *(["group"] if "group" in table else [])]
     return table.astype(dict.fromkeys(names, "category"))[columns]
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.mkdir(parents=True)
-    for name in CELL_FILES:
-        shutil.copy(source / name, target / name)
-
-
-def _folder_name(place: Mapping[str, Any]) -> str:
-    """Such as "linear_probe/500-seed0"."""
-    return f"{folder_of(place['row'])}/{place['budget']}-seed{place['seed']}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +13,6 @@ from landsift.training.strategies import settled
 
 KEPT = (runs.CONFIG, runs.MANIFEST, runs.METRICS, runs.EVALUATION, runs.PREDICTIONS)
 """Files of a run directory that a comparison reads; a hundred trainings' checkpoints would be gigabytes."""
-
-Train = Callable[[RunConfig, Path, Path, str, str], Awaitable[None]]
-"""Trains; the arguments are those of `train_here`."""
-
-elsewhere: Callable[[str], AbstractAsyncContextManager[Train]] | None = None
-"""Waits until another process of this machine is free for the cell of a label; None: trainings run in this one."""
-
-
-@asynccontextmanager
-async def process_for(label: str) -> AsyncIterator[Train]:
-    """What trains the cell of this label, as soon as there is a process for it."""
-    if elsewhere is None:
-        yield _train_here
-        return
-    async with elsewhere(label) as train:
-        yield train
-
-
-async def _train_here(config: RunConfig, store: Path, folder: Path, label: str, group: str) -> None:
-    train_here(config, store, folder, label, group)
 
 
 def train_here(config: RunConfig, store: Path, folder: Path, label: str, group: str) -> None:

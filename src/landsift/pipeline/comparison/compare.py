@@ -10,7 +10,7 @@ from typing import Any
 from landsift.errors import ConfigError, RunError
 from landsift.evaluation.recommendation import Rule
 from landsift.pipeline import run
-from landsift.pipeline.comparison import worker_pool as processes
+from landsift.pipeline.comparison import worker_pool
 from landsift.pipeline.comparison.grid import SEEDS, Grid, Row, with_defaults
 from landsift.pipeline.flyte import submit
 from landsift.pipeline.inputs import Config, Data, configured
@@ -74,7 +74,7 @@ def run_grid(
     rule: Rule | None = None,
 ) -> Comparison:
     """The same for a grid and a rule; `command` is the command line, for the report."""
-    count = processes.suggested() if workers is None else workers
+    count = worker_pool.suggested() if workers is None else workers
     if count < 1:
         raise ConfigError(f"workers is {workers}", "at least one process is needed")
     out = outputs.absolute(out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Self
 from landsift.config import RunConfig
 from landsift.config_overrides import laid_over, read_mapping, value_of
 from landsift.errors import ConfigError
+from landsift.evaluation.finished_comparison import folder_of
 from landsift.training.strategies import STRATEGIES, resolve_strategy
 
 DEFAULTS: dict[str, Any] = {
@@ -30,11 +30,6 @@ linear probe is one. Flips stay on: they are exact, and cached features allow th
 SEEDS = (0, 1, 2)
 LONGEST_NAME = 200
 """Bytes of a row's name as that of a folder; file systems take 255."""
-
-
-def folder_of(name: str) -> str:
-    """A row's name as that of a folder: what no file system takes becomes a dash."""
-    return re.sub(r"[^\w.,-]+", "-", name)
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class Row:
 
     @property
     def folder(self) -> str:
-        """The name as that of a folder: what no file system takes becomes a dash."""
+        """The name as that of a folder."""
         return folder_of(self.name)
 
 
@@ -113,11 +108,10 @@ class Grid:
 
         Args:
             base: the configuration that all rows share; its own strategy, budget and seed are not used.
-            strategies: names of the table or of `base.strategies`; none: all of them.
-            budgets: numbers of training labels, or with how many of the seeds each is trained, such as
-                `{500: 3, 8000: 1}`; none: all labels.
-            seeds: one training each.
-            variants: settings by name, such as `{"resnet18": {"model.backbone": "resnet18"}}`.
+            strategies: as the others in `compare.compare`.
+            budgets: likewise.
+            seeds: likewise.
+            variants: likewise.
 
         Raises:
             ConfigError: a name is unknown, something is named twice, or a variant changes what may not differ.

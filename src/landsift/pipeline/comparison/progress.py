@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Self
 
 from landsift.pipeline.comparison.grid import Cell, Grid
+from landsift.reports.wording import duration
 from landsift.runtime.notices import watched
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Progress:
 
     def _summary(self) -> str:
         finished, left = len(self._accuracies) + len(self._failed), self.seconds_left()
-        time_left = f", about {_duration(left)} left" if left else ""
+        time_left = f", about {duration(left)} left" if left else ""
         return f"{finished} of {len(self.cells)}{time_left}"
 
     def table(self) -> Table:
@@ -109,7 +110,7 @@ class Progress:
         from rich.text import Text
 
         table = Table(
-            title=f"{self._summary()}, {_duration(time.monotonic() - self._since)} so far", title_justify="left"
+            title=f"{self._summary()}, {duration(time.monotonic() - self._since)} so far", title_justify="left"
         )
         table.add_column("test accuracy, %")
         for budget in self.grid.budgets:
@@ -136,11 +137,3 @@ class Progress:
 
 def _labels(cell: Cell) -> int:
     return ALL_LABELS if cell.budget is None else cell.budget
-
-
-def _duration(seconds: float) -> str:
-    """Such as "40 s", "12 min" or "1 h 5 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

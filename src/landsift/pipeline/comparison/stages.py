@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landsift.config import RunConfig
 from landsift.data.sources.base import content_fingerprint
 from landsift.data.splits import make_split
 from landsift.data.store.patch_store import PatchStore
@@ -21,7 +20,7 @@ from landsift.pipeline.comparison import worker_pool
 from landsift.pipeline.comparison.cell import in_one_arithmetic
 from landsift.pipeline.comparison.grid import Cell, Grid
 from landsift.pipeline.comparison.progress import Progress
-from landsift.pipeline.flyte import environments, failures, transfer
+from landsift.pipeline.flyte import failures, transfer
 from landsift.pipeline.stage_table import CELL
 from landsift.runs import Run
 
@@ -29,16 +28,6 @@ if TYPE_CHECKING:
     from flyte.io import Dir
 
 logger = logging.getLogger("landsift")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the stages are called with: `cell_keys` has one key per cell of the grid."""
-
-    fingerprint: str
-    store_key: str
-    data_json: str
-    cell_keys: list[str]
 
 
 @dataclass(frozen=True)
@@ -60,8 +49,11 @@ class Outcome:
         return json.dumps({"grid": self.grid.to_json(), "states": self.states})
 
 
-def plan(grid: Grid) -> Plan:
-    """The keys of all stages; refuses what cannot train before any data is decoded for it.
+def plan(grid: Grid) -> tuple[str, str, list[str]]:
+    """What the stages are called with; refuses what cannot train before any data is decoded for it.
+
+    Returns:
+        The fingerprint of the patches, the key of their store, and one key per cell of the grid.
 
     Raises:
         LandsiftError: a row of the grid cannot train, or the patches cannot be used.
@@ -72,7 +64,7 @@ def plan(grid: Grid) -> Plan:
     if transfer.is_local() and not all(results.place(CELL, k, local=True).is_dir() for k in cell_keys):
         for row in grid.rows:
             preflight.check_training(row.config)
-    return Plan(fingerprint, store_key, keys.store_settings(grid.base.data).model_dump_json(), cell_keys)
+    return fingerprint, store_key, cell_keys
 
 
 async def check_budgets(grid: Grid, store: Dir) -> None:
@@ -82,11 +74,6 @@ async def check_budgets(grid: Grid, store: Dir) -> None:
     if len(set(sizes)) < len(sizes):
         message = f"all labels of the training split are {sizes[-1]:,}, which is one of the budgets as well"
         raise DataError(message, "leave one of the two out")
-
-
-def task_of(task: Any, config: RunConfig) -> Any:
-    """The task, on a cluster with the configured GPU and, where W&B is online, its key."""
-    return task if transfer.is_local() else environments.with_resources(task, config)
 
 
 async def train_all(

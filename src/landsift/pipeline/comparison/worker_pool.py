@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +23,10 @@ from landsift.pipeline.flyte.failures import ProcessLostError
 from landsift.runtime.surroundings import environment_for
 from landsift.runtime.threads import cores
 
+Train = Callable[[RunConfig, Path, Path, str, str], Awaitable[None]]
+"""Trains; the arguments are those of `cell.train_here`."""
+_pool: ContextVar[_Pool | None] = ContextVar("_pool", default=None)
+
 
 def suggested() -> int:
     """How many processes train at once where nobody says: one for every four cores."""
@@ -30,19 +35,34 @@ def suggested() -> int:
 
 @contextlib.asynccontextmanager
 async def training(count: int, started: Callable[[str], None]) -> AsyncIterator[None]:
-    """While this lasts, cells are trained in `count` processes, which share the cores.
+    """While this lasts, the cells of this task and of those that it starts train in processes, which share the cores.
 
     Args:
         count: processes.
         started: called with a cell's label when its training begins.
     """
     pool = _Pool(count, started)
-    cell.elsewhere = pool.process
+    token = _pool.set(pool)
     try:
         yield
     finally:
-        cell.elsewhere = None
+        _pool.reset(token)
         await pool.close()
+
+
+@contextlib.asynccontextmanager
+async def process_for(label: str) -> AsyncIterator[Train]:
+    """What trains the cell of this label, as soon as there is a process for it; without processes, this one does."""
+    pool = _pool.get()
+    if pool is None:
+        yield _train_here
+        return
+    async with pool.process(label) as train:
+        yield train
+
+
+async def _train_here(config: RunConfig, store: Path, folder: Path, label: str, group: str) -> None:
+    cell.train_here(config, store, folder, label, group)
 
 
 class _Pool:
@@ -55,7 +75,7 @@ class _Pool:
             self._free.put_nowait(None)
 
     @contextlib.asynccontextmanager
-    async def process(self, label: str) -> AsyncIterator[cell.Train]:
+    async def process(self, label: str) -> AsyncIterator[Train]:
         """A free process, started if need be; one that did not finish its training is not used again."""
         worker = await self._free.get()
         try:
@@ -66,7 +86,6 @@ class _Pool:
             yield worker.train
         finally:
             if worker is not None and not worker.ready:
-                await worker.close()
                 self._workers.remove(worker)
                 worker = None
             self._free.put_nowait(worker)
@@ -98,20 +117,27 @@ class _Worker:
         return cls(process, output)
 
     async def train(self, config: RunConfig, store: Path, folder: Path, label: str, group: str) -> None:
-        """Have one cell trained; raises what went wrong."""
+        """Have one cell trained; raises what went wrong.
+
+        Where it is not trained to its end, nothing writes to `folder` any more.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         config = own_networks.by_file(config)
         asked = {"config": config.model_dump_json(), "store": str(store), "folder": str(folder)}
         asked |= {"label": label, "group": group}
         self.ready = False
-        with contextlib.suppress(ConnectionError):
-            self._process.stdin.write(json.dumps(asked).encode() + b"\n")
-            await self._process.stdin.drain()
-        answer = await self._process.stdout.readline()
-        if not answer:
-            raise await self._lost()
-        self.ready = True
+        try:
+            with contextlib.suppress(ConnectionError):
+                self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+                await self._process.stdin.drain()
+            answer = await self._process.stdout.readline()
+            if not answer:
+                raise await self._lost()
+            self.ready = True
+        finally:
+            if not self.ready:
+                await self.close()
         if error := json.loads(answer)["error"]:
             raise errors.from_record(error, "the training")
 

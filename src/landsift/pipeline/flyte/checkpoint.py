@@ -33,7 +33,10 @@ def kept(folder: Path) -> Iterator[None]:
     Args:
         folder: of the unfinished run; made if need be.
     """
-    checkpoint = None if transfer.is_local() else transfer.checkpoint()
+    import flyte
+
+    context = None if transfer.is_local() else flyte.ctx()
+    checkpoint = context and context.checkpoint
     if checkpoint is None:
         yield
         return

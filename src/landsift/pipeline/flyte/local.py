@@ -72,18 +72,13 @@ async def initialise(start: Callable[..., Awaitable[None]], *arguments: Any) -> 
     """
     handlers = logging.getLogger().handlers
     formatters = [handler.formatter for handler in handlers]
-    # Of the root folder, the default, the working folder, would end up in sys.path.
-    await start(*arguments, root_dir=root(), log_level=logging.CRITICAL)
+    # The folder of the package, because the default, the working folder, would end up in sys.path.
+    await start(*arguments, root_dir=Path(__file__).parents[3], log_level=logging.CRITICAL)
     for handler, formatter in zip(handlers, formatters, strict=False):
         handler.setFormatter(formatter)  # Flyte puts run and action before every line of everyone
     framework = logging.getLogger("flyte")
     framework.handlers[:] = [logging.NullHandler()]
     framework.propagate = False
-
-
-def root() -> Path:
-    """The folder that holds the landsift package."""
-    return Path(__file__).parents[3]
 
 
 @contextlib.contextmanager

@@ -14,10 +14,10 @@ import yaml
 from landsift.config import BUILT_IN_SOURCES, WEIGHTS_BY_NAME, RunConfig, cache_folder
 from landsift.errors import ConfigError, LandsiftError, RunError
 from landsift.pipeline import tracking
-from landsift.pipeline.cache import results
 from landsift.pipeline.flyte import local
 from landsift.pipeline.preflight import check_training
 from landsift.runtime import surroundings
+from landsift.runtime.whole import writing
 from landsift.training.strategies import settled
 
 logger = logging.getLogger("landsift")
@@ -61,6 +61,7 @@ def for_cluster(config: RunConfig) -> RunConfig:
     return settled(config).replace("data.eurosat.root=null")
 
 
+@surroundings.as_guest()
 def send(
     task: str,
     inputs: Mapping[str, str],
@@ -80,19 +81,7 @@ def send(
         cache: as in `submit`.
         bundle_to: as in `submit`.
     """
-    with surroundings.as_guest():
-        return _send(task, inputs, configs, _check_remote(remote), cache=cache, bundle_to=bundle_to)
-
-
-def _send(
-    task: str,
-    inputs: Mapping[str, str],
-    configs: Sequence[RunConfig],
-    remote: Path,
-    *,
-    cache: bool,
-    bundle_to: Path | None,
-) -> str:
+    remote = _check_remote(remote)
     for config in configs:
         _check_readable(config)
     flyte = local.quiet_flyte()
@@ -102,7 +91,7 @@ def _send(
     for config in configs:
         check_training(config, local=False)
     environments.training_resources(configs[0].cluster)
-    with results.writing(cache_folder()):
+    with writing(cache_folder()):
         environments.write_requirements()
     environments.PIPELINE.include = environments.bundled_files()
     if configs[0].tracking.wandb == "offline":
@@ -158,6 +147,11 @@ def _check_readable(config: RunConfig) -> None:
         raise ConfigError(
             f"data.source {config.data.source}: a cluster cannot read files of this machine",
             "submit with data.source eurosat or synthetic, or run without --remote",
+        )
+    if config.data.split.rows is not None:
+        raise ConfigError(
+            f"data.split.rows {config.data.split.rows}: a cluster cannot read files of this machine",
+            "submit with a split by a seed, data.split.kind and seed, or run without --remote",
         )
     if config.model.module is not None:
         raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flyte.io import Dir
@@ -34,15 +34,6 @@ def output_folder() -> Path:
     """A folder, not yet there, for what the running task returns: on one machine beside the run's output."""
     import flyte
 
-    context = flyte.ctx()
-    if context is not None and context.mode == "local":
-        return Path(context.raw_data_path.path) / "run"
+    if is_local():
+        return Path(flyte.ctx().raw_data_path.path) / "run"
     return Path(tempfile.mkdtemp(prefix="landsift-")) / "run"
-
-
-def checkpoint() -> Any | None:
-    """Flyte's checkpoint of the running task, which its next attempt finds; None where there is none."""
-    import flyte
-
-    context = flyte.ctx()
-    return None if context is None else context.checkpoint

@@ -7,29 +7,22 @@ from typing import Any
 
 from landsift.config import WEIGHTS_BY_NAME, ModelConfig, digest
 from landsift.errors import ModelError
-from landsift.training.torch_state import read_once
+from landsift.models import hub, own_networks
 
 
 def network_fingerprint(config: ModelConfig) -> dict[str, Any]:
-    """What decides the network beside the settings, and the numbers beside the libraries' versions.
+    """What decides the network beside the settings.
 
     Returns:
-        `weights`: their content; `code`: of `model.module`, or None; `variables`: what libraries read as they are
-        loaded, where it is set.
+        `weights`: their content; `code`: of `model.module`, or None.
 
     Raises:
         ModelError: the weights or the module cannot be had, or the network is registered by code that nobody named.
     """
-    from landsift.models import own_networks
-
     if config.module is None:
         own_networks.check_known(config)
     own_networks.trust(config.module)
-    return {
-        "weights": weights_fingerprint(config),
-        "code": own_networks.fingerprint(config.module),
-        "variables": read_once(),
-    }
+    return {"weights": weights_fingerprint(config), "code": own_networks.fingerprint(config.module)}
 
 
 def weights_fingerprint(config: ModelConfig) -> Any:
@@ -38,7 +31,6 @@ def weights_fingerprint(config: ModelConfig) -> Any:
     Raises:
         ModelError: `model.weights` is neither a name nor a readable file or folder, or the hub's cannot be had.
     """
-    from landsift.models import hub
     from landsift.models.backbone import check_backbone, weights_source
 
     if config.weights == "imagenet":

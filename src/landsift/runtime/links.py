@@ -1,10 +1,10 @@
-"""A result's files in another folder, taking no room of their own where the file system can do that.
+"""Large files in another folder, taking no room of their own where the file system can do that.
 
-Checkpoints and weights are large and are never changed. Where the file system shares the blocks of equal files (btrfs,
-XFS), such a file is a clone, which may be edited freely. Elsewhere it is a hard link, so that an edit in place would
-change the cache as well: it is made read-only, which editors, `cp` and `torch.save` respect and who deletes or replaces
-a file does not notice; and what is edited all the same is noticed by its time and its SHA-256 before the cache uses it
-(`results.damage`). On another disk it is a copy.
+Checkpoints, weights and decoded patches are large and are never changed. Where the file system shares the blocks of
+equal files (btrfs, XFS), such a file is a clone, which may be edited freely. Elsewhere it is a hard link, so that an
+edit in place would change both: it is made read-only, which editors, `cp` and `torch.save` respect and who deletes or
+replaces a file does not notice; and what is edited all the same of a result is noticed by its time and its SHA-256
+before the cache uses it (`pipeline/cache/results.damage`). On another disk it is a copy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FICLONE = 0x40049409  # of Linux's ioctl
 
 
 def put(source: str | Path, target: str | Path) -> Path:
-    """Have a file at `target` too, with as little work as the file system allows; for `shutil.copytree`.
+    """Have a file of a run at `target` too, shared if it is large; for `shutil.copytree`.
 
     Raises:
         OSError: `target` cannot be written.
@@ -28,9 +28,19 @@ def put(source: str | Path, target: str | Path) -> Path:
     source, target = Path(source), Path(target)
     if source.suffix not in LARGE:
         shutil.copy2(source, target)
-    elif not (_cloned(source, target) or _linked(source, target)):
-        shutil.copyfile(source, target)
+    else:
+        share(source, target)
     return target
+
+
+def share(source: Path, target: Path) -> None:
+    """Have a file at `target` too, with as little work as the file system allows.
+
+    Raises:
+        OSError: `target` cannot be written.
+    """
+    if not (_cloned(source, target) or _linked(source, target)):
+        shutil.copyfile(source, target)
 
 
 def _cloned(source: Path, target: Path) -> bool:
