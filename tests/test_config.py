@@ -63,7 +63,7 @@ def test_the_digest_does_not_depend_on_the_order_of_keys(values):
         ("training.image_size=3", "'training.image_size': input should be greater than or equal to 16 (got 3)"),
         ("training.image_size=big", "'training.image_size'"),
         ("training.precision=16", "'training.precision': input should be 'auto', '32' or 'bf16' (got '16')"),
-        ("data.split.fractions=[0.5, 0.2, 0.2]", "add up to 1"),
+        ("data.split.fractions=[0.5, 0.2, 0.2]", "sum to 1"),
         ("data.split.fractions=[0.5, 0.5]", "data.split.fractions"),
         ("data.split.kind=randomly", "'auto', 'stratified', 'column' or 'group'"),
         ("model.normalization={mean: [0.5], std: [0]}", "model.normalization.std"),
