@@ -269,7 +269,7 @@ def build_store(data: DataConfig | Path | str, folder: Path | str, least_classes
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     if (folder / META).exists():
         return _reopen(data, folder, content_fingerprint(data), f"data.source={data.source} has now")
-    if data.source not in BUILT_IN_SOURCES and not folder.name.startswith("."):  # which nothing is read from
+    if data.source not in BUILT_IN_SOURCES and folder.suffix != ".partial":  # what is being made of a result is moved
         check_outside(folder, [data.source])
     _check_new(folder)
     if (stored := store_folder(data)) is not None:
