@@ -57,7 +57,7 @@ def test_an_error_comes_out_as_it_was_raised_and_leaves_nothing(tiny, tmp_path, 
 @pytest.mark.parametrize(
     "write", [landsift.run, landsift.compare, lambda config, out: landsift.build_store(config.data, out)]
 )
-@pytest.mark.parametrize("below", ["out", "field/deep/out", ""])
+@pytest.mark.parametrize("below", ["out", ".hidden", "field/deep/out", ""])
 def test_an_output_among_the_patches_is_refused_from_python_as_on_the_command_line(
     tiny, broken, tmp_path, write, below
 ):

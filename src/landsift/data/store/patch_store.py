@@ -269,7 +269,8 @@ def build_store(data: DataConfig | Path | str, folder: Path | str, least_classes
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     if (folder / META).exists():
         return _reopen(data, folder, content_fingerprint(data), f"data.source={data.source} has now")
-    if data.source not in BUILT_IN_SOURCES and not folder.name.startswith("."):  # which nothing is read from
+    moved_later = folder.name.startswith(".") and folder.suffix == ".partial"  # a result of the pipeline's
+    if data.source not in BUILT_IN_SOURCES and not moved_later:
         check_outside(folder, [data.source])
     _check_new(folder)
     if (stored := store_folder(data)) is not None:
