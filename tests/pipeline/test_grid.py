@@ -1,5 +1,6 @@
 """What a comparison is asked to train."""
 
+import numpy as np
 import pytest
 
 from landsift.config import RunConfig
@@ -60,6 +61,17 @@ def test_a_grid_crosses_processes_unchanged():
         ({"seeds": [1, 1]}, "seed 1 is given twice"),
         ({"seeds": []}, "at least one"),
         ({"seeds": [-1]}, "from 0"),
+        ({"seeds": 3}, "seeds is '3'\nneeded: a list of whole numbers"),
+        ({"seeds": "012"}, "seeds is '012'"),
+        ({"seeds": None}, "seeds is 'None'"),
+        ({"seeds": [0.5]}, "seeds is"),
+        ({"seeds": [True]}, "seeds is"),
+        ({"budgets": 500}, r"budgets is '500'\nneeded: a list such as \[100, 500, None\]"),
+        ({"budgets": ["500"]}, "budgets is"),
+        ({"strategies": "full"}, "strategies is 'full'\nneeded: a list of names"),
+        ({"strategies": [{"epochs": 1}]}, "strategies is"),
+        ({"variants": ["a"]}, "variants are settings by name"),
+        ({"variants": {"a": None}}, "variants are settings by name"),
         ({"variants": {"a": {"data.source": "eurosat"}}}, "variant 'a' sets data.source"),
         ({"variants": {"a": {"seed": 1}}}, "variant 'a' sets seed"),
         ({"variants": {"a": {"model.backbon": "x"}}}, "model.backbon"),
@@ -125,3 +137,9 @@ def test_names_that_cannot_be_folders_side_by_side_are_refused_before_anything_i
     for names, said in ((("a b", "a/b"), "the same folder"), (("x" * 300,), "too long")):
         with pytest.raises(ConfigError, match=said):
             named(*names)
+
+
+def test_what_is_named_may_come_from_numpy_or_one_after_the_other():
+    expected = Grid.of(RunConfig(), ["full"], [20, None], [0, 1])
+    assert Grid.of(RunConfig(), iter(["full"]), iter([np.int64(20), None]), np.arange(2)) == expected
+    assert Grid.from_json(expected.to_json()) == expected

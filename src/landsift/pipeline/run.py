@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from landsift.config import RunConfig, cache_folder
+from landsift.config import BUILT_IN_SOURCES, RunConfig, cache_folder
 from landsift.errors import LandsiftError, RunError
 from landsift.pipeline import inputs, reproduce, tracking
 from landsift.pipeline.cache import locks, results
@@ -83,6 +84,7 @@ def execute(
     Returns:
         `out`, absolute.
     """
+    import_module("landsift.reports")  # what a report lacks is said before the training, not after it
     of_wandb = surroundings.wandb_variables(os.environ)
     with (
         interruption.interruptible("stopped; the same call goes on from the last checkpoint, where there is one"),
@@ -90,6 +92,7 @@ def execute(
         surroundings.as_guest(also=local.OF_A_CLUSTER),
     ):
         out = _checked(outputs.absolute(out), replace=replace)
+        _check_beside(config.data.source, out)
         tracking.check_key(config.tracking)
         tracking.say_what_is_unused(config.tracking, of_wandb)
         with locks.only_writer(out), locks.using(cache_folder()):
@@ -103,6 +106,15 @@ def execute(
                 else:
                     _put_in_place(partial / "run", out, last)
     return out
+
+
+def _check_beside(source: str, out: Path) -> None:
+    """Check that neither the output nor the cache is put among the patches; raises RunError."""
+    if source in BUILT_IN_SOURCES or not source.strip():
+        return
+    outputs.check_outside(out, [source])
+    hint = "set LANDSIFT_HOME to a folder outside of it"
+    outputs.check_outside(cache_folder(), [source], "the cache folder", hint)
 
 
 def _checked(out: Path, *, replace: bool) -> Path:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from landsift.config import RunConfig
 from landsift.config_overrides import laid_over, read_mapping, value_of
 from landsift.errors import ConfigError
@@ -123,7 +125,15 @@ class Grid:
             ConfigError: a name is unknown, something is named twice, or a variant changes what may not differ.
         """
         base = base.absolute()
-        strategies = tuple(strategies) or (*STRATEGIES, *base.strategies)
+        strategies = tuple(_listed("strategies", strategies, str, "a list of names"))
+        if not isinstance(budgets, Mapping):
+            budgets = _listed("budgets", budgets, int | None, "a list such as [100, 500, None]")
+        seeds = _listed("seeds", seeds, int, "a list of whole numbers from 0, such as [0, 1, 2]")
+        if not isinstance(variants or {}, Mapping) or not all(
+            isinstance(s, Mapping) for s in (variants or {}).values()
+        ):
+            raise ConfigError("variants are settings by name", "such as {'resnet18': {'model.backbone': 'resnet18'}}")
+        strategies = strategies or (*STRATEGIES, *base.strategies)
         for name in strategies:
             resolve_strategy(name, base.strategies)
         for what, given in (("strategy", strategies), ("budget", [*budgets]), ("seed", seeds)):
@@ -223,6 +233,16 @@ def read_variants(path: Path) -> dict[str, dict[str, Any]]:
             f"{path} holds no variants", "write names with settings, such as  resnet18: {model.backbone: resnet18}"
         )
     return {str(name): dict(settings) for name, settings in values.items()}
+
+
+def _listed(what: str, given: Any, kind: Any, needed: str) -> list[Any]:
+    """What was given from Python as a list; a number or a text alone is none."""
+    values = None if isinstance(given, str | bytes) or not isinstance(given, Iterable) else [*given]
+    if values is not None:
+        values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    if values is None or any(isinstance(value, bool) or not isinstance(value, kind) for value in values):
+        raise ConfigError(f"{what} is {str(given)[:100]!r}", f"needed: {needed}")
+    return values
 
 
 def _check_folders(rows: Sequence[Row]) -> None:
