@@ -99,7 +99,14 @@ def test_what_a_configuration_sets_holds_in_a_comparison_too_and_changes_set_wha
 
 @pytest.mark.parametrize(
     ("paths", "said"),
-    [([], "no paths are given"), ([3], "a path is needed, not int"), ("nowhere", "no such file or folder: nowhere")],
+    [
+        ([], "no paths are given"),
+        ([3], "a path is needed, not int"),
+        (3, "a path is needed, not int"),
+        (None, "a path is needed, not NoneType"),
+        ("nowhere", "no such file or folder: nowhere"),
+        ("~/nowhere", r"no such file or folder: /.*/nowhere"),
+    ],
 )
 def test_paths_that_are_none_are_refused_before_the_model_is_read(paths, said):
     with pytest.raises(DataError, match=said):
@@ -123,6 +130,15 @@ def test_patches_in_memory_are_trained_on_and_the_same_ones_come_from_the_cache(
     again = landsift.run(TINY | {"data": {"source": str(store.folder)}}, tmp_path / "again")
     assert "the trained model comes from the cache" in caplog.text
     assert again.evaluation == run.evaluation
+
+
+def test_an_empty_text_is_not_the_working_folder():
+    """It is what a variable holds that was never set."""
+    for call in (landsift.load_model, landsift.Run.open, lambda path: landsift.run(TINY, path)):
+        with pytest.raises(landsift.LandsiftError, match="not an empty text"):
+            call("")
+    with pytest.raises(landsift.LandsiftError, match="not an empty text"):
+        landsift.predict_files("no model", "")
 
 
 @pytest.mark.parametrize("given", [None, 3, b"runs/first", ["runs/first"]], ids=["None", "int", "bytes", "list"])

@@ -239,3 +239,11 @@ def test_an_empty_file_is_the_defaults_but_no_runs_configuration(tmp_path):
     assert RunConfig.load(tmp_path / "config.yaml") == RunConfig()
     with pytest.raises(ConfigError, match=r"config.yaml is empty\n"):
         RunConfig.load_stored(tmp_path / "config.yaml")
+
+
+def test_what_is_no_override_is_refused_and_so_is_what_is_no_mapping():
+    for call in (lambda: RunConfig.load(None, [3]), lambda: RunConfig().replace({"seed": 3})):
+        with pytest.raises(ConfigError, match="is not of the form key=value"):
+            call()
+    with pytest.raises(ConfigError, match="valid dictionary"):
+        RunConfig.from_dict(None)

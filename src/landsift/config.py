@@ -329,7 +329,7 @@ class RunConfig(_Section):
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
         """Check nested values; raises ConfigError that names the key and, if it is unknown, the nearest one."""
         try:
-            return cls.model_validate(dict(values))
+            return cls.model_validate(dict(values) if isinstance(values, Mapping) else values)
         except ValidationError as error:
             raise _as_config_error(error) from None
 

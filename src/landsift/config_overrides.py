@@ -103,10 +103,11 @@ def value_of(key: str, text: str) -> Any:
 
 def apply(values: dict[str, Any], override: str) -> None:
     """Lay one `key=value` over nested values, which are changed in place; raises ConfigError."""
-    key, equals, text = override.partition("=")
+    given: object = override
+    key, equals, text = given.partition("=") if isinstance(given, str) else ("", "", "")
     if not equals or not key.strip():
         raise ConfigError(
-            f"--set {override!r} is not of the form key=value", "write it like --set training.image_size=128"
+            f"--set {given!r} is not of the form key=value", "write it like --set training.image_size=128"
         )
     value = value_of(key, text)
     *parents, last = key.strip().split(".")

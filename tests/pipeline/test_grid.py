@@ -70,6 +70,13 @@ def test_a_grid_crosses_processes_unchanged():
         ({"budgets": ["500"]}, "budgets is"),
         ({"strategies": "full"}, "strategies is 'full'\nneeded: a list of names"),
         ({"strategies": [{"epochs": 1}]}, "strategies is"),
+        ({"budgets": {"500": 1}}, "budgets is"),
+        ({"budgets": {500: None}}, "budgets is .*\nneeded: numbers of seeds"),
+        ({"budgets": [50, 0]}, "a budget of 0 labels"),
+        ({"budgets": [50, -5]}, "a budget of -5 labels"),
+        ({"variants": {"a": {"training.batch_size": {8}}}}, r"sets \{8\}, which is no value"),
+        ({"variants": {"a": {5: 1}}}, "5"),
+        ({"variants": {"a": {"data": {"source": "eurosat"}}}}, "variant 'a' sets data.source"),
         ({"variants": ["a"]}, "variants are settings by name"),
         ({"variants": {"a": None}}, "variants are settings by name"),
         ({"variants": {"a": {"data.source": "eurosat"}}}, "variant 'a' sets data.source"),
@@ -143,3 +150,20 @@ def test_what_is_named_may_come_from_numpy_or_one_after_the_other():
     expected = Grid.of(RunConfig(), ["full"], [20, None], [0, 1])
     assert Grid.of(RunConfig(), iter(["full"]), iter([np.int64(20), None]), np.arange(2)) == expected
     assert Grid.from_json(expected.to_json()) == expected
+
+
+def test_a_variants_nested_settings_leave_the_rest_of_their_section_as_it_is(tmp_path):
+    """They took the whole section's place, so that a variant without weights began with pretrained ones."""
+    base = RunConfig.load(None, ["model.weights=none", "training.augment.crop=0.5", "training.ema=0.9"])
+    nested = {
+        "model": {"backbone": "resnet18", "backbone_args": {"drop_rate": np.float64(0.5)}, "module": tmp_path / "n.py"},
+        "training.augment": {"flips": False},
+    }
+    config = Grid.of(base, ["full"], variants={"a": nested}).rows[0].config
+    assert (config.model.backbone, config.model.weights, config.model.module) == (
+        "resnet18",
+        "none",
+        str(tmp_path / "n.py"),
+    )
+    assert config.model.backbone_args == {"drop_rate": 0.5}
+    assert (config.training.augment.flips, config.training.augment.crop, config.training.ema) == (False, 0.5, 0.9)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -218,6 +219,7 @@ def load_model(path: Path | str, device: str = "auto", *, module: str | None = N
         RunError: `path` is no path.
     """
     path = as_path(path)
+    module = None if module is None else os.fspath(module) if isinstance(module, os.PathLike) else module
     folder = path / MODEL if (path / MODEL).is_dir() else path
     if not (folder / DESCRIPTION_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         raise ModelError(f"no model at {path}", f"give a run directory or the folder that holds {DESCRIPTION_FILE}")

@@ -19,10 +19,12 @@ def as_path(given: object) -> Path:
     """What a call from Python gives as a path; `~` is the home folder, as it is on the command line.
 
     Raises:
-        RunError: it is no path, or begins with the home folder of nobody.
+        RunError: it is no path, is empty, or begins with the home folder of nobody.
     """
     if not (isinstance(given, str) or hasattr(given, "__fspath__")) or isinstance(given, bytes):
         raise RunError(f"a path is needed, not {type(given).__name__}", "give a text or a pathlib.Path")
+    if given == "":
+        raise RunError("a path is needed, not an empty text", "'.' is the working folder")
     try:
         return Path(given).expanduser()
     except RuntimeError:

@@ -59,7 +59,10 @@ def check_data(
     if not isinstance(given, PatchStore):
         hint = "PatchStore.open(path) opens a store, build_store(source, folder) makes one"
         raise DataError(f"a patch store is checked, not a {type(given).__name__}", hint)
-    split = split or SplitConfig()
+    chosen: object = SplitConfig() if split is None else split
+    if not isinstance(chosen, SplitConfig):
+        raise DataError(f"split is a {type(chosen).__name__}", "give a SplitConfig; a RunConfig has it as .data.split")
+    split = chosen
     labels, contents = store.labels, store.contents()
     part, kind, refused = _parts(store, split, budget, budget_seed)
     sections = [_patches(store), *names_section(store.classes), _split(part, kind, refused)]
