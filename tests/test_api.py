@@ -99,7 +99,14 @@ def test_what_a_configuration_sets_holds_in_a_comparison_too_and_changes_set_wha
 
 @pytest.mark.parametrize(
     ("paths", "said"),
-    [([], "no paths are given"), ([3], "a path is needed, not int"), ("nowhere", "no such file or folder: nowhere")],
+    [
+        ([], "no paths are given"),
+        ([3], "a path is needed, not int"),
+        (3, "a path is needed, not int"),
+        (None, "a path is needed, not NoneType"),
+        ("nowhere", "no such file or folder: nowhere"),
+        ("~/nowhere", r"no such file or folder: /.*/nowhere"),
+    ],
 )
 def test_paths_that_are_none_are_refused_before_the_model_is_read(paths, said):
     with pytest.raises(DataError, match=said):
@@ -123,3 +130,47 @@ def test_patches_in_memory_are_trained_on_and_the_same_ones_come_from_the_cache(
     again = landsift.run(TINY | {"data": {"source": str(store.folder)}}, tmp_path / "again")
     assert "the trained model comes from the cache" in caplog.text
     assert again.evaluation == run.evaluation
+
+
+def test_an_empty_text_is_not_the_working_folder():
+    """It is what a variable holds that was never set."""
+    for call in (landsift.load_model, landsift.Run.open, lambda path: landsift.run(TINY, path)):
+        with pytest.raises(landsift.LandsiftError, match="not an empty text"):
+            call("")
+    with pytest.raises(landsift.LandsiftError, match="not an empty text"):
+        landsift.predict_files("no model", "")
+
+
+@pytest.mark.parametrize("given", [None, 3, b"runs/first", ["runs/first"]], ids=["None", "int", "bytes", "list"])
+def test_what_is_no_path_is_refused_wherever_one_is_needed(given):
+    for call in (
+        landsift.load_model,
+        landsift.Run,
+        landsift.Run.open,
+        landsift.PatchStore.open,
+        lambda path: landsift.run(TINY, path),
+        lambda path: landsift.compare(TINY, path),
+        lambda path: landsift.predict_files(path, __file__),
+        lambda path: landsift.build_store("synthetic", path),
+        lambda path: landsift.PatchStore.from_arrays(np.zeros((2, 8, 8, 3), np.uint8), [0, 1], ["a", "b"], folder=path),
+    ):
+        with pytest.raises(landsift.LandsiftError, match=f"a path is needed, not {type(given).__name__}"):
+            call(given)
+
+
+def test_the_home_folder_is_where_a_shell_has_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for call in (landsift.load_model, landsift.Run.open, landsift.PatchStore.open):
+        with pytest.raises(landsift.LandsiftError, match=f"{tmp_path}/nothing"):
+            call("~/nothing")
+    assert landsift.Run("~/first").path == tmp_path / "first"
+
+
+def test_a_check_is_of_a_store_and_a_store_is_made_of_a_source(tmp_path):
+    for given in (tmp_path, str(tmp_path), None):
+        with pytest.raises(DataError, match=r"a patch store is checked, not a .*\nPatchStore.open"):
+            landsift.check_data(given)
+    for given in (None, {"source": "synthetic"}, landsift.RunConfig()):
+        with pytest.raises(DataError, match="is no source of patches"):
+            landsift.build_store(given, tmp_path / "store")
+    assert not any(tmp_path.iterdir())

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from landsift.config import RunConfig, digest
 from landsift.errors import ConfigError
+from landsift.training.phases import Phase
+from landsift.training.strategies import resolve_strategy
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -161,6 +163,12 @@ def test_a_phase_that_is_not_there_is_refused(position):
         ("seed: " + "x" * 5000, "…)"),
         ('{"a\\nb\\e[31m": 2}', "a\\nb\\x1b[31m"),
         ("{1: 2}", "should be strings"),
+        (
+            "training: {ema: 0.99}\nseed: 1\ntraining: {batch_size: 8}",
+            "line 3: the key 'training' stands there a second",
+        ),
+        ("training:\n  ema: 0.9\n  ema: 0.99", "line 3: the key 'ema' stands there a second time"),
+        ("training.ema: 0.9", "keys are nested here: training: {ema: ...}"),
     ],
 )
 def test_a_hostile_file_is_refused_in_two_short_lines(tmp_path, text, said):
@@ -202,3 +210,40 @@ def test_paths_become_absolute_and_names_stay(tmp_path, monkeypatch):
     assert RunConfig().absolute() == RunConfig()
     kept = RunConfig.load(None, ["data.source=eurosta", "model.weights=missing.pth", "model.module=nets"])
     assert kept.absolute() == kept  # whose errors name what was given
+
+
+def test_a_key_of_a_mapping_that_is_merged_may_be_set_again(tmp_path):
+    (tmp_path / "c.yaml").write_text("training: &a {ema: 0.9, batch_size: 8}\nevaluation: {}\n")
+    assert RunConfig.load(tmp_path / "c.yaml").training.batch_size == 8
+    (tmp_path / "c.yaml").write_text("model: {backbone_args: &a {x: 1}}\nstrategy: [{<<: *a, x: 2}, {<<: *a}]\n")
+    assert RunConfig.load(tmp_path / "c.yaml").strategy == ({"x": 2}, {"x": 1})
+
+
+def test_from_python_paths_and_phases_are_given_as_what_they_are(tmp_path):
+    phase = Phase(name="head", epochs=3, lr_head=0.01)
+    given = {
+        "data": {"source": tmp_path, "split": {"rows": tmp_path / "rows.csv"}},
+        "model": {"weights": tmp_path / "w.safetensors", "module": tmp_path / "net.py"},
+        "strategy": [phase],
+    }
+    config = RunConfig.from_dict(given)
+    assert (config.data.source, config.model.weights) == (str(tmp_path), str(tmp_path / "w.safetensors"))
+    assert config.model.module == str(tmp_path / "net.py")
+    assert resolve_strategy(config.strategy) == (phase,)
+    assert RunConfig.from_dict(config.to_dict()) == config
+
+
+def test_an_empty_file_is_the_defaults_but_no_runs_configuration(tmp_path):
+    """A run's says everything; a copy that was cut to nothing would be told as a run with other settings."""
+    (tmp_path / "config.yaml").write_text("")
+    assert RunConfig.load(tmp_path / "config.yaml") == RunConfig()
+    with pytest.raises(ConfigError, match=r"config.yaml is empty\n"):
+        RunConfig.load_stored(tmp_path / "config.yaml")
+
+
+def test_what_is_no_override_is_refused_and_so_is_what_is_no_mapping():
+    for call in (lambda: RunConfig.load(None, [3]), lambda: RunConfig().replace({"seed": 3})):
+        with pytest.raises(ConfigError, match="is not of the form key=value"):
+            call()
+    with pytest.raises(ConfigError, match="valid dictionary"):
+        RunConfig.from_dict(None)

@@ -180,3 +180,19 @@ def test_a_missing_package_is_both_an_error_of_landsift_and_one_of_importing():
     assert isinstance(caught.value, ImportError)
     assert caught.value.hint == "pip install 'landsift[report]'"
     assert torch.__version__
+
+
+def test_a_report_that_cannot_be_made_is_told_before_the_training(tmp_path):
+    code = f"""
+import os, sys
+os.environ["LANDSIFT_HOME"] = "{tmp_path}/home"
+sys.modules["plotly"] = None
+import landsift
+try:
+    landsift.run(None, "{tmp_path}/out")
+except landsift.LandsiftError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "a report needs plotly, which is not installed\npip install 'landsift[report]'\n"
+    assert not any(tmp_path.iterdir())

@@ -1,6 +1,8 @@
 """How many cores there are to work with: a container's quota counts, whichever way the system says it."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -83,3 +85,31 @@ def test_what_the_user_says_of_threads_stays(monkeypatch):
     threads.settle()
     assert os.environ["OMP_NUM_THREADS"] == "5"
     assert threads.share(2) == "5"
+
+
+FORKED = """
+import os, sys, time, torch
+from landsift.runtime import threads
+threads.after_fork()
+torch.set_num_threads(2)
+layer, images = torch.nn.Conv2d(3, 16, 3), torch.rand(64, 3, 64, 64)
+layer(images).sum().backward()
+child = os.fork()
+if not child:
+    threads.after_fork()
+    layer(images).sum().backward()
+    os._exit(torch.get_num_threads())
+for _ in range(300):
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        sys.exit(os.waitstatus_to_exitcode(status) + 10 * torch.get_num_threads())
+    time.sleep(0.1)
+os.kill(child, 9)
+"""
+
+
+def test_a_forked_process_computes_in_one_thread_and_says_so():
+    """A fork copies no thread but its own, and torch waited for the others for ever."""
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 21, done.stderr
+    assert done.stderr.count("it computes in one") == 1

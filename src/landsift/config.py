@@ -13,6 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -34,6 +35,12 @@ Positive = Annotated[float, Field(gt=0.0)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _paths_as_text(cls, value: object) -> object:
+        """From Python, a path may be a `Path` wherever YAML has a text."""
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 class SplitConfig(_Section):
@@ -298,6 +305,14 @@ class RunConfig(_Section):
             )
         return self
 
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _phases_as_values(cls, value: object) -> object:
+        """From Python, a phase may be a `landsift.Phase`."""
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(asdict(phase) if is_dataclass(phase) and not isinstance(phase, type) else phase for phase in value)
+
     @field_validator("strategies", mode="before")
     @classmethod
     def _lists_by_name(cls, value: object) -> object:
@@ -315,7 +330,7 @@ class RunConfig(_Section):
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
         """Check nested values; raises ConfigError that names the key and, if it is unknown, the nearest one."""
         try:
-            return cls.model_validate(dict(values))
+            return cls.model_validate(dict(values) if isinstance(values, Mapping) else values)
         except ValidationError as error:
             raise _as_config_error(error) from None
 
@@ -346,6 +361,8 @@ class RunConfig(_Section):
             ConfigError: the file cannot be read or parsed, or a value is wrong.
         """
         values = read_mapping(path, "--config")
+        if not values:  # a run's says everything; who takes defaults for it is told of another run
+            raise ConfigError(f"{path} is empty", "it was damaged: take it from a copy of the run, or train again")
         unknown: list[str] = []
         while True:
             try:
@@ -516,6 +533,8 @@ def _short(value: object) -> str:
 
 def _nearest_key(key: str, known: list[str]) -> str:
     """The nearest key beside `key`, else one of the same name elsewhere, else all that stand beside it."""
+    if key in known:  # written with dots, as `--set` takes it
+        return f"keys are nested here: {': {'.join(key.split('.'))}: ...{'}' * key.count('.')}"
     parent, _, leaf = key.rpartition(".")
     for names in ([k for k in known if k.rpartition(".")[0] == parent], known):
         by_leaf = {k.rpartition(".")[2]: k for k in names}

@@ -14,6 +14,20 @@ _MAX_FILE = 2**20  # bytes of a file
 _MAX_NODES = 100_000
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's plain values; of a key that stands twice, one value would be passed over in silence."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping, before other ones are merged into it; raises ValueError."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise ValueError(f"line {key.start_mark.line + 1}: the key '{key.value}' stands there a second time")
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return node
+
+
 class NotYamlError(ValueError):
     """Text is not YAML, or more than a configuration; the message says where or why, after a space."""
 
@@ -21,7 +35,7 @@ class NotYamlError(ValueError):
 def parse(text: str) -> Any:
     """The value of a YAML text, a tree of at most _MAX_NODES values; raises NotYamlError."""
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _Loader)  # noqa: S506 (a safe one)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise NotYamlError(f" (line {mark.line + 1})" if mark else "") from None
@@ -62,7 +76,7 @@ def read_mapping(path: Path, option: str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
     except NotYamlError as error:
-        raise ConfigError(f"{path} is not valid YAML{error}", "check indentation and quotes there") from None
+        raise ConfigError(f"{path} is not valid YAML{error}", "check indentation, quotes and keys there") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -89,10 +103,11 @@ def value_of(key: str, text: str) -> Any:
 
 def apply(values: dict[str, Any], override: str) -> None:
     """Lay one `key=value` over nested values, which are changed in place; raises ConfigError."""
-    key, equals, text = override.partition("=")
+    given: object = override
+    key, equals, text = given.partition("=") if isinstance(given, str) else ("", "", "")
     if not equals or not key.strip():
         raise ConfigError(
-            f"--set {override!r} is not of the form key=value", "write it like --set training.image_size=128"
+            f"--set {given!r} is not of the form key=value", "write it like --set training.image_size=128"
         )
     value = value_of(key, text)
     *parents, last = key.strip().split(".")

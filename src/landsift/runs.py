@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from landsift.config import RunConfig
 from landsift.errors import ConfigError, LandsiftError, RunError
 from landsift.extras import needs
+from landsift.runtime.outputs import as_path
 from landsift.runtime.whole import write_whole
 from landsift.version import __version__
 
@@ -80,10 +81,13 @@ class Run:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", as_path(self.path))
+
     @classmethod
     def open(cls, path: Path | str) -> Run:
         """Open a run directory; raises RunError if `path` is not one."""
-        path = Path(path)
+        path = as_path(path)
         if not path.is_dir():
             raise RunError(f"no run directory at {path}", "give the folder that `landsift run --out` wrote")
         if not (path / MANIFEST).is_file():
@@ -238,7 +242,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; raises RunError that names the file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"cannot read {path}: {error}") from None
 

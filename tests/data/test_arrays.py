@@ -10,7 +10,7 @@ from landsift.data.checks.check import check_data
 from landsift.data.sources.base import content_fingerprint
 from landsift.data.splits import make_split
 from landsift.data.store.patch_store import PatchStore, build_store
-from landsift.errors import DataError
+from landsift.errors import DataError, RunError
 
 CLASSES = ["water", "forest"]
 N = 40
@@ -97,6 +97,11 @@ def test_the_same_arrays_open_the_store_and_others_are_refused(images, labels, t
         ({"classes": lambda c: c[:1]}, r"classes are \['water'\]"),
         ({"classes": lambda c: ["a", "a"]}, "the class 'a' is named twice"),
         ({"classes": lambda c: [0, 1]}, r"names are needed"),
+        ({"classes": lambda c: {*c}}, "classes are {.*}, whose order says nothing of the labels"),
+        ({"classes": lambda c: {"forest": 1, "water": 0}}, "classes are {.*}, .*\n.*sorted"),
+        ({"images": lambda x: np.ma.masked_less(x, 9)}, "some of the pixels are masked"),
+        ({"images": iter}, "images are an? .*iterator\ngive them as a list"),
+        ({"labels": lambda y: np.ma.masked_equal(y, 1)}, "some of the labels are masked"),
         ({"paths": lambda p: ["a.png"] * N}, "the path 'a.png' stands twice"),
         ({"paths": lambda p: ["a.png"]}, "paths: 1 for 40 images"),
         ({"groups": lambda g: ["a"] * 39 + [None]}, "groups: image 39 has None"),
@@ -179,3 +184,29 @@ def test_a_store_of_other_sizes_or_one_that_is_damaged_is_no_source(images, labe
         with pytest.raises(DataError, match="is damaged"):
             build_store(store.folder, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+class Missing(Patches):
+    def __getitem__(self, row):
+        raise FileNotFoundError(2, "No such file", f"{row}.png")
+
+
+def test_what_a_data_set_raises_is_told_with_its_row(images, labels, tmp_path):
+    with pytest.raises(DataError, match=r"dataset\[0\] cannot be read: FileNotFoundError: .*0.png") as caught:
+        PatchStore.from_dataset(Missing(images, labels, None, CLASSES), folder=tmp_path / "store")
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def test_a_loader_of_batches_is_no_data_set(images, labels, tmp_path):
+    loader = torch.utils.data.DataLoader(Patches(images, labels, lambda i: i, CLASSES))
+    with pytest.raises(DataError, match="of a DataLoader its"):
+        PatchStore.from_dataset(loader, CLASSES, folder=tmp_path / "store")
+
+
+def test_a_store_among_the_patches_that_it_is_made_of_is_refused(tmp_path):
+    for label in CLASSES:
+        (tmp_path / "patches" / label).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "patches" / label / "0.png")
+    with pytest.raises(RunError, match="which is read"):
+        build_store(tmp_path / "patches", tmp_path / "patches" / "store")
+    assert sorted(p.name for p in (tmp_path / "patches").iterdir()) == sorted(CLASSES)

@@ -190,3 +190,11 @@ def test_a_relative_file_is_the_same_from_any_folder(tmp_path, monkeypatch):
 def test_a_kind_beside_it_is_refused(tmp_path, kind):
     with pytest.raises(ConfigError, match="kind must be auto"):
         RunConfig().replace(f"data.split.rows={tmp_path / 'rows.csv'}", f"data.split.kind={kind}")
+
+
+def test_the_same_bytes_under_an_ending_that_is_read_otherwise_are_other_rows(store, tmp_path):
+    """A training of the cache would hide that this file cannot be read."""
+    csv = table(tmp_path, thirds(store))
+    parquet = csv.with_suffix(".parquet")
+    parquet.write_bytes(csv.read_bytes())
+    assert known_by_content(SplitConfig(rows=csv)) != known_by_content(SplitConfig(rows=parquet))

@@ -1,5 +1,6 @@
 """What a comparison is asked to train."""
 
+import numpy as np
 import pytest
 
 from landsift.config import RunConfig
@@ -60,6 +61,24 @@ def test_a_grid_crosses_processes_unchanged():
         ({"seeds": [1, 1]}, "seed 1 is given twice"),
         ({"seeds": []}, "at least one"),
         ({"seeds": [-1]}, "from 0"),
+        ({"seeds": 3}, "seeds is '3'\nneeded: a list of whole numbers"),
+        ({"seeds": "012"}, "seeds is '012'"),
+        ({"seeds": None}, "seeds is 'None'"),
+        ({"seeds": [0.5]}, "seeds is"),
+        ({"seeds": [True]}, "seeds is"),
+        ({"budgets": 500}, r"budgets is '500'\nneeded: a list such as \[100, 500, None\]"),
+        ({"budgets": ["500"]}, "budgets is"),
+        ({"strategies": "full"}, "strategies is 'full'\nneeded: a list of names"),
+        ({"strategies": [{"epochs": 1}]}, "strategies is"),
+        ({"budgets": {"500": 1}}, "budgets is"),
+        ({"budgets": {500: None}}, "budgets is .*\nneeded: numbers of seeds"),
+        ({"budgets": [50, 0]}, "a budget of 0 labels"),
+        ({"budgets": [50, -5]}, "a budget of -5 labels"),
+        ({"variants": {"a": {"training.batch_size": {8}}}}, r"sets \{8\}, which is no value"),
+        ({"variants": {"a": {5: 1}}}, "5"),
+        ({"variants": {"a": {"data": {"source": "eurosat"}}}}, "variant 'a' sets data.source"),
+        ({"variants": ["a"]}, "variants are settings by name"),
+        ({"variants": {"a": None}}, "variants are settings by name"),
         ({"variants": {"a": {"data.source": "eurosat"}}}, "variant 'a' sets data.source"),
         ({"variants": {"a": {"seed": 1}}}, "variant 'a' sets seed"),
         ({"variants": {"a": {"model.backbon": "x"}}}, "model.backbon"),
@@ -125,3 +144,26 @@ def test_names_that_cannot_be_folders_side_by_side_are_refused_before_anything_i
     for names, said in ((("a b", "a/b"), "the same folder"), (("x" * 300,), "too long")):
         with pytest.raises(ConfigError, match=said):
             named(*names)
+
+
+def test_what_is_named_may_come_from_numpy_or_one_after_the_other():
+    expected = Grid.of(RunConfig(), ["full"], [20, None], [0, 1])
+    assert Grid.of(RunConfig(), iter(["full"]), iter([np.int64(20), None]), np.arange(2)) == expected
+    assert Grid.from_json(expected.to_json()) == expected
+
+
+def test_a_variants_nested_settings_leave_the_rest_of_their_section_as_it_is(tmp_path):
+    """They took the whole section's place, so that a variant without weights began with pretrained ones."""
+    base = RunConfig.load(None, ["model.weights=none", "training.augment.crop=0.5", "training.ema=0.9"])
+    nested = {
+        "model": {"backbone": "resnet18", "backbone_args": {"drop_rate": np.float64(0.5)}, "module": tmp_path / "n.py"},
+        "training.augment": {"flips": False},
+    }
+    config = Grid.of(base, ["full"], variants={"a": nested}).rows[0].config
+    assert (config.model.backbone, config.model.weights, config.model.module) == (
+        "resnet18",
+        "none",
+        str(tmp_path / "n.py"),
+    )
+    assert config.model.backbone_args == {"drop_rate": 0.5}
+    assert (config.training.augment.flips, config.training.augment.crop, config.training.ema) == (False, 0.5, 0.9)

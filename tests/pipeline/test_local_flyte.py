@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from landsift.errors import RunError
 from landsift.pipeline.flyte import local
 
 
@@ -67,3 +68,19 @@ def test_flyte_sees_nothing_that_lies_around_and_is_the_callers_again_afterwards
     (tmp_path / "config.yaml").unlink()
     (tmp_path / "config.yaml").write_text("admin: {endpoint: dns:///mine.example}")
     assert flyte.config.auto().source is not None
+
+
+def test_a_process_that_was_forked_is_told_to_be_started_anew():
+    """It has none of Flyte's threads, and waited for them for ever."""
+    with local.private_flyte():
+        pass
+    child = os.fork()
+    if not child:
+        try:
+            with local.private_flyte():
+                os._exit(1)
+        except RunError as error:
+            os._exit(0 if "spawn" in error.hint else 2)
+        finally:
+            os._exit(3)
+    assert os.waitpid(child, 0)[1] == 0

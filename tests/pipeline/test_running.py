@@ -232,13 +232,18 @@ def test_a_result_is_whole_or_absent(tmp_path):
     for content in ("first", "second"):
         with results.building(folder, content, ("deep",)) as partial:
             (partial / "deep").mkdir(parents=True)
-            (partial / "note").write_text("only its size counts")
+            (partial / "note").write_text("only its time is looked at")
             (partial / "deep" / "file").write_text(content)
         assert results.damage(folder) == ""
         assert results.stage_record(folder)["run"] == content
         assert listing(tmp_path) == ["kept"]
 
-    (folder / "note").write_text("only its SIZE counts")
+    content = (folder / "note").read_text()
+    (folder / "note").touch()
+    assert results.damage(folder) == "", "another time, and the same content"
+    (folder / "note").write_text(content.upper())
+    assert results.damage(folder) == "its file note was changed", "of the same size, and written at another time"
+    (folder / "note").write_text(content)
     assert results.damage(folder) == ""
     (folder / "deep" / "file").write_text("sEcond")
     assert "deep/file was changed" in results.damage(folder), "of the same size, and yet another"
@@ -284,3 +289,59 @@ def test_of_two_equal_results_the_first_stays_and_an_older_one_is_replaced(tmp_p
     build("again")
     assert (folder / "file").read_text() == "again"
     assert listing(tmp_path) == ["kept"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record.pop("seconds"),
+        lambda record: record.update(seconds="4"),
+        lambda record: record.update(files=["note"]),
+        lambda record: record.update(files={"note": "4 bytes"}),
+        lambda record: record.update(sealed={"note": 3}),
+        lambda record: record.update(of="nothing"),
+    ],
+)
+def test_a_record_of_other_types_is_no_record(tmp_path, change):
+    with results.building(tmp_path / "kept", "run") as partial:
+        partial.mkdir()
+        (partial / "note").write_text("note")
+    file = tmp_path / "kept" / results.STAGE
+    record = json.loads(file.read_text())
+    change(record)
+    file.write_text(json.dumps(record))
+    assert results.damage(tmp_path / "kept") == f"its {results.STAGE} was deleted or changed"
+
+
+@pytest.mark.parametrize("way", ["file", "link to nothing", "link to a folder"])
+def test_what_is_no_folder_makes_place_for_a_result(tmp_path, way):
+    """Left by a hand or by a backup, it stood in the way of the same training for ever."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine").touch()
+    place = tmp_path / "kept"
+    {
+        "file": place.touch,
+        "link to nothing": lambda: place.symlink_to(tmp_path / "nowhere"),
+        "link to a folder": lambda: place.symlink_to(tmp_path / "elsewhere"),
+    }[way]()
+    with results.building(place, "run") as partial:
+        partial.mkdir()
+    assert place.is_dir()
+    assert not place.is_symlink()
+    assert results.damage(place) == ""
+    assert listing(tmp_path) == ["elsewhere", "kept"]
+    assert listing(tmp_path / "elsewhere") == ["mine"]
+
+
+def test_neither_an_output_nor_the_cache_lies_among_the_patches(tiny, broken, monkeypatch):
+    config = tiny.replace(f"data.source={broken}")
+    with pytest.raises(RunError, match="which is read"):
+        run(config, broken / "field" / "out")
+    monkeypatch.setenv("LANDSIFT_HOME", str(broken / "cache"))
+    with pytest.raises(RunError, match=r"the cache folder .* which is read\nset LANDSIFT_HOME"):
+        run(config, broken.parent / "out")
+    assert listing(broken) == ["field", "water"]
+    assert len(listing(broken / "field")) == 3
+    monkeypatch.setenv("LANDSIFT_HOME", str(broken / ".cache"))  # what is hidden is not read
+    with pytest.raises(DataError, match="of 6 files"):
+        run(config, broken.parent / "out")

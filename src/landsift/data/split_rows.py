@@ -67,7 +67,7 @@ def named_split(store: PatchStore, file: Path) -> pd.Series:
 
 
 def known_by_content(split: SplitConfig) -> dict[str, Any]:
-    """The settings of a split, the file of `rows` by the SHA-256 of its content (hex) in place of its name.
+    """The settings of a split, the file of `rows` by its ending and the SHA-256 of its content in place of its name.
 
     Raises:
         DataError: it cannot be read.
@@ -76,7 +76,8 @@ def known_by_content(split: SplitConfig) -> dict[str, Any]:
     if split.rows is None:
         return settings
     try:
-        return settings | {"rows": hashlib.sha256(split.rows.read_bytes()).hexdigest()}
+        content = hashlib.sha256(split.rows.read_bytes()).hexdigest()
+        return settings | {"rows": [split.rows.suffix.lower(), content]}  # the ending says how it is read
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"data.split.rows: cannot read {split.rows}: {reason}", "give the table's path") from None

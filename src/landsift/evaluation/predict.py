@@ -36,6 +36,7 @@ from landsift.image_sizes import Size, by, is_scene, is_squeezed
 from landsift.models.predictor import load_model
 from landsift.runs import write_parquet
 from landsift.runtime.memory_allocator import keep_freed_memory
+from landsift.runtime.outputs import as_path
 from landsift.runtime.parallel import cores
 from landsift.runtime.progress_bar import progress_bar
 from landsift.runtime.whole import write_whole
@@ -135,12 +136,13 @@ def predict_files(
 
 
 def _paths(given: Path | str | Iterable[Path | str]) -> Iterator[Path]:
-    for path in [given] if isinstance(given, str | Path) else given:
-        if not isinstance(path, str | Path):
+    each: Iterable[object] = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    for path in each:
+        if not isinstance(path, str | os.PathLike):
             raise DataError(
                 f"a path is needed, not {type(path).__name__}", "pixels go to landsift.load_model(...)(images)"
             )
-        yield Path(path)
+        yield as_path(path)
 
 
 def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[PassedOver]]:

@@ -86,10 +86,12 @@ def located(module: str) -> Source:
         ModelError: there is none, or it has no Python source.
     """
     try:
+        if not isinstance(module, str):
+            raise ValueError("the name of a module is needed, or the path of a file, as text")
         return _located(module)
     except (OSError, ValueError) as error:  # a name that is too long, or with a 0 in it
         reason = getattr(error, "strerror", None) or str(error)
-        raise ModelError(f"model.module: {module[:100]}: {reason}", HOW) from None
+        raise ModelError(f"model.module: {str(module)[:100]}: {reason}", HOW) from None
 
 
 def _located(module: str) -> Source:

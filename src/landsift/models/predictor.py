@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,8 @@ from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDesc
 from landsift.models.timm_networks import unfilled
 from landsift.models.weights_file import layers_of_one_value, one_line, read_tensors, write_state
 from landsift.runs import MODEL, write_json
+from landsift.runtime import threads
+from landsift.runtime.outputs import as_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,6 +79,8 @@ class Predictor:
             self.device = torch.empty(0, device=chosen).device
         except (RuntimeError, AssertionError) as error:  # an AssertionError where torch was built for CPUs
             raise ModelError(f"there is no device '{device}' here: {one_line(error)}", "give auto or cpu") from None
+        if self.device.type == "meta":
+            raise ModelError("the device 'meta' computes nothing", "give auto or cpu")
         self.description = description
         self.classes = description.classes
         self._classifier = classifier.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -140,6 +145,7 @@ class Predictor:
         if not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise ModelError(f"batch_size {batch_size} is not a number of patches", "give 1 or more")
         groups = groups_of(images, self.preprocess.bands)
+        threads.after_fork()
         out = np.empty((sum(len(group.rows) for group in groups), width), dtype=np.float32)
         with torch.inference_mode():
             for group in groups:
@@ -206,8 +212,10 @@ def load_model(path: Path | str, device: str = "auto", *, module: str | None = N
 
     Raises:
         ModelError: there is no model, its files do not fit each other, or there is no such device.
+        RunError: `path` is no path.
     """
-    path = Path(path)
+    path = as_path(path)
+    module = None if module is None else os.fspath(module) if isinstance(module, os.PathLike) else module
     folder = path / MODEL if (path / MODEL).is_dir() else path
     if not (folder / DESCRIPTION_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         raise ModelError(f"no model at {path}", f"give a run directory or the folder that holds {DESCRIPTION_FILE}")

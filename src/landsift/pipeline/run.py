@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def execute(
     Returns:
         `out`, absolute.
     """
+    import_module("landsift.reports")  # what a report lacks is said before the training, not after it
     of_wandb = surroundings.wandb_variables(os.environ)
     with (
         interruption.interruptible("stopped; the same call resumes from the last checkpoint, if there is one"),
@@ -119,6 +121,8 @@ def _checked(out: Path, config: RunConfig, *, replace: bool) -> Path:
     outputs.check_name(out, "output folder")
     if config.data.source not in BUILT_IN_SOURCES:
         outputs.check_outside(out, [config.data.source])
+        hint = "set LANDSIFT_HOME to a folder outside of it"
+        outputs.check_outside(cache, [config.data.source], "the cache folder", hint, may_be_hidden=True)
     remove_left_behind(out)
     remove_left_behind(out / out.name)
     if not replace:

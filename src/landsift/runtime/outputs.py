@@ -15,16 +15,32 @@ BELOW = 512
 """Bytes that the names below an output folder may need, with those that are there while it is written."""
 
 
+def as_path(given: object) -> Path:
+    """What a call from Python gives as a path; `~` is the home folder, as it is on the command line.
+
+    Raises:
+        RunError: it is no path, is empty, or begins with the home folder of nobody.
+    """
+    if not (isinstance(given, str) or hasattr(given, "__fspath__")) or isinstance(given, bytes):
+        raise RunError(f"a path is needed, not {type(given).__name__}", "give a text or a pathlib.Path")
+    if given == "":
+        raise RunError("a path is needed, not an empty text", "'.' is the working folder")
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        raise RunError(f"{given}: there is no such user's home folder", "give the whole path") from None
+    except TypeError:  # an os.PathLike of bytes
+        raise RunError("a path is needed as text, not as bytes", "os.fsdecode makes text of it") from None
+
+
 def absolute(path: Path | str) -> Path:
     """The path from the root of the file system; links stay as they are.
 
     Raises:
-        RunError: it begins with the home folder of nobody, or there is no working folder.
+        RunError: it is no path, begins with the home folder of nobody, or there is no working folder.
     """
     try:
-        return Path(os.path.abspath(Path(path).expanduser()))
-    except RuntimeError:
-        raise RunError(f"{path}: there is no such user's home folder", "give the whole path") from None
+        return Path(os.path.abspath(as_path(path)))
     except FileNotFoundError:
         raise no_working_folder() from None
 
@@ -78,11 +94,25 @@ def check_file(path: Path | str, option: str = "--out") -> None:
         raise RunError(f"{option} {path} cannot be written: {folder}: {reason}", "give another file") from None
 
 
-def check_outside(path: Path | str, sources: Iterable[Path | str]) -> None:
+def check_outside(
+    path: Path | str,
+    sources: Iterable[Path | str],
+    what: str = "--out",
+    hint: str = "give --out a path outside of it",
+    *,
+    may_be_hidden: bool = False,
+) -> None:
     """Check that an output is none of the sources of a command and lies in none of them.
 
     What lies in a folder of patches is read as a part of it the next time, and counts for what the cache knows it by; a
     table would be gone. Sources that are not there, such as names, are passed over.
+
+    Args:
+        path: of the output.
+        sources: what is read.
+        what: people call the output.
+        hint: what to do about it.
+        may_be_hidden: it may lie in a hidden folder, which nothing is read from.
 
     Raises:
         RunError: it is or does.
@@ -95,8 +125,10 @@ def check_outside(path: Path | str, sources: Iterable[Path | str]) -> None:
             there = Path(os.path.realpath(absolute(source)))
         except (RunError, OSError, ValueError):  # no path: that is told where it is read
             continue
-        if there.is_dir() and whole.is_relative_to(there):
-            raise RunError(f"--out {path} lies in {source}, which is read", "give --out a path outside of it")
+        below = whole.relative_to(there).parts if whole.is_relative_to(there) else ()
+        hidden = may_be_hidden and any(part.startswith(".") and part != "." for part in below)
+        if there.is_dir() and whole.is_relative_to(there) and not hidden:
+            raise RunError(f"{what} {path} lies in {source}, which is read", hint)
         if whole == there and there.exists():
             raise RunError(f"--out {path} is a file that is read, and would be replaced", "give --out another file")
 

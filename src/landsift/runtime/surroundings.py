@@ -86,6 +86,7 @@ def as_guest(meant: re.Pattern[str] | None = None, also: re.Pattern[str] | None 
         meant: other launchers' variables that are meant for landsift, by their names.
         also: further variables to hide.
     """
+    threads.after_fork()
     with contextlib.ExitStack() as stack:
         for kept in (_environment, _generators, _torch_flags, _loggers, _signals, _interpreter):
             stack.enter_context(kept())

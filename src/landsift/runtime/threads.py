@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ _CPU = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
 
 _settled = False
 """Whether the number of threads in the environment is ours."""
+_forked = False
+"""Whether this process was forked from one that had loaded torch."""
 
 
 def settle() -> None:
@@ -26,6 +30,34 @@ def settle() -> None:
     if THREADS not in os.environ and cores() < _allowed():
         os.environ[THREADS] = str(cores())  # torch counts the machine's cores, and knows of no quota
         _settled = True
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = "torch" in sys.modules
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def after_fork() -> None:
+    """Have torch compute in one thread where this process was forked from one that had loaded it.
+
+    A fork copies no thread but its own, and torch would wait for the others for ever.
+    """
+    global _forked
+    if not _forked:
+        return
+    _forked = False
+    import torch
+
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+        logging.getLogger("landsift").warning(
+            "this process was forked from one that had loaded torch, and has none of its threads: it computes in one; "
+            "multiprocessing.get_context('spawn') starts processes that have all"
+        )
 
 
 def share(processes: int) -> str:

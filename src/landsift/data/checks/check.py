@@ -16,12 +16,11 @@ from landsift.data.sources.class_names import names_section
 from landsift.data.sources.similar_names import written_alike
 from landsift.data.sources.split_names import SPLIT_NAMES
 from landsift.data.splits import PARTS, given_columns, make_split
+from landsift.data.store.patch_store import PatchStore
 from landsift.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from landsift.data.store.patch_store import PatchStore
 
 Rows = NDArray[np.int64]
 
@@ -56,7 +55,14 @@ def check_data(
     Raises:
         DataError: the store is damaged.
     """
-    split = split or SplitConfig()
+    given: object = store
+    if not isinstance(given, PatchStore):
+        hint = "PatchStore.open(path) opens a store, build_store(source, folder) makes one"
+        raise DataError(f"a patch store is checked, not a {type(given).__name__}", hint)
+    chosen: object = SplitConfig() if split is None else split
+    if not isinstance(chosen, SplitConfig):
+        raise DataError(f"split is a {type(chosen).__name__}", "give a SplitConfig; a RunConfig has it as .data.split")
+    split = chosen
     labels, contents = store.labels, store.contents()
     part, kind, refused = _parts(store, split, budget, budget_seed)
     sections = [_patches(store), *names_section(store.classes), _split(part, kind, refused)]

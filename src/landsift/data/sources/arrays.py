@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -99,9 +99,12 @@ def read_dataset(dataset: Dataset) -> tuple[NDArray[np.uint8], NDArray[np.int64]
     """
     try:
         count = len(dataset)
+        if not hasattr(type(dataset), "__getitem__"):  # a DataLoader has a length, and gives batches
+            raise TypeError
     except TypeError:
         raise DataError(
-            "the data set has no length", "a map-style data set is needed, with len() and dataset[i]"
+            "the data set has no length or no rows",
+            "a map-style data set is needed, with len() and dataset[i]; of a DataLoader its .dataset",
         ) from None
     if not count:
         raise DataError("the data set is empty", "it must yield at least one (image, label) of each class")
@@ -124,7 +127,13 @@ def read_dataset(dataset: Dataset) -> tuple[NDArray[np.uint8], NDArray[np.int64]
 
 
 def _item(dataset: Dataset, row: int) -> tuple[NDArray[np.uint8], int]:
-    item = dataset[row]
+    try:
+        item = dataset[row]
+    except Exception as error:  # whatever the code of a stranger raises
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"dataset[{row}] cannot be read: {type(error).__name__}: {reason}", "mend it, or leave that row out"
+        ) from error
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(
             f"dataset[{row}] is no (image, label) but {_kind(item)}", "wrap it so that it yields such pairs"
@@ -147,6 +156,10 @@ def _item(dataset: Dataset, row: int) -> tuple[NDArray[np.uint8], int]:
 
 
 def _images(given: Any) -> NDArray[np.uint8]:
+    if np.ma.is_masked(given):
+        raise DataError("some of the pixels are masked, and a store keeps no mask", "fill them: images.filled(0)")
+    if isinstance(given, Iterator):
+        raise DataError(f"images are {_kind(given)}", "give them as a list or as an array")
     try:
         images: NDArray[np.uint8] = np.asarray(given)
     except (TypeError, ValueError, RuntimeError):  # patches of several sizes, a tensor on a GPU, one with gradients
@@ -172,6 +185,10 @@ NEEDED = "needed: uint8 [N, H, W, 3], red, green and blue from 0 to 255"
 def _classes(given: Sequence[str]) -> tuple[str, ...]:
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise DataError(f"classes is {_kind(given)}", "a list of names is needed, such as ['forest', 'water']")
+    if isinstance(given, Set | Mapping):  # a set's order is another one in every process
+        hint = "give a list in the order of the labels"
+        hint += ": sorted(classes, key=classes.get)" if isinstance(given, Mapping) else ""
+        raise DataError(f"classes are {_kind(given)}, whose order says nothing of the labels", hint)
     names = tuple(given)
     if not all(isinstance(name, str) and name.strip() for name in names):
         raise DataError(f"classes are {names}", "names are needed, such as ['forest', 'water']")
@@ -184,6 +201,8 @@ def _classes(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def _labels(given: Any, count: int, classes: Sequence[str]) -> NDArray[np.int64]:
+    if np.ma.is_masked(given):
+        raise DataError("some of the labels are masked", "leave out the images that have none")
     try:
         labels = np.asarray(given)
     except (TypeError, ValueError, RuntimeError):

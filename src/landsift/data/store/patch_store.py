@@ -43,7 +43,7 @@ from landsift.errors import DataError, RunError
 from landsift.image_sizes import by
 from landsift.runs import STORE_META, write_json
 from landsift.runtime.links import share
-from landsift.runtime.outputs import check_outside
+from landsift.runtime.outputs import absolute, check_outside
 from landsift.runtime.whole import beside, flush
 from landsift.version import __version__
 
@@ -94,7 +94,7 @@ class PatchStore:
         Raises:
             DataError: there is no store at `folder`, or it is damaged or incomplete.
         """
-        folder = Path(os.path.abspath(Path(folder).expanduser()))
+        folder = absolute(folder)
         if not (folder / META).is_file():
             kind = "has no " + META if folder.is_dir() else "does not exist"
             raise DataError(f"no patch store at {folder}: it {kind}", "build it with `landsift data build`")
@@ -158,7 +158,7 @@ class PatchStore:
             DataError: something of this is otherwise, or `folder` cannot be written or holds something else.
         """
         source = ArraySource(images, labels, classes, paths=paths, groups=groups, split=split)
-        folder = Path(os.path.abspath(Path(folder).expanduser()))
+        folder = absolute(folder)
         data = DataConfig(source=source.name)
         if (folder / META).exists():
             return _reopen(data, folder, fingerprint_of(data, source.name, scan(source).content), "are given")
@@ -263,10 +263,14 @@ def build_store(data: DataConfig | Path | str, folder: Path | str, least_classes
     Raises:
         DataError: the source cannot be used (its message says why), more than `data.max_unreadable` of its files
             cannot be decoded, or `folder` cannot be written or holds something else.
-        RunError: `folder` lies among the patches.
+        RunError: `folder` lies among the patches, or is no path.
     """
+    given: object = data
+    if not isinstance(given, DataConfig | str | os.PathLike):
+        hint = "give a path, the name of a source or a DataConfig; a RunConfig has it as .data"
+        raise DataError(f"a {type(given).__name__} is no source of patches", hint)
     data = data if isinstance(data, DataConfig) else DataConfig(source=str(data))
-    folder = Path(os.path.abspath(Path(folder).expanduser()))
+    folder = absolute(folder)
     if (folder / META).exists():
         return _reopen(data, folder, content_fingerprint(data), f"data.source={data.source} has now")
     moved_later = folder.name.startswith(".") and folder.suffix == ".partial"  # a result of the pipeline's

@@ -22,17 +22,18 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from landsift.config import cache_folder
 from landsift.errors import ModelError
 from landsift.pipeline.cache import keys
 from landsift.pipeline.stage_table import Stage
 from landsift.runs import WEIGHTS
-from landsift.runtime import links
 from landsift.runtime.whole import beside, exchange, flush, remove_partials, writing
 from landsift.version import __version__
 
@@ -47,6 +48,24 @@ TRACKED = ".tracking.json"
 """Where an unfinished training is tracked."""
 
 _log = logging.getLogger("landsift")
+
+
+class _Seal(BaseModel):
+    sha256: str
+    mtime_ns: int
+
+
+class _Record(BaseModel):
+    """What a `stage.json` holds; older ones lack what has a default."""
+
+    seconds: float
+    run: str
+    files: dict[str, int]
+    sha256: dict[str, str]
+    made_from: str = ""
+    sealed: dict[str, _Seal] = {}
+    of: dict[str, Any] | None = None
+    landsift: str = ""
 
 
 def place(stage: Stage, key: str, *, local: bool) -> Path:
@@ -137,7 +156,8 @@ def _finish(
     with writing(folder):
         contents = {name: _sha256(partial / name) for name in files if {name, name.split("/")[0]} & {*checked}}
         stage = {"seconds": round(seconds, 3), "run": run, "files": files, "sha256": contents, "made_from": made_from}
-        stage |= {"sealed": _sealed(partial), "of": keys.parts_of(folder.name), "landsift": __version__}
+        stage |= {"sealed": _sealed(partial, files.keys() - contents.keys()), "landsift": __version__}
+        stage["of"] = keys.parts_of(folder.name)
         (partial / STAGE).write_text(json.dumps(stage), encoding="utf-8")
         flush(partial)
         _replace(partial, folder, began)
@@ -155,10 +175,10 @@ def damage(folder: Path, made_from: str = "") -> str:
         return "it is not there"
     try:
         record = stage_record(folder)
-        files, contents, sealed = record["files"], record["sha256"], record.get("sealed", {})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return f"its {STAGE} was deleted or changed"
-    if made_from and record.get("made_from") != made_from:
+    files, contents, sealed = record["files"], record["sha256"], record["sealed"]
+    if made_from and record["made_from"] != made_from:
         return "it was made from a training with other weights"
     for name, size in files.items():
         file = folder / name
@@ -175,12 +195,10 @@ def damage(folder: Path, made_from: str = "") -> str:
     return ""
 
 
-def _sealed(folder: Path) -> dict[str, dict[str, Any]]:
-    """Of the files that run directories may link to: their content and when they were written."""
-    large = (file for file in sorted(folder.rglob("*")) if file.suffix in links.LARGE and file.is_file())
-    return {
-        str(file.relative_to(folder)): {"sha256": _sha256(file), "mtime_ns": file.stat().st_mtime_ns} for file in large
-    }
+def _sealed(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Of files too large or too many to be read before every use: their content and when they were written."""
+    files = {name: folder / name for name in sorted(names)}
+    return {name: {"sha256": _sha256(file), "mtime_ns": file.stat().st_mtime_ns} for name, file in files.items()}
 
 
 def _changed(file: Path, sealed: dict[str, Any] | None) -> bool:
@@ -203,9 +221,13 @@ def weights_of(training: Path) -> str:
 def stage_record(folder: Path) -> dict[str, Any]:
     """What `building` noted: `seconds`, the `run` that did it, `files` with their sizes in bytes, `sha256` of some.
 
-    Also `sealed`: SHA-256 and time of the large ones; `of`: what its key was made from, or None; `landsift`: version.
+    Also `sealed`: SHA-256 and time of the others; `of`: what its key was made from, or None; `landsift`: version.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it holds something else.
     """
-    return dict(json.loads((folder / STAGE).read_text(encoding="utf-8")))
+    return _Record.model_validate_json((folder / STAGE).read_bytes(), strict=True).model_dump()
 
 
 def _replace(partial: Path, folder: Path, began: float) -> None:
@@ -216,6 +238,8 @@ def _replace(partial: Path, folder: Path, began: float) -> None:
         folder: its place.
         began: when the work on it began, in seconds since the epoch.
     """
+    if folder.is_symlink() or folder.is_file():  # no result, and no folder can be renamed to it
+        folder.unlink()
     try:
         os.replace(partial, folder)
     except OSError:

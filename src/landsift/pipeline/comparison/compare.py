@@ -75,8 +75,8 @@ def run_grid(
 ) -> Comparison:
     """The same for a grid and a rule; `command` is the command line, for the report."""
     count = worker_pool.suggested() if workers is None else workers
-    if count < 1:
-        raise ConfigError(f"workers is {workers}", "at least one process is needed")
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ConfigError(f"workers is {workers}", "a whole number of processes is needed, at least one")
     out = outputs.absolute(out)
     inputs = {
         "grid_json": grid.to_json(),

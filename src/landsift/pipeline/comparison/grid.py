@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
+from pydantic import BaseModel
 
 from landsift.config import RunConfig
 from landsift.config_overrides import laid_over, read_mapping, value_of
@@ -117,7 +121,17 @@ class Grid:
             ConfigError: a name is unknown, something is named twice, or a variant changes what may not differ.
         """
         base = base.absolute()
-        strategies = tuple(strategies) or (*STRATEGIES, *base.strategies)
+        strategies = tuple(_listed("strategies", strategies, str, "a list of names"))
+        listed = _listed("budgets", budgets, int | None, "a list such as [100, 500, None]")
+        budgets = budgets if isinstance(budgets, Mapping) else listed
+        if isinstance(budgets, Mapping):
+            _listed("budgets", budgets.values(), int, "numbers of seeds by budget, such as {500: 3, None: 1}")
+        seeds = _listed("seeds", seeds, int, "a list of whole numbers from 0, such as [0, 1, 2]")
+        if not isinstance(variants or {}, Mapping) or not all(
+            isinstance(s, Mapping) for s in (variants or {}).values()
+        ):
+            raise ConfigError("variants are settings by name", "such as {'resnet18': {'model.backbone': 'resnet18'}}")
+        strategies = strategies or (*STRATEGIES, *base.strategies)
         for name in strategies:
             resolve_strategy(name, base.strategies)
         for what, given in (("strategy", strategies), ("budget", [*budgets]), ("seed", seeds)):
@@ -130,6 +144,8 @@ class Grid:
         wanted = wanted or {None: len(seeds)}
         ordered = tuple(sorted(wanted, key=lambda b: (b is None, b or 0)))
         repeats = tuple(wanted[budget] for budget in ordered)
+        if too_few := [budget for budget in wanted if budget is not None and budget < 2]:
+            raise ConfigError(f"a budget of {too_few[0]} labels", "2 or more, or None for all")
         if min(repeats) < 1 or max(repeats) > len(seeds):
             raise ConfigError(f"a budget is trained with 1 to {len(seeds)} seeds", "name more seeds, or ask for fewer")
         rows = []
@@ -219,6 +235,16 @@ def read_variants(path: Path) -> dict[str, dict[str, Any]]:
     return {str(name): dict(settings) for name, settings in values.items()}
 
 
+def _listed(what: str, given: Any, kind: Any, needed: str) -> list[Any]:
+    """What was given from Python as a list; a number or a text alone is none."""
+    values = None if isinstance(given, str | bytes) or not isinstance(given, Iterable) else [*given]
+    if values is not None:
+        values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    if values is None or any(isinstance(value, bool) or not isinstance(value, kind) for value in values):
+        raise ConfigError(f"{what} is {str(given)[:100]!r}", f"needed: {needed}")
+    return values
+
+
 def _check_folders(rows: Sequence[Row]) -> None:
     """Refuse names that cannot be those of folders side by side."""
     by_folder: dict[str, Row] = {}
@@ -234,6 +260,7 @@ def _check_folders(rows: Sequence[Row]) -> None:
 
 def _varied(base: RunConfig, variant: str | None, settings: Mapping[str, Any]) -> RunConfig:
     """The base with a variant's settings; data, seed and strategy are the same for all."""
+    settings = dict(_leaves(settings, base))
     for key in settings:
         part = key.split(".")[0]
         if part in {"data", "seed", "strategy", "strategies", "cluster", "tracking"}:
@@ -241,7 +268,28 @@ def _varied(base: RunConfig, variant: str | None, settings: Mapping[str, Any]) -
                 f"variant '{variant}' sets {key}, which all variants share",
                 "variants differ in model, training and evaluation",
             )
-    return base.replace(*(f"{key}={json.dumps(value)}" for key, value in settings.items()))
+    return base.replace(*(f"{key}={json.dumps(value, default=_plain)}" for key, value in settings.items()))
+
+
+def _leaves(settings: Mapping[str, Any], section: BaseModel) -> Iterator[tuple[str, Any]]:
+    """Settings by their whole keys: of a section that is given as nested values, what it does not name stays."""
+    for key, value in settings.items():
+        place: Any = section
+        for part in str(key).split("."):
+            place = getattr(place, part, None)
+        if isinstance(value, Mapping) and isinstance(place, BaseModel):
+            yield from ((f"{key}.{below}", leaf) for below, leaf in _leaves(value, place))
+        else:
+            yield str(key), value
+
+
+def _plain(value: object) -> Any:
+    """What Python gives as a value, as JSON has it."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    raise ConfigError(f"a variant sets {str(value)[:100]}, which is no value of a configuration")
 
 
 def _with_strategy(config: RunConfig, strategy: str) -> RunConfig:

@@ -12,12 +12,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+from landsift.errors import RunError
 from landsift.runtime import interruption
 
 OF_A_CLUSTER = re.compile(
     r"(FLYTE|FLYTECTL|UCTL|UNION|_F|_U|_UNION)_.*|_RUN_MODE|RUN_NAME|ACTION_NAME|(USER_)?LOG_LEVEL"
 )
 """What leads Flyte to a cluster, has it believe that it is on one, or to talk: on one machine none is meant."""
+
+
+_process: int | None = None
+"""The process that Flyte has worked in; one that is forked from it has none of its threads."""
 
 
 def in_loop(work: Coroutine[Any, Any, Any]) -> Any:
@@ -87,7 +92,17 @@ def private_flyte() -> Iterator[Any]:
 
     Flyte offers no settings for it. It reads the next `config.yaml` in the working folder, be it anyone's, which may
     send the run to a server.
+
+    Raises:
+        RunError: this process was forked from one in which Flyte has worked, and would wait for its threads for ever.
     """
+    global _process
+    if _process not in {None, os.getpid()}:
+        raise RunError(
+            "this process was forked from one in which landsift has run, and has none of its threads",
+            "start it with multiprocessing.get_context('spawn')",
+        )
+    _process = os.getpid()
     flyte = quiet_flyte()
     from flyte import _initialize
     from flyte.config import _reader
