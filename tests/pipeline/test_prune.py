@@ -261,3 +261,17 @@ def test_a_result_notes_what_its_key_was_made_from(store, trained):
     assert of["store"] == store.name
     assert of["above"][0]["stage"] == "load_dataset"
     assert keys.parts_of("unknown") is None
+
+
+def test_results_that_were_moved_to_another_disk_by_a_link_are_seen_and_go(store, trained, tmp_path):
+    (tmp_path / "larger").mkdir()
+    moved = (cache_folder() / "stores").rename(tmp_path / "larger" / "stores")
+    (cache_folder() / "stores").symlink_to(moved)
+    (tmp_path / "mine" / store.name).mkdir(parents=True)
+    (cache_folder() / "mine").symlink_to(tmp_path / "mine")  # a folder of somebody else's is left alone
+    assert sorted(entry.kind for entry in prune.entries()) == ["stores", "trained"]
+    age(moved / store.name, 40)
+    pruned("--older-than", "30d")
+    assert not store.exists()
+    assert moved.is_dir()
+    assert (tmp_path / "mine" / store.name).is_dir()

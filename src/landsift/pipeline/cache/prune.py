@@ -158,6 +158,9 @@ def _places(cache: Path) -> Iterator[tuple[str, Path]]:
             yield OFFLINE if path.name.startswith("offline-") else WANDB, path
 
 
+    """The folders in the cache; of links to folders elsewhere, those that hold results, moved to a larger disk."""
+    results_in = {results.UNFINISHED, "scans", *(stage.folder for stage in STAGES.values())}
+    return [p for p in _inside(cache) if p.is_dir() and (not p.is_symlink() or p.name in results_in)]
 def _inside(folder: Path) -> list[Path]:
     with suppress(OSError):
         return sorted(folder.iterdir())
