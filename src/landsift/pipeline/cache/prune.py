@@ -145,7 +145,7 @@ def seconds(text: str) -> float:
 
 
 def _places(cache: Path) -> Iterator[tuple[str, Path]]:
-    folders = [path for path in _inside(cache) if path.is_dir() and not path.is_symlink()]
+    folders = _folders(cache)
     for folder in folders:
         for path in _inside(folder):
             if re.fullmatch(r"[0-9a-f]{64}", path.name) or (folder.name == "scans" and path.suffix == ".npz"):
@@ -158,9 +158,12 @@ def _places(cache: Path) -> Iterator[tuple[str, Path]]:
             yield OFFLINE if path.name.startswith("offline-") else WANDB, path
 
 
+def _folders(cache: Path) -> list[Path]:
     """The folders in the cache; of links to folders elsewhere, those that hold results, moved to a larger disk."""
     results_in = {results.UNFINISHED, "scans", *(stage.folder for stage in STAGES.values())}
     return [p for p in _inside(cache) if p.is_dir() and (not p.is_symlink() or p.name in results_in)]
+
+
 def _inside(folder: Path) -> list[Path]:
     with suppress(OSError):
         return sorted(folder.iterdir())
