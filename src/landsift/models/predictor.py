@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,7 @@ def save_model(classifier: PatchClassifier, description: ModelDescription, folde
 
     tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
     write_whole(folder / WEIGHTS_FILE, lambda partial: save_file(tensors, partial))
-    write_json(folder / DESCRIPTION_FILE, asdict(description))
+    write_json(folder / DESCRIPTION_FILE, description.to_dict())
 
 
 class Predictor:
@@ -52,8 +51,8 @@ class Predictor:
 
     Each method takes `images`, the patches' pixels as files are decoded:
 
-    - uint8 [B, H, W, C], an array or a tensor, any B; or
-    - a list of arrays uint8 [H, W, C] or of PIL images (RGB), which may be of different sizes,
+    - [B, H, W, C] of the type that `bands` names (of most models uint8), an array or a tensor, any B; or
+    - a list of such arrays [H, W, C] or of PIL images (RGB), which may be of different sizes,
 
     and `batch_size`: patches on the device at a time; fewer where they or the network's input are large, or above what
     a CPU's caches hold. Patches of another size than those of the training are brought to it as `landsift predict`
@@ -65,6 +64,7 @@ class Predictor:
 
     Attributes:
         classes: names, in the order of the probabilities.
+        bands: what the numbers of patches must mean: those of the training.
         description: how the model was built and what its input must look like.
         preprocess: from stored pixels to the network's input.
     """
@@ -82,11 +82,12 @@ class Predictor:
             raise ModelError(f"there is no device '{device}' here: {one_line(error)}", "give auto or cpu") from None
         self.description = description
         self.classes = description.classes
+        self.bands = description.bands
         self._classifier = classifier.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         backbone = self._classifier.backbone
         self._network = torch.nn.Sequential(folded(backbone, find_folds(backbone)), self._classifier.head)
         self.preprocess = Preprocess(
-            description.mean, description.std, description.image_size, description.patch_size
+            description.mean, description.std, description.image_size, description.patch_size, description.bands
         ).to(self.device)
         self._told: set[Size] = set()
 
@@ -143,16 +144,16 @@ class Predictor:
 
         if not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise ModelError(f"batch_size {batch_size} is no number of patches", "give 1 or more")
-        groups = groups_of(images, self.preprocess.bands)
+        groups = groups_of(images, self.bands)
         out = np.empty((sum(len(group.rows) for group in groups), width), dtype=np.float32)
         with torch.inference_mode():
             for group in groups:
                 self._tell(group.size)
                 step = self._at_a_time(group.size, batch_size)
                 for start in range(0, len(group.rows), step):
-                    batch = np.array(
-                        group.patches[start : start + step], order="C"
-                    )  # a copy: what is given may be read-only
+                    batch = np.array(  # a copy: what is given may be read-only, or of another byte order
+                        group.patches[start : start + step], dtype=self.bands.numpy_dtype, order="C"
+                    )
                     prepared = self.preprocess(torch.from_numpy(batch).to(self.device))
                     out[group.rows[start : start + step]] = answer(prepared).cpu().numpy()
         return out
@@ -172,6 +173,7 @@ class Predictor:
             most = min(most, cpu_batch(self.description.image_size))
         if size != self.description.patch_size:
             pixels = max(pixels, math.prod(size))
+        pixels *= max(1, len(self.bands) // 3)
         return max(1, min(most, _BATCH_PIXELS // pixels))
 
     def _tell(self, size: Size) -> None:
