@@ -4,7 +4,7 @@ import landsift
 
 run = landsift.run({"data": {"source": "eurosat"}}, "runs/first")
 predictor = landsift.load_model("runs/first")
-probabilities = predictor(patches)  # uint8 [B, H, W, 3] -> float32 [B, classes]; also predictor.bands, .logits, .features
+probabilities = predictor(patches)  # uint8 [B, H, W, 3] -> float32 [B, classes]; predictor.bands, logits, features
 """
 
 from importlib import import_module

@@ -51,15 +51,16 @@ def resample(patches: Tensor, size: Size, nodata: float | None = None) -> Tensor
         if old == new:
             continue
         weights = torch.from_numpy(_weights(old, new)).to(patches.device)  # [new, old]
+        whole = weights.sum(dim=1).view([new if i == axis else 1 for i in range(4)])  # _ONE, but for rounding
         if held is not None:
             out = torch.where(held, out, 0.0)
         out = torch.einsum(equation, out, weights)
         if held is not None:
             share = torch.einsum(equation, held.to(torch.float64), weights)
-            whole = weights.sum(dim=1).view([new if i == axis else 1 for i in range(4)])
             held = share >= LEAST * whole
             out = out * (whole / torch.where(held, share, whole))  # times 1, exactly, where all is data
-        out = out / _ONE if limits is None else torch.floor((out + _ONE // 2) / _ONE).clamp(limits.min, limits.max)
+        # Of floats a constant stays what it is; whole numbers are as Pillow has them.
+        out = out / whole if limits is None else torch.floor((out + _ONE // 2) / _ONE).clamp(limits.min, limits.max)
     if nodata is not None and held is not None:
         if limits is not None:  # data that was rounded to the number for nothing is still data
             beside = nodata - 1 if nodata >= limits.max else nodata + 1
