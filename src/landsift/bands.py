@@ -129,7 +129,7 @@ class BandSpec:
 
     def missing(self, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Where stored numbers, of any shape, are `nodata`; None where there is no such number."""
-        if self.nodata is None or not self.takes_nodata:
+        if self.nodata is None or not self.takes_nodata:  # which a nodata that the type cannot hold never is
             return None
         found: NDArray[np.bool_] = (
             np.isnan(stored) if math.isnan(self.nodata) else stored == self.numpy_dtype.type(self.nodata)

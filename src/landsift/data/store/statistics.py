@@ -19,6 +19,11 @@ from landsift.errors import DataError
 
 _CHUNK_BYTES = 2**22
 
+_LEVELS = np.arange(256)
+_POWERS = np.stack([_LEVELS**0, _LEVELS, _LEVELS**2], axis=1)  # [256, 3]
+_AT_ONCE = 64
+"""Sums of whole numbers that int64 holds together: each is of at most 4096² pixels, whose squares are below 2**32."""
+
 Sums = NDArray[Any]
 """Three numbers for each band, [C, 3]: int64 of whole numbers, float64 of floats."""
 
@@ -33,12 +38,18 @@ class BandStatistics:
     def __init__(self, bands: BandSpec) -> None:
         self._bands = bands
         self._whole = bands.dtype != "float32"
-        self._sums = np.zeros((len(bands), 3), dtype=object if self._whole else np.float64)
+        self._sums = np.zeros((len(bands), 3), dtype=np.int64 if self._whole else np.float64)
+        self._before = np.zeros((len(bands), 3), dtype=object)  # Python's whole numbers, which have no bound
+        self._added = 0
 
     def add(self, sums: Sums) -> None:
         """Count patches in, of which `sums_of` was taken."""
         if self._whole:
-            self._sums += sums.astype(object)
+            self._sums += sums
+            self._added += 1
+            if self._added % _AT_ONCE == 0:
+                self._before += self._sums.astype(object)
+                self._sums[:] = 0
             return
         before, (count, mean, squares) = self._sums.T.copy(), sums.T
         total = before[0] + count
@@ -51,7 +62,7 @@ class BandStatistics:
     @property
     def empty(self) -> list[str]:
         """Names of the bands in which no pixel holds data."""
-        return [name for name, (count, *_) in zip(self._bands.names, self._sums, strict=True) if not count]
+        return [name for band, name in enumerate(self._bands.names) if not self._of(band)[0]]
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -63,8 +74,16 @@ class BandStatistics:
         """Per-band standard deviation in units; 0 of a band without data."""
         return tuple(self._std(band) for band in range(len(self._bands)))
 
+    def _of(self, band: int) -> list[Any]:
+        """The three numbers of a band."""
+        return (
+            (self._before[band] + self._sums[band].astype(object)).tolist()
+            if self._whole
+            else self._sums[band].tolist()
+        )
+
     def _mean(self, band: int) -> float:
-        count, total, _ = self._sums[band].tolist()
+        count, total, _ = self._of(band)
         if not count:
             return 0.0
         divisor, offset = self._bands.divisors[band], self._bands.offset[band]
@@ -75,7 +94,7 @@ class BandStatistics:
         return float(mean + offset)
 
     def _std(self, band: int) -> float:
-        count, total, squares = self._sums[band].tolist()
+        count, total, squares = self._of(band)
         if not count:
             return 0.0
         divisor = self._bands.divisors[band]
@@ -119,9 +138,7 @@ def sums_of(pixels: NDArray[Any], bands: BandSpec) -> Sums:
     """What statistics need of pixels [..., C] of the bands' type."""
     missing = bands.missing(pixels)
     if pixels.dtype == np.uint8 and missing is None:
-        values = np.arange(256)
-        counts = value_counts(pixels)
-        return np.stack([counts.sum(axis=1), counts @ values, counts @ values**2], axis=1)
+        return value_counts(pixels) @ _POWERS
     return np.stack([_sums(pixels[..., band], None if missing is None else missing[..., band])
                      for band in range(len(bands))])  # fmt: skip
 

@@ -21,6 +21,7 @@ from landsift.errors import DataError
 from landsift.runtime.parallel import CHUNK, map_rows
 from landsift.runtime.progress_bar import progress_bar
 
+_PICTURES = BandSpec.pictures()
 _CHUNK_BYTES = 2**20  # of decoded pixels that a task makes
 
 
@@ -37,7 +38,7 @@ class Decoded(NamedTuple):
     @classmethod
     def of(cls, pixels: NDArray[Any], bands: BandSpec | None = None) -> Self:
         """Hash and count a patch [H, W, C] of some bands; None: 8-bit RGB."""
-        bands = bands or BandSpec.pictures()
+        bands = bands or _PICTURES
         pixels = as_stored(pixels, bands)
         return cls(pixels, hashlib.sha256(pixels.data).digest(), sums_of(pixels, bands))
 
