@@ -120,16 +120,17 @@ class BandSpec:
     @property
     def takes_nodata(self) -> bool:
         """Whether a number of this type can be `nodata`; true where there is none."""
-        if self.nodata is None or self.dtype == "float32":
-            return (
-                self.nodata is None or not math.isfinite(self.nodata) or abs(self.nodata) <= float(np.finfo("f4").max)
-            )
+        if self.nodata is None:
+            return True
+        if self.dtype == "float32":
+            with np.errstate(over="ignore"):
+                return not math.isfinite(self.nodata) or bool(np.isfinite(np.float32(self.nodata)))
         limits = np.iinfo(self.numpy_dtype)
         return bool(float(self.nodata).is_integer() and limits.min <= self.nodata <= limits.max)
 
     def missing(self, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Where stored numbers, of any shape, are `nodata`; None where there is no such number."""
-        if self.nodata is None or not self.takes_nodata:  # which a nodata that the type cannot hold never is
+        if self.nodata is None or not self.takes_nodata:
             return None
         found: NDArray[np.bool_] = (
             np.isnan(stored) if math.isnan(self.nodata) else stored == self.numpy_dtype.type(self.nodata)
@@ -167,9 +168,7 @@ class BandSpec:
                 of = "" if alike else f" of {self.names[at]}"
                 found.append(f"{name}{of} is {theirs[at]:.6g}, not {ours[at]:.6g}")
             else:
-                found.append(
-                    f"{name} is {'none' if theirs is None else theirs}, not {'none' if ours is None else ours}"
-                )
+                found.append(f"{name} is {_said(theirs)}, not {_said(ours)}")
         return found
 
     def take(self, names: Sequence[str]) -> Self:
@@ -192,6 +191,10 @@ SOME = 6
 def _some(names: Sequence[str]) -> str:
     text = ", ".join(names[:SOME])
     return text if len(names) <= SOME else f"{text}, … ({len(names)})"
+
+
+def _said(value: float | str | None) -> str:
+    return "none" if value is None else value if isinstance(value, str) else f"{value:g}"
 
 
 def _whole(value: float) -> float:

@@ -130,11 +130,12 @@ def test_the_same_numbers_have_the_same_answers_however_they_lie(tmp_path, same)
     np.testing.assert_array_equal(predictor(same), predictor(DEEP))
 
 
-def test_a_read_only_patch_of_another_size_without_any_data_is_answered(tmp_path):
+def test_a_read_only_patch_of_another_size_without_any_data_is_answered_and_said(tmp_path, caplog):
     predictor = load_model(saved(tmp_path, SENTINEL), "cpu")
     nothing = np.zeros((1, 40, 23, C), dtype=np.uint16)
     nothing.flags.writeable = False
     np.testing.assert_allclose(predictor(nothing), predictor(nothing[:, :16, :16]), rtol=1e-6)
+    assert caplog.messages[-1] == "1 of 1 patches hold no data: their answers say nothing of them"
 
 
 def test_files_are_refused_by_a_model_of_other_bands(tmp_path):

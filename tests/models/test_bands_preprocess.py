@@ -51,6 +51,14 @@ def test_pixels_without_data_normalise_to_0(nodata):
     )
 
 
+def test_other_bands_can_be_exported_too():
+    preprocess = Preprocess(MEAN, STD, 8, (6, 6), SENTINEL)
+    patches = torch.from_numpy(np.where(DEEP < 20_000, 0, DEEP).astype(np.uint16))
+    batch = torch.export.Dim("batch", min=1)
+    exported = torch.export.export(preprocess, (patches[:3],), dynamic_shapes=({0: batch},)).module()
+    assert torch.equal(exported(patches), preprocess(patches))
+
+
 def test_nan_is_a_number_for_nothing_as_any_other():
     bands = BandSpec(("VV",), "float32", (1.0,), (0.0,), math.nan)
     stored = torch.tensor([[[[1.0], [math.nan]], [[-3.0], [5.0]]]])

@@ -122,8 +122,11 @@ def expected_input(backbone: Backbone, config: ModelConfig, normalization: Norma
         normalization: that inputs get.
     """
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (normalization.mean, normalization.std))
-    said_by = "model.normalization" if isinstance(config.normalization, Normalization) else backbone.source
-    said_by = said_by or "the training patches, as timm names no others"
+    others = "as timm names no others" if backbone.normalization is None else "as the weights saw other patches"
+    said_by = backbone.source if backbone.normalization == normalization else ""
+    if isinstance(config.normalization, Normalization):
+        said_by = "model.normalization"
+    said_by = said_by or f"the training patches, {others}"
     padding = _padding(backbone.network)
     padded = f", and {padding}" if padding else ""
     return (

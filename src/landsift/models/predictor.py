@@ -146,6 +146,7 @@ class Predictor:
             raise ModelError(f"batch_size {batch_size} is no number of patches", "give 1 or more")
         groups = groups_of(images, self.bands)
         out = np.empty((sum(len(group.rows) for group in groups), width), dtype=np.float32)
+        empty = 0
         with torch.inference_mode():
             for group in groups:
                 self._tell(group.size)
@@ -154,8 +155,12 @@ class Predictor:
                     batch = np.array(  # a copy: what is given may be read-only, or of another byte order
                         group.patches[start : start + step], dtype=self.bands.numpy_dtype, order="C"
                     )
+                    missing = self.bands.missing(batch)
+                    empty += 0 if missing is None else np.count_nonzero(missing.all(axis=(1, 2, 3)))
                     prepared = self.preprocess(torch.from_numpy(batch).to(self.device))
                     out[group.rows[start : start + step]] = answer(prepared).cpu().numpy()
+        if empty:
+            logger.warning("%d of %d patches hold no data: their answers say nothing of them", empty, len(out))
         return out
 
     def _views(self, prepared: Tensor) -> list[Tensor]:
