@@ -156,7 +156,7 @@ class Predictor:
                         group.patches[start : start + step], dtype=self.bands.numpy_dtype, order="C"
                     )
                     missing = self.bands.missing(batch)
-                    empty += 0 if missing is None else np.count_nonzero(missing.all(axis=(1, 2, 3)))
+                    empty += 0 if missing is None else int(np.count_nonzero(missing.all(axis=(1, 2, 3))))
                     prepared = self.preprocess(torch.from_numpy(batch).to(self.device))
                     out[group.rows[start : start + step]] = answer(prepared).cpu().numpy()
         if empty:

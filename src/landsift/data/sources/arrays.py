@@ -22,7 +22,7 @@ LARGEST = 4096
 """Height and width in pixels that a patch may have, as `data.patch_size`."""
 _LOOKS = 4
 """Patches of a data set that are asked for twice."""
-_CHUNK_BYTES = 2**25
+_CHUNK_BYTES = 2**22
 
 
 class Dataset(Protocol):

@@ -76,11 +76,8 @@ class BandStatistics:
 
     def _of(self, band: int) -> list[Any]:
         """The three numbers of a band."""
-        return (
-            (self._before[band] + self._sums[band].astype(object)).tolist()
-            if self._whole
-            else self._sums[band].tolist()
-        )
+        sums = self._before[band] + self._sums[band].astype(object) if self._whole else self._sums[band]
+        return [*sums.tolist()]
 
     def _mean(self, band: int) -> float:
         count, total, _ = self._of(band)
