@@ -4,7 +4,7 @@ import landsift
 
 run = landsift.run({"data": {"source": "eurosat"}}, "runs/first")
 predictor = landsift.load_model("runs/first")
-probabilities = predictor(patches)  # uint8 [B, H, W, C] -> float32 [B, classes]; predictor.logits, predictor.features
+probabilities = predictor(patches)  # uint8 [B, H, W, 3] -> float32 [B, classes]; predictor.bands, logits, features
 """
 
 from importlib import import_module
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from landsift.version import __version__
 
 if TYPE_CHECKING:
+    from landsift.bands import BandSpec
     from landsift.config import RunConfig
     from landsift.data.checks.check import check_data
     from landsift.data.store.patch_store import PatchStore, build_store
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from landsift.training.phases import Phase
 
 _HOMES = {
+    "BandSpec": "landsift.bands",
     "LandsiftError": "landsift.errors",
     "PatchStore": "landsift.data.store.patch_store",
     "Phase": "landsift.training.phases",
@@ -40,6 +42,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BandSpec",
     "LandsiftError",
     "PatchStore",
     "Phase",

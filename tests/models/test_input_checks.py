@@ -7,13 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
+from landsift.bands import BandSpec
 from landsift.errors import ModelError
 from landsift.models.input_checks import groups_of
 
 ARRAY = np.random.default_rng(0).integers(0, 256, (4, 6, 8, 3), dtype=np.uint8)
 
 
-def only(given, bands=3):
+RGB, GREY = BandSpec.pictures(), BandSpec.pictures(("grey",))
+
+
+def only(given, bands=RGB):
     (group,) = groups_of(given, bands)
     return np.array(group.patches)
 
@@ -39,16 +43,16 @@ def test_arrays_tensors_and_lists_of_images_are_the_same_patches(given):
 
 def test_images_of_one_band_may_come_from_pil():
     grey = [Image.fromarray(image[..., 0]) for image in ARRAY]
-    np.testing.assert_array_equal(only(grey, bands=1), ARRAY[..., :1])
+    np.testing.assert_array_equal(only(grey, bands=GREY), ARRAY[..., :1])
 
 
 def test_none_are_none():
-    assert groups_of([], 3) == []
+    assert groups_of([], RGB) == []
     assert len(only(ARRAY[:0])) == 0
 
 
 def test_a_list_of_several_sizes_is_one_group_for_each():
-    groups = groups_of([ARRAY[0], ARRAY[1, :3], ARRAY[2], ARRAY[3, :3]], 3)
+    groups = groups_of([ARRAY[0], ARRAY[1, :3], ARRAY[2], ARRAY[3, :3]], RGB)
     assert [(group.size, group.rows.tolist()) for group in groups] == [((6, 8), [0, 2]), ((3, 8), [1, 3])]
 
 
@@ -98,7 +102,7 @@ REFUSED = {
 @pytest.mark.parametrize(("given", "said", "way"), REFUSED.values(), ids=REFUSED)
 def test_anything_else_is_refused_with_what_it_is_and_a_way_out(given, said, way):
     with pytest.raises(ModelError) as error:
-        groups_of(given, 3)
+        groups_of(given, RGB)
     assert said in error.value.message
     assert way in error.value.hint
     assert len(str(error.value).splitlines()) == 2

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn import functional as F
 
+from landsift.bands import BandSpec
 from landsift.config import HeadConfig, ModelConfig, Normalization, TrainingConfig
 from landsift.data.decoding.decode import resize
 from landsift.evaluation.predict import predict_files
@@ -97,8 +98,9 @@ def test_patches_of_the_stored_size_are_scaled_resized_and_normalised():
     assert torch.equal(made, expected)
     assert made.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(Preprocess(MEAN, STD, 32)(patches), made)
-    scaled = patches.to(torch.int32) * 40
-    torch.testing.assert_close(Preprocess(MEAN, STD, 32, (20, 24), highest=10_200.0)(scaled), made)
+    deep = BandSpec(("red", "green", "blue"), "int16", (1 / 10_200,) * 3, (0.0,) * 3)
+    scaled = patches.to(torch.int16) * 40
+    torch.testing.assert_close(Preprocess(MEAN, STD, 32, (20, 24), deep)(scaled), made)
 
 
 def test_training_validation_and_prediction_prepare_alike(tmp_path):

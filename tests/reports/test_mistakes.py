@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from landsift import runs
+from landsift.bands import BandSpec
 from landsift.config import DataConfig, cache_folder
 from landsift.data.store.patch_store import build_store
 from landsift.errors import DataError
@@ -119,9 +120,11 @@ def test_files_of_the_source_that_the_user_names_are_shown_wherever_they_lay_bef
 
 @pytest.mark.parametrize(("bands", "shape"), [(1, (8, 8)), (3, (8, 8, 3)), (13, (8, 8, 3))])
 def test_images_are_read_from_the_store(make_run, bands, shape):
-    class Store:  # the two members that are read
+    class Store:  # the three members that are read
         column = pd.DataFrame({"path": ["a", "b"]}).__getitem__
         images = np.stack([np.full((8, 8, bands), n, dtype=np.uint8) for n in (10, 20)])
+
+    Store.bands = BandSpec.pictures([f"B{n}" for n in range(bands)])
 
     (image,) = (decode(picture.uri) for picture in thumbnails(["b"], make_run(patches=8), Store()))
     assert image.shape == shape

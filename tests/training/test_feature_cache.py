@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_runs import small
 
+from landsift.bands import BandSpec
 from landsift.config import AugmentConfig
 from landsift.data.augment import SYMMETRIES, flips_and_turns
 from landsift.data.batches import PatchBatches
@@ -143,10 +144,14 @@ def test_what_changes_every_view_turns_the_cache_off_and_says_so(store, tmp_path
 
 
 def test_what_cannot_be_cached_is_named():
+    RGB = BandSpec.pictures()
     off = {"color_jitter": (0, 0, 0, 0)}
-    assert uncachable(AugmentConfig(**off), 3) == ""
-    assert uncachable(AugmentConfig(), 1) == ""  # jitter is for three bands
-    assert uncachable(AugmentConfig(**off, crop=0.5, cutmix=1.0), 3) == "training.augment.crop, training.augment.cutmix"
+    assert uncachable(AugmentConfig(**off), RGB) == ""
+    assert uncachable(AugmentConfig(color_jitter=(0, 0, 0.2, 0.1)), BandSpec.pictures(["grey"])) == ""  # it has no hue
+    assert uncachable(AugmentConfig(), BandSpec.pictures(["grey"])) == "training.augment.color_jitter"
+    assert (
+        uncachable(AugmentConfig(**off, crop=0.5, cutmix=1.0), RGB) == "training.augment.crop, training.augment.cutmix"
+    )
 
 
 def test_a_full_disk_is_an_error_in_words_and_leaves_nothing(store, tmp_path, monkeypatch):

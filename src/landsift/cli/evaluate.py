@@ -32,6 +32,7 @@ def evaluate(
     """Decode the source as the model's patches were, test the model on it, write and print the figures."""
     from landsift.data.store.patch_store import META
     from landsift.evaluation.new_data import evaluate_store
+    from landsift.models.input_checks import check_files
     from landsift.models.predictor import load_model
     from landsift.pipeline.cache.open_store import opened
 
@@ -46,7 +47,10 @@ def evaluate(
     acting = (*settings_of(source, patch_size=False), "seed")
     refuse_idle(settings, acting, "in an evaluation of this source: the model is as it was trained")
     config = RunConfig.load(None, settings).replace(f"data.source={json.dumps(source)}")
-    if height == width and not (Path(source).expanduser() / META).is_file():
+    is_store = (Path(source).expanduser() / META).is_file()
+    if not is_store:
+        check_files(predictor.bands, "the patches of other sources than a store")
+    if height == width and not is_store:
         config = config.replace(f"data.patch_size={height}")
     with opened(config.data, least_classes=1) as store:
         result, table = evaluate_store(

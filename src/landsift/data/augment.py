@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from landsift.bands import BRIGHTNESS, RGB_NAMES, BandSpec
 from landsift.config import AugmentConfig
+from landsift.data.batches import as_movable
 
 RGB_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 """NTSC's transform: row one is luma, rows two and three span the chroma plane that hue turns in."""
@@ -40,25 +42,42 @@ def draw_symmetry(count: int, generator: torch.Generator, part: Part | None = No
     return torch.randint(0, SYMMETRIES, (total,), generator=generator)[start : start + count]
 
 
+def jitter_of(config: AugmentConfig, bands: BandSpec) -> tuple[float, float, float, float]:
+    """Strengths of brightness, contrast, saturation and hue: the last two are of red, green and blue, and else 0."""
+    brightness, contrast, saturation, hue = config.color_jitter
+    return (brightness, contrast, saturation, hue) if bands.names == RGB_NAMES else (brightness, contrast, 0.0, 0.0)
+
+
 def augment(
-    images: Tensor, config: AugmentConfig, size: int, generator: torch.Generator, part: Part | None = None
+    images: Tensor,
+    config: AugmentConfig,
+    size: int,
+    generator: torch.Generator,
+    part: Part | None = None,
+    bands: BandSpec | None = None,
 ) -> Tensor:
     """Colour jitter and crops, as configured.
 
     Args:
-        images: float [B, C, H, W] in [0, 1].
+        images: float [B, C, H, W] in units of their bands; of pictures in [0, 1].
         config: what to do, and how strongly.
         size: height and width in pixels that the network will take; crops are sampled at it, unless that would
             shrink them: then at the patch's own size, and shrinking is left to an antialiased resize.
         generator: on the CPU, where all parameters are drawn from.
         part: where several processes train together: each draws for the whole global batch and takes its part, so
             that a patch is augmented the same however many processes there are. None: the images are all there is.
+        bands: what they show; None: red, green and blue of pictures.
 
     Returns:
-        float [B, C, H, W] in [0, 1], square with crops.
+        float [B, C, H, W] in the same units, square with crops.
     """
-    if any(config.color_jitter) and images.shape[1] == 3:
-        images = color_jitter(images, *config.color_jitter, generator=generator, part=part)
+    bands = bands or BandSpec.pictures()
+    strengths = jitter_of(config, bands)
+    clip = bands.units == BRIGHTNESS
+    if any(strengths) and bands.names == RGB_NAMES:
+        images = color_jitter(images, *strengths, generator=generator, part=part, clip=clip)
+    elif any(strengths):
+        images = band_jitter(images, *strengths[:2], generator=generator, part=part, clip=clip)
     if config.crop is not None:
         images = random_crop(images, config.crop, max(size, *images.shape[-2:]), generator, part)
     return images
@@ -75,7 +94,7 @@ def flips_and_turns(images: Tensor, symmetry: Tensor) -> Tensor:
 
     Args:
         images: of any type, [B, H, W, C]; where H and W differ the turns by 90 and 270 degrees become 0 and 180.
-            As uint8 they are a quarter of the work.
+            As uint8 they are a quarter of the work of floats.
         symmetry: int [B] in 0..7: quarter turns in the lower two bits, a flip in the third.
     """
     square = images.shape[1] == images.shape[2]
@@ -83,13 +102,14 @@ def flips_and_turns(images: Tensor, symmetry: Tensor) -> Tensor:
     counts = torch.bincount(symmetry, minlength=SYMMETRIES).tolist()
     order = _sent(torch.argsort(symmetry, stable=True), images.device)
     turned = []
+    given, images = images, as_movable(images)
     for k, alike in enumerate(torch.split(images[order], counts)):
         turns = k % 4 if square else 2 * (k % 4 // 2)
         part = torch.rot90(alike, turns, dims=(1, 2))
         turned.append(part.flip(2) if k >= 4 else part)
     out = torch.empty_like(images)
     out[order] = torch.cat(turned)
-    return out
+    return out.view(given.dtype)
 
 
 def _sent(drawn: Tensor, device: torch.device) -> Tensor:
@@ -106,6 +126,7 @@ def color_jitter(
     *,
     generator: torch.Generator,
     part: Part | None = None,
+    clip: bool = True,
 ) -> Tensor:
     """Jitter brightness, contrast, saturation and hue with one 3 × 4 colour matrix per patch.
 
@@ -114,13 +135,14 @@ def color_jitter(
     matrix product per pixel instead of four passes and a conversion to HSV and back.
 
     Args:
-        images: float [B, 3, H, W] in [0, 1].
+        images: float [B, 3, H, W], red, green and blue.
         brightness: strength.
         contrast: strength.
         saturation: strength.
         hue: strength, as a share of a full turn.
         generator: on the CPU.
         part: as in `augment`.
+        clip: whether values end at 0 and 1, as those of pictures do; reflectances and others do not.
     """
     count = len(images)
 
@@ -139,7 +161,36 @@ def color_jitter(
     luma = torch.einsum("c,bchw->b", weights, images) / (images.shape[-1] * images.shape[-2])
     offset = _sent((1.0 - contr) * bright, images.device) * luma  # contrast turns about the mean luma
     mixed = torch.baddbmm(offset.view(-1, 1, 1), matrix, images.flatten(2))
-    return mixed.view_as(images).clamp_(0.0, 1.0)
+    jittered = mixed.view_as(images)
+    return jittered.clamp_(0.0, 1.0) if clip else jittered
+
+
+def band_jitter(
+    images: Tensor,
+    brightness: float,
+    contrast: float,
+    *,
+    generator: torch.Generator,
+    part: Part | None = None,
+    clip: bool = False,
+) -> Tensor:
+    """Jitter the brightness of a patch, and its contrast about each band's own mean; all bands by the same factors.
+
+    Args:
+        images: float [B, C, H, W] of any bands.
+        brightness: strength; factors are uniform in [1 - x, 1 + x].
+        contrast: strength, likewise.
+        generator: on the CPU.
+        part: as in `augment`.
+        clip: as in `color_jitter`.
+    """
+    drawn = [
+        1.0 + strength * (2.0 * _uniform(len(images), generator, part) - 1.0) for strength in (brightness, contrast)
+    ]
+    bright, contr = (_sent(factor, images.device).view(-1, 1, 1, 1) for factor in drawn)
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    jittered = bright * (contr * images + (1.0 - contr) * mean)
+    return jittered.clamp_(0.0, 1.0) if clip else jittered
 
 
 def random_crop(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class Batch:
     """Patches on their way into a model.
 
     Attributes:
-        images: uint8 [B, H, W, C].
+        images: of the store's type, [B, H, W, C].
         labels: int64 [B].
         rows: int64 [B], the patches' row numbers in the store; stays on the CPU.
         start: where this batch begins in the global batch, which all processes together train a step on.
@@ -123,7 +123,7 @@ class PatchBatches:
     some may make one step less than others.
 
     Args:
-        images: uint8 [N, H, W, C], usually memory-mapped.
+        images: [N, H, W, C] of a type that a store has, usually memory-mapped.
         labels: int64 [N].
         rows: int64 [M], which patches.
         batch_size: patches per batch and process.
@@ -143,7 +143,7 @@ class PatchBatches:
 
     def __init__(
         self,
-        images: NDArray[np.uint8],
+        images: NDArray[Any],
         labels: NDArray[np.int64],
         rows: NDArray[np.int64],
         *,
@@ -182,11 +182,6 @@ class PatchBatches:
             return full + (rest >= 2 * self.world or (rest > 0 and full == 0))
         return full + (rest > self.rank)
 
-    @property
-    def bands(self) -> int:
-        """How many bands a patch has."""
-        return int(self._read.images.shape[-1])
-
     def skip(self, count: int) -> None:
         """Leave out the first `count` batches of the next epoch, which an interrupted training has seen."""
         self._skipped = count
@@ -216,7 +211,7 @@ class PatchBatches:
 
         for rows, start, total in self._shares():
             shape = self._read.images.shape[1:] if self.with_images else (0, 0, 0)
-            images = torch.empty((len(rows), *shape), dtype=torch.uint8, pin_memory=pinned)
+            images = torch.empty((len(rows), *shape), dtype=torch_dtype(self._read.images), pin_memory=pinned)
             if self.with_images:
                 self._read(rows, images.numpy())
             yield Batch(images, torch.from_numpy(self.labels[rows]), torch.from_numpy(rows), start, total)
@@ -237,7 +232,7 @@ class PatchBatches:
 
 
 class Resident:
-    """Patches that live on a device as uint8, where a batch is an index operation.
+    """Patches that live on a device as they are stored, where a batch is an index operation.
 
     Args:
         read: reads the patches.
@@ -252,7 +247,7 @@ class Resident:
         import torch
 
         self.rows = np.sort(rows)
-        self.images = torch.empty((len(rows), *read.images.shape[1:]), dtype=torch.uint8, device=device)
+        self.images = torch.empty((len(rows), *read.images.shape[1:]), dtype=torch_dtype(read.images), device=device)
         step = max(1, READ_BYTES // max(1, int(read.images[:1].nbytes)))
         for start in range(0, len(rows), step):
             part = self.rows[start : start + step]
@@ -260,14 +255,29 @@ class Resident:
         self.labels = torch.from_numpy(labels[self.rows]).to(device)
 
     def __call__(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Images, uint8 [B, H, W, C], and labels, int64 [B], of `rows`, int64 [B]."""
+        """Images, [B, H, W, C], and labels, int64 [B], of `rows`, int64 [B]."""
         import torch
 
         places = torch.from_numpy(np.searchsorted(self.rows, rows))
         if self.images.is_cuda:  # so that the copy does not wait for the kernels before it
             places = places.pin_memory()
         places = places.to(self.images.device, non_blocking=True)
-        return self.images[places], self.labels[places]
+        return as_movable(self.images)[places].view(self.images.dtype), self.labels[places]
+
+
+def torch_dtype(images: NDArray[Any]) -> torch.dtype:
+    """Torch's name of an array's type."""
+    import torch
+
+    found: torch.dtype = getattr(torch, images.dtype.name)
+    return found
+
+
+def as_movable(images: Tensor) -> Tensor:
+    """The same bytes in a type whose elements torch moves on every device: it lacks much of uint16."""
+    import torch
+
+    return images.view(torch.int16) if images.dtype == torch.uint16 else images
 
 
 def fits(size: int, device: torch.device) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,10 @@ class PatchReader:
     file copies from the system's page cache and leaves nothing behind.
 
     Args:
-        images: uint8 [N, H, W, C].
+        images: [N, H, W, C] of any type.
     """
 
-    def __init__(self, images: NDArray[np.uint8]) -> None:
+    def __init__(self, images: NDArray[Any]) -> None:
         self.images = images
         self._bytes = int(images[:1].nbytes)
         self._file: int | None = None
@@ -33,14 +34,14 @@ class PatchReader:
             self._file = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)
             weakref.finalize(self, os.close, self._file)
 
-    def __call__(self, rows: NDArray[np.int64], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """The patches of `rows`, int64 [B], in that order: uint8 [B, H, W, C], in `out` if that is given.
+    def __call__(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The patches of `rows`, int64 [B], in that order: [B, H, W, C], in `out` if that is given.
 
         Raises:
             DataError: the file has become shorter than the array.
         """
         if out is None:
-            out = np.empty((len(rows), *self.images.shape[1:]), dtype=np.uint8)
+            out = np.empty((len(rows), *self.images.shape[1:]), dtype=self.images.dtype)
         if self._file is None:
             np.take(self.images, rows, axis=0, out=out)
             return out

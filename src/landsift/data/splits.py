@@ -48,7 +48,7 @@ class Split:
 def make_split(
     store: PatchStore, split: SplitConfig, budget: int | None = None, budget_seed: int | None = None
 ) -> Split:
-    """Divide a store's patches; the same arguments give the same rows.
+    """Divide a store's labelled patches; the same arguments give the same rows.
 
     Args:
         store: The patches.
@@ -61,8 +61,21 @@ def make_split(
         DataError: a class is too small for three parts, a part is missing or empty, the `split` or `group` column
             is missing or incomplete, or the budget is larger than train or smaller than the number of classes.
     """
-    column = given_columns(store, split)
-    return divide(column, store.labels, store.contents(), store.classes, split, budget, budget_seed)
+    column, labels = given_columns(store, split), store.labels
+    labelled = np.flatnonzero(labels >= 0)
+    if len(labelled) == len(labels):
+        return divide(column, labels, store.contents(), store.classes, split, budget, budget_seed)
+    if not len(labelled):
+        raise DataError(f"none of the {len(labels)} patches has a label", "label some: a classifier learns from labels")
+    _log.info(
+        "%d of %d patches have no label, and are in no part of the split", len(labels) - len(labelled), len(labels)
+    )
+    contents = _codes(store.contents()[labelled])
+    found = divide(
+        lambda name: column(name).iloc[labelled].reset_index(drop=True),
+        labels[labelled], contents, store.classes, split, budget, budget_seed,
+    )  # fmt: skip
+    return Split(labelled[found.train], labelled[found.val], labelled[found.test])
 
 
 def given_columns(store: PatchStore, split: SplitConfig) -> Column:

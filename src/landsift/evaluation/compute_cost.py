@@ -18,6 +18,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from landsift.models.first_layer import RGB, for_bands, input_bands
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -39,11 +41,12 @@ def work_of(config: RunConfig, manifest: Mapping[str, Any], metrics: Sequence[Ma
         ModelError: the network cannot be made here.
     """
     patches, classes = manifest["data"]["split"]["train"], len(manifest["data"]["classes"])
+    model = for_bands(config.model, (manifest["data"].get("patch_shape") or [RGB])[-1])
     total = 0.0
     for number, phase in enumerate(manifest["phases"], start=1):
         epochs = sum(row["phase"] == number for row in metrics)
         size = phase["image_size"] or config.training.image_size
-        cost = _cost(config.model.model_dump_json(exclude={"weights"}), size, phase["blocks"], classes)
+        cost = _cost(model.model_dump_json(exclude={"weights"}), size, phase["blocks"], classes)
         head = (1 + BACKWARD) * cost.head
         if phase["feature_seconds"] is None:
             total += epochs * patches * (cost.backbone + BACKWARD * cost.trained + head)
@@ -87,14 +90,15 @@ def _cost(model_json: str, image_size: int, blocks: int | str, classes: int) -> 
     model = ModelConfig.model_validate_json(model_json)
     weightless, features = _weightless(model_json, image_size)
     try:
-        backbone, trained = _operations(weightless, image_size, blocks)
+        backbone, trained = _operations(weightless, image_size, blocks, input_bands(model, weightless))
     except Exception:  # noqa: BLE001 (what a network computes may depend on values, which this one has none of)
-        backbone, trained = _operations(_network(model_json, image_size)[0], image_size, blocks)
+        network = _network(model_json, image_size)[0]
+        backbone, trained = _operations(network, image_size, blocks, input_bands(model, network))
     widths = [features, *([model.head.hidden] if model.head.hidden else []), classes]
     return _Cost(backbone, trained, head=float(sum(2 * into * out for into, out in pairwise(widths))))
 
 
-def _operations(network: nn.Module, image_size: int, blocks: int | str) -> tuple[float, float]:
+def _operations(network: nn.Module, image_size: int, blocks: int | str, bands: int) -> tuple[float, float]:
     """Operations of the forward pass of one image, and of its part from the first layer that trains on."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -113,7 +117,7 @@ def _operations(network: nn.Module, image_size: int, blocks: int | str) -> tuple
         own = {f"{name}.{parameter}".lstrip(".") for parameter, _ in module.named_parameters(recurse=False)}
         if own & trained:
             hooks.append(module.register_forward_pre_hook(reached))
-    image = torch.zeros(1, int(getattr(network, "in_chans", 3)), image_size, image_size)
+    image = torch.zeros(1, bands, image_size, image_size)
     try:
         with torch.no_grad(), counter:
             network(image.to(next(network.parameters()).device))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,18 +81,20 @@ def _write_model(config: RunConfig, store: PatchStore, trained: dict[str, Any], 
         folder: of the model.
     """
     from landsift.models import own_networks
+    from landsift.models.first_layer import for_bands
     from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription
 
     normalization = trained["normalization"]
     description = ModelDescription(
         backbone=config.model.backbone,
-        backbone_args=dict(config.model.backbone_args),
+        backbone_args=dict(for_bands(config.model, len(store.bands)).backbone_args),
         head=config.model.head.model_dump(),
         classes=store.classes,
         patch_size=(int(store.images.shape[1]), int(store.images.shape[2])),
         image_size=trained["image_size"],
         mean=tuple(normalization["mean"]),
         std=tuple(normalization["std"]),
+        bands=store.bands,
         tta=config.evaluation.tta,
         landsift=__version__,
         module=config.model.module,
@@ -102,4 +103,4 @@ def _write_model(config: RunConfig, store: PatchStore, trained: dict[str, Any], 
     if not weights.is_file():
         raise RunError(f"{weights} is missing", "train again")
     write_whole(folder / WEIGHTS_FILE, lambda partial: shutil.copyfile(weights, partial))
-    runs.write_json(folder / DESCRIPTION_FILE, asdict(description))
+    runs.write_json(folder / DESCRIPTION_FILE, description.to_dict())

@@ -17,6 +17,7 @@ from landsift.errors import DataError, nearest
 from landsift.evaluation.metrics import evaluate
 from landsift.evaluation.predictions import predictions_table
 from landsift.image_sizes import by
+from landsift.models.input_checks import check_bands
 from landsift.models.predictor import Predictor
 from landsift.runtime.progress_bar import progress_bar
 
@@ -58,8 +59,10 @@ def evaluate_store(
     Raises:
         DataError: the source is divided and `part` says nothing or another thing, or it has classes that the model does
             not know.
+        ModelError: the store's numbers mean something else than those that the model was trained on.
     """
-    rows = _rows_of(store, part)
+    check_bands(predictor.bands, store.bands, "the store")
+    rows = _labelled(store, _rows_of(store, part))
     names = np.asarray(store.classes, dtype=object)
     left_out = _unknown(names[store.labels[rows]], predictor, known_only)
     known = {name: k for k, name in enumerate(predictor.classes)}
@@ -109,6 +112,16 @@ def evaluate_store(
     return result, predictions_table(store.paths(rows), predictor.classes, probabilities, label=of_classes)
 
 
+def _labelled(store: PatchStore, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows that somebody has labelled; there must be some, and the others are said."""
+    labelled = rows[store.labels[rows] >= 0]
+    if not len(labelled):
+        raise DataError(f"none of the {len(rows)} patches has a label", "a test needs labels")
+    if without := len(rows) - len(labelled):
+        logger.info("%d of %d patches have no label, and are left out", without, len(rows))
+    return labelled
+
+
 def _rows_of(store: PatchStore, part: str | None) -> NDArray[np.int64]:
     split = store.column("split")
     divided = bool(split.notna().any())
@@ -150,7 +163,7 @@ def _unknown(labels: NDArray[Any], predictor: Predictor, known_only: bool) -> di
 
 
 def _seen(store: PatchStore, rows: NDArray[np.int64], trained_on: PatchStore | None) -> int | None:
-    if trained_on is None or trained_on.images.shape[1:] != store.images.shape[1:]:
+    if trained_on is None or trained_on.images.shape[1:] != store.images.shape[1:] or trained_on.bands != store.bands:
         return None
     known = set(trained_on.column("sha256"))
     return sum(content in known for content in store.column("sha256").iloc[rows])

@@ -33,6 +33,7 @@ from landsift.data.sources.walk import (
 from landsift.errors import DataError, RunError
 from landsift.evaluation.predictions import predictions_table
 from landsift.image_sizes import Size, by, is_scene, is_squeezed
+from landsift.models.input_checks import check_files
 from landsift.models.predictor import load_model
 from landsift.runs import write_parquet
 from landsift.runtime.memory_allocator import keep_freed_memory
@@ -93,13 +94,14 @@ def predict_files(
 
     Raises:
         DataError: a path does not exist, a table cannot be used, or no image among them can be read.
-        ModelError: there is no model, or it is damaged.
+        ModelError: there is no model, it is damaged, or it was trained on other bands than files have.
     """
     files, passed_over = image_files(_paths(paths))
     if not files:
         raise DataError("no paths are given", "give image files, folders or tables with a column path")
     keep_freed_memory()
     predictor = load_model(model, module=module)
+    check_files(predictor.bands)
     patch = predictor.description.patch_size
     tables: list[NDArray[np.float32]] = []
     kept: list[str] = []

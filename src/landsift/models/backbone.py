@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landsift.bands import BandSpec
 from landsift.config import ModelConfig, Normalization
 from landsift.errors import ModelError, nearest
 from landsift.models import hub, own_networks
+from landsift.models.first_layer import RGB, adapted, input_bands, say_adapted
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.timm_networks import network_arguments
 from landsift.models.weights import OTHER_WEIGHTS, left_by_timm, load_weights
@@ -41,12 +43,14 @@ class Backbone:
         features: D. timm's `num_features` is another number for networks with a layer after the pooling.
         normalization: per-band mean and std for inputs in [0, 1], or None where the weights say nothing.
         source: who says so.
+        bands: what the weights were trained on; of random ones, and where nothing says it, 8-bit RGB.
     """
 
     network: nn.Module
     features: int
     normalization: Normalization | None
     source: str = ""
+    bands: BandSpec = field(default_factory=BandSpec.pictures)
 
 
 def create_backbone(config: ModelConfig, image_size: int) -> Backbone:
@@ -62,18 +66,51 @@ def create_backbone(config: ModelConfig, image_size: int) -> Backbone:
     """
     source = weights_source(config.weights)
     network = _create(config, image_size, pretrained=source == "imagenet")
-    features = _features(network, config.backbone, image_size)
+    count = input_bands(config, network)
+    features = _features(network, config.backbone, image_size, count)
     if source == "none":
         return Backbone(network, features, None)
     trained_with, said_by = _trained_with(network)
+    bands = BandSpec.pictures()
     if isinstance(source, Path):
         file, description = _weights_file(source)
-        load_weights(network, file, config, image_size, own=description is not None)
+        _fill(network, file, config, image_size, count, description)
         if description is not None:
             _compare_arguments(source, description, config)
             trained_with = Normalization(mean=description.mean, std=description.std)
-            said_by = str(file.with_name(DESCRIPTION_FILE))
-    return Backbone(network, features, trained_with, said_by)
+            said_by, bands = str(file.with_name(DESCRIPTION_FILE)), description.bands
+    elif count != RGB:
+        say_adapted(config.weights, count)  # by timm, as it loaded them
+    return Backbone(network, features, trained_with, said_by, bands)
+
+
+def _fill(
+    network: nn.Module, file: Path, config: ModelConfig, image_size: int, bands: int, own: ModelDescription | None
+) -> None:
+    """Load a file's weights, which are of as many bands as the network takes, or of RGB."""
+    try:
+        load_weights(network, file, config, image_size, own=own is not None)
+        return
+    except ModelError:
+        if bands == RGB or (own is not None and len(own.bands) != RGB):
+            raise
+        of_rgb = _filled_for_rgb(file, config, image_size, own=own is not None)
+        if of_rgb is None:
+            raise  # what is wrong with them for the bands that are wanted
+    adapted(network, of_rgb, bands)
+    say_adapted(config.weights, bands)
+
+
+def _filled_for_rgb(file: Path, config: ModelConfig, image_size: int, *, own: bool) -> nn.Module | None:
+    """The network for RGB with a file's weights; None where they do not fit that either."""
+    others = {name: value for name, value in config.backbone_args.items() if name != "in_chans"}
+    rgb = config.model_copy(update={"backbone_args": others})
+    network = _create(rgb, image_size, pretrained=False)
+    try:
+        load_weights(network, file, rgb, image_size, own=own)
+    except ModelError:
+        return None
+    return network
 
 
 def expected_input(backbone: Backbone, config: ModelConfig, normalization: Normalization) -> str:
@@ -85,8 +122,11 @@ def expected_input(backbone: Backbone, config: ModelConfig, normalization: Norma
         normalization: that inputs get.
     """
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (normalization.mean, normalization.std))
-    said_by = "model.normalization" if isinstance(config.normalization, Normalization) else backbone.source
-    said_by = said_by or "the training patches, as timm names no others"
+    others = "as timm names no others" if backbone.normalization is None else "as the weights saw other patches"
+    said_by = backbone.source if backbone.normalization == normalization else ""
+    if isinstance(config.normalization, Normalization):
+        said_by = "model.normalization"
+    said_by = said_by or f"the training patches, {others}"
     padding = _padding(backbone.network)
     padded = f", and {padding}" if padding else ""
     return (
@@ -180,11 +220,10 @@ def _create(config: ModelConfig, image_size: int, *, pretrained: bool) -> nn.Mod
     return network
 
 
-def _features(network: nn.Module, name: str, image_size: int) -> int:
+def _features(network: nn.Module, name: str, image_size: int, bands: int) -> int:
     """D, measured on one blank image in eval mode, which leaves batch norms as they are."""
     import torch
 
-    bands = int(getattr(network, "in_chans", 3))
     try:
         with torch.inference_mode():
             shape = network.eval()(torch.zeros(1, bands, image_size, image_size)).shape
@@ -227,7 +266,9 @@ def _weights_file(source: Path) -> tuple[Path, ModelDescription | None]:
 def _compare_arguments(source: Path, description: ModelDescription, config: ModelConfig) -> None:
     """Say where a run's network was made with other arguments: another padding fits, and costs accuracy."""
     both = (description.backbone_args, config.backbone_args)
-    then, now = ({name: value for name, value in given.items() if name != "img_size"} for given in both)
+    then, now = (
+        {name: value for name, value in given.items() if name not in {"img_size", "in_chans"}} for given in both
+    )
     if then != now:
         logger.warning("%s was trained with model.backbone_args %s, which are %s here", source, then, now)
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from landsift.bands import MOST, BandSpec
 from landsift.config import HeadConfig, ModelConfig
 from landsift.errors import ModelError, RunError, nearest
 from landsift.runs import read_json
 from landsift.version import __version__
 
-FORMAT = 1
+FORMAT = 2
 """Grows with every change that an older landsift would misread, such as a new key; files without it are of format 1."""
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
-UPGRADES: dict[int, Upgrade] = {}
-"""By format, what makes of its keys those of the next one: a line here for every new format."""
+UPGRADES: dict[int, Upgrade] = {1: lambda keys: {"bands": BandSpec.pictures().to_dict()} | keys}
+"""By format, what makes of its keys those of the next one: a line here for every new format. Of format 1 are models of
+8-bit RGB, and nothing says so."""
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
 
@@ -41,11 +43,12 @@ class ModelDescription:
         classes: names, in the order of the logits.
         patch_size: height and width in pixels that patches were stored at; files are resized to it first.
         image_size: height and width of the network's input in pixels.
-        mean: per band, of inputs in [0, 1].
-        std: per band, of inputs in [0, 1].
+        mean: per band, of inputs in units of the bands (of pictures in [0, 1]).
+        std: per band, in the same.
         landsift: version that wrote it.
         tta: "flips": probabilities are averaged over the eight flips and rotations; "none": one look.
         module: as `model.module`: what registers the network with timm; None for a network of timm's own.
+        bands: what the numbers of its patches mean, which those of others must mean as well.
         code: fingerprint of that module's code (`own_networks.fingerprint`) as the model was trained.
         format: version of this layout.
     """
@@ -56,12 +59,13 @@ class ModelDescription:
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=100_000)]
     patch_size: tuple[Side, Side]
     image_size: Annotated[int, Field(ge=1, le=2048)]
-    mean: Annotated[tuple[Finite, ...], Field(min_length=1, max_length=100)]
-    std: Annotated[tuple[Spread, ...], Field(min_length=1, max_length=100)]
+    mean: Annotated[tuple[Finite, ...], Field(min_length=1, max_length=MOST)]
+    std: Annotated[tuple[Spread, ...], Field(min_length=1, max_length=MOST)]
     landsift: str
     tta: Literal["none", "flips"] = "none"
     module: str | None = None
     code: str | None = None
+    bands: BandSpec = field(default_factory=BandSpec.pictures)
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -69,7 +73,15 @@ class ModelDescription:
             raise ValueError("classes contains a class twice")
         if len(self.mean) != len(self.std):
             raise ValueError("mean and std have different lengths")
+        if len(self.mean) != len(self.bands):
+            raise ValueError(f"bands are {len(self.bands)}, and mean has {len(self.mean)} numbers")
+        if not self.bands.takes_nodata:
+            raise ValueError(f"bands: nodata {self.bands.nodata:g} is not a {self.bands.dtype}")
         _check_arguments(self.backbone_args)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as model.json has them."""
+        return asdict(self) | {"bands": self.bands.to_dict()}
 
     @property
     def network_config(self) -> ModelConfig:

@@ -11,7 +11,6 @@ import logging
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,7 @@ _BATCH_PIXELS = 64 * 512**2
 def save_model(classifier: PatchClassifier, description: ModelDescription, folder: Path) -> None:
     """Write `model.safetensors` and `model.json` into `folder`."""
     write_state(classifier, folder / WEIGHTS_FILE)
-    write_json(folder / DESCRIPTION_FILE, asdict(description))
+    write_json(folder / DESCRIPTION_FILE, description.to_dict())
 
 
 class Predictor:
@@ -52,8 +51,8 @@ class Predictor:
 
     Each method takes `images`, the pixels of the patches:
 
-    - uint8 [B, H, W, C], an array or a tensor, any B; or
-    - a list of arrays uint8 [H, W, C] or of PIL images (RGB), which may be of different sizes,
+    - [B, H, W, C] of the type that `bands` names (of most models uint8), an array or a tensor, any B; or
+    - a list of such arrays [H, W, C] or of PIL images (RGB), which may be of different sizes,
 
     and `batch_size`: patches per batch on the device; fewer if they or the network's input are large, or do not fit the
     caches of a CPU. Patches of another size than in training are resized, bit-identical to `landsift predict`, with a
@@ -64,6 +63,7 @@ class Predictor:
 
     Attributes:
         classes: names, in the order of the probabilities.
+        bands: what the numbers of patches must mean: those of the training.
         description: the content of model.json.
         preprocess: from stored pixels to the network's input.
     """
@@ -83,11 +83,12 @@ class Predictor:
             raise ModelError("the device 'meta' computes nothing", "give auto or cpu")
         self.description = description
         self.classes = description.classes
+        self.bands = description.bands
         self._classifier = classifier.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         backbone = self._classifier.backbone
         self._network = torch.nn.Sequential(folded(backbone, find_folds(backbone)), self._classifier.head)
         self.preprocess = Preprocess(
-            description.mean, description.std, description.image_size, description.patch_size
+            description.mean, description.std, description.image_size, description.patch_size, description.bands
         ).to(self.device)
         self._told: set[Size] = set()
 
@@ -144,19 +145,24 @@ class Predictor:
 
         if not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise ModelError(f"batch_size {batch_size} is not a number of patches", "give 1 or more")
-        groups = groups_of(images, self.preprocess.bands)
+        groups = groups_of(images, self.bands)
         threads.after_fork()
         out = np.empty((sum(len(group.rows) for group in groups), width), dtype=np.float32)
+        empty = 0
         with torch.inference_mode():
             for group in groups:
                 self._tell(group.size)
                 step = self._at_a_time(group.size, batch_size)
                 for start in range(0, len(group.rows), step):
-                    batch = np.array(
-                        group.patches[start : start + step], order="C"
-                    )  # a copy: what is given may be read-only
+                    batch = np.array(  # a copy: what is given may be read-only, or of another byte order
+                        group.patches[start : start + step], dtype=self.bands.numpy_dtype, order="C"
+                    )
+                    missing = self.bands.missing(batch)
+                    empty += 0 if missing is None else int(np.count_nonzero(missing.all(axis=(1, 2, 3))))
                     prepared = self.preprocess(torch.from_numpy(batch).to(self.device))
                     out[group.rows[start : start + step]] = answer(prepared).cpu().numpy()
+        if empty:
+            logger.warning("%d of %d patches hold no data: their answers say nothing of them", empty, len(out))
         return out
 
     def _views(self, prepared: Tensor) -> list[Tensor]:
@@ -174,6 +180,7 @@ class Predictor:
             most = min(most, cpu_batch(self.description.image_size))
         if size != self.description.patch_size:
             pixels = max(pixels, math.prod(size))
+        pixels *= max(1, len(self.bands) // 3)
         return max(1, min(most, _BATCH_PIXELS // pixels))
 
     def _tell(self, size: Size) -> None:

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
+import math
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from landsift.bands import RGB_NAMES, BandSpec
 from landsift.image_sizes import Size
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from landsift.resampling import resample as resample
 
 EIGHT_BITS = 255.0
 """The stored value that becomes 1."""
-
-_ONE = 2**22
-"""Weights of the resampling are whole multiples of 1 / _ONE, as Pillow's are."""
-_CUBIC = -0.5
-"""The parameter a of the cubic kernel (Keys 1981), as Pillow's."""
 
 
 class Preprocess(nn.Module):
     """Patches as they are stored become images as a network takes them.
 
     Patches of another size than those that the model was trained on are brought to that size first (`resample`), as the
-    store does with files. Then values become floats in [0, 1], images are resized to the network's input, normalised
-    and laid out channels last. Augmentation, where there is any, stands between `to_float` and `to_input`.
+    store does with files. Then stored numbers become what they stand for (`ToUnits`), images are resized to the
+    network's input, normalised and laid out channels last. Augmentation, where there is any, stands between `to_float`
+    and `to_input`.
 
     Args:
-        mean: per band, of values in [0, 1].
-        std: per band, of values in [0, 1].
+        mean: per band, in units of the bands (of pictures in [0, 1]).
+        std: per band, in the same.
         image_size: height and width of the network's input in pixels; may be set anew at any time.
         patch_size: height and width in pixels that patches are stored at; None: whatever they have, as in training,
             where a store gives all of them one size.
-        highest: the stored value that becomes 1.
+        bands: what the stored numbers mean; None: 8-bit pictures.
     """
 
     def __init__(
@@ -46,33 +39,70 @@ class Preprocess(nn.Module):
         std: tuple[float, ...],
         image_size: int,
         patch_size: Size | None = None,
-        highest: float = EIGHT_BITS,
+        bands: BandSpec | None = None,
     ) -> None:
         super().__init__()
+        self.bands = bands or BandSpec.pictures(RGB_NAMES if len(mean) == 3 else [str(i) for i in range(len(mean))])
+        self.to_units = ToUnits(self.bands, mean)
         self.normalize = Normalize(mean, std)
-        self.bands = len(mean)
         self.image_size = image_size
         self.patch_size = patch_size
-        self.highest = highest
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Stored patches, [B, H, W, C] of any real type, as the network takes them: float32 [B, C, S, S]."""
+        """Stored patches, [B, H, W, C], as the network takes them: float32 [B, C, S, S]."""
         return self.to_input(self.to_float(patches))
 
     def to_float(self, patches: Tensor) -> Tensor:
-        """Stored patches, [B, H, W, C], at the stored size and in [0, 1]: float32 [B, C, H, W]."""
+        """Stored patches, [B, H, W, C], at the stored size and in units of their bands: float32 [B, C, H, W]."""
         if self.patch_size is not None:
-            patches = resample(patches, self.patch_size)
-        return to_float(patches, self.highest)
+            patches = resample(patches, self.patch_size, self.bands.nodata)
+        images: Tensor = self.to_units(patches)
+        return images
 
     def to_input(self, images: Tensor) -> Tensor:
-        """Images in [0, 1], float32 [B, C, H, W], as the network takes them: float32 [B, C, S, S], channels last."""
+        """Images in units, float32 [B, C, H, W], as the network takes them: float32 [B, C, S, S], channels last."""
         normalized: Tensor = self.normalize(resize(images, self.image_size))
         return normalized
 
 
+class ToUnits(nn.Module):
+    """Stored patches, [B, H, W, C], in units of their bands: float32 [B, C, H, W].
+
+    A pixel without data becomes its band's mean, which normalises to 0: it says nothing. Numbers are divided by
+    1 / scale, not multiplied by scale, so that 255 is 1 exactly.
+
+    Args:
+        bands: what the stored numbers mean.
+        mean: per band, in units.
+    """
+
+    divisors: Tensor
+    offsets: Tensor
+    means: Tensor
+
+    def __init__(self, bands: BandSpec, mean: tuple[float, ...]) -> None:
+        super().__init__()
+        self.nodata = bands.nodata
+        same = set(bands.divisors)
+        self.divisor = next(iter(same)) if len(same) == 1 else None  # a number, which is faster than one for each band
+        self.is_shifted = any(bands.offset)
+        for name, values in (("divisors", bands.divisors), ("offsets", bands.offset), ("means", mean)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Stored patches, [B, H, W, C] of any real type, as float32 [B, C, H, W]."""
+        stored = patches.permute(0, 3, 1, 2).to(torch.float32)
+        images = stored / (self.divisors if self.divisor is None else self.divisor)
+        if self.is_shifted:
+            images = images + self.offsets
+        if self.nodata is None:
+            return images
+        missing = stored.isnan() if math.isnan(self.nodata) else stored == self.nodata
+        return torch.where(missing, self.means, images)
+
+
 class Normalize(nn.Module):
-    """Subtract the mean and divide by the standard deviation, per band; inputs float [B, C, H, W] in [0, 1]."""
+    """Subtract the mean and divide by the standard deviation, per band; inputs float [B, C, H, W]."""
 
     mean: Tensor
     std: Tensor
@@ -97,51 +127,3 @@ def resize(images: Tensor, size: int) -> Tensor:
     if images.shape[-2:] == (size, size):
         return images
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-
-
-def resample(patches: Tensor, size: Size) -> Tensor:
-    """Bring stored patches to another size as the store does (`decoding.decode.resize`): bicubic, antialiased.
-
-    Width first, then height; whole numbers are rounded and clipped after each, as Pillow does. Sums of whole numbers
-    are exact in float64 in any order, so that a CPU, a GPU and Pillow give the same pixels to the bit.
-
-    Args:
-        patches: [B, H, W, C] of any real type.
-        size: height and width in pixels.
-
-    Returns:
-        [B, *size, C] of the same type; the patches themselves where they have this size.
-    """
-    kind, out = patches.dtype, patches
-    for axis, equation in ((2, "bhwc,nw->bhnc"), (1, "bhwc,nh->bnwc")):
-        old, new = patches.shape[axis], size[axis - 1]
-        if old == new:
-            continue
-        weights = torch.from_numpy(_weights(old, new)).to(patches.device)  # [new, old]
-        out = torch.einsum(equation, out.to(torch.float64), weights)
-        if kind.is_floating_point:
-            out = out / _ONE
-        else:
-            limits = torch.iinfo(kind)
-            out = torch.floor((out + _ONE // 2) / _ONE).clamp(limits.min, limits.max)
-    return out.to(kind)
-
-
-@lru_cache(maxsize=64)
-def _weights(old: int, new: int) -> NDArray[np.float64]:
-    """What each of `new` pixels takes of `old` ones, in multiples of 1 / _ONE: whole numbers, float64 [new, old].
-
-    The cubic kernel is widened where it shrinks, cut at the edges, and its weights are made to add up to 1.
-    """
-    scale = old / new
-    wide = max(scale, 1.0)
-    weights = np.zeros((new, old))
-    for i in range(new):
-        centre = (i + 0.5) * scale
-        first, end = max(int(centre - 2 * wide + 0.5), 0), min(int(centre + 2 * wide + 0.5), old)
-        x = np.abs((np.arange(first, end) - centre + 0.5) / wide)
-        near = ((_CUBIC + 2) * x - (_CUBIC + 3)) * x * x + 1
-        far = (((x - 5) * x + 8) * x - 4) * _CUBIC
-        taken = np.where(x < 1, near, np.where(x < 2, far, 0.0))
-        weights[i, first:end] = taken / taken.sum()
-    return np.trunc(weights * _ONE + np.copysign(0.5, weights))

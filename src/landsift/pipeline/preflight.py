@@ -5,9 +5,6 @@ from __future__ import annotations
 from landsift.config import RunConfig
 from landsift.errors import ConfigError
 
-BANDS = 3
-"""Of a patch: whatever a file holds is decoded to RGB, or left out."""
-
 
 def check_training(config: RunConfig, *, local: bool = True) -> None:
     """Refuse a training that cannot start before any data is decoded for it; imports timm and torch.
@@ -21,6 +18,7 @@ def check_training(config: RunConfig, *, local: bool = True) -> None:
             there are too few GPUs.
         ModelError: the backbone is unknown, or its weights cannot be looked for.
     """
+    from landsift.data.sources.base import known_bands
     from landsift.models.backbone import check_backbone
     from landsift.training import devices
     from landsift.training.fit import check_image_sizes
@@ -29,9 +27,11 @@ def check_training(config: RunConfig, *, local: bool = True) -> None:
     config = settled(config)
     strategy = strategy_of(config)
     check_backbone(config.model)
-    if (bands := config.model.backbone_args.get("in_chans", BANDS)) != BANDS:
-        message = f"model.backbone_args: in_chans is {bands}, but patches have {BANDS} bands"
-        raise ConfigError(message, "leave in_chans out")
+    bands = len(known_bands(config.data))
+    if (taken := config.model.backbone_args.get("in_chans", bands)) != bands:
+        raise ConfigError(
+            f"model.backbone_args: in_chans is {taken}, but patches have {bands} bands", "leave in_chans out"
+        )
     check_image_sizes(config, strategy)
     check_blocks(config, strategy)
     if config.training.num_nodes > 1:

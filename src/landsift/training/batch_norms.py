@@ -44,8 +44,8 @@ def recalibrate(backbone: nn.Module, answer: Callable[[Tensor], Tensor], batches
     Args:
         backbone: whose batch norms; unchanged where it has none.
         answer: runs the backbone on the images of a batch.
-        batches: uint8 [B, H, W, C] each, in random order: batches of one class alone would miss how classes differ.
-            All ranks have the same number of them.
+        batches: stored patches [B, H, W, C] each, in random order: batches of one class alone would miss how classes
+            differ. All ranks have the same number of them.
     """
     norms = running_norms(backbone)
     if not norms:

@@ -20,8 +20,9 @@ from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
+from landsift.bands import BandSpec
 from landsift.config import AugmentConfig, TrainingConfig
-from landsift.data.augment import SYMMETRIES, flips_and_turns
+from landsift.data.augment import SYMMETRIES, flips_and_turns, jitter_of
 from landsift.data.batches import PatchBatches
 from landsift.errors import RunError
 from landsift.training import ranks
@@ -48,10 +49,10 @@ def drawn_view(draws: Tensor, count: int) -> Tensor:
     return draws * count // SYMMETRIES
 
 
-def uncachable(augment: AugmentConfig, bands: int) -> str:
+def uncachable(augment: AugmentConfig, bands: BandSpec) -> str:
     """The settings that make every view of a patch another one; empty where there are none."""
     on = {
-        "color_jitter": any(augment.color_jitter) and bands == 3,
+        "color_jitter": any(jitter_of(augment, bands)),
         "crop": augment.crop is not None,
         "mixup": augment.mixup > 0,
         "cutmix": augment.cutmix > 0,
@@ -99,16 +100,20 @@ class FrozenFeatures(Callback):
         train: batches of the training patches, in order.
         val: batches of the validation patches.
         settings: of the training.
+        bands: of the patches.
 
     Attributes:
         seconds: what the features took, by index of the phase.
     """
 
-    def __init__(self, folder: Path, train: PatchBatches, val: PatchBatches, settings: TrainingConfig) -> None:
+    def __init__(
+        self, folder: Path, train: PatchBatches, val: PatchBatches, settings: TrainingConfig, bands: BandSpec
+    ) -> None:
         self.folder = folder
         self.train = train
         self.val = val
         self.settings = settings
+        self.bands = bands
         self.seconds: dict[int, float] = {}
         self._made_for = -1
 
@@ -132,7 +137,7 @@ class FrozenFeatures(Callback):
         self._drop(trainer, module)
         if module.phase.trains_backbone or not self.settings.cache_features:
             return
-        if reason := uncachable(self.settings.augment, self.train.bands):
+        if reason := uncachable(self.settings.augment, self.bands):
             logger.info(
                 "features are not cached, the frozen backbone runs in every epoch of this phase: %s changes its input",
                 reason,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift import runs
+from landsift.bands import RGB_NAMES
 from landsift.config import Normalization, RunConfig, digest
 from landsift.errors import ConfigError
 from landsift.models import hub, own_networks
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("landsift")
+
+LEAST_STD = 1e-3
+"""Of the bands of pictures, for those of one value."""
+LEAST_SHARE = 1e-6
+"""Of a band's mean, below which its standard deviation is rounding."""
 
 
 def train_here(
@@ -130,8 +136,8 @@ def check_image_sizes(config: RunConfig, strategy: Strategy) -> None:
 def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tuple[PatchClassifier, Normalization]:
     """The classifier with its weights, and the statistics its inputs are normalised with.
 
-    `model.normalization: auto` takes what the weights were trained with, and for random weights the statistics of the
-    training patches.
+    `model.normalization: auto` takes what the weights were trained with, and for random weights, or weights that were
+    trained on other bands or units than the patches have, the statistics of the training patches.
 
     Raises:
         ConfigError: the strategy or the statistics do not fit the backbone and the patches.
@@ -140,26 +146,40 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
     from landsift.data.store.statistics import mean_and_std
     from landsift.models.backbone import create_backbone, expected_input
     from landsift.models.classifier import PatchClassifier
+    from landsift.models.first_layer import for_bands, input_bands
 
-    backbone = create_backbone(config.model, config.training.image_size)
+    bands, chosen = len(store.bands), config.model.normalization
+    model = for_bands(config.model, bands)
+    backbone = create_backbone(model, config.training.image_size)
     check_blocks(config, strategy_of(config), backbone.network)
     classifier = PatchClassifier(backbone.network, backbone.features, len(store.classes), config.model.head)
-    bands, chosen = store.images.shape[-1], config.model.normalization
-    taken: Any = getattr(backbone.network, "in_chans", bands)
+    taken = input_bands(model, backbone.network, bands)
     if taken != bands:
         raise ConfigError(f"model.backbone_args: the network takes images of {taken} bands, the patches have {bands}")
     if isinstance(chosen, Normalization):
         normalization, key = chosen, "model.normalization"
-    elif backbone.normalization is not None:
+    elif backbone.normalization is not None and not backbone.bands.differences(store.bands):
         normalization, key = backbone.normalization, backbone.source
     else:
-        mean, std = mean_and_std(store.images, split.train)
-        normalization, key = Normalization(mean=mean, std=tuple(max(s, 1e-3) for s in std)), "the training patches"
+        mean, std = mean_and_std(store.images, split.train, store.bands)
+        std = tuple(max(s, LEAST_STD) for s in std) if store.bands.is_rgb8 else tuple(map(_divided_by, mean, std))
+        normalization, key = Normalization(mean=mean, std=std), "the training patches"
     if len(normalization.mean) != bands or len(normalization.std) != bands:
         raise ConfigError(f"{key}: {bands} means and {bands} stds are needed, one per band")
     if config.model.weights not in {"imagenet", "none"}:
         logger.info("%s", expected_input(backbone, config.model, normalization))
+    if config.model.weights != "none" and (others := backbone.bands.differences(store.bands)):
+        message = "the weights %s were trained on other patches than these: here %s"
+        logger.warning(message, config.model.weights, "; ".join(others))
+    if not store.bands.is_rgb8 and any(config.training.augment.color_jitter[2:]) and store.bands.names != RGB_NAMES:
+        message = "training.augment.color_jitter: saturation and hue are of red, green and blue, and are left out here"
+        logger.info(message)
     return classifier, normalization
+
+
+def _divided_by(mean: float, std: float) -> float:
+    """What a band is divided by: its standard deviation, and 1 where that is nothing beside the mean's rounding."""
+    return std if std > LEAST_SHARE * abs(mean) else 1.0
 
 
 def _module(
@@ -189,6 +209,7 @@ def _module(
         seed=config.seed,
         keep_rows=torch.from_numpy(rows),
         class_weights=weights,
+        bands=store.bands,
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from landsift.bands import BandSpec
 from landsift.config import Normalization, TrainingConfig
 from landsift.data.augment import batch_generator, draw_symmetry, mix
 from landsift.data.batches import Batch, PatchBatches
@@ -39,10 +40,11 @@ class PatchModule(PhasedModule):
         strategy: the phases.
         config: batch, augmentation and regularisation settings.
         classes: K.
-        normalization: per-band mean and std of inputs in [0, 1].
+        normalization: per-band mean and std of inputs, in units of the bands (of pictures in [0, 1]).
         seed: of augmentation.
         keep_rows: store rows whose embeddings each validation keeps, int64 [M], ascending; for t-SNE.
         class_weights: how often the training loss counts a patch of each class, float [K]; None: once.
+        bands: what the stored numbers mean; None: 8-bit RGB.
     """
 
     class_weights: Tensor | None
@@ -59,13 +61,14 @@ class PatchModule(PhasedModule):
         seed: int,
         keep_rows: Tensor | None = None,
         class_weights: Tensor | None = None,
+        bands: BandSpec | None = None,
     ) -> None:
         super().__init__(classifier.backbone, strategy, config)
         self.classifier = classifier
         self.classes = classes
         self.chosen_by = "val_recall" if config.balances_classes else "val_acc"
         self.seed = seed
-        self.preprocess = Preprocess(normalization.mean, normalization.std, config.image_size)
+        self.preprocess = Preprocess(normalization.mean, normalization.std, config.image_size, bands=bands)
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.keep_rows = keep_rows if keep_rows is not None else torch.empty(0, dtype=torch.int64)
         self.kept_rows: list[Tensor] = []
@@ -126,7 +129,7 @@ class PatchModule(PhasedModule):
         return self.preprocess.image_size
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Stored patches, uint8 [B, H, W, C], as the network takes them in this phase: float [B, C, S, S]."""
+        """Stored patches, [B, H, W, C], as the network takes them in this phase: float [B, C, S, S]."""
         with torch.autocast(self.device.type, enabled=False):
             prepared: Tensor = self.preprocess(images)
         return prepared
@@ -134,7 +137,8 @@ class PatchModule(PhasedModule):
     def augmented(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Images as the network takes them in training: turned, jittered, cropped; float [B, C, S, S]."""
         config, size = self.settings.augment, self.image_size
-        return augmented_views(batch, config, size, self.preprocess.to_input, generator)[0]
+        pre = self.preprocess
+        return augmented_views(batch, config, size, pre.to_input, generator, to_float=pre.to_float, bands=pre.bands)[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the augmented batch, or of the features that this phase has kept."""
@@ -185,7 +189,7 @@ class PatchModule(PhasedModule):
         return in_chunks(self._answer, batch.images, self.image_size)
 
     def frozen_features(self, images: Tensor) -> Tensor:
-        """Features float [B, D] by the backbone as it is; images uint8 [B, H, W, C], as stored or turned."""
+        """Features float [B, D] by the backbone as it is; images [B, H, W, C], as stored or turned."""
         with torch.inference_mode(), self.as_compiled(len(images)):
             features: Tensor = self.backbone(self.prepare(images))
         return features

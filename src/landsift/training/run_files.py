@@ -45,7 +45,7 @@ def manifest_of(
         facts: precision, compiled_from_epoch; feature_seconds, by index of the phase; interruptions of this training,
             and the seconds that it took up to the last of them; notes on its phases, for people.
     """
-    counts = np.bincount(store.labels, minlength=len(store.classes))
+    counts = np.bincount(store.labels[store.labels >= 0], minlength=len(store.classes))
     return {
         "landsift": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -55,7 +55,9 @@ def manifest_of(
             "source": config.data.source,
             "fingerprint": store.fingerprint,
             "patches": len(store),
+            "unlabelled": len(store.unlabelled),
             "patch_shape": list(store.images.shape[1:]),
+            "bands": store.bands.to_dict(),
             "classes": {name: int(n) for name, n in zip(store.classes, counts, strict=True)},
             "split": {"train": len(split.train), "val": len(split.val), "test": len(split.test)},
             "budget": config.data.budget,

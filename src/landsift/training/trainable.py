@@ -94,7 +94,7 @@ class FeatureCaching(Protocol):
     val_features: FeatureCache | None
 
     def frozen_features(self, images: Tensor) -> Tensor:
-        """Features float [B, D] by the backbone as it is; images uint8 [B, H, W, C], as stored or turned."""
+        """Features float [B, D] by the backbone as it is; images [B, H, W, C], as stored or turned."""
 
 
 @runtime_checkable

@@ -92,7 +92,7 @@ def fit_module(
     if settings.compile == "auto" and "compiled_from_epoch" in settled:
         compiling = CompileWhereItPays(False)
         compiling.compiled_at = settled["compiled_from_epoch"]
-    features = FrozenFeatures(folder / runs.FEATURES, train_in_order, val_batches, settings)
+    features = FrozenFeatures(folder / runs.FEATURES, train_in_order, val_batches, settings, store.bands)
     continuation = resume.Continuation(folder, settings.checkpoint_minutes)
     callbacks: list[Callback] = [PhaseChange(calibration), history, features, compiling, *watchers]
     callbacks += [*_progress_bar(), *ddp.callbacks(settings, config.seed)]

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from landsift.bands import BandSpec
 from landsift.config import AugmentConfig
 from landsift.data.augment import augment, draw_symmetry, flips_and_turns
 from landsift.data.batches import Batch
-from landsift.models.preprocess import to_float
+from landsift.models.preprocess import to_float as pictures_to_float
 
 
 def augmented_views(
@@ -20,6 +21,9 @@ def augmented_views(
     to_input: Callable[[Tensor], Tensor],
     generator: torch.Generator,
     count: int = 1,
+    *,
+    to_float: Callable[[Tensor], Tensor] = pictures_to_float,
+    bands: BandSpec | None = None,
 ) -> list[Tensor]:
     """Each patch `count` times, turned, jittered and cropped anew for each view.
 
@@ -30,9 +34,11 @@ def augmented_views(
         batch: patches as stored.
         config: what to do, and how strongly; mixup and cutmix are the classifier's, which has labels to mix.
         size: height and width in pixels that the network will take.
-        to_input: makes the network's input, float [B, C, S, S], of augmented patches, float [B, C, H, W] in [0, 1].
+        to_input: makes the network's input, float [B, C, S, S], of augmented patches, float [B, C, H, W] in units.
         generator: on the CPU, of this batch.
         count: how many.
+        to_float: patches as stored, [B, H, W, C], in units of their bands: float [B, C, H, W].
+        bands: what the patches hold; None: 8-bit RGB.
 
     Returns:
         `count` tensors, float [B, C, S, S].
@@ -44,5 +50,5 @@ def augmented_views(
             images = batch.images
             if config.flips:
                 images = flips_and_turns(images, draw_symmetry(len(images), generator, batch.part))
-            views.append(to_input(augment(to_float(images), config, size, generator, batch.part)))
+            views.append(to_input(augment(to_float(images), config, size, generator, batch.part, bands)))
     return views

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
 from landsift.data.checks.findings import EXAMPLES, DataChecks, Section, example, number_of
+from landsift.data.checks.levels import Levels
 from landsift.data.checks.near_duplicates import near_copies
 from landsift.data.checks.pixels import bands_section, blank_section, pixel_facts
 from landsift.data.sources.class_names import names_section
@@ -69,14 +70,14 @@ def check_data(
     if part is not None:
         sections.append(_classes(store, labels, part))
     named = kind == "column" or (kind == "rows" and part is not None)
-    given = given_columns(store, split)("split") if named else None
+    given = given_columns(store, split)("split").where(labels >= 0) if named else None
     sections += [_copies(store, contents, given), _conflicts(store, labels, contents)]
     if part is not None:
         if thorough:
             sections.append(_near(store, labels, contents, part))
         sections += _groups(store, part, kind)
-    some = max(1, min(SAMPLE, SAMPLE_BYTES // int(np.prod(store.images.shape[1:]))))
-    facts = pixel_facts(store.images, None if thorough else some)
+    some = max(1, min(SAMPLE, SAMPLE_BYTES // int(store.images[:1].nbytes)))
+    facts = pixel_facts(store.images, None if thorough else some, store.bands)
     return DataChecks((*sections, bands_section(store, facts), blank_section(store, facts)))
 
 
@@ -103,6 +104,11 @@ def _patches(store: PatchStore) -> Section:
     info = store.info
     text = f"{len(store):,} patches of {shape} (height, width, bands) in {len(store.classes)} classes."
     counts = {"patches": len(store), "skipped": len(store.skipped)} | {k: info[k] for k in ("resized", "squeezed")}
+    if not store.bands.is_rgb8:
+        text += f" They are {store.bands}."
+    if without := len(store.unlabelled):
+        counts["unlabelled"] = without
+        text += f" {number_of(without, 'has', 'have')} no label, and no part of a split has them."
     if info["resized"]:
         text += f" {info['resized']:,} were resized to that"
         text += f", {info['squeezed']:,} of them with a changed aspect ratio." if info["squeezed"] else "."
@@ -174,7 +180,7 @@ def _across(given: pd.Series, contents: Rows) -> Rows:
 
 def _conflicts(store: PatchStore, labels: Rows, contents: Rows) -> Section:
     mixed = _mixed(contents, labels)
-    patches = int(np.isin(contents, mixed).sum())
+    patches = int((np.isin(contents, mixed) & (labels >= 0)).sum())
     counts = {"contents": len(mixed), "patches": patches}
     if not len(mixed):
         return Section("labels", "ok", "no image has conflicting labels.", counts)
@@ -185,7 +191,9 @@ def _conflicts(store: PatchStore, labels: Rows, contents: Rows) -> Section:
 
 
 def _near(store: PatchStore, labels: Rows, contents: Rows, part: Rows) -> Section:
-    pairs = near_copies(store.images, part, contents)
+    pictures = store.bands.dtype == "uint8" and store.bands.nodata is None
+    images = store.images if pictures else Levels(store.images, store.bands, store.mean, store.std)
+    pairs = near_copies(images, part, contents)
     patches = len(np.unique(pairs.later))
     share = float(patches / np.count_nonzero(part > 0))
     otherwise = int(np.count_nonzero(labels[pairs.earlier] != labels[pairs.later]))

@@ -29,6 +29,8 @@ SHOWN = {
 
 EXAMPLES = 5
 """Examples listed of each finding at most."""
+NO_LABEL = "(no label)"
+"""What stands for the class of a patch that nobody has labelled."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class DataChecks:
 def example(store: PatchStore, rows: Sequence[int]) -> dict[str, Any]:
     """The paths and classes of some patches."""
     numbers = np.asarray(rows, dtype=np.int64)
-    return {"paths": store.paths(numbers), "labels": [store.classes[label] for label in store.labels[numbers]]}
+    labels = [store.classes[label] if label >= 0 else NO_LABEL for label in store.labels[numbers].tolist()]
+    return {"paths": store.paths(numbers), "labels": labels}
 
 
 def number_of(things: int, one: str, many: str) -> str:

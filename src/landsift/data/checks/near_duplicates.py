@@ -18,16 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.data.checks.levels import Levels
 from landsift.data.checks.no_data import filled
 from landsift.runtime.progress_bar import progress_bar
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
+Images: TypeAlias = "NDArray[np.uint8] | Levels"
 
 SIMILAR = 0.93
 """Likeness from which two patches are near copies."""
@@ -71,13 +73,13 @@ class Sketches(NamedTuple):
     """The low frequencies in grey, weighted and of length 1, [N, 8, 8]."""
 
 
-def near_copies(images: NDArray[np.uint8], part: Rows, contents: Rows) -> Pairs:
+def near_copies(images: Images, part: Rows, contents: Rows) -> Pairs:
     """Find near copies in different parts of a split.
 
     Exact copies are left out. Memory: some 400 bytes per patch.
 
     Args:
-        images: uint8 [N, H, W, C]; may be memory-mapped.
+        images: uint8 [N, H, W, C]; may be memory-mapped. Others than 8-bit pictures as levels.
         part: The part of each patch (0, 1, 2), -1 for none, [N].
         contents: A number per patch, equal for equal pixels, [N].
     """
@@ -101,8 +103,8 @@ def near_copies(images: NDArray[np.uint8], part: Rows, contents: Rows) -> Pairs:
     return Pairs(pairs.earlier[order], pairs.later[order], pairs.likeness[order])
 
 
-def sketch(images: NDArray[np.uint8]) -> Sketches:
-    """Describe patches, uint8 [N, H, W, C]."""
+def sketch(images: Images) -> Sketches:
+    """Describe patches, [N, H, W, C]."""
     N, H, W, C = images.shape
     means, contrasts = (np.empty((N, columns), dtype=np.float32) for columns in (C, len(_RINGS) - 1))
     shape = np.empty((N, _LOW, _LOW), dtype=np.float32)
@@ -121,8 +123,8 @@ def sketch(images: NDArray[np.uint8]) -> Sketches:
     return Sketches(means, contrasts, shape)
 
 
-def details(images: NDArray[np.uint8]) -> Floats:
-    """What is compared of candidates, uint8 [N, H, W, C]: weighted frequencies of length 1, [N, 11, 11]."""
+def details(images: NDArray[np.uint8] | Floats) -> Floats:
+    """What is compared of candidates, [N, H, W, C]: weighted frequencies of length 1, [N, 11, 11]."""
     return _weighted(coefficients(filled(images), _HIGHEST + 1).mean(axis=-1))
 
 

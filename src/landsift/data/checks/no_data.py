@@ -78,20 +78,22 @@ def empty_areas(images: NDArray[np.uint8]) -> Mask:
     return empty
 
 
-def filled(images: NDArray[np.uint8]) -> NDArray[np.uint8] | NDArray[np.float32]:
+def filled(images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Patches whose empty areas, and what compressing spoils beside them, have the mean colour of the rest.
 
     So they look like nothing. A patch of which nothing is left has its own mean colour.
 
     Args:
-        images: uint8 [N, H, W, C]; may be memory-mapped.
+        images: uint8 [N, H, W, C]; may be memory-mapped. Levels as floats have been filled where data is missing.
 
     Returns:
         [N, H, W, C], as they are where none has an empty area.
     """
     from scipy import ndimage
 
-    empty = empty_areas(images)
+    if images.dtype != np.uint8:
+        return images
+    empty = empty_areas(images.view(np.uint8))
     rows = np.flatnonzero(empty.any(axis=(1, 2)))
     if not len(rows):
         return images

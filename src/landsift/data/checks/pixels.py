@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.bands import BRIGHTNESS, PLAUSIBLE, REFLECTANCE, BandSpec
 from landsift.data.checks.findings import EXAMPLES, Section, Verdict, example, number_of
 from landsift.data.checks.no_data import empty_areas
 from landsift.runtime.progress_bar import progress_bar
@@ -22,6 +24,8 @@ CLIPPED = 0.05
 HALF, MOST = 0.4, 0.6
 """Shares of a patch without data (`emptiness.py`) from which it is half empty, and mostly empty."""
 
+UNSEEN = " (empty areas are looked for where bands name a nodata, and in 8-bit images)"
+
 _CHUNK_BYTES = 2**25
 
 
@@ -31,16 +35,18 @@ class PixelFacts:
 
     patches: int
     """How many patches were looked at."""
-    low: NDArray[np.int64]
-    """Smallest value of each band, [C]."""
-    high: NDArray[np.int64]
-    """Largest value of each band, [C]."""
+    low: NDArray[Any]
+    """Smallest value of each band's data, [C]."""
+    high: NDArray[Any]
+    """Largest value of each band's data, [C]."""
     zero: NDArray[np.float64]
     """Share of each band's pixels that are 0, [C]."""
     saturated: NDArray[np.float64]
-    """Share of each band's pixels that are 255, [C]."""
+    """Share of each band's pixels at the highest value of their type, [C]; 0 of floats."""
     dark: NDArray[np.float64]
-    """Share of each band's pixels below `DARK`, [C]."""
+    """Share of each band's pixels below `DARK`, [C]; of 8-bit pictures."""
+    nodata: NDArray[np.float64]
+    """Share of each band's pixels without data, [C]."""
     equal: tuple[tuple[int, int], ...]
     """Pairs of bands that are equal in every pixel."""
     blank: NDArray[np.int64]
@@ -51,37 +57,46 @@ class PixelFacts:
     """Rows of patches that are empty for the most part, but not of one colour."""
 
 
-def pixel_facts(images: NDArray[np.uint8], most: int | None = None) -> PixelFacts:
+def pixel_facts(images: NDArray[Any], most: int | None = None, bands: BandSpec | None = None) -> PixelFacts:
     """Look at every patch, or at `most` patches that lie evenly over the store.
 
     Args:
-        images: uint8 [N, H, W, C]; may be memory-mapped.
+        images: [N, H, W, C] of the bands' type; may be memory-mapped.
         most: How many patches to look at; None: all.
+        bands: What the numbers mean; None: 8-bit pictures.
     """
     N, H, W, C = images.shape
     rows = np.arange(N) if most is None or most >= N else np.linspace(0, N - 1, most).astype(np.int64)
-    low, high = np.full(C, 255), np.zeros(C, dtype=np.int64)
-    zero, saturated, dark = (np.zeros(C, dtype=np.int64) for _ in range(3))
+    least, highest = _limits(images.dtype)
+    low, high = np.full(C, highest), np.full(C, least)
+    zero, saturated, dark, nodata = (np.zeros(C, dtype=np.int64) for _ in range(4))
     equal = {(a, b) for b in range(C) for a in range(b)}
     blank, half_empty, mostly_empty = [], [], []
-    step = max(1, _CHUNK_BYTES // (H * W * C))
+    step = max(1, _CHUNK_BYTES // (H * W * C * images.dtype.itemsize))
     with progress_bar("Looking at pixels", len(rows)) as advance:
         for start in range(0, len(rows), step):
             here = rows[start : start + step]
-            chunk = images[here[0] : here[-1] + 1] if len(rows) == N else images[here]
-            bands = [np.ascontiguousarray(chunk[..., c]).reshape(len(here), -1) for c in range(C)]  # the fast layout
-            lows, highs = (np.stack([f(band, axis=1) for band in bands], axis=1) for f in (np.min, np.max))
+            chunk = np.asarray(images[here[0] : here[-1] + 1] if len(rows) == N else images[here])
+            each = [np.ascontiguousarray(chunk[..., c]).reshape(len(here), -1) for c in range(C)]  # the fast layout
+            missing = None if bands is None else bands.missing(chunk)
+            held = [None if missing is None else ~missing[..., c].reshape(len(here), -1) for c in range(C)]
+            lows = np.stack([_least(band, data, highest) for band, data in zip(each, held, strict=True)], axis=1)
+            highs = np.stack([_most(band, data, least) for band, data in zip(each, held, strict=True)], axis=1)
             low, high = np.minimum(low, lows.min(axis=0)), np.maximum(high, highs.max(axis=0))
-            for c, band in enumerate(bands):
-                zero[c] += np.count_nonzero(band == 0)
-                saturated[c] += np.count_nonzero(band == 255)
-                dark[c] += np.count_nonzero(band < DARK)
-            equal = {(a, b) for a, b in equal if np.array_equal(bands[a], bands[b])}
-            one_colour = (lows == highs).all(axis=1)
-            empty = empty_areas(chunk).mean(axis=(1, 2))
+            for c, (band, data) in enumerate(zip(each, held, strict=True)):
+                zero[c] += np.count_nonzero(band == 0 if data is None else (band == 0) & data)
+                nodata[c] += 0 if data is None else np.count_nonzero(~data)
+                if band.dtype.kind != "f":
+                    saturated[c] += np.count_nonzero(band == highest)
+                if band.dtype == np.uint8:
+                    dark[c] += np.count_nonzero(band < DARK)
+            equal = {(a, b) for a, b in equal if np.array_equal(each[a], each[b], equal_nan=chunk.dtype.kind == "f")}
+            one_colour = (lows >= highs).all(axis=1)  # above, where there is no data
+            empty = empty_areas(chunk) if chunk.dtype == np.uint8 else np.zeros(chunk.shape[:3], dtype=bool)
+            share = (empty if missing is None else empty | missing.all(axis=-1)).mean(axis=(1, 2))
             blank.append(here[one_colour])
-            half_empty.append(here[(empty >= HALF) & (empty < MOST)])
-            mostly_empty.append(here[empty >= MOST])
+            half_empty.append(here[(share >= HALF) & (share < MOST) & ~one_colour])
+            mostly_empty.append(here[(share >= MOST) & ~one_colour])
             advance(len(here))
     pixels = len(rows) * H * W
     return PixelFacts(
@@ -91,6 +106,7 @@ def pixel_facts(images: NDArray[np.uint8], most: int | None = None) -> PixelFact
         zero / pixels,
         saturated / pixels,
         dark / pixels,
+        nodata / pixels,
         tuple(sorted(equal)),
         np.concatenate(blank),
         np.concatenate(half_empty),
@@ -98,49 +114,96 @@ def pixel_facts(images: NDArray[np.uint8], most: int | None = None) -> PixelFact
     )
 
 
+def _limits(kind: np.dtype[Any]) -> tuple[float, float] | tuple[int, int]:
+    """The smallest and the largest number of a type."""
+    if kind.kind == "f":
+        return -np.inf, np.inf
+    limits = np.iinfo(kind)
+    return int(limits.min), int(limits.max)
+
+
+def _least(band: NDArray[Any], data: NDArray[np.bool_] | None, otherwise: float) -> NDArray[Any]:
+    """The smallest number of each patch's data, [n, pixels]; `otherwise` where there is none."""
+    found: NDArray[Any] = band.min(axis=1) if data is None else band.min(axis=1, where=data, initial=otherwise)
+    return found
+
+
+def _most(band: NDArray[Any], data: NDArray[np.bool_] | None, otherwise: float) -> NDArray[Any]:
+    """The largest number of each patch's data, [n, pixels]; `otherwise` where there is none."""
+    found: NDArray[Any] = band.max(axis=1) if data is None else band.max(axis=1, where=data, initial=otherwise)
+    return found
+
+
 def bands_section(store: PatchStore, facts: PixelFacts) -> Section:
     """What is odd about whole bands: constant, scaled wrongly, equal to another, clipped."""
-    C = store.images.shape[-1]
+    spec = store.bands
+    C, pictures = len(spec), spec.dtype == "uint8" and spec.units == BRIGHTNESS
+    top: float = 255 if pictures else 1  # of pictures people know the levels
+    names = [str(c) for c in range(C)] if spec.is_rgb8 else list(spec.names)
+    mean, std = ([top * value for value in values] for values in (store.mean, store.std))
     counts = {
         "patches_looked_at": facts.patches,
-        "mean": [round(255 * m, 2) for m in store.mean],
-        "std": [round(255 * s, 2) for s in store.std],
-        "low": facts.low.tolist(),
-        "high": facts.high.tolist(),
+        "mean": [round(m, 2) if pictures else m for m in mean],
+        "std": [round(s, 2) if pictures else s for s in std],
+        "low": [_plain(value) for value in facts.low.tolist()],
+        "high": [_plain(value) for value in facts.high.tolist()],
         "zero": facts.zero.round(4).tolist(),
         "saturated": facts.saturated.round(4).tolist(),
     }
-    wrong = [f"band {c} is {facts.low[c]} everywhere" for c in range(C) if store.std[c] == 0]
-    dark = [c for c in range(C) if facts.dark[c] >= 0.999 and store.std[c] > 0]
-    if len(dark) == C:
+    if spec.nodata is not None:
+        counts["nodata"] = facts.nodata.round(4).tolist()
+    wrong = [f"band {names[c]} is {facts.low[c]} everywhere" for c in range(C) if store.std[c] == 0]
+    dark = [c for c in range(C) if pictures and facts.dark[c] >= 0.999 and store.std[c] > 0]
+    if dark and len(dark) == C:
         wrong.append(f"nearly all pixels are below {DARK} of 255: the values are scaled wrongly")
         dark = []
-    look = [f"band {c} is below {DARK} of 255 nearly everywhere" for c in dark]
-    look += [f"bands {a} and {b} are equal" for a, b in facts.equal if store.std[a] > 0]
-    for shares, level in ((facts.zero, 0), (facts.saturated, 255)):
+    if spec.units == REFLECTANCE:
+        wrong += [f"band {names[c]} has a mean reflectance of {mean[c]:.4g}: the values are scaled wrongly"
+                  for c in range(C) if not PLAUSIBLE[0] <= mean[c] <= PLAUSIBLE[1]]  # fmt: skip
+    look = [f"band {names[c]} is below {DARK} of 255 nearly everywhere" for c in dark]
+    look += [f"bands {names[a]} and {names[b]} are equal" for a, b in facts.equal if store.std[a] > 0]
+    clipped = [(facts.zero, 0), (facts.saturated, _limits(spec.numpy_dtype)[1])]
+    for shares, level in clipped if spec.dtype != "float32" else []:
         look += [
-            f"{100 * shares[c]:.1f} % of band {c} is {level}"
+            f"{100 * shares[c]:.1f} % of band {names[c]} is {level}"
             for c in range(C)
             if shares[c] >= CLIPPED and store.std[c] > 0
         ]
     found = "; ".join([*wrong, *look])
-    means = ", ".join(f"{255 * m:.0f} ± {255 * s:.0f}" for m, s in zip(store.mean, store.std, strict=True))
     verdict: Verdict = "wrong" if wrong else "look" if look else "ok"
-    return Section("bands", verdict, f"{found or 'values look sound'} (mean ± std of 255: {means}).", counts)
+    if pictures:
+        means = ", ".join(f"{m:.0f} ± {s:.0f}" for m, s in zip(mean, std, strict=True))
+        return Section("bands", verdict, f"{found or 'values look sound'} (mean ± std of 255: {means}).", counts)
+    means = ", ".join(f"{name} {m:.4g} ± {s:.4g}" for name, m, s in zip(names, mean, std, strict=True))
+    without = f"; {100 * facts.nodata.mean():.1f} % of the numbers are nodata" if facts.nodata.any() else ""
+    text = f"{found or 'values look sound'} (mean ± std, {spec.units}: {means}{without})."
+    return Section("bands", verdict, text, counts)
+
+
+def _plain(value: float) -> float | None:
+    """A number as JSON has it; None where there was no data."""
+    return value if math.isfinite(value) else None
 
 
 def blank_section(store: PatchStore, facts: PixelFacts) -> Section:
     """Patches that show nothing, or little."""
+    nothing = " or without data" if store.bands.nodata is not None else ""
     kinds = (
-        (facts.blank, "blank", "of one colour"),
+        (facts.blank, "blank", f"of one colour{nothing}"),
         (facts.mostly_empty, "mostly_empty", "mostly empty"),
         (facts.half_empty, "half_empty", "half empty"),
     )
     counts = {"patches_looked_at": facts.patches} | {name: len(rows) for rows, name, _ in kinds}
     of = "" if facts.patches == len(store) else f" among the {facts.patches:,} checked"
+    only = "" if store.bands.dtype == "uint8" or store.bands.nodata is not None else UNSEEN
     if not any(len(rows) for rows, _, _ in kinds):
-        return Section("blank patches", "ok", f"no patch is of one colour or half empty{of}.", counts)
+        half_empty = "" if only else " or half empty"
+        return Section("blank patches", "ok", f"no patch is of one colour{half_empty}{of}{only}.", counts)
     said = [number_of(len(rows), f"patch is {what}", f"patches are {what}") for rows, _, what in kinds if len(rows)]
+    if store.bands.dtype != "uint8":
+        text = f"{'; '.join(said)}{of}{only}."
+        examples = [example(store, [int(row)]) | {"what": what} for rows, _, what in kinds for row in rows[:EXAMPLES]]
+        return Section("blank patches", "look", text, counts, examples[:EXAMPLES])
     emptiness = len(facts.mostly_empty) + len(facts.half_empty) > 0
     text = f"{'; '.join(said)}{of}{' (an area of one colour that ends abruptly, up to the edge)' if emptiness else ''}."
     examples = [example(store, [int(row)]) | {"what": what} for rows, _, what in kinds for row in rows[:EXAMPLES]]

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.sources.base import Scan
-from landsift.data.sources.records import Record, Records
+from landsift.bands import BRIGHTNESS, DTYPES, PLAUSIBLE, REFLECTANCE, BandSpec
+from landsift.data.sources.base import Scan, as_stored
+from landsift.data.sources.records import UNLABELLED, Record, Records
 from landsift.data.sources.split_names import SPLIT_NAMES
 from landsift.data.sources.walk import PassedOver
 from landsift.errors import DataError, nearest
 
-BANDS = 3
 LARGEST = 4096
 """Height and width in pixels that a patch may have, as `data.patch_size`."""
 _LOOKS = 4
 """Patches of a data set that are asked for twice."""
+_CHUNK_BYTES = 2**22
 
 
 class Dataset(Protocol):
@@ -38,12 +39,13 @@ class ArraySource:
     """Patches of arrays, in their order, under the classes' own order.
 
     Args:
-        images: uint8 [N, H, W, 3].
-        labels: whole numbers [N], positions in `classes`.
-        classes: K names, each with at least one patch.
+        images: uint8 [N, H, W, 3], red, green and blue; or of `bands`.
+        labels: whole numbers [N], positions in `classes`; -1: nobody has labelled the patch.
+        classes: K names, each with at least one patch; where no patch is labelled, any or none.
         paths: N different texts that name the patches in tables; None: their numbers.
         groups: N names of what must stay on one side of a split, such as scenes; None: none.
-        split: N times train, val or test; None: landsift divides.
+        split: N times train, val or test, None for patches without a label; None: landsift divides.
+        bands: what the numbers of the images mean; None: 8-bit RGB.
 
     Raises:
         DataError: something of this is otherwise.
@@ -57,20 +59,22 @@ class ArraySource:
         *,
         paths: Sequence[str] | None = None,
         groups: Sequence[object] | None = None,
-        split: Sequence[str] | None = None,
+        split: Sequence[str | None] | None = None,
+        bands: BandSpec | None = None,
     ) -> None:
         self.name = "arrays"
         self.root: Path | None = None
         self.left_out: Sequence[PassedOver] = ()
         self.known_content: str | None = None
-        self._images = _images(images)
+        self._images, self.bands = _images(images, bands)
         count = len(self._images)
-        names = _classes(classes)
-        numbers = _labels(labels, count, names)
+        numbers = _labels(labels, count, classes)
+        names = _classes(classes, labelled=bool((numbers >= 0).any()))
+        _check_positions(numbers, names)
         columns = (
             _paths(paths, count),
-            [names[label] for label in numbers.tolist()],
-            [None] * count if split is None else _split(split, count),
+            [None if label == UNLABELLED else names[label] for label in numbers.tolist()],
+            [None] * count if split is None else _split(split, numbers),
             [None] * count if groups is None else _texts("groups", groups, count),
         )
         self.records = Records.of(map(Record._make, zip(*columns, strict=True)))
@@ -78,21 +82,22 @@ class ArraySource:
 
     def scan(self, row: int) -> Scan:
         """The hash of a patch's pixels and its size."""
-        pixels = np.ascontiguousarray(self._images[row])
+        pixels = as_stored(self._images[row], self.bands)
         return Scan(hashlib.sha256(pixels.data).hexdigest(), (pixels.shape[0], pixels.shape[1]))
 
-    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[Any]:
         """A patch as it was given; all are of one size."""
         assert size == self._images.shape[1:3]
-        pixels: NDArray[np.uint8] = self._images[row]
+        pixels: NDArray[Any] = self._images[row]
         return pixels
 
 
-def read_dataset(dataset: Dataset) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """All patches of a data set: uint8 [N, H, W, 3] and labels int64 [N].
+def read_dataset(dataset: Dataset, bands: BandSpec | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """All patches of a data set: [N, H, W, C] and labels int64 [N].
 
     An image is a Pillow image in RGB, a uint8 array [H, W, 3], or a uint8 tensor [3, H, W], as torchvision's
-    `PILToTensor` makes it. All are read once, into memory.
+    `PILToTensor` makes it; with `bands` an array [H, W, C] or a tensor [C, H, W] of their type. All are read once, into
+    memory.
 
     Raises:
         DataError: it has no length, yields something else, images of several sizes, or other pixels at every look.
@@ -108,17 +113,18 @@ def read_dataset(dataset: Dataset) -> tuple[NDArray[np.uint8], NDArray[np.int64]
         ) from None
     if not count:
         raise DataError("the data set is empty", "it must yield at least one (image, label) of each class")
-    first, _ = _item(dataset, 0)
-    images = np.empty((count, *first.shape), dtype=np.uint8)
+    _check_bands(bands)
+    first, _ = _item(dataset, 0, bands)
+    images = np.empty((count, *first.shape), dtype=first.dtype)
     labels = np.empty(count, dtype=np.int64)
     for row in range(count):
-        image, labels[row] = _item(dataset, row)
+        image, labels[row] = _item(dataset, row, bands)
         if image.shape != first.shape:
             sizes = " and ".join(f"{s[0]} × {s[1]}" for s in (first.shape, image.shape))
             raise DataError(f"the data set's images are of several sizes: {sizes} pixels", "give it a Resize")
         images[row] = image
     for row in range(min(count, _LOOKS)):
-        if not np.array_equal(images[row], _item(dataset, row)[0]):
+        if not np.array_equal(images[row], _item(dataset, row, bands)[0], equal_nan=images.dtype.kind == "f"):
             raise DataError(
                 "the data set gives other pixels at every look, and a store would keep one of them",
                 "give it without random transforms: landsift augments while it trains",
@@ -126,7 +132,7 @@ def read_dataset(dataset: Dataset) -> tuple[NDArray[np.uint8], NDArray[np.int64]
     return images, labels
 
 
-def _item(dataset: Dataset, row: int) -> tuple[NDArray[np.uint8], int]:
+def _item(dataset: Dataset, row: int, bands: BandSpec | None) -> tuple[NDArray[Any], int]:
     try:
         item = dataset[row]
     except Exception as error:  # whatever the code of a stranger raises
@@ -144,10 +150,16 @@ def _item(dataset: Dataset, row: int) -> tuple[NDArray[np.uint8], int]:
     pixels = np.asarray(image)
     if isinstance(image, torch.Tensor) and pixels.ndim == 3:  # bands first, by torch's custom
         pixels = pixels.transpose(1, 2, 0)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != BANDS:
+    wanted = bands or BandSpec.pictures()
+    if _native(pixels) != wanted.numpy_dtype or pixels.ndim != 3 or pixels.shape[2] != len(wanted):
+        of_bands = f"of the bands given: {wanted.dtype} [H, W, {len(wanted)}], or a tensor [{len(wanted)}, H, W]"
+        of_pictures = (
+            "a Pillow image in RGB, uint8 [H, W, 3], or a uint8 tensor [3, H, W] (PILToTensor, not ToTensor); for "
+            "other bands or types say what they mean: bands=landsift.BandSpec(...)"
+        )
         raise DataError(
             f"the image of dataset[{row}] is {pixels.dtype} {list(np.shape(image)) or _kind(image)}",
-            "needed: a Pillow image in RGB, uint8 [H, W, 3], or a uint8 tensor [3, H, W] (PILToTensor, not ToTensor)",
+            f"needed: {of_pictures if bands is None else of_bands}",
         )
     number = np.asarray(label)
     if number.shape != () or number.dtype.kind not in "iu":
@@ -155,34 +167,119 @@ def _item(dataset: Dataset, row: int) -> tuple[NDArray[np.uint8], int]:
     return pixels, int(number)
 
 
-def _images(given: Any) -> NDArray[np.uint8]:
+def _images(given: Any, bands: BandSpec | None) -> tuple[NDArray[Any], BandSpec]:
+    """The images as an array, and what their numbers mean; raises DataError where they are something else."""
+    _check_bands(bands)
+    needed = NEEDED if bands is None else f"needed: {bands.dtype} [N, H, W, {len(bands)}], as bands says: {bands}"
     if np.ma.is_masked(given):
-        raise DataError("some of the pixels are masked, and a store keeps no mask", "fill them: images.filled(0)")
+        number = 0 if bands is None or bands.nodata is None else bands.nodata
+        hint = f"fill them: images.filled({number:g})"
+        raise DataError("some of the pixels are masked, and a store keeps no mask", hint)
     if isinstance(given, Iterator):
         raise DataError(f"images are {_kind(given)}", "give them as a list or as an array")
     try:
-        images: NDArray[np.uint8] = np.asarray(given)
+        images: NDArray[Any] = np.asarray(given)
     except (TypeError, ValueError, RuntimeError):  # patches of several sizes, a tensor on a GPU, one with gradients
-        raise DataError("images make no array: are all of one size, and in this machine's memory?", NEEDED) from None
-    if images.dtype != np.uint8:
-        raise DataError(f"images are {images.dtype}, not uint8", NEEDED)
-    if images.ndim == 4 and images.shape[1] == BANDS != images.shape[3]:
-        raise DataError(
-            f"images are {list(images.shape)}: bands come last", "images.transpose(0, 2, 3, 1) puts them there"
-        )
-    if images.ndim != 4 or images.shape[3] != BANDS:
-        raise DataError(f"images are {list(images.shape)}", NEEDED)
+        raise DataError("images make no array: are all of one size, and in this machine's memory?", needed) from None
+    shape, wanted = list(images.shape), bands or BandSpec.pictures()
+    count = len(wanted)
+    if _native(images) != wanted.numpy_dtype:
+        if bands is None and str(_native(images)) in DTYPES and images.ndim == 4:
+            raise DataError(f"images are {images.dtype}, not uint8: what do their numbers mean?", _to_say(images))
+        raise DataError(f"images are {images.dtype}, not {wanted.dtype}", _cast(images, bands) or needed)
+    if images.ndim == 4 and images.shape[1] == count != images.shape[3]:
+        raise DataError(f"images are {shape}: bands come last", "images.transpose(0, 2, 3, 1) puts them there")
+    if images.ndim != 4 or images.shape[3] != count:
+        if bands is not None and images.ndim == 4:
+            text = f"images are {shape}, of {shape[3]} band{'s' if shape[3] != 1 else ''}, and bands names {count}"
+            raise DataError(text, needed)
+        raise DataError(f"images are {shape}", _to_say(images) if images.ndim == 4 else needed)
     if not len(images):
-        raise DataError("images hold no patch", NEEDED)
+        raise DataError("images hold no patch", needed)
     if not 1 <= min(images.shape[1:3]) <= max(images.shape[1:3]) <= LARGEST:
         raise DataError(f"images are of {images.shape[1]} × {images.shape[2]} pixels", f"1 to {LARGEST} make a patch")
-    return images
+    _check_values(images, wanted)
+    return images, wanted
 
 
 NEEDED = "needed: uint8 [N, H, W, 3], red, green and blue from 0 to 255"
 
 
-def _classes(given: Sequence[str]) -> tuple[str, ...]:
+def _check_bands(bands: Any) -> None:
+    if bands is None:
+        return
+    if not isinstance(bands, BandSpec):
+        raise DataError(f"bands is {_kind(bands)}", "give a landsift.BandSpec; BandSpec.from_dict makes one of a dict")
+    if not bands.takes_nodata:
+        raise DataError(
+            f"bands: nodata {bands.nodata:g} is no {bands.dtype}", "give the number that stands in the arrays, or None"
+        )
+
+
+def _native(images: NDArray[Any]) -> np.dtype[Any]:
+    """The array's type, whatever its byte order."""
+    return images.dtype.newbyteorder("=") if images.dtype.kind in "iuf" else images.dtype
+
+
+def _to_say(images: NDArray[Any]) -> str:
+    """What to give for images of other types or bands than 8-bit RGB."""
+    count, kind = images.shape[3], _native(images)
+    names = f"[... {count} names]" if count > 1 else "['name']"
+    return (
+        f"say it: bands=landsift.BandSpec(names={names}, dtype='{kind}', scale=[...] * {count}, "
+        f"offset=[...] * {count}, units=..., nodata=...), where scale * number + offset is in units"
+    )
+
+
+def _cast(images: NDArray[Any], bands: BandSpec | None) -> str:
+    """How images of a wider type become those of the bands, where they can."""
+    kind = images.dtype.kind
+    if bands is None or kind not in "iuf" or (kind == "f" and bands.dtype != "float32"):
+        return ""
+    return f"images.astype('{bands.dtype}'), if that holds their values: bands says {bands}"
+
+
+def _check_values(images: NDArray[Any], bands: BandSpec) -> None:
+    """Refuse numbers that are none, and that cannot mean what the bands say."""
+    if bands.is_rgb8:
+        return
+    from landsift.data.store.statistics import BandStatistics, sums_of
+
+    statistics, brightness = BandStatistics(bands), bands.units == BRIGHTNESS
+    scale, offset = np.array(bands.scale), np.array(bands.offset)
+    step = max(1, _CHUNK_BYTES // max(1, images[:1].nbytes))
+    for start in range(0, len(images), step):
+        stored = np.asarray(images[start : start + step], dtype=bands.numpy_dtype)
+        missing = bands.missing(stored)
+        data = np.ones_like(stored, dtype=bool) if missing is None else ~missing
+        if stored.dtype.kind == "f" and (strange := ~np.isfinite(stored) & data).any():
+            row, _, _, band = (int(at[0]) for at in np.nonzero(strange))
+            nodata = "no nodata" if bands.nodata is None else f"nodata {bands.nodata:g}"
+            raise DataError(
+                f"image {start + row}, band {bands.names[band]}: a number is NaN or infinite",
+                f"bands says {nodata}; where such numbers mean that there is nothing, nodata must say it",
+            )
+        statistics.add(sums_of(stored, bands))
+        if brightness:
+            outside = data & ((stored * scale + offset < -1e-6) | (stored * scale + offset > 1 + 1e-6))
+            if outside.any():
+                row, band = int(np.nonzero(outside)[0][0]), int(np.nonzero(outside)[3][0])
+                most = float(stored[outside].flat[0]) * bands.scale[band] + bands.offset[band]
+                raise DataError(
+                    f"image {start + row}, band {bands.names[band]}: a brightness of {most:g}, and it goes from 0 to 1",
+                    "correct scale and offset, or units",
+                )
+    if bands.units != REFLECTANCE:
+        return
+    for name, mean in zip(bands.names, statistics.mean, strict=True):
+        if not PLAUSIBLE[0] <= mean <= PLAUSIBLE[1]:
+            raise DataError(
+                f"band {name}: a mean reflectance of {mean:.6g}, and it goes from 0 to about 1",
+                "correct scale and offset (Sentinel-2: scale 0.0001), or units",
+            )
+
+
+def _classes(given: Sequence[str], *, labelled: bool) -> tuple[str, ...]:
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise DataError(f"classes is {_kind(given)}", "a list of names is needed, such as ['forest', 'water']")
     if isinstance(given, Set | Mapping):  # a set's order is another one in every process
@@ -192,7 +289,7 @@ def _classes(given: Sequence[str]) -> tuple[str, ...]:
     names = tuple(given)
     if not all(isinstance(name, str) and name.strip() for name in names):
         raise DataError(f"classes are {names}", "names are needed, such as ['forest', 'water']")
-    if len(names) < 2:
+    if len(names) < 2 and labelled:
         raise DataError(f"classes are {list(names)}", "a classifier needs the names of at least two")
     _check_text("classes", names)
     if twice := _repeated(names):
@@ -200,7 +297,7 @@ def _classes(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def _labels(given: Any, count: int, classes: Sequence[str]) -> NDArray[np.int64]:
+def _labels(given: Any, count: int, classes: Any) -> NDArray[np.int64]:
     if np.ma.is_masked(given):
         raise DataError("some of the labels are masked", "leave out the images that have none")
     try:
@@ -208,23 +305,27 @@ def _labels(given: Any, count: int, classes: Sequence[str]) -> NDArray[np.int64]
     except (TypeError, ValueError, RuntimeError):
         raise DataError("labels make no array of whole numbers", "a position in classes is needed for each") from None
     if labels.dtype.kind not in "iu":
-        hint = f"whole numbers from 0 to {len(classes) - 1} are needed, positions in classes"
+        last = f" from 0 to {len(classes) - 1}" if isinstance(classes, Sized) else ""
+        hint = f"whole numbers{last} are needed, positions in classes, and -1 for a patch that nobody has labelled"
         missing = labels.dtype.kind == "f" and np.isnan(labels).any()
         raise DataError(f"labels are {labels.dtype}" + (", with NaN among them" if missing else ""), hint)
     if labels.shape != (count,):
         raise DataError(f"labels are {list(labels.shape)} for {count} images", "one is needed for each image")
-    outside = (labels < 0) | (labels >= len(classes))
+    return labels.astype(np.int64)
+
+
+def _check_positions(labels: NDArray[np.int64], classes: Sequence[str]) -> None:
+    outside = (labels < UNLABELLED) | (labels >= len(classes))
     if outside.any():
         row = int(outside.argmax())
         more = f", and {np.count_nonzero(outside) - 1} others are" if np.count_nonzero(outside) > 1 else ""
         raise DataError(
             f"label {labels[row]} of image {row} is no position among the {len(classes)} classes{more}",
-            f"labels go from 0 to {len(classes) - 1}",
+            f"labels go from 0 to {len(classes) - 1}; -1 is for a patch that nobody has labelled",
         )
-    per_class = np.bincount(labels.astype(np.int64), minlength=len(classes))
-    if not per_class.all():
+    per_class = np.bincount(labels[labels >= 0], minlength=len(classes))
+    if per_class.any() and not per_class.all():
         raise DataError(f"class '{classes[int(per_class.argmin())]}' has no image", "leave it out of classes")
-    return labels.astype(np.int64)
 
 
 def _paths(given: Sequence[str] | None, count: int) -> list[str]:
@@ -236,13 +337,19 @@ def _paths(given: Sequence[str] | None, count: int) -> list[str]:
     return paths
 
 
-def _split(given: Sequence[str], count: int) -> list[str]:
-    parts = _texts("split", given, count)
+def _split(given: Sequence[str | None], labels: NDArray[np.int64]) -> list[str | None]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise DataError(f"split is {_kind(given)}", "a list is needed, with one for each image")
+    values: list[Any] = list(given)
+    free = [value is None and row < len(labels) and bool(labels[row] < 0) for row, value in enumerate(values)]
+    parts = _texts(
+        "split", ["train" if is_free else value for value, is_free in zip(values, free, strict=True)], len(labels)
+    )
     for part in set(parts):
         if part.lower() not in SPLIT_NAMES:
             hint = nearest(part.lower(), SPLIT_NAMES) or "use train, val and test"
             raise DataError(f"split has an unknown value '{part}'", hint)
-    return parts
+    return [None if is_free else part for part, is_free in zip(parts, free, strict=True)]
 
 
 def _texts(what: str, given: Sequence[object], count: int) -> list[str]:

@@ -15,17 +15,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.bands import BandSpec
 from landsift.config import DataConfig, SyntheticConfig, digest
 from landsift.data.decoding.decode import decode, quiet_pillow, read_bytes, read_header, resize
 from landsift.data.decoding.unreadable import Reason, UnreadableError
 from landsift.data.sources import eurosat, synthetic
 from landsift.data.sources.folder import read_folder
-from landsift.data.sources.records import Record, Records
+from landsift.data.sources.records import Record, Records, class_order
 from landsift.data.sources.scan_memo import ScanMemo, code_of_scans
 from landsift.data.sources.table import TABLE_SUFFIXES, check_paths, read_table
 from landsift.data.sources.walk import PassedOver
@@ -34,12 +35,18 @@ from landsift.runs import STORE_META
 from landsift.runtime.parallel import map_rows
 from landsift.runtime.progress_bar import progress_bar
 
+T = TypeVar("T")
+
 NAMES = ("synthetic", "eurosat")
 _KNOWN = (
     "known sources: synthetic, eurosat, a folder with one folder per class, a CSV or Parquet table, or a patch store"
 )
-STORE_FORMAT = 2
-"""Version of what a store holds; part of every fingerprint."""
+STORE_FORMAT = 3
+"""Version of what a store holds."""
+OF_PICTURES = 2
+"""The version before, which is read too: its stores hold 8-bit RGB, and say nothing of bands."""
+_HASHED = OF_PICTURES
+"""What fingerprints begin with: those of 8-bit RGB are as they were, so that what was made of such patches is found."""
 
 
 class Scan(NamedTuple):
@@ -82,12 +89,14 @@ class Source(Protocol):
     """Files and folders of the source that are no records, and might have been; paths as in `records`."""
     known_content: str | None
     """What all patches amount to, where that is known without reading them."""
+    bands: BandSpec
+    """What the numbers of a patch mean."""
 
     def scan(self, row: int) -> Scan:
         """Read a record's bytes once: their hash, and height and width from the header."""
 
-    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Decode a record to uint8 [H, W, 3] of the given height and width; raises UnreadableError."""
+    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[Any]:
+        """Decode a record to [H, W, C] of the bands' type and the given height and width; raises UnreadableError."""
 
 
 class FileSource:
@@ -109,6 +118,7 @@ class FileSource:
         self.records = records.sorted()
         self.left_out = left_out
         self.known_content = content
+        self.bands = BandSpec.pictures()
 
     def scan(self, row: int, memo: ScanMemo | None = None) -> Scan:
         """Read a record's bytes once: their hash, and height and width from the header; not what `memo` knows."""
@@ -147,6 +157,7 @@ class SyntheticSource:
         self._numbers = np.concatenate([np.arange(c, total, classes) for c in range(classes)])
         self.records = Records.of(Record(synthetic.file_name(i), synthetic.class_of(i)) for i in self._numbers)
         self.known_content: str | None = digest(config.model_dump(mode="json") | {"patches": len(self.records)})
+        self.bands = BandSpec.pictures()
 
     def scan(self, row: int) -> Scan:
         """The size of a patch; there are no bytes to hash."""
@@ -221,23 +232,66 @@ def content_fingerprint(data: DataConfig) -> str:
     if data.source == "eurosat" and eurosat.find(data.eurosat) is None:
         return fingerprint_of(data, "eurosat", eurosat.archive_content(data.eurosat))
     source = open_source(data)
-    return fingerprint_of(data, source.name, source.known_content or scan(source).content)
+    return fingerprint_of(data, source.name, source.known_content or scan(source).content, source.bands)
+
+
+def known_bands(data: DataConfig) -> BandSpec:
+    """What the patches of `data.source` hold, before any is decoded: a store says it, all else is read as 8-bit RGB.
+
+    Raises:
+        DataError: the store is damaged.
+    """
+    stored = store_folder(data)
+    return BandSpec.pictures() if stored is None else _said_by_store(stored, bands_of)
 
 
 def _fingerprint_of_store(folder: Path) -> str:
+    def fingerprint(meta: dict[str, Any]) -> str:
+        if not isinstance(meta["fingerprint"], str):
+            raise TypeError("its fingerprint is no text")
+        return meta["fingerprint"]
+
+    return _said_by_store(folder, fingerprint)
+
+
+def _said_by_store(folder: Path, of: Callable[[dict[str, Any]], T]) -> T:
+    """What a store's META holds; raises DataError where it is damaged."""
     try:
-        meta = json.loads((folder / STORE_META).read_text(encoding="utf-8"))
-        if isinstance(meta["fingerprint"], str):
-            return str(meta["fingerprint"])
-        reason = "its fingerprint is no text"
+        return of(json.loads((folder / STORE_META).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
     raise DataError(f"the patch store {folder} is damaged: {STORE_META}: {reason}", "build it again")
 
 
-def fingerprint_of(data: DataConfig, name: str, content: str) -> str:
-    """The fingerprint of a source's content together with the settings that shape the store."""
-    return digest({"format": STORE_FORMAT, "source": name, "patch_size": data.patch_size, "content": content})
+def fingerprint_of(data: DataConfig, name: str, content: str, bands: BandSpec | None = None) -> str:
+    """The fingerprint of a source's content together with the settings that shape the store.
+
+    Args:
+        data: the settings.
+        name: of the kind of source.
+        content: what all patches amount to.
+        bands: what their numbers mean; None: 8-bit RGB.
+    """
+    parts = {"format": _HASHED, "source": name, "patch_size": data.patch_size, "content": content}
+    if bands is not None and bands != BandSpec.pictures():
+        parts["bands"] = bands.to_dict()
+    return digest(parts)
+
+
+def bands_of(meta: dict[str, Any]) -> BandSpec:
+    """What store.json says of the bands; raises ValueError, KeyError."""
+    return BandSpec.pictures() if meta["format"] == OF_PICTURES else BandSpec.from_dict(meta["bands"])
+
+
+def as_stored(pixels: NDArray[Any], bands: BandSpec) -> NDArray[Any]:
+    """Pixels [H, W, C] as a store keeps them: in one piece, in this machine's byte order, equal ones of equal bytes."""
+    if pixels.dtype == np.uint8:
+        return np.ascontiguousarray(pixels)
+    pixels = np.array(pixels, dtype=bands.numpy_dtype, order="C")
+    if pixels.dtype.kind == "f":
+        pixels[np.isnan(pixels)] = np.nan  # of which there are many
+        pixels += 0.0  # -0 becomes 0
+    return pixels
 
 
 def scan(source: Source) -> Scans:
@@ -267,6 +321,11 @@ def scan(source: Source) -> Scans:
         memo.keep()
     for entry in source.left_out:
         content.add(["left out", *entry])
+    named = sorted({name for name in source.records.names if name is not None})
+    if source.records.classes != tuple(
+        named[at] for at in class_order(named)
+    ):  # arrays come with an order of their own
+        content.add(["classes", *source.records.classes])
     return Scans(sizes, reasons, dict(sorted(notes.items())), source.known_content or content.hexdigest())
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CHUNK = 2**14
 """Records that are Python objects at once."""
+UNLABELLED = -1
+"""The label of a patch that nobody has labelled."""
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
@@ -24,8 +26,8 @@ class Record(NamedTuple):
 
     path: str
     """Relative to the source's root, with forward slashes; absolute only where a table says so."""
-    label: str
-    """The class's name."""
+    label: str | None
+    """The class's name; None: nobody has labelled it."""
     split: str | None = None
     group: str | None = None
 
@@ -42,18 +44,20 @@ class Records:
 
     Attributes:
         table: A column for each field of Record: `path` as text, the others dictionary-encoded.
-        classes: Names of the classes, sorted as text; where all of them are numbers, by value.
-        labels: Position of each record's class in `classes`, int64 [N].
+        names: Those of the records' classes, in order of appearance.
+        classes: The same, sorted as text; where all of them are numbers, by value.
+        labels: Position of each record's class in `classes`, int64 [N]; -1 where it has none.
     """
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table.unify_dictionaries().combine_chunks()
         self._paths = self.table["path"].chunk(0)
         label = self.table["label"].chunk(0)
-        names = label.dictionary.to_pylist()
-        order = np.array(class_order(names), dtype=np.int64)
-        self.classes: tuple[str, ...] = tuple(names[at] for at in order)
-        self.labels: NDArray[np.int64] = np.argsort(order)[label.indices.to_numpy()]
+        self.names: list[str] = label.dictionary.to_pylist()
+        order = np.array(class_order(self.names), dtype=np.int64)
+        self.classes: tuple[str, ...] = tuple(self.names[at] for at in order)
+        positions = np.append(np.argsort(order), UNLABELLED)  # which -1 picks the last of
+        self.labels: NDArray[np.int64] = positions[label.indices.fill_null(-1).to_numpy()]
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Self:

@@ -18,7 +18,7 @@ _CHUNK = 2**14  # rows per piece
 
 
 def write_index(path: Path, records: Records, rows: NDArray[np.int64], hashes: NDArray[np.uint8]) -> None:
-    """Write one row per patch: path, label (int64), sha256 (hex), group and split.
+    """Write one row per patch: path, label (int64; -1: none), sha256 (hex), group and split.
 
     Args:
         path: The Parquet file.
@@ -91,7 +91,10 @@ def read_contents(path: Path) -> NDArray[np.int64]:
 
 
 def contradictions(contents: NDArray[np.int64], labels: NDArray[np.int64]) -> int:
-    """How many contents stand in more than one class."""
+    """How many contents stand in more than one class; patches without a label stand in none."""
+    contents, labels = contents[labels >= 0], labels[labels >= 0]
+    if not len(contents):
+        return 0
     one = np.empty(contents.max() + 1, dtype=np.int64)
     one[contents] = labels
     return len(np.unique(contents[labels != one[contents]]))

@@ -1,9 +1,9 @@
 """The patch store: labelled patches decoded once into a memory-mapped array.
 
     STORE/
-      images.npy      uint8 [N, H, W, C], sorted by class and path
-      index.parquet   one row per patch: path, label, sha256 (of the decoded pixels), group, split
-      store.json      fingerprint, classes, per-band statistics, what was left out and why
+      images.npy      uint8, uint16, int16 or float32 [N, H, W, C], sorted by class and path
+      index.parquet   one row per patch: path, label (-1: none), sha256 (of the decoded pixels), group, split
+      store.json      fingerprint, classes, what the bands mean and their statistics, what was left out and why
 
 A store is built whole or not at all, in constant memory, and read by every later stage in place of the files.
 """
@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.bands import BandSpec
 from landsift.config import BUILT_IN_SOURCES, DataConfig
 from landsift.data.decoding.unreadable import in_words
 from landsift.data.sources.arrays import ArraySource, Dataset, read_dataset
 from landsift.data.sources.base import (
+    OF_PICTURES,
     STORE_FORMAT,
     Source,
+    bands_of,
     content_fingerprint,
     fingerprint_of,
     open_source,
@@ -35,9 +38,10 @@ from landsift.data.sources.base import (
     scan,
     store_folder,
 )
-from landsift.data.sources.records import Records
+from landsift.data.sources.records import UNLABELLED, Records
 from landsift.data.store.index import COLUMNS, contradictions, read_column, read_contents, write_index
 from landsift.data.store.patch_size import resized, squeezed, stored_size, tell
+from landsift.data.store.statistics import check_data
 from landsift.data.store.writer import Unreadable, path_of, write_images
 from landsift.errors import DataError, RunError
 from landsift.image_sizes import by
@@ -63,9 +67,10 @@ class PatchStore:
 
     Attributes:
         folder: Where the store lies.
-        images: The patches, uint8 [N, H, W, C], memory-mapped and read-only.
+        images: The patches, [N, H, W, C] of the bands' type, memory-mapped and read-only.
+        bands: What their numbers mean.
         classes: Names of the classes; a label is a position in it.
-        mean: Per-band mean of all pixels scaled to [0, 1], C numbers.
+        mean: Per-band mean of all pixels with data, in units of the bands (of pictures in [0, 1]), C numbers.
         std: Per-band standard deviation of the same.
         fingerprint: Of the content and settings the store was built from.
         skipped: What is left out: files that could not be decoded or end in something else, folders that are no
@@ -75,9 +80,10 @@ class PatchStore:
             one), and `notes` (what is to be said of how files are read, and of how many).
     """
 
-    def __init__(self, folder: Path, images: NDArray[np.uint8], meta: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, images: NDArray[Any], meta: dict[str, Any]) -> None:
         self.folder = folder
         self.images = images
+        self.bands: BandSpec = bands_of(meta)
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.mean: tuple[float, ...] = tuple(meta["mean"])
         self.std: tuple[float, ...] = tuple(meta["std"])
@@ -100,7 +106,7 @@ class PatchStore:
             raise DataError(f"no patch store at {folder}: it {kind}", "build it with `landsift data build`")
         try:
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
-            if meta["format"] != STORE_FORMAT:
+            if meta["format"] not in (OF_PICTURES, STORE_FORMAT):
                 by = f"written by landsift {meta['landsift']}" if "landsift" in meta else "of an older landsift"
                 raise DataError(
                     f"the patch store {folder} is of format {meta['format']}, {by}; landsift {__version__} reads "
@@ -108,8 +114,9 @@ class PatchStore:
                     "delete the folder and build it again",
                 )
             images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
-            if list(images.shape) != meta["shape"] or images.dtype != np.uint8:
-                raise _damaged(folder, f"{IMAGES} is not uint8 {meta['shape']}")
+            bands = bands_of(meta)
+            if list(images.shape) != meta["shape"] or images.dtype != bands.numpy_dtype:
+                raise _damaged(folder, f"{IMAGES} is not {bands.dtype} {meta['shape']}")
             if (folder / INDEX).stat().st_size != meta["index_bytes"]:
                 raise _damaged(folder, f"{INDEX} has not the size it was written with")
             texts = [
@@ -120,7 +127,7 @@ class PatchStore:
             if not all(isinstance(text, str) for text in texts):
                 raise _damaged(folder, f"{META} holds values where text must be")
             "".join(texts).encode()
-            if not len(meta["mean"]) == len(meta["std"]) == images.shape[-1]:
+            if images.ndim != 4 or not len(meta["mean"]) == len(meta["std"]) == len(bands) == images.shape[-1]:
                 raise _damaged(folder, f"{META} has not one mean and std per band")
             return cls(folder, images, meta)
         except DataError:
@@ -134,46 +141,59 @@ class PatchStore:
     @classmethod
     def from_arrays(
         cls,
-        images: NDArray[np.uint8],
+        images: NDArray[Any],
         labels: Sequence[int] | NDArray[np.int64],
         classes: Sequence[str],
         *,
         folder: Path | str,
         paths: Sequence[str] | None = None,
         groups: Sequence[object] | None = None,
-        split: Sequence[str] | None = None,
+        split: Sequence[str | None] | None = None,
+        bands: BandSpec | None = None,
     ) -> PatchStore:
         """Write patches that are in memory into a store, in their order; or open the store of them that is there.
 
         Args:
-            images: uint8 [N, H, W, 3].
-            labels: whole numbers [N], positions in `classes`.
-            classes: K names, in the order of the model's probabilities; each has at least one image.
+            images: uint8 [N, H, W, 3], red, green and blue; or [N, H, W, C] of the type that `bands` names.
+            labels: whole numbers [N], positions in `classes`; -1: nobody has labelled the patch. Such patches are kept,
+                and are in no part of a split.
+            classes: K names, in the order of the model's probabilities; each has at least one image, unless no image is
+                labelled.
             folder: new or empty, or a store of the same patches.
             paths: what the patches are called in tables, N different texts; None: their numbers.
             groups: names of what must stay on one side of a split, such as scenes, N; None: none.
-            split: train, val or test, N times; None: `data.split` decides.
+            split: train, val or test, N times, or None for a patch without a label; None: `data.split` decides.
+            bands: what the numbers mean; needed for everything but 8-bit RGB, because it is not guessed.
 
         Raises:
             DataError: something of this is otherwise, or `folder` cannot be written or holds something else.
         """
-        source = ArraySource(images, labels, classes, paths=paths, groups=groups, split=split)
+        source = ArraySource(images, labels, classes, paths=paths, groups=groups, split=split, bands=bands)
         folder = absolute(folder)
         data = DataConfig(source=source.name)
         if (folder / META).exists():
-            return _reopen(data, folder, fingerprint_of(data, source.name, scan(source).content), "are given")
+            return _reopen(data, folder, _fingerprint(data, source), "are given")
         _check_new(folder)
         return _write(source, data, folder)
 
     @classmethod
-    def from_dataset(cls, dataset: Dataset, classes: Sequence[str] | None = None, *, folder: Path | str) -> PatchStore:
-        """The same for a data set of torch's kind, which is read once, into memory: N · H · W · 3 bytes.
+    def from_dataset(
+        cls,
+        dataset: Dataset,
+        classes: Sequence[str] | None = None,
+        *,
+        folder: Path | str,
+        bands: BandSpec | None = None,
+    ) -> PatchStore:
+        """The same for a data set of torch's kind, which is read once, into memory: as large as its pixels.
 
         Args:
             dataset: yields (image, label): a Pillow image in RGB, a uint8 array [H, W, 3] or a uint8 tensor
-                [3, H, W], and a whole number; without random transforms.
+                [3, H, W], with `bands` an array [H, W, C] or a tensor [C, H, W] of their type, and a whole number;
+                without random transforms.
             classes: K names; None: `dataset.classes`.
             folder: as in `from_arrays`.
+            bands: as in `from_arrays`.
 
         Raises:
             DataError: as in `from_arrays`, or the data set yields something else.
@@ -181,8 +201,8 @@ class PatchStore:
         names = getattr(dataset, "classes", None) if classes is None else classes
         if names is None:
             raise DataError("the data set does not name its classes", "give classes=['forest', 'water', ...]")
-        images, labels = read_dataset(dataset)
-        return cls.from_arrays(images, labels, names, folder=folder)
+        images, labels = read_dataset(dataset, bands)
+        return cls.from_arrays(images, labels, names, folder=folder, bands=bands)
 
     @cached_property
     def index(self) -> pd.DataFrame:
@@ -213,12 +233,20 @@ class PatchStore:
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """Position of each patch's class in `classes`: int64 [N]."""
+        """Position of each patch's class in `classes`, -1 where nobody has labelled it: int64 [N]."""
         values = self._read(read_column, "label").to_numpy()
         labels = np.array(values, dtype=np.int64)  # a copy: pyarrow lends its own read-only
-        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
+        if len(labels) and not UNLABELLED <= labels.min() <= labels.max() < len(self.classes):
             raise _damaged(self.folder, f"{INDEX} names classes that {META} does not")
         return labels
+
+    @cached_property
+    def unlabelled(self) -> NDArray[np.int64]:
+        """Rows of the patches that nobody has labelled, which no split has: int64 [M].
+
+        Some may have the pixels of patches that are labelled (`contents` tells).
+        """
+        return np.flatnonzero(self.labels < 0)
 
     def contents(self) -> NDArray[np.int64]:
         """A number per patch, equal for patches with equal pixels: int64 [N]."""
@@ -327,18 +355,26 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
         meta = {
             "format": STORE_FORMAT,
             "landsift": __version__,
-            "fingerprint": fingerprint_of(data, source.name, scans.content),
+            "fingerprint": fingerprint_of(data, source.name, scans.content, source.bands),
+            "bands": source.bands.to_dict(),
             "classes": source.records.classes,
             "shape": written.shape,
-            "mean": written.mean,
-            "std": written.std,
+            "mean": written.statistics.mean,
+            "std": written.statistics.std,
             "index_bytes": (partial / INDEX).stat().st_size,
             "skipped": [entry._asdict() for entry in source.left_out] + unreadable.files,
             "info": info,
         }
         contradictory = contradictions(contents, source.records.labels[rows])
+        check_data(written.statistics, "these patches")
         write_json(partial / META, meta)
     tell(scans.sizes[rows], size, lambda row: path_of(source, int(rows[row])), chosen=data.patch_size is not None)
+    if info["resized"] and source.bands.nodata is not None:
+        _log.info("pixels without data are kept out of resized ones: these have none where half of theirs had none")
+    if unlabelled := int(np.count_nonzero(source.records.labels[rows] < 0)):
+        _log.info(
+            "%d of %d patches have no label: they are in the store, and in no part of a split", unlabelled, len(rows)
+        )
     for note, count in scans.notes.items():
         _log.info("%d of %d files: %s", count, len(scans.sizes), note)
     for group in unreadable.summed_up():
@@ -346,6 +382,10 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
     if contradictory:
         _log.warning("conflicting labels: %d images are in more than one class", contradictory)
     return PatchStore.open(folder)
+
+
+def _fingerprint(data: DataConfig, source: Source) -> str:
+    return fingerprint_of(data, source.name, scan(source).content, source.bands)
 
 
 def _reopen(data: DataConfig, folder: Path, fingerprint: str, those: str) -> PatchStore:
@@ -383,13 +423,15 @@ def _link(store: PatchStore, data: DataConfig, folder: Path, least_classes: int)
 
 def _check_classes(classes: Sequence[str], where: Path | str, least: int) -> None:
     if len(classes) < least:
-        raise DataError(f"{where} holds one class only: '{classes[0]}'", "a classifier needs at least two classes")
+        only = f"one class only: '{classes[0]}'" if classes else "no class"
+        raise DataError(f"{where} holds {only}", "a classifier needs at least two classes")
 
 
 def _check_complete(records: Records, rows: NDArray[np.int64], unreadable: Unreadable) -> None:
     """Raise DataError if a class lost all its files."""
-    left = np.bincount(records.labels[rows], minlength=len(records.classes))
-    if not left.all():
+    named, kept = (labels[labels >= 0] for labels in (records.labels, records.labels[rows]))
+    left = np.bincount(kept, minlength=len(records.classes))
+    if len(named) and not left.all():
         lost = int(left.argmin())
         here = np.flatnonzero(records.labels == lost)
         groups = unreadable.summed_up(set(here.tolist()))

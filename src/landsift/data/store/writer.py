@@ -7,51 +7,53 @@ import math
 from collections.abc import Container
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.bands import BandSpec
 from landsift.data.decoding.decode import quiet_pillow
 from landsift.data.decoding.unreadable import LeftOut, Reason, UnreadableError, in_words, summed_up
-from landsift.data.sources.base import Scans, Source
-from landsift.data.store.statistics import means, stds, value_counts
+from landsift.data.sources.base import Scans, Source, as_stored
+from landsift.data.store.statistics import BandStatistics, Sums, sums_of
 from landsift.errors import DataError
 from landsift.runtime.parallel import CHUNK, map_rows
 from landsift.runtime.progress_bar import progress_bar
 
-BANDS = 3
+_PICTURES = BandSpec.pictures()
 _CHUNK_BYTES = 2**20  # of decoded pixels that a task makes
 
 
 class Decoded(NamedTuple):
     """A decoded patch with what is worked out in the decoding thread."""
 
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[Any]
     """[H, W, C]"""
     sha256: bytes
     """Of the pixels: equal for patches that look the same, whatever their files' bytes."""
-    histogram: NDArray[np.int64]
-    """How often each value occurs in each band, [C, 256]."""
+    sums: Sums
+    """What the statistics of its bands need."""
 
     @classmethod
-    def of(cls, pixels: NDArray[np.uint8]) -> Self:
-        """Hash and count a patch [H, W, C]."""
-        pixels = np.ascontiguousarray(pixels)
-        return cls(pixels, hashlib.sha256(pixels.data).digest(), value_counts(pixels))
+    def of(cls, pixels: NDArray[Any], bands: BandSpec | None = None) -> Self:
+        """Hash and count a patch [H, W, C] of some bands; None: 8-bit RGB."""
+        bands = bands or _PICTURES
+        pixels = as_stored(pixels, bands)
+        return cls(pixels, hashlib.sha256(pixels.data).digest(), sums_of(pixels, bands))
 
 
 class PatchWriter:
     """Writes patches of one shape to a .npy file whose length need not be known beforehand.
 
     Plain sequential writes need the memory of one patch, where a memory map of the whole array would fill it.
-    Mean and std come from a histogram of whole numbers, so that they are exact for any number of patches.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
+    def __init__(self, path: Path, shape: tuple[int, int, int], bands: BandSpec | None = None) -> None:
         self._shape = shape
+        self._bands = bands or BandSpec.pictures()
         self._count = 0
-        self._histogram = np.zeros((shape[-1], 256), dtype=np.int64)
+        self.statistics = BandStatistics(self._bands)
         self._file = path.open("wb")
         self._write_header()
 
@@ -59,22 +61,12 @@ class PatchWriter:
         """Write the next patch."""
         self._file.write(patch.pixels.data)
         self._count += 1
-        self._histogram += patch.histogram
+        self.statistics.add(patch.sums)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """[N, H, W, C] so far."""
         return (self._count, *self._shape)
-
-    @property
-    def mean(self) -> list[float]:
-        """Per-band mean of the pixels scaled to [0, 1]."""
-        return list(means(self._histogram))
-
-    @property
-    def std(self) -> list[float]:
-        """Per-band standard deviation of the pixels scaled to [0, 1]."""
-        return list(stds(self._histogram))
 
     def __enter__(self) -> Self:
         return self
@@ -87,10 +79,12 @@ class PatchWriter:
                 end = self._file.tell()
                 self._file.seek(0)
                 self._write_header()  # numpy pads headers so that the first axis may grow in place
-                assert end - self._file.tell() == self._count * math.prod(self._shape)
+                assert (
+                    end - self._file.tell() == self._count * math.prod(self._shape) * self._bands.numpy_dtype.itemsize
+                )
 
     def _write_header(self) -> None:
-        header = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
+        header = {"descr": self._bands.numpy_dtype.str, "fortran_order": False, "shape": self.shape}
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
@@ -151,19 +145,20 @@ def write_images(
         The rows of `source.records` written, int64 [N], the SHA-256 of each one's pixels, uint8 [N, 32], and the
         closed writer.
     """
+    bands = source.bands
 
     def decode(row: int) -> Decoded | Reason:
         try:
-            return Decoded.of(source.pixels(row, size))
+            return Decoded.of(source.pixels(row, size), bands)
         except UnreadableError as error:
             return error.reason
 
     written = scans.sizes[:, 0] > 0
     wanted = np.flatnonzero(written)
     hashes = np.empty((len(wanted), 32), dtype=np.uint8)
-    chunk = min(CHUNK, max(1, _CHUNK_BYTES // (size[0] * size[1] * BANDS)))
+    chunk = min(CHUNK, max(1, _CHUNK_BYTES // (size[0] * size[1] * len(bands) * bands.numpy_dtype.itemsize)))
     with (
-        PatchWriter(path, (*size, BANDS)) as writer,
+        PatchWriter(path, (*size, len(bands)), bands) as writer,
         quiet_pillow(),
         progress_bar("Decoding patches", len(wanted)) as advance,
     ):

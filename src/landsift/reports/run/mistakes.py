@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from landsift.bands import BandSpec
 from landsift.config import DataConfig
 from landsift.runs import Run
 
@@ -92,7 +93,7 @@ def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None, source:
 def _from_store(paths: Sequence[str], store: PatchStore) -> dict[str, Picture]:
     wanted = set(paths)
     index = store.column("path")
-    return {str(path): _picture(store.images[row]) for row, path in enumerate(index) if path in wanted}
+    return {str(path): _picture(store.images[row], store.bands) for row, path in enumerate(index) if path in wanted}
 
 
 def _from_source(paths: Sequence[str], run: Run, name: str) -> dict[str, Picture]:
@@ -120,7 +121,7 @@ def _from_source(paths: Sequence[str], run: Run, name: str) -> dict[str, Picture
                 found[path] = Picture(None, scanned.reason.text if scanned.reason else "")
                 continue
             try:
-                found[path] = _picture(source.pixels(row, _small(scanned.size)))
+                found[path] = _picture(source.pixels(row, _small(scanned.size)), source.bands)
             except UnreadableError as error:
                 found[path] = Picture(None, str(error))
     return found
@@ -138,7 +139,7 @@ def _below(folder: Path, path: str, outside: Picture) -> Picture:
             return outside
         with quiet_pillow():
             raw = read_bytes(file)
-            return _picture(decode(raw, _small(read_header(raw).size)))
+            return _picture(decode(raw, _small(read_header(raw).size)), BandSpec.pictures())
     except UnreadableError as error:
         return Picture(None, str(error))
     except (OSError, ValueError, RuntimeError):  # a name with a 0, links in a circle
@@ -151,12 +152,13 @@ def _small(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
-def _picture(patch: NDArray[Any]) -> Picture:
-    """A patch uint8 [H, W, C]; of more than three bands the first three, of two the first."""
+def _picture(patch: NDArray[Any], bands: BandSpec) -> Picture:
+    """A patch [H, W, C] of the bands' type."""
     from PIL import Image
 
-    bands = patch[..., :3] if patch.shape[-1] >= 3 else patch[..., 0]
-    image = Image.fromarray(bands)
+    from landsift.data.pictures import as_picture
+
+    image = Image.fromarray(as_picture(patch, bands))
     image.thumbnail((LARGEST, LARGEST))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)

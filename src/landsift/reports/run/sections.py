@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from landsift.bands import BandSpec
 from landsift.data.checks.findings import SHOWN
 from landsift.errors import RunError
 from landsift.reports.run.figures import phase_starts
@@ -61,6 +62,8 @@ def page(run: Run) -> dict[str, Any]:
 def _subtitle(manifest: Mapping[str, Any]) -> str:
     data = manifest.get("data", {})
     parts = [f"{data['patches']:,} patches in {len(data['classes'])} classes"] if data.get("patches") else []
+    if unlabelled := data.get("unlabelled"):
+        parts.append(f"{unlabelled:,} of them unlabelled")
     if budget := data.get("budget"):
         parts.append(f"label budget {budget:,}")
     if phases := manifest.get("phases"):
@@ -223,12 +226,23 @@ def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("source", data.get("source")),
         ("patches", f"{data['patches']:,}" if "patches" in data else None),
         ("patch size", " × ".join(str(n) for n in data.get("patch_shape", [])) + " (height, width, bands)"),
+        ("bands", _bands(data)),
+        ("without a label", f"{data['unlabelled']:,}" if data.get("unlabelled") else None),
         ("split", " / ".join(f"{split.get(key, 0):,} {key}" for key in ("train", "val", "test"))),
         ("label budget", f"{data['budget']:,}" if data.get("budget") else "none: all training labels"),
         ("skipped files", f"{len(data.get('skipped', [])):,}"),
         ("fingerprint", data.get("fingerprint")),
     ]
     return [(name, str(value)) for name, value in rows if value is not None]
+
+
+def _bands(data: Mapping[str, Any]) -> str | None:
+    """What the patches hold, where that is not 8-bit RGB."""
+    try:
+        bands = BandSpec.from_dict(data["bands"])
+    except (KeyError, ValueError):  # of an older version
+        return None
+    return None if bands.is_rgb8 else str(bands)
 
 
 def _model_facts(manifest: Mapping[str, Any], run: Run) -> list[tuple[str, str]]:
