@@ -15,18 +15,23 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.bands import BandSpec
 from landsift.config import DataConfig, SyntheticConfig, digest
-from landsift.data.decoding.decode import decode, quiet_pillow, read_bytes, read_header, resize
+from landsift.data.decoding.decode import quiet_pillow, read_bytes, resize
+from landsift.data.decoding.file_bands import NOWHERE, PICTURE, FileBands, Place
+from landsift.data.decoding.gdal import suffixes
+from landsift.data.decoding.patches import Patches
+from landsift.data.decoding.plans import Wanted
 from landsift.data.decoding.unreadable import Reason, UnreadableError
 from landsift.data.sources import eurosat, synthetic
 from landsift.data.sources.folder import read_folder
 from landsift.data.sources.records import Record, Records
-from landsift.data.sources.scan_memo import ScanMemo, code_of_scans
+from landsift.data.sources.scan_memo import Found, ScanMemo, code_of_scans
 from landsift.data.sources.table import TABLE_SUFFIXES, check_paths, read_table
 from landsift.data.sources.walk import PassedOver
 from landsift.errors import DataError, nearest
@@ -53,6 +58,9 @@ class Scan(NamedTuple):
     """Why `size` is missing."""
     notes: tuple[str, ...] = ()
     """What is to be said of how the file is read."""
+    bands: FileBands = PICTURE
+    """What the file says of its bands."""
+    place: Place = NOWHERE
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,16 @@ class Scans:
     """What is to be said of how files are read, and of how many of them."""
     content: str
     """What all bytes, paths, labels, splits and groups amount to."""
+    places: Places
+    """Where they lie, as far as their files tell."""
+
+
+class Places(NamedTuple):
+    """Of N patches, in WGS 84."""
+
+    lon: NDArray[np.float64] | None
+    """Longitudes of their centres in degrees, [N], NaN where one is not known; None where none is."""
+    lat: NDArray[np.float64] | None
 
 
 class Source(Protocol):
@@ -82,12 +100,14 @@ class Source(Protocol):
     """Files and folders of the source that are no records, and might have been; paths as in `records`."""
     known_content: str | None
     """What all patches amount to, where that is known without reading them."""
+    bands: BandSpec
+    """What the numbers of a patch mean; of files that is known when they were scanned."""
 
     def scan(self, row: int) -> Scan:
         """Read a record's bytes once: their hash, and height and width from the header."""
 
-    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Decode a record to uint8 [H, W, 3] of the given height and width; raises UnreadableError."""
+    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[Any]:
+        """Decode a record to [H, W, C] of the bands' type and the given height and width; raises UnreadableError."""
 
 
 class FileSource:
@@ -99,36 +119,48 @@ class FileSource:
         records: All patches, in any order.
         left_out: Files and folders that are no records.
         content: What identifies the content, where that is known without reading the files.
+        wanted: What is wanted of the bands.
     """
 
     def __init__(
-        self, name: str, root: Path, records: Records, left_out: Sequence[PassedOver] = (), content: str | None = None
+        self,
+        name: str,
+        root: Path,
+        records: Records,
+        left_out: Sequence[PassedOver] = (),
+        content: str | None = None,
+        wanted: Wanted = Wanted(),  # noqa: B008 (immutable)
     ) -> None:
         self.name = name
         self.root: Path | None = root
         self.records = records.sorted()
         self.left_out = left_out
         self.known_content = content
+        self.bands = BandSpec.pictures()
+        self.patches = Patches(wanted)
 
     def scan(self, row: int, memo: ScanMemo | None = None) -> Scan:
         """Read a record's bytes once: their hash, and height and width from the header; not what `memo` knows."""
         sha256, file = "", self._file(row)
         state = _state(file) if memo is not None else None
         if memo is not None and state is not None and (known := memo.find(row, str(file), state)):
-            return Scan(known[0], known[1], None, known[2])
+            return Scan(known.sha256, known.size, None, known.notes, known.bands, known.place)
         try:
             raw = read_bytes(file)
             sha256 = hashlib.sha256(raw).hexdigest()
-            size, notes = read_header(raw)
-            if memo is not None and state is not None:
-                memo.note(row, str(file), state, (sha256, size, notes))
-            return Scan(sha256, size, None, notes)
+            seen = self.patches.look(file, raw)
+            if seen.beside:
+                sha256 = hashlib.sha256(f"{sha256} {seen.beside}".encode()).hexdigest()
+            elif memo is not None and state is not None:  # files beside it may change while it stays
+                memo.note(row, str(file), state, Found(sha256, seen.size, seen.notes, seen.bands, seen.place))
+            return Scan(sha256, seen.size, None, seen.notes, seen.bands, seen.place)
         except UnreadableError as error:
             return Scan(sha256, None, error.reason)
 
-    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Decode a record to uint8 [H, W, 3] of the given height and width; raises UnreadableError."""
-        return decode(read_bytes(self._file(row)), size)
+    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[Any]:
+        """Decode a record to [H, W, C] of the bands' type and the given height and width; raises UnreadableError."""
+        file = self._file(row)
+        return self.patches.read(file, size, read_bytes(file)).array
 
     def _file(self, row: int) -> Path:
         assert self.root is not None
@@ -146,6 +178,7 @@ class SyntheticSource:
         total, classes = synthetic.count(config), len(synthetic.CLASSES)
         self._numbers = np.concatenate([np.arange(c, total, classes) for c in range(classes)])
         self.records = Records.of(Record(synthetic.file_name(i), synthetic.class_of(i)) for i in self._numbers)
+        self.bands = BandSpec.pictures()
         self.known_content: str | None = digest(config.model_dump(mode="json") | {"patches": len(self.records)})
 
     def scan(self, row: int) -> Scan:
@@ -163,7 +196,10 @@ def open_source(data: DataConfig) -> Source:
     Raises:
         DataError: there is no such source, or it holds no usable patches.
     """
+    wanted = Wanted.of(data)
     if data.source == "synthetic":
+        if wanted.anything:
+            raise DataError(f"{wanted.said} says how files are read, and generated patches are in none", "leave it out")
         return SyntheticSource(data.synthetic)
     if data.source == "eurosat":
         folder = eurosat.ensure(data.eurosat)
@@ -171,18 +207,19 @@ def open_source(data: DataConfig) -> Source:
         content = eurosat.known_content(data.eurosat, folder)
         if content is None:
             eurosat.tell_incomplete(folder, len(records))
-        return FileSource("eurosat", folder, records, left_out, content)
+        return FileSource("eurosat", folder, records, left_out, content, wanted)
     if not data.source.strip():
         raise DataError("data.source is empty", _KNOWN)
     path = _path(data.source)
     if not _is_text(path):
         raise DataError(f"the path {path} is not valid UTF-8, as the paths in a run's tables must be", "rename it")
     if path.is_dir():
-        return FileSource("folder", path, *read_folder(path))
+        endings = suffixes(rasters=wanted.anything)
+        return FileSource("folder", path, *read_folder(path, endings), wanted=wanted)
     if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():  # reading a named pipe would block for ever
         records = read_table(path)
         check_paths(path, (record.path for record in records), len(records))
-        return FileSource("table", path.parent, records)
+        return FileSource("table", path.parent, records, wanted=wanted)
     raise _unknown(data.source, path)
 
 
@@ -218,6 +255,7 @@ def content_fingerprint(data: DataConfig) -> str:
     """
     if (stored := store_folder(data)) is not None:
         return _fingerprint_of_store(stored)
+    Wanted.of(data)  # before a download, not after it
     if data.source == "eurosat" and eurosat.find(data.eurosat) is None:
         return fingerprint_of(data, "eurosat", eurosat.archive_content(data.eurosat))
     source = open_source(data)
@@ -237,7 +275,10 @@ def _fingerprint_of_store(folder: Path) -> str:
 
 def fingerprint_of(data: DataConfig, name: str, content: str) -> str:
     """The fingerprint of a source's content together with the settings that shape the store."""
-    return digest({"format": STORE_FORMAT, "source": name, "patch_size": data.patch_size, "content": content})
+    parts = {"format": STORE_FORMAT, "source": name, "patch_size": data.patch_size, "content": content}
+    if wanted := Wanted.of(data).key():
+        parts["wanted"] = wanted
+    return digest(parts)
 
 
 def scan(source: Source) -> Scans:
@@ -248,18 +289,28 @@ def scan(source: Source) -> Scans:
     rows = range(len(source.records))
     sizes = np.zeros((len(rows), 2), dtype=np.int32)
     reasons, notes = {}, Counter[str]()
+    kinds, numbers = Counter[FileBands](), dict[FileBands, int]()
+    kind = np.full(len(rows), -1, dtype=np.int32)
+    places: NDArray[np.float64] | None = None
     content = _ListDigest()
     read: Callable[[int], Scan] = source.scan
     memo: ScanMemo | None = None
     if isinstance(source, FileSource) and source.root is not None:
-        memo = ScanMemo(source.name, source.root, code_of_scans(), len(rows))
+        code = f"{code_of_scans()}{' rasters' * source.patches.wanted.anything}"  # then GDAL is asked of every TIFF
+        memo = ScanMemo(source.name, source.root, code, len(rows))
         read = functools.partial(source.scan, memo=memo)
     with quiet_pillow(), progress_bar("Scanning patches", len(rows)) as advance:
         for row, record, result in zip(rows, source.records, map_rows(read, rows), strict=True):
-            content.add([*record, result.sha256])
+            said = [result.bands.to_json()] if not result.bands.pillow else []
+            content.add([*record, result.sha256, *said])
             notes.update(result.notes)
             if result.size is not None:
                 sizes[row] = result.size
+                kinds[result.bands] += 1
+                kind[row] = numbers.setdefault(result.bands, len(numbers))
+                if result.place.known:
+                    places = np.full((len(rows), 3), np.nan) if places is None else places
+                    places[row] = result.place
             elif result.reason is not None:
                 reasons[row] = result.reason
             advance(1)
@@ -267,7 +318,18 @@ def scan(source: Source) -> Scans:
         memo.keep()
     for entry in source.left_out:
         content.add(["left out", *entry])
-    return Scans(sizes, reasons, dict(sorted(notes.items())), source.known_content or content.hexdigest())
+    if isinstance(source, FileSource):
+        source.bands, others = source.patches.settle(kinds, () if places is None else places[:, 2])
+        for bands, reason in others.items():
+            for row in np.flatnonzero(kind == numbers[bands]).tolist():
+                sizes[row], reasons[row] = 0, reason
+    return Scans(
+        sizes,
+        reasons,
+        dict(sorted(notes.items())),
+        source.known_content or content.hexdigest(),
+        Places(None, None) if places is None else Places(places[:, 0].copy(), places[:, 1].copy()),
+    )
 
 
 def _state(file: Path) -> os.stat_result | None:

@@ -24,11 +24,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.bands import BandSpec
 from landsift.config import DataConfig
+from landsift.data.decoding.plans import Wanted
 from landsift.data.decoding.unreadable import in_words
 from landsift.data.sources.arrays import ArraySource, Dataset, read_dataset
 from landsift.data.sources.base import (
     STORE_FORMAT,
+    FileSource,
     Source,
     content_fingerprint,
     fingerprint_of,
@@ -299,12 +302,16 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
         raise DataError(
             f"none of the {len(scans.sizes)} files can be decoded; {in_words(groups)}", groups[0].reason.cause.value
         )
+    if source.bands != BandSpec.pictures():
+        raise DataError(f"a store keeps 8-bit red, green and blue, not {', '.join(source.bands.names)}")
     size = stored_size(readable, data.patch_size)
 
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
     try:
         partial.mkdir(parents=True)
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
+        if isinstance(source, FileSource):
+            source.patches.tell()
         _check_complete(source.records, rows, unreadable)
         write_index(partial / INDEX, source.records, rows, hashes)
         del hashes  # as large as all else that is kept of a patch
@@ -368,6 +375,11 @@ def _reopen(data: DataConfig, folder: Path, fingerprint: str, those: str) -> Pat
 def _link(store: PatchStore, data: DataConfig, folder: Path, least_classes: int) -> PatchStore:
     """Let a new folder be the same store: its files under second names or, on another disk, copies of them."""
     _check_classes(store.classes, store.folder, least_classes)
+    if (wanted := Wanted.of(data)).anything:
+        raise DataError(
+            f"{wanted.said} says how files are read, but {store.folder} is a store of decoded patches",
+            "leave it out, or build another store from the files",
+        )
     size = store.images.shape[1:3]
     if data.patch_size is not None and set(size) != {data.patch_size}:
         raise DataError(

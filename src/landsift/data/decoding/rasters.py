@@ -1,0 +1,235 @@
+"""Rasters of any bands through rasterio: what a file says of itself, and its values as they are stored."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.bands import DTYPES, MOST, RGB_NAMES
+from landsift.data.decoding.file_bands import FileBands, Place, Seen, said
+from landsift.data.decoding.gdal import opened
+from landsift.data.decoding.headers import ALPHA
+from landsift.data.decoding.places import place_of
+from landsift.data.decoding.unreadable import Cause, UnreadableError
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+Values = NDArray[np.generic]
+
+MAX_BYTES = 2**31
+"""Largest array that is read of one file."""
+
+EXACT = {"int8": "int16", "int32": "float32", "uint32": "float32", "int64": "float32", "uint64": "float32",
+         "float64": "float32", "float16": "float32"}  # fmt: skip
+"""Types that no store keeps, and the one that their numbers are read in where it holds each of them exactly."""
+
+_ADD_OFFSET = re.compile(r"(BOA|RADIO)_ADD_OFFSET(_\w+)?|(BOA|RADIO)_ADD_OFFSET_VALUES?", re.IGNORECASE)
+_QUANTIFICATION = ("BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE", "L1C_QUANTIFICATION_VALUE")
+_NAMED_BY_COUNT = re.compile(r"(band|layer)[ _]?\d+", re.IGNORECASE)
+"""What programs call a band that they know no name of."""
+
+
+def look(path: Path, raw: bytes, max_pixels: int, unread: str | None = None) -> Seen:
+    """Read what a raster says of itself, none of its values.
+
+    Args:
+        path: of the file, absolute.
+        raw: its bytes.
+        max_pixels: largest image that is read.
+        unread: why Pillow does not read it, where it could be thought to.
+
+    Raises:
+        UnreadableError: it is no raster, holds several, or its bands are not alike.
+    """
+    with opened(path, raw) as (dataset, heard):
+        bands = _bands(dataset, unread)
+        size = (dataset.height, dataset.width)
+        if math.prod(size) > max_pixels:
+            raise UnreadableError(f"more than {max_pixels:,} pixels", Cause.TOO_LARGE)
+        place, notes = place_of(dataset)
+        beside = _beside(dataset.files, path)
+    if bands.dtype in EXACT:
+        notes += (f"numbers of {bands.dtype}, read as {EXACT[bands.dtype]}, which holds each of them exactly",)
+    if bands.alpha is not None:
+        notes += (ALPHA,)
+    return Seen(size, bands, place, (*notes, *heard), beside)
+
+
+def place_in(path: Path, raw: bytes) -> tuple[Place, tuple[str, ...]]:
+    """The place of a picture that Pillow reads, from its tags; nowhere where GDAL cannot tell."""
+    from landsift.data.decoding.file_bands import NOWHERE
+
+    try:
+        with opened(path, raw) as (dataset, _):
+            return place_of(dataset)
+    except UnreadableError:
+        return NOWHERE, ()
+
+
+def read_values(
+    path: Path, raw: bytes, bands: FileBands, picks: Sequence[int]
+) -> tuple[Values, NDArray[np.bool_] | None]:
+    """Some bands as they are stored, [H, W, C], and where a mask or the alpha band hides them, [H, W], or None.
+
+    Args:
+        path: of the file, absolute.
+        raw: its bytes.
+        bands: what `look` found in it.
+        picks: positions of the bands, from 0.
+
+    Raises:
+        UnreadableError: it is damaged, or no longer what it was.
+    """
+    with opened(path, raw) as (dataset, _):
+        if _bands(dataset, bands.unread) != bands:
+            raise UnreadableError("it changed while it was read", Cause.DAMAGED)
+        if dataset.height * dataset.width * len(picks) * 8 > MAX_BYTES:
+            raise UnreadableError(f"more than {MAX_BYTES >> 30} GiB of values", Cause.TOO_LARGE)
+        values = np.moveaxis(dataset.read([pick + 1 for pick in picks]), 0, -1)
+        hidden = None
+        if bands.alpha is not None and bands.alpha not in picks:
+            hidden = dataset.read(bands.alpha + 1) == 0
+        elif bands.masked and bands.alpha is None:
+            hidden = dataset.read_masks(picks[0] + 1) == 0
+    return np.ascontiguousarray(values), hidden
+
+
+def _bands(dataset: DatasetReader, unread: str | None) -> FileBands:
+    from rasterio.enums import ColorInterp, MaskFlags
+
+    if dataset.count == 0:
+        raise UnreadableError(_subdatasets(dataset.subdatasets), Cause.SUBDATASETS)
+    if dataset.count > MOST:
+        raise UnreadableError(f"{dataset.count:,} bands, of which {MOST:,} are read at most", Cause.BANDS)
+    colours = dataset.colorinterp
+    alpha = dataset.count - 1 if dataset.count > 1 and colours[-1] == ColorInterp.alpha else None
+    own = [i for i in range(dataset.count) if i != alpha]
+    dtype = _one([dataset.dtypes[i] for i in own], "types", Cause.VALUES)
+    if dtype not in DTYPES and dtype not in EXACT:
+        raise UnreadableError(f"numbers of {dtype}, which are not read", Cause.VALUES)
+    if ColorInterp.palette in colours:
+        raise UnreadableError(f"{said(len(own), dtype)}, numbers of colours in a table", Cause.COLOURS)
+    nodata = _one([_no_data(dataset.nodatavals[i], dtype) for i in own], "no-data values", Cause.NO_DATA)
+    units = {dataset.units[i] or "" for i in own}
+    plain = all(dataset.scales[i] == 1 and dataset.offsets[i] == 0 for i in range(dataset.count))
+    names = tuple(_name(text) for text in dataset.descriptions)
+    if picture := plain and _is_picture(dtype, names, colours, own):
+        names = tuple(RGB_NAMES[own.index(i)] if i in own else None for i in range(dataset.count))
+    masked = any(MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags for flags in dataset.mask_flag_enums)
+    return FileBands(
+        dtype=dtype,
+        names=names,
+        scale=None if plain else tuple(map(float, dataset.scales)),
+        offset=None if plain else tuple(map(float, dataset.offsets)),
+        nodata=None if nodata is None else float(nodata),
+        units=units.pop()[:40] if len(units) == 1 else "",
+        masked=masked,
+        alpha=alpha,
+        picture=picture,
+        unread=unread,
+        **_sentinel(dataset),
+    )
+
+
+def _is_picture(dtype: str, names: tuple[str | None, ...], colours: Sequence[Any], own: list[int]) -> bool:
+    """Whether it is what Pillow would store as RGB, but for how it is compressed."""
+    from rasterio.enums import ColorInterp
+
+    rgb = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+    return dtype == "uint8" and not any(names) and [colours[i] for i in own] == rgb
+
+
+def _no_data(value: float | None, dtype: str) -> float | str | None:
+    """A no-data value as its band holds it; raises UnreadableError where that type cannot."""
+    if value is None:
+        return None
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        with np.errstate(over="ignore"):
+            # Compared as text, since NaN differs from itself.
+            return str(float(kind.type(value)))
+    if math.isnan(value) or value != int(value) or not np.iinfo(kind).min <= value <= np.iinfo(kind).max:
+        raise UnreadableError(f"its no-data value {value:g} is none that {dtype} has", Cause.NO_DATA)
+    return str(float(value))
+
+
+def _one(values: Sequence[Any], what: str, cause: Cause) -> Any:
+    """The value that all bands share."""
+    found = list(dict.fromkeys(values))
+    if len(found) > 1:
+        listed = ", ".join("none" if each is None else str(each) for each in found[:4])
+        raise UnreadableError(f"{what} that differ between its bands: {listed}", cause)
+    return found[0]
+
+
+def _name(text: str | None) -> str | None:
+    """A band's name from its description, None where that says nothing."""
+    name = " ".join((text or "").split())[:100]
+    return None if not name or _NAMED_BY_COUNT.fullmatch(name) else name
+
+
+def _sentinel(dataset: DatasetReader) -> dict[str, Any]:
+    """What the tags of a file and of its bands say of Sentinel-2's numbers."""
+    tags = {key.upper(): value for key, value in dataset.tags().items()}
+    each = [tags, *({key.upper(): value for key, value in dataset.tags(i).items()} for i in dataset.indexes)]
+    offsets = [
+        number
+        for found in each
+        for key, text in found.items()
+        if _ADD_OFFSET.fullmatch(key)
+        for number in _numbers(text)
+    ]
+    factors = [number for found in each for key in _QUANTIFICATION for number in _numbers(found.get(key, ""))]
+    baseline = next((found["PROCESSING_BASELINE"] for found in each if "PROCESSING_BASELINE" in found), "")
+    return {
+        "add_offset": _one(offsets, "Sentinel-2 offsets", Cause.UNITS) if offsets else None,
+        "quantification": _one(factors, "quantification values", Cause.UNITS) if factors else None,
+        "baseline": " ".join(baseline.split())[:20],
+    }
+
+
+def _numbers(text: str) -> list[float]:
+    """The numbers of a tag, of which some stand in brackets or are separated by commas."""
+    return [float(number) for number in re.findall(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", text)]
+
+
+def _subdatasets(names: Sequence[str]) -> str:
+    """The reason for a file of several rasters, which names them."""
+    if not names:
+        return "no raster bands in it"
+    last = [re.split(r'[:"/]+', name.rstrip('"/'))[-1] for name in names]
+    more = f" and {len(last) - 5} more" if len(last) > 5 else ""
+    return f"{len(last)} rasters in one file ({', '.join(last[:5])}{more}), where one is read"
+
+
+def _beside(files: Sequence[str], path: Path) -> str:
+    """A hash of the files that belong to a raster, beside itself; empty where there are none."""
+    others = sorted({os.path.abspath(file) for file in files} - {os.path.abspath(path)})
+    if not others:
+        return ""
+    hashed = hashlib.sha256()
+    for file in others:
+        try:
+            state = os.stat(file)  # noqa: PTH116 (as the files are text)
+            whole = _hash(file, state.st_size, state.st_mtime_ns, state.st_ino)
+        except OSError:
+            whole = "missing"
+        hashed.update(f"{os.path.basename(file)}\0{whole}\n".encode(errors="surrogateescape"))  # noqa: PTH119
+    return hashed.hexdigest()
+
+
+@functools.lru_cache(maxsize=1024)
+def _hash(file: str, size: int, changed: int, inode: int) -> str:
+    """Of a file's bytes; a mosaic may belong to thousands of VRTs."""
+    with open(file, "rb") as opened_file:
+        return hashlib.file_digest(opened_file, "sha256").hexdigest()
