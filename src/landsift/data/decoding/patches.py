@@ -17,12 +17,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.bands import BandSpec
+from landsift.bands import RGB_NAMES, BandSpec
 from landsift.config import DataConfig
 from landsift.data.decoding import gdal, rasters
 from landsift.data.decoding.decode import (
@@ -36,21 +36,27 @@ from landsift.data.decoding.decode import (
 )
 from landsift.data.decoding.file_bands import NOWHERE, PICTURE, FileBands, Place, Seen
 from landsift.data.decoding.headers import PNG_MAGIC
+from landsift.data.decoding.places import LOST, ON_THE_GROUND
 from landsift.data.decoding.plans import Plan, Wanted, difference, plan
 from landsift.data.decoding.tiff_directories import MAGIC, directories
 from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError, in_words, summed_up
 from landsift.data.decoding.values import resized, stored_values
+from landsift.data.sensors import plain
 from landsift.errors import DataError
 from landsift.runtime.notices import once
 from landsift.runtime.parallel import map_rows
 
 GEO_KEYS = 34735
 """Tag of a TIFF that says in which coordinate reference system it lies (OGC GeoTIFF)."""
-PLACE_UNREAD = "a place in its tags, which is not read without landsift[bands]"
+GDAL_METADATA = 42112
+"""Tag of a TIFF in which GDAL keeps names of bands, scales and offsets."""
+PLACE_UNREAD = "a place or names of bands in its tags, which are not read without landsift[bands]"
 SAME_GSD = 1.1
 """Factor between two ground sampling distances up to which they are the same."""
 OFFSET_SEEN = 1000
 """Numbers that all lie above it make one think of Sentinel-2's offset."""
+CIRRUS = "B10"
+"""Sentinel-2's band in which the ground is hidden by water vapour."""
 _ENOUGH = 20  # patches to think so
 
 _log = logging.getLogger("landsift")
@@ -59,7 +65,7 @@ _log = logging.getLogger("landsift")
 class Decoded(NamedTuple):
     """A patch as it is stored."""
 
-    array: NDArray[np.generic]
+    array: NDArray[Any]
     """[H, W, C] of `Patches.spec`."""
     place: Place
     told: Counter[str]
@@ -90,6 +96,7 @@ class Patches:
         self._told = Counter[str]()
         self._read = 0
         self._least = math.inf
+        self._sums: NDArray[np.float64] | None = None
 
     def look(self, path: Path, raw: bytes) -> Seen:
         """What a file says of itself, its pixels not decoded.
@@ -116,10 +123,10 @@ class Patches:
             except UnreadableError as error:
                 if error.reason.cause is not Cause.COLOURS:
                     raise
-        place, notes = _place(path, raw) if tiff else (NOWHERE, ())
-        return Seen(header.size, PICTURE, place, header.notes + notes)
+        seen = Seen(header.size, PICTURE, NOWHERE, header.notes)
+        return _with_tags(seen, path, raw) if tiff else seen
 
-    def settle(self, kinds: Counter[FileBands], gsds: Sequence[float] | NDArray[np.float32] = ()) -> Settled:
+    def settle(self, kinds: Counter[FileBands], gsds: Sequence[float] | NDArray[np.float64] = ()) -> Settled:
         """Decide what the source has: what most of its files have; says what is to be said.
 
         Args:
@@ -189,8 +196,8 @@ class Patches:
     def tell(self) -> None:
         """Say what was found in the numbers that were read since the last time."""
         with self._lock:
-            told, read, least = self._told, self._read, self._least
-            self._told, self._read, self._least = Counter(), 0, math.inf
+            told, read, least, sums = self._told, self._read, self._least, self._sums
+            self._told, self._read, self._least, self._sums = Counter(), 0, math.inf, None
         for note, count in told.items():
             if count:
                 _log.warning("%s (%s in all)", note, f"{count:,}")
@@ -201,13 +208,26 @@ class Patches:
                 read,
                 OFFSET_SEEN,
             )
+        names = list(self.spec.names)
+        if sums is not None and (darkest := int(np.argmin(sums))) != names.index(CIRRUS):
+            _log.warning(
+                "%s (cirrus) is not the darkest band, as it nearly always is, but %s: the files seem to have another "
+                "order (data.sensor=eurosat has B8A last)",
+                CIRRUS,
+                names[darkest],
+            )
 
-    def _note(self, found: Plan, stored: NDArray[np.generic], told: Counter[str]) -> None:
+    def _note(self, found: Plan, stored: NDArray[Any], told: Counter[str]) -> None:
         least = math.inf
         if found.offset_guessed:
             there = stored if found.spec.nodata is None else stored[stored != found.spec.nodata]
             least = float(np.nanmin(there)) if there.size and not np.isnan(there).all() else math.inf
+        sums = None
+        if CIRRUS in found.spec.names and found.stored > 1:
+            numbers = stored[..., : found.stored].astype(np.float64)
+            sums = np.nan_to_num(numbers.mean(axis=(0, 1)) * found.scale[: found.stored] + found.offset[: found.stored])
         with self._lock:
+            self._sums = sums if self._sums is None else self._sums if sums is None else self._sums + sums
             self._told.update(told)
             self._read += 1
             self._least = min(self._least, least)
@@ -297,8 +317,22 @@ def _is_png(raw: bytes) -> bool:
     return raw.startswith(PNG_MAGIC)
 
 
-def _place(path: Path, raw: bytes) -> tuple[Place, tuple[str, ...]]:
-    """The place of a picture in a TIFF, and what is to be said of it."""
-    if not any(len(tags.numbers(GEO_KEYS)) for tags in directories(raw)):
-        return NOWHERE, ()
-    return rasters.place_in(path.absolute(), raw) if gdal.installed() else (NOWHERE, (PLACE_UNREAD,))
+def _with_tags(seen: Seen, path: Path, raw: bytes) -> Seen:
+    """What a picture's tags say besides: its place, and names of bands that are no red, green and blue."""
+    tags = list(directories(raw))
+    if not any(each.numbers(GEO_KEYS).size or each.content(GDAL_METADATA) for each in tags):
+        return seen
+    if not gdal.installed():
+        return seen._replace(notes=(*seen.notes, PLACE_UNREAD))
+    try:
+        raster = rasters.look(path.absolute(), raw, MAX_PIXELS)
+    except UnreadableError:
+        return seen
+    names = [name for name in raster.bands.names if name]
+    if len(names) == 4 and raster.bands.alpha is None:
+        return raster  # a fourth band that is called something, and declared as alpha
+    notes = seen.notes
+    if names and not raster.bands.picture and list(map(plain, names)) != list(RGB_NAMES)[: len(names)]:
+        notes += (f"bands that are called {', '.join(names)}, stored as red, green and blue",)
+    on_place = tuple(note for note in raster.notes if note in (ON_THE_GROUND, LOST))
+    return seen._replace(place=raster.place, notes=notes + on_place)

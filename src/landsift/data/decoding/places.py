@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from landsift.data.decoding.file_bands import NOWHERE, Place
 
 if TYPE_CHECKING:
-    from affine import Affine
+    from rasterio import Affine
     from rasterio.io import DatasetReader
 
 WGS84 = "EPSG:4326"

@@ -145,25 +145,42 @@ def plan(bands: FileBands, wanted: Wanted) -> Plan:
 
 def _names(bands: FileBands, wanted: Wanted, doubts: list[str]) -> list[str | None]:
     """What each band of a file is called: by the sensor, else by the file, else not known."""
-    if bands.named:
+    if bands.named and not _alpha_is_a_band(bands, wanted):
         own = list(bands.names)
         if wanted.sensor is None:
             return own
         known = [None if name is None else wanted.sensor.find(name) for name in own]
         return [name if band is None else band.name for name, band in zip(own, known, strict=True)]
-    if any(bands.names[i] for i in bands.colours):
+    if any(bands.names[i] for i in bands.colours) and not bands.picture:
         doubts.append("names of some bands alone, or one name twice, which are passed over")
     if wanted.sensor is None or _all_said(wanted):
         return [None] * len(bands)
-    count, expected = len(bands.colours), wanted.sensor.names
+    expected = wanted.sensor.names
+    stored = range(len(bands)) if len(bands) == len(expected) else bands.colours
+    count = len(stored)
     if count != len(expected):
         raise UnreadableError(
             f"{said(count, bands.dtype)}, where files of {wanted.sensor.name} have {len(expected)}", Cause.OTHER_BANDS
         )
     found: list[str | None] = [None] * len(bands)
-    for at, name in zip(bands.colours, expected, strict=True):
+    for at, name in zip(stored, expected, strict=True):
         found[at] = name
     return found
+
+
+def _alpha_is_a_band(bands: FileBands, wanted: Wanted) -> bool:
+    """Whether the band that a file declares as alpha is asked for as one; then its colours are not believed either."""
+    if bands.alpha is None:
+        return False
+    if wanted.sensor is not None and len(bands) == len(wanted.sensor.bands):
+        return True
+    if isinstance(wanted.bands, tuple):
+        numbers = [
+            entry if isinstance(entry, int) else int((_ENTRY.fullmatch(entry) or (0, 0, 0))[2])
+            for entry in wanted.bands
+        ]
+        return bands.alpha + 1 in numbers
+    return wanted.bands == "all"
 
 
 def _all_said(wanted: Wanted) -> bool:
@@ -178,7 +195,8 @@ def _picks(bands: FileBands, wanted: Wanted, names: Sequence[str | None], doubts
     if wanted.bands is None or isinstance(wanted.bands, str):
         if wanted.bands is None and not all(names[i] for i in bands.colours):
             raise UnreadableError(bands.reason.text, bands.reason.cause)
-        picks = [_Pick(names[i] or f"band_{i + 1}", i) for i in bands.colours]
+        stored = [i for i in range(len(bands)) if i != bands.alpha or names[i] or wanted.bands == "all"]
+        picks = [_Pick(names[i] or f"band_{i + 1}", i) for i in stored]
         if wanted.bands is None and wanted.sensor is not None:
             _check_known(picks, wanted.sensor)
         return picks
@@ -188,7 +206,7 @@ def _picks(bands: FileBands, wanted: Wanted, names: Sequence[str | None], doubts
 def _pick(entry: int | str, bands: FileBands, wanted: Wanted, names: Sequence[str | None], doubts: list[str]) -> _Pick:
     if isinstance(entry, int):
         at = _position(entry, bands)
-        return _Pick(names[at] or ("alpha" if at == bands.alpha else f"band_{entry}"), at)
+        return _Pick(names[at] or f"band_{entry}", at)
     if given := _ENTRY.fullmatch(entry):
         name, at = given[1], _position(int(given[2]), bands)
         known = wanted.sensor.find(name) if wanted.sensor else None
@@ -351,8 +369,8 @@ def _with_indices(found: Plan, names: Sequence[str | None], wanted: Wanted, unit
     letters: dict[str, int] = {}
     for at, name in [*zip(found.picks, found.spec.names, strict=True), *enumerate(names)]:
         known = None if name is None else (wanted.sensor.find(name) if wanted.sensor else find(common(), name))
-        if known is not None and known.index is not None:
-            letters.setdefault(known.index, at)
+        if known is not None and known.letter is not None:
+            letters.setdefault(known.letter, at)
     takes = []
     for index in wanted.indices:
         if index.name in found.spec.names:

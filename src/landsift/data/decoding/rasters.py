@@ -15,16 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.bands import DTYPES, MOST, RGB_NAMES
-from landsift.data.decoding.file_bands import FileBands, Place, Seen, said
+from landsift.data.decoding.file_bands import FileBands, Seen, said
 from landsift.data.decoding.gdal import opened
 from landsift.data.decoding.headers import ALPHA
 from landsift.data.decoding.places import place_of
+from landsift.data.decoding.tiff_pixels import masks
 from landsift.data.decoding.unreadable import Cause, UnreadableError
+from landsift.data.sensors import plain
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-Values = NDArray[np.generic]
+Values = NDArray[Any]
 
 MAX_BYTES = 2**31
 """Largest array that is read of one file."""
@@ -65,17 +67,6 @@ def look(path: Path, raw: bytes, max_pixels: int, unread: str | None = None) -> 
     return Seen(size, bands, place, (*notes, *heard), beside)
 
 
-def place_in(path: Path, raw: bytes) -> tuple[Place, tuple[str, ...]]:
-    """The place of a picture that Pillow reads, from its tags; nowhere where GDAL cannot tell."""
-    from landsift.data.decoding.file_bands import NOWHERE
-
-    try:
-        with opened(path, raw) as (dataset, _):
-            return place_of(dataset)
-    except UnreadableError:
-        return NOWHERE, ()
-
-
 def read_values(
     path: Path, raw: bytes, bands: FileBands, picks: Sequence[int]
 ) -> tuple[Values, NDArray[np.bool_] | None]:
@@ -98,7 +89,14 @@ def read_values(
         values = np.moveaxis(dataset.read([pick + 1 for pick in picks]), 0, -1)
         hidden = None
         if bands.alpha is not None and bands.alpha not in picks:
-            hidden = dataset.read(bands.alpha + 1) == 0
+            alpha = dataset.read(bands.alpha + 1)
+            if not masks(alpha):
+                raise UnreadableError(
+                    f"{said(len(bands), bands.dtype)}, of which the last is declared as alpha, "
+                    "but holds values like the others",
+                    Cause.UNNAMED,
+                )
+            hidden = alpha == 0
         elif bands.masked and bands.alpha is None:
             hidden = dataset.read_masks(picks[0] + 1) == 0
     return np.ascontiguousarray(values), hidden
@@ -112,7 +110,10 @@ def _bands(dataset: DatasetReader, unread: str | None) -> FileBands:
     if dataset.count > MOST:
         raise UnreadableError(f"{dataset.count:,} bands, of which {MOST:,} are read at most", Cause.BANDS)
     colours = dataset.colorinterp
+    names = tuple(_name(text) for text in dataset.descriptions)
     alpha = dataset.count - 1 if dataset.count > 1 and colours[-1] == ColorInterp.alpha else None
+    if alpha is not None and plain(names[alpha] or "alpha") not in ("alpha", "mask"):
+        alpha = None  # programs declare a fourth band so, whatever it is
     own = [i for i in range(dataset.count) if i != alpha]
     dtype = _one([dataset.dtypes[i] for i in own], "types", Cause.VALUES)
     if dtype not in DTYPES and dtype not in EXACT:
@@ -121,16 +122,15 @@ def _bands(dataset: DatasetReader, unread: str | None) -> FileBands:
         raise UnreadableError(f"{said(len(own), dtype)}, numbers of colours in a table", Cause.COLOURS)
     nodata = _one([_no_data(dataset.nodatavals[i], dtype) for i in own], "no-data values", Cause.NO_DATA)
     units = {dataset.units[i] or "" for i in own}
-    plain = all(dataset.scales[i] == 1 and dataset.offsets[i] == 0 for i in range(dataset.count))
-    names = tuple(_name(text) for text in dataset.descriptions)
-    if picture := plain and _is_picture(dtype, names, colours, own):
+    as_they_are = all(dataset.scales[i] == 1 and dataset.offsets[i] == 0 for i in range(dataset.count))
+    if picture := as_they_are and _is_picture(dtype, names, colours, own):
         names = tuple(RGB_NAMES[own.index(i)] if i in own else None for i in range(dataset.count))
     masked = any(MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags for flags in dataset.mask_flag_enums)
     return FileBands(
         dtype=dtype,
         names=names,
-        scale=None if plain else tuple(map(float, dataset.scales)),
-        offset=None if plain else tuple(map(float, dataset.offsets)),
+        scale=None if as_they_are else tuple(map(float, dataset.scales)),
+        offset=None if as_they_are else tuple(map(float, dataset.offsets)),
         nodata=None if nodata is None else float(nodata),
         units=units.pop()[:40] if len(units) == 1 else "",
         masked=masked,
@@ -146,7 +146,7 @@ def _is_picture(dtype: str, names: tuple[str | None, ...], colours: Sequence[Any
     from rasterio.enums import ColorInterp
 
     rgb = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
-    return dtype == "uint8" and not any(names) and [colours[i] for i in own] == rgb
+    return dtype == "uint8" and not any(names[i] for i in own) and [colours[i] for i in own] == rgb
 
 
 def _no_data(value: float | None, dtype: str) -> float | str | None:

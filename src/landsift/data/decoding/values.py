@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from landsift.bands import REFLECTANCE, BandSpec
 from landsift.data.decoding.plans import Plan
 from landsift.data.decoding.unreadable import Cause, UnreadableError
 
-Values = NDArray[np.generic]
+Values = NDArray[Any]
 Flags = NDArray[np.bool_]
 
 UNDECLARED = (-9999.0, -99999.0, -32768.0, float(np.finfo(np.float32).min))

@@ -23,7 +23,7 @@ class Band(NamedTuple):
     """Central, in nanometres."""
     gsd: float | None
     """Native ground sampling distance in metres."""
-    index: str | None
+    letter: str | None
     """What formulas of spectral indices call it."""
 
 

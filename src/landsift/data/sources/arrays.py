@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.bands import BandSpec
 from landsift.data.sources.base import Scan
 from landsift.data.sources.records import Record, Records
 from landsift.data.sources.split_names import SPLIT_NAMES
@@ -63,6 +64,7 @@ class ArraySource:
         self.root: Path | None = None
         self.left_out: Sequence[PassedOver] = ()
         self.known_content: str | None = None
+        self.bands = BandSpec.pictures()
         self._images = _images(images)
         count = len(self._images)
         names = _classes(classes)

@@ -95,7 +95,8 @@ class ScanMemo:
         if (known_one, known_two) != (one, two):
             return None
         self._present[row] = known
-        return Found(bytes(sha256).hex(), (height, width), *self._texts[notes], Place(*place))
+        texts, bands = self._texts[notes]
+        return Found(bytes(sha256).hex(), (height, width), texts, bands, Place(*place))
 
     def note(self, row: int, path: str, state: os.stat_result, found: Found) -> None:
         """Note what was found in a file.
