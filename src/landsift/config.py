@@ -135,7 +135,7 @@ class DataConfig(_Section):
             raise ValueError(f"bands are {look}")
         for entry in value:
             number = isinstance(entry, int) and not isinstance(entry, bool) and entry >= 1
-            named = isinstance(entry, str) and entry.strip() and not re.search(r"=\s*(0*|.*\D)\s*$", entry)
+            named = isinstance(entry, str) and re.fullmatch(r"\s*[^=]*[^=\s][^=]*(=\s*0*[1-9]\d{0,4}\s*)?", entry)
             if not number and not named:
                 raise ValueError(f"{entry!r} is no band; bands are {look}")
         value = [entry.strip() if isinstance(entry, str) else entry for entry in value]

@@ -19,7 +19,9 @@ from landsift.data.decoding.file_bands import FileBands, Seen, said
 from landsift.data.decoding.gdal import opened
 from landsift.data.decoding.headers import ALPHA
 from landsift.data.decoding.places import place_of
+from landsift.data.decoding.tiff_directories import MAGIC, directories
 from landsift.data.decoding.tiff_pixels import masks
+from landsift.data.decoding.tiff_tags import NO_DATA
 from landsift.data.decoding.unreadable import Cause, UnreadableError
 from landsift.data.sensors import plain
 
@@ -55,6 +57,7 @@ def look(path: Path, raw: bytes, max_pixels: int, unread: str | None = None) -> 
     """
     with opened(path, raw) as (dataset, heard):
         bands = _bands(dataset, unread)
+        _check_declared(bands, raw)
         size = (dataset.height, dataset.width)
         if math.prod(size) > max_pixels:
             raise UnreadableError(f"more than {max_pixels:,} pixels", Cause.TOO_LARGE)
@@ -161,6 +164,16 @@ def _no_data(value: float | None, dtype: str) -> float | str | None:
     if math.isnan(value) or value != int(value) or not np.iinfo(kind).min <= value <= np.iinfo(kind).max:
         raise UnreadableError(f"its no-data value {value:g} is none that {dtype} has", Cause.NO_DATA)
     return str(float(value))
+
+
+def _check_declared(bands: FileBands, raw: bytes) -> None:
+    """Refuse a TIFF whose no-data value rasterio passes over, as its type cannot have it."""
+    if bands.nodata is not None or not raw.startswith(MAGIC):
+        return
+    text = next((found for tags in directories(raw) if (found := tags.content(NO_DATA))), b"")
+    value = text.rstrip(b"\0 ").decode("ascii", "replace")
+    if value:
+        raise UnreadableError(f"its no-data value {value} is none that {bands.dtype} has", Cause.NO_DATA)
 
 
 def _one(values: Sequence[Any], what: str, cause: Cause) -> Any:
