@@ -84,6 +84,21 @@ class TestValues:
         file.write_text(f'<VRTDataset rasterXSize="12" rasterYSize="16">{body}</VRTDataset>')
         np.testing.assert_array_equal(opened(file, bands="all").read(file).array, values[..., ::-1])
 
+    def test_a_vrt_of_itself_is_refused(self, tmp_path):
+        file = tmp_path / "a.vrt"
+        file.write_text(
+            '<VRTDataset rasterXSize="8" rasterYSize="8"><VRTRasterBand dataType="UInt16" band="1"><SimpleSource>'
+            '<SourceFilename relativeToVRT="1">a.vrt</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
+        )
+        refused(lambda: opened(file, bands="all"), "a VRT of VRTs")
+
+    def test_what_gdal_says_is_heard(self, tmp_path):
+        file = raster(tmp_path / "a.tif", numbers(2), names=("a", "b"))
+        file.write_bytes(file.read_bytes().replace(b"<GDALMetadata>", b"<GDALMetadat >"))
+        seen = opened(file, bands="all").patches.look(file, file.read_bytes())
+        assert seen.bands.names == (None, None)
+        assert any(note.startswith("GDAL: Line ") for note in seen.notes)
+
     def test_png_of_16_bits(self, tmp_path):
         values = numbers(1)
         Image.fromarray(values[..., 0]).save(tmp_path / "a.png")
@@ -419,6 +434,21 @@ class TestPlaces:
         file = raster(tmp_path / "a.tif", numbers(2), names=("a", "b"), crs=None)
         assert not opened(file).read(file).place.known
         assert opened(file).spec.gsd is None
+
+    @pytest.mark.parametrize(
+        ("crs", "transform"),
+        [
+            ('LOCAL_CS["site",UNIT["metre",1]]', NORTH_UP),
+            ("EPSG:4326", NORTH_UP),
+            ("EPSG:32631", from_origin(3, 49, 1e-5, 1e-5)),
+        ],
+        ids=["local", "metres as degrees", "degrees as metres"],
+    )
+    def test_a_place_that_cannot_be_is_none_and_said(self, tmp_path, crs, transform):
+        file = raster(tmp_path / "a.tif", numbers(2), names=("a", "b"), crs=crs, transform=transform)
+        seen = opened(file).patches.look(file, file.read_bytes())
+        assert not seen.place.known
+        assert "taken as not known" in seen.notes[0]
 
     def test_pixels_of_another_size_are_said(self, tmp_path, caplog):
         files = [

@@ -10,7 +10,7 @@ import importlib.util
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,7 @@ _OPTIONS = {
 _LEADING_ELSEWHERE = (b"<", b"{", b"SQLite format 3", b"PK\x03\x04")
 """How files begin that describe a service, or an index or archive of other files."""
 _SOURCE_OF_VRT = re.compile(rb"<(SourceFilename|SourceDataset)\b([^>]*)>([^<]*)<")
+_ERROR = re.compile(r"GDAL signalled an error: err_no=\d+, msg=['\"](.*)['\"]")
 _DEEPEST = 4  # VRTs within VRTs
 
 _heard = threading.local()
@@ -61,8 +62,12 @@ def installed() -> bool:
 
 def is_raster(path: Path, raw: bytes) -> bool:
     """Whether a file that is neither JPEG, PNG, TIFF, BMP nor WebP is worth asking GDAL."""
-    known = raw.startswith((*JP2_MAGIC, *_OTHERS)) or raw[:512].lstrip().startswith(VRT_ROOT)
-    return known or path.suffix.lower() in RASTER_SUFFIXES or _has_header(path)
+    start = raw[:512].lstrip()
+    if start.startswith(VRT_ROOT):
+        return True
+    if start.startswith(_LEADING_ELSEWHERE):
+        return False
+    return raw.startswith((*JP2_MAGIC, *_OTHERS)) or path.suffix.lower() in RASTER_SUFFIXES or _has_header(path)
 
 
 def _has_header(path: Path) -> bool:
@@ -82,47 +87,40 @@ def opened(path: Path, raw: bytes) -> Iterator[tuple[DatasetReader, list[str]]]:
         UnreadableError: GDAL cannot read it, or it leads to the network; in one line.
     """
     import rasterio
-    from rasterio.errors import RasterioError
 
     if raw[:512].lstrip().startswith(VRT_ROOT):
         _check_sources(path, raw)
-    driver = _driver(raw)
     _listen()
     said: list[str] = []
     _heard.said = said
     try:
         with (
             rasterio.Env(**_OPTIONS),
-            rasterio.open(path, driver=driver, sharing=False) as dataset,
+            rasterio.open(path, driver=_driver(raw), sharing=False) as dataset,
         ):
             yield dataset, said
     except UnreadableError:
         raise
     except MemoryError:
         raise UnreadableError("more than fits into memory", Cause.TOO_LARGE) from None
-    except (RasterioError, OSError, ValueError, RuntimeError) as error:  # CPLE errors are RasterioErrors or OSErrors
+    except Exception as error:  # GDAL's errors have no base of their own in rasterio's API
         raise UnreadableError(f"damaged, or no raster that GDAL reads: {_words(error, path)}", Cause.DAMAGED) from error
     finally:
-        said[:] = dict.fromkeys(f"GDAL: {_without_path(text, path)}" for text in said)
         _heard.said = None
 
 
-def _driver(raw: bytes) -> str | None:
-    """The one that may open a file, by its first bytes; None: whichever can.
+def in_words(heard: Sequence[str], path: Path) -> tuple[str, ...]:
+    """What GDAL said of a file, each thing once and without its name, so that what is said of many is the same."""
+    return tuple(dict.fromkeys(f"GDAL: {_without_path(text, path)}" for text in heard))
 
-    Raises:
-        UnreadableError: it leads to other files, or to the network.
-    """
+
+def _driver(raw: bytes) -> str | None:
+    """The one that may open a file, by its first bytes; None: whichever can."""
     if raw.startswith(MAGIC):
         return "GTiff"
     if raw.startswith(PNG_MAGIC):
         return "PNG"
-    start = raw[:512].lstrip()
-    if start.startswith(VRT_ROOT):
-        return "VRT"
-    if start.startswith(_LEADING_ELSEWHERE):
-        raise UnreadableError("a description of rasters that lie elsewhere, or an archive", Cause.SOURCES)
-    return None
+    return "VRT" if raw[:512].lstrip().startswith(VRT_ROOT) else None
 
 
 def _check_sources(path: Path, raw: bytes, depth: int = 0) -> None:
@@ -145,19 +143,25 @@ def _check_sources(path: Path, raw: bytes, depth: int = 0) -> None:
             raise UnreadableError("a VRT whose sources are no plain files on this machine", Cause.SOURCES)
 
 
-class _Listener(logging.Handler):
-    """Keeps GDAL's warnings for the thread that reads; errors are raised as well."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        said = getattr(_heard, "said", None)
-        if said is not None and record.levelno == logging.WARNING:
-            said.append(" ".join(record.getMessage().split()))
+def _overhear(record: logging.LogRecord) -> bool:
+    """Take GDAL's warnings, and errors that it goes on after, from the thread that reads; let others have theirs."""
+    said = getattr(_heard, "said", None)
+    if said is None:
+        return record.levelno >= logging.WARNING
+    text = " ".join(record.getMessage().split())
+    if record.levelno >= logging.WARNING:
+        said.append(text)
+    elif found := _ERROR.fullmatch(text):
+        said.append(found[1])
+    return False
 
 
 @functools.cache
 def _listen() -> None:
-    """Have what rasterio logs of GDAL come to our listener."""
-    logging.getLogger("rasterio").addHandler(_Listener())
+    """Overhear what rasterio logs of GDAL: warnings as such, and errors that nothing came of as information."""
+    logger = logging.getLogger("rasterio._env")
+    logger.setLevel(logging.INFO)
+    logger.addFilter(_overhear)
 
 
 def _words(error: BaseException, path: Path) -> str:

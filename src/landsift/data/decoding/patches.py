@@ -185,11 +185,12 @@ class Patches:
         if seen.bands.pillow:
             return Decoded(np.ascontiguousarray(decode(raw, size)[..., list(found.picks)]), seen.place, Counter())
         with in_turn(seen.size):
-            values, hidden = rasters.read_values(path.absolute(), raw, seen.bands, found.picks)
+            values, hidden, heard = rasters.read_values(path.absolute(), raw, seen.bands, found.picks)
             if found.spec.dtype == "uint8" and seen.bands.picture:
                 pixels = without_hidden(values, None if hidden is None else np.where(hidden, 0, 255))
                 return Decoded(resized(pixels, size, None), seen.place, Counter())
             stored, told = stored_values(found, values, hidden)
+            told.update(heard)
             self._note(found, stored, told)
             return Decoded(resized(stored, size, found.spec.nodata), seen.place, told)
 

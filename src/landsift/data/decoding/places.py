@@ -20,6 +20,9 @@ ON_THE_GROUND = (
     "pixels in degrees, or in metres that are longer than those on the ground: their ground sampling distance is "
     "worked out at the patch's centre"
 )
+ABSURD = "pixels of less than a millimetre or more than 1,000 km, so that its place is taken as not known"
+FINEST, COARSEST = 1e-3, 1e6
+"""Metres."""
 LOST = "a place that its own coordinate reference system cannot give in degrees, taken as not known"
 
 
@@ -31,7 +34,6 @@ def place_of(dataset: DatasetReader) -> tuple[Place, tuple[str, ...]]:
 
     The ground sampling distance is the root of a pixel's area on the ellipsoid.
     """
-    from rasterio.errors import CRSError, RasterioError
     from rasterio.warp import transform
 
     affine, crs = dataset.transform, dataset.crs
@@ -44,15 +46,15 @@ def place_of(dataset: DatasetReader) -> tuple[Place, tuple[str, ...]]:
     xs, ys = zip(*(_at(affine, end) for end in ends), strict=True)
     try:
         lons, lats = transform(crs, WGS84, xs, ys)
-    except (CRSError, RasterioError, RuntimeError, ValueError):
+    except Exception:  # noqa: BLE001 (GDAL's errors have no base of their own in rasterio's API)
         return NOWHERE, (LOST,)
     if not all(map(math.isfinite, (*lons, *lats))) or max(map(abs, lats)) > 90 or max(map(abs, lons)) > 540:
         return NOWHERE, (LOST,)
     across = _metres(lons[1], lats[1], lons[2], lats[2], lats[0])
     down = _metres(lons[3], lats[3], lons[4], lats[4], lats[0])
     gsd = math.sqrt(abs(across[0] * down[1] - across[1] * down[0]) / (width * height))
-    if not gsd > 0:
-        return NOWHERE, (LOST,)
+    if not FINEST <= gsd <= COARSEST:
+        return NOWHERE, (ABSURD,)
     told = math.sqrt(abs(affine.determinant)) * _unit(dataset)
     notes = () if abs(told / gsd - 1) <= _INFLATED else (ON_THE_GROUND,)
     return Place((lons[0] + 180) % 360 - 180, lats[0], gsd), notes

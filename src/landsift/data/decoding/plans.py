@@ -13,6 +13,7 @@ import numpy as np
 from landsift.bands import BRIGHTNESS, REFLECTANCE, UNKNOWN, BandSpec, DType
 from landsift.config import DataConfig
 from landsift.data.decoding.file_bands import FileBands, said
+from landsift.data.decoding.headers import ALPHA
 from landsift.data.decoding.indices import Index, bands_of, indices
 from landsift.data.decoding.rasters import EXACT
 from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError
@@ -27,6 +28,7 @@ NO_BASELINE = (
     "Sentinel-2 without a processing baseline in its tags: offset 0, as before 04.00 "
     "(since then data.reflectance=[0.0001, -0.1])"
 )
+NO_ALPHA = "an alpha band, which is not stored; what it hides becomes no data"
 _ENTRY = re.compile(r"(.+?)\s*=\s*([0-9]+)")
 
 
@@ -140,7 +142,12 @@ def plan(bands: FileBands, wanted: Wanted) -> Plan:
     found = Plan(spec, tuple(at), len(at), spec.scale, spec.offset, nodata)
     if wanted.indices:
         found = _with_indices(found, names, wanted, units)
-    return replace(found, doubts=tuple(doubts), offset_guessed=units.guessed)
+    notes = list(found.notes)
+    if bands.alpha is not None and not bands.pillow and bands.alpha not in found.picks:
+        notes.append(ALPHA if found.spec.dtype == "uint8" and bands.picture else NO_ALPHA)
+    if bands.add_offset and wanted.reflectance is None:
+        notes.append(f"an offset of {bands.add_offset:,g} in Sentinel-2's tags, which is kept beside the numbers")
+    return replace(found, notes=tuple(notes), doubts=tuple(doubts), offset_guessed=units.guessed)
 
 
 def _names(bands: FileBands, wanted: Wanted, doubts: list[str]) -> list[str | None]:
@@ -277,7 +284,11 @@ def _units(bands: FileBands, wanted: Wanted, doubts: list[str]) -> _Units:
         return _Units((scale,) * count, (offset,) * count, REFLECTANCE)
     if own is not None:
         theirs = None if of is None else ({of.scale}, {of.offset})
-        if theirs is not None and (set(own.scale), set(own.offset)) != theirs:
+        if (
+            theirs is not None
+            and not (of and of.by_baseline and bands.add_offset)
+            and (set(own.scale), set(own.offset)) != theirs
+        ):
             first = f"{own.scale[0]:g} and {own.offset[0]:g}"
             doubts.append(f"scale and offset in its tags ({first}), which replace those of {of.name if of else ''}")
         return own
@@ -348,11 +359,11 @@ def _no_data(bands: FileBands, wanted: Wanted, doubts: list[str]) -> float | Non
 
 def _held(nodata: float | None, dtype: str) -> float | None:
     """The number that means nothing in the array that is stored."""
-    if nodata is None or dtype != "float32" or math.isnan(nodata):
+    if nodata is None or dtype != "float32":
         return nodata
     with np.errstate(over="ignore"):
         held = float(np.float32(nodata))
-    return held if held == nodata else math.nan
+    return held if held == nodata and math.isfinite(held) else math.nan
 
 
 def _dtype(name: str) -> DType:

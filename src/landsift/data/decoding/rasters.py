@@ -9,15 +9,14 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landsift.bands import DTYPES, MOST, RGB_NAMES
 from landsift.data.decoding.file_bands import FileBands, Seen, said
-from landsift.data.decoding.gdal import opened
-from landsift.data.decoding.headers import ALPHA
+from landsift.data.decoding.gdal import in_words, opened
 from landsift.data.decoding.places import place_of
 from landsift.data.decoding.tiff_directories import MAGIC, directories
 from landsift.data.decoding.tiff_pixels import masks
@@ -43,6 +42,17 @@ _NAMED_BY_COUNT = re.compile(r"(band|layer)[ _]?\d+", re.IGNORECASE)
 """What programs call a band that they know no name of."""
 
 
+class Read(NamedTuple):
+    """What was read of a raster."""
+
+    values: Values
+    """[H, W, C]"""
+    hidden: NDArray[np.bool_] | None
+    """Where a mask or the alpha band hides them, [H, W]; None: nowhere."""
+    heard: tuple[str, ...]
+    """What GDAL said meanwhile."""
+
+
 def look(path: Path, raw: bytes, max_pixels: int, unread: str | None = None) -> Seen:
     """Read what a raster says of itself, none of its values.
 
@@ -65,15 +75,11 @@ def look(path: Path, raw: bytes, max_pixels: int, unread: str | None = None) -> 
         beside = _beside(dataset.files, path)
     if bands.dtype in EXACT:
         notes += (f"numbers of {bands.dtype}, read as {EXACT[bands.dtype]}, which holds each of them exactly",)
-    if bands.alpha is not None:
-        notes += (ALPHA,)
-    return Seen(size, bands, place, (*notes, *heard), beside)
+    return Seen(size, bands, place, notes + in_words(heard, path), beside)
 
 
-def read_values(
-    path: Path, raw: bytes, bands: FileBands, picks: Sequence[int]
-) -> tuple[Values, NDArray[np.bool_] | None]:
-    """Some bands as they are stored, [H, W, C], and where a mask or the alpha band hides them, [H, W], or None.
+def read_values(path: Path, raw: bytes, bands: FileBands, picks: Sequence[int]) -> Read:
+    """Some bands as they are stored.
 
     Args:
         path: of the file, absolute.
@@ -84,11 +90,12 @@ def read_values(
     Raises:
         UnreadableError: it is damaged, or no longer what it was.
     """
-    with opened(path, raw) as (dataset, _):
+    with opened(path, raw) as (dataset, heard):
         if _bands(dataset, bands.unread) != bands:
             raise UnreadableError("it changed while it was read", Cause.DAMAGED)
         if dataset.height * dataset.width * len(picks) * 8 > MAX_BYTES:
             raise UnreadableError(f"more than {MAX_BYTES >> 30} GiB of values", Cause.TOO_LARGE)
+        before = len(heard)
         values = np.moveaxis(dataset.read([pick + 1 for pick in picks]), 0, -1)
         hidden = None
         if bands.alpha is not None and bands.alpha not in picks:
@@ -102,7 +109,7 @@ def read_values(
             hidden = alpha == 0
         elif bands.masked and bands.alpha is None:
             hidden = dataset.read_masks(picks[0] + 1) == 0
-    return np.ascontiguousarray(values), hidden
+    return Read(np.ascontiguousarray(values), hidden, in_words(heard[before:], path))
 
 
 def _bands(dataset: DatasetReader, unread: str | None) -> FileBands:

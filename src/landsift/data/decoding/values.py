@@ -52,7 +52,7 @@ def stored_values(plan: Plan, values: Values, hidden: Flags | None) -> tuple[Val
     stored = converted[..., : plan.stored]
     if plan.indices:
         stored = np.concatenate([stored, _index_bands(plan, converted, nothing, told)], axis=-1)
-    return np.ascontiguousarray(stored), told
+    return np.ascontiguousarray(stored), +told
 
 
 def _nothing(plan: Plan, values: Values, hidden: Flags | None, told: Counter[str]) -> Flags:
