@@ -19,16 +19,11 @@ from landsift.data.decoding import gdal
 from landsift.data.decoding.decode import decode
 from landsift.data.decoding.patches import Opened, open_patches
 from landsift.data.decoding.unreadable import UnreadableError
+from landsift.data.sources import scan_memo
 from landsift.data.sources.base import content_fingerprint, open_source, scan
-from landsift.runtime.notices import once
 
 TURNED = Affine(8.66, 5, 500_000, 5, -8.66, 4_000_000)
 EUROSAT = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")
-
-
-@pytest.fixture(autouse=True)
-def _said_anew():
-    once.cache_clear()
 
 
 def opened(*files: Path, **settings: object) -> Opened:
@@ -456,7 +451,9 @@ class TestPlaces:
             for i, gsd in enumerate((10, 10, 20))
         ]
         assert opened(*files).spec.gsd == 10.0
-        assert "1 of 3 files have another ground sampling distance than 10 m, from 10 to 20 m" in caplog.text
+        assert (
+            "1 of 3 files: another ground sampling distance than 10 m; those of all are from 10 to 20 m" in caplog.text
+        )
 
     def test_a_scan_has_them(self, tmp_path):
         for i, label in enumerate("ab"):
@@ -517,6 +514,22 @@ class TestSources:
         header = tmp_path / "p" / "a" / "a.hdr"
         header.write_text(header.read_text() + "sensor type = Unknown\n")
         assert content_fingerprint(config) != before
+
+    def test_so_does_one_that_is_put_there_later(self, tmp_path, monkeypatch):
+        """What is kept of earlier scans knows nothing of it."""
+        monkeypatch.setattr(scan_memo, "RESOLUTION", -(10**12))
+        for label in "ab":
+            raster(tmp_path / "p" / label / "a.tif", numbers(2), names=("a", "b"))
+        config = data_config(f"data.source={tmp_path / 'p'}")
+        before = [content_fingerprint(config) for _ in range(2)]
+        band = '<PAMRasterBand band="{}"><NoDataValue>7</NoDataValue></PAMRasterBand>'
+        for label in "ab":
+            beside = tmp_path / "p" / label / "a.tif.aux.xml"
+            beside.write_text(f"<PAMDataset>{band.format(1)}{band.format(2)}</PAMDataset>")
+        assert before[0] == before[1] != content_fingerprint(config)
+        source = open_source(config)
+        assert scan(source).reasons == {}
+        assert source.bands.nodata == 7
 
     def test_without_rasterio_the_extra_is_named(self, tmp_path, monkeypatch):
         file = raster(tmp_path / "a.tif", numbers(3), names=("red", "green", "nir"))

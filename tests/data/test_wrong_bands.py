@@ -15,7 +15,6 @@ from landsift.data.decoding.patches import open_patches
 from landsift.data.decoding.unreadable import UnreadableError
 from landsift.data.store.patch_store import build_store
 from landsift.errors import LandsiftError
-from landsift.runtime.notices import once
 
 S2, L2A = {"sensor": "sentinel2_l1c"}, {"sensor": "sentinel2_l2a"}
 NAMED = ("B02", "B03", "B04", "B08")
@@ -198,7 +197,6 @@ def _uint16_without_nodata(folder: Path) -> Path:
 
 @pytest.mark.parametrize("wrong", INPUTS, ids=[each.what for each in INPUTS])
 def test_nothing_wrong_is_read_in_silence(wrong, tmp_path, caplog):
-    once.cache_clear()
     caplog.set_level("INFO", "landsift")
     files = [] if wrong.others is None else [wrong.others(tmp_path, i) for i in range(4)]
     file = wrong.make(tmp_path)

@@ -70,6 +70,11 @@ def is_raster(path: Path, raw: bytes) -> bool:
     return raw.startswith((*JP2_MAGIC, *_OTHERS)) or path.suffix.lower() in RASTER_SUFFIXES or _has_header(path)
 
 
+def has_company(path: Path) -> bool:
+    """Whether files lie beside a raster in which GDAL keeps what it says of it, or its mask."""
+    return any(path.with_name(path.name + ending).exists() for ending in (".aux.xml", ".msk"))
+
+
 def _has_header(path: Path) -> bool:
     """Whether an ENVI header lies beside a file."""
     return any(each.is_file() for each in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr")))

@@ -43,7 +43,6 @@ from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError, in
 from landsift.data.decoding.values import resized, stored_values
 from landsift.data.sensors import plain
 from landsift.errors import DataError
-from landsift.runtime.notices import once
 from landsift.runtime.parallel import map_rows
 
 GEO_KEYS = 34735
@@ -78,6 +77,16 @@ class Settled(NamedTuple):
     spec: BandSpec
     reasons: dict[FileBands, Reason]
     """Why files of other kinds are left out."""
+    notes: dict[str, int]
+    """What is to be said, and of how many files."""
+    doubts: dict[str, int]
+    """The same, of what was not known."""
+
+    def say(self, total: int) -> None:
+        """Say it of the files, of which there are so many in all."""
+        for level, said in ((logging.INFO, self.notes), (logging.WARNING, self.doubts)):
+            for text, count in said.items():
+                _log.log(level, "%d of %d files: %s", count, total, text)
 
 
 class Patches:
@@ -127,7 +136,7 @@ class Patches:
         return _with_tags(seen, path, raw) if tiff else seen
 
     def settle(self, kinds: Counter[FileBands], gsds: Sequence[float] | NDArray[np.float64] = ()) -> Settled:
-        """Decide what the source has: what most of its files have; says what is to be said.
+        """Decide what the source has: what most of its files have.
 
         Args:
             kinds: of its files, and how many there are of each, the first first.
@@ -151,10 +160,8 @@ class Patches:
             else:
                 notes.update(dict.fromkeys(found.notes, count))
                 doubts.update(dict.fromkeys(found.doubts, count))
-        for level, said in ((logging.INFO, notes), (logging.WARNING, doubts)):
-            for text, count in said.items():
-                once(level, f"{count} of {kinds.total()} files: {text}")
-        return Settled(self._with_gsd(np.asarray(gsds, dtype=np.float64)), reasons)
+        spec = self._with_gsd(np.asarray(gsds, dtype=np.float64), doubts)
+        return Settled(spec, reasons, dict(notes), dict(doubts))
 
     def read(self, path: Path, size: tuple[int, int] | None = None, raw: bytes | None = None) -> Decoded:
         """Read a patch.
@@ -194,8 +201,8 @@ class Patches:
             self._note(found, stored, told)
             return Decoded(resized(stored, size, found.spec.nodata), seen.place, told)
 
-    def tell(self) -> None:
-        """Say what was found in the numbers that were read since the last time."""
+    def tell(self) -> dict[str, int]:
+        """Say what was found in the numbers that were read since the last time: texts, and of how many numbers."""
         with self._lock:
             told, read, least, sums = self._told, self._read, self._least, self._sums
             self._told, self._read, self._least, self._sums = Counter(), 0, math.inf, None
@@ -217,6 +224,7 @@ class Patches:
                 CIRRUS,
                 names[darkest],
             )
+        return dict(told)
 
     def _note(self, found: Plan, stored: NDArray[Any], told: Counter[str]) -> None:
         least = math.inf
@@ -243,18 +251,15 @@ class Patches:
             self._plans[bands] = found
         return found
 
-    def _with_gsd(self, gsds: NDArray[np.float64]) -> BandSpec:
+    def _with_gsd(self, gsds: NDArray[np.float64], doubts: Counter[str]) -> BandSpec:
         known = gsds[np.isfinite(gsds)]
         if not len(known) or self.spec == BandSpec.pictures():  # which say no more than they did
             return self.spec
         middle = float(np.median(known))
         other = int(((known > middle * SAME_GSD) | (known < middle / SAME_GSD)).sum())
         if other:
-            once(
-                logging.WARNING,
-                f"{other} of {len(known)} files have another ground sampling distance than {middle:.3g} m, "
-                f"from {known.min():.3g} to {known.max():.3g} m",
-            )
+            spread = f"those of all are from {known.min():.3g} to {known.max():.3g} m"
+            doubts[f"another ground sampling distance than {middle:.3g} m; {spread}"] = other
         return replace(self.spec, gsd=float(f"{middle:.3g}"))
 
 
@@ -291,6 +296,7 @@ def open_patches(paths: Iterable[Path], data: DataConfig) -> Opened:
         seen = list(map_rows(look, range(len(files))))
     kinds = Counter(each.bands for each in seen if isinstance(each, Seen))
     settled = patches.settle(kinds, [each.place.gsd for each in seen if isinstance(each, Seen)])
+    settled.say(kinds.total())
     left_out = []
     for file, each in zip(files, seen, strict=True):
         reason = each if isinstance(each, Reason) else settled.reasons.get(each.bands)

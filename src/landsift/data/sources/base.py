@@ -24,7 +24,7 @@ from landsift.bands import BandSpec
 from landsift.config import DataConfig, SyntheticConfig, digest
 from landsift.data.decoding.decode import quiet_pillow, read_bytes, resize
 from landsift.data.decoding.file_bands import NOWHERE, PICTURE, FileBands, Place
-from landsift.data.decoding.gdal import suffixes
+from landsift.data.decoding.gdal import has_company, suffixes
 from landsift.data.decoding.patches import Patches
 from landsift.data.decoding.plans import Wanted
 from landsift.data.decoding.unreadable import Reason, UnreadableError
@@ -73,6 +73,8 @@ class Scans:
     """Why, by row."""
     notes: dict[str, int]
     """What is to be said of how files are read, and of how many of them."""
+    doubts: dict[str, int]
+    """The same, of what was not known."""
     content: str
     """What all bytes, paths, labels, splits and groups amount to."""
     places: Places
@@ -143,7 +145,7 @@ class FileSource:
         """Read a record's bytes once: their hash, and height and width from the header; not what `memo` knows."""
         sha256, file = "", self._file(row)
         state = _state(file) if memo is not None else None
-        if memo is not None and state is not None and (known := memo.find(row, str(file), state)):
+        if memo is not None and state is not None and (known := _known(memo, row, file, state)):
             return Scan(known.sha256, known.size, None, known.notes, known.bands, known.place)
         try:
             raw = read_bytes(file)
@@ -292,6 +294,7 @@ def scan(source: Source) -> Scans:
     kinds, numbers = Counter[FileBands](), dict[FileBands, int]()
     kind = np.full(len(rows), -1, dtype=np.int32)
     places: NDArray[np.float64] | None = None
+    doubts: dict[str, int] = {}
     content = _ListDigest()
     read: Callable[[int], Scan] = source.scan
     memo: ScanMemo | None = None
@@ -319,17 +322,26 @@ def scan(source: Source) -> Scans:
     for entry in source.left_out:
         content.add(["left out", *entry])
     if isinstance(source, FileSource):
-        source.bands, others = source.patches.settle(kinds, () if places is None else places[:, 2])
-        for bands, reason in others.items():
+        settled = source.patches.settle(kinds, () if places is None else places[:, 2])
+        source.bands, doubts = settled.spec, settled.doubts
+        notes.update(settled.notes)
+        for bands, reason in settled.reasons.items():
             for row in np.flatnonzero(kind == numbers[bands]).tolist():
                 sizes[row], reasons[row] = 0, reason
     return Scans(
         sizes,
         reasons,
         dict(sorted(notes.items())),
+        doubts,
         source.known_content or content.hexdigest(),
         Places(None, None) if places is None else Places(places[:, 0].copy(), places[:, 1].copy()),
     )
+
+
+def _known(memo: ScanMemo, row: int, file: Path, state: os.stat_result) -> Found | None:
+    """What is known of a file; not of a raster beside which something was put since."""
+    found = memo.find(row, str(file), state)
+    return None if found is not None and not found.bands.pillow and has_company(file) else found
 
 
 def _state(file: Path) -> os.stat_result | None:

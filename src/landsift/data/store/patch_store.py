@@ -74,7 +74,8 @@ class PatchStore:
             part of a split; `{"path", "reason"}` each.
         info: `source` (its kind), `root` (folder of the files, or None), `resized` (how many patches were), `squeezed`
             (of how many the shape changed much by that), `duplicates` (how many patches repeat the pixels of an earlier
-            one), and `notes` (what is to be said of how files are read, and of how many).
+            one), `notes` (what is to be said of how files are read, and of how many), and `numbers`, where there is any
+            (the same of numbers in them).
     """
 
     def __init__(self, folder: Path, images: NDArray[np.uint8], meta: dict[str, Any]) -> None:
@@ -310,8 +311,7 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
     try:
         partial.mkdir(parents=True)
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
-        if isinstance(source, FileSource):
-            source.patches.tell()
+        told = source.patches.tell() if isinstance(source, FileSource) else {}
         _check_complete(source.records, rows, unreadable)
         write_index(partial / INDEX, source.records, rows, hashes)
         del hashes  # as large as all else that is kept of a patch
@@ -322,8 +322,10 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
             "resized": resized(scans.sizes[rows], size),
             "squeezed": len(squeezed(scans.sizes[rows], size)),
             "duplicates": len(contents) - int(contents.max()) - 1,
-            "notes": scans.notes,
+            "notes": scans.notes | scans.doubts,
         }
+        if told:
+            info["numbers"] = told
         meta = {
             "format": STORE_FORMAT,
             "landsift": __version__,
@@ -347,6 +349,8 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
     tell(scans.sizes[rows], size, lambda row: path_of(source, int(rows[row])), chosen=data.patch_size is not None)
     for note, count in scans.notes.items():
         _log.info("%d of %d files: %s", count, len(scans.sizes), note)
+    for note, count in scans.doubts.items():
+        _log.warning("%d of %d files: %s", count, len(scans.sizes), note)
     for group in unreadable.summed_up():
         _log.warning("%s", group)
     if contradictory:
