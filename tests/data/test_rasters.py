@@ -461,8 +461,8 @@ class TestPlaces:
             Image.fromarray(random_pixels(i)).save(tmp_path / "p" / label / "b.png")
         for _ in range(2):  # the second from what was kept of the first
             scans = scan(open_source(data_config(f"data.source={tmp_path / 'p'}")))
-            assert np.isnan(scans.places.lon).tolist() == [False, True, False, True]
-            assert scans.places.lat[0] == pytest.approx(49.65, abs=0.01)
+            assert np.isnan(scans.places[:, 0]).tolist() == [False, True, False, True]
+            assert scans.places[0, 1] == pytest.approx(49.65, abs=0.01)
 
 
 class TestSources:

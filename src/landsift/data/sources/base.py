@@ -77,16 +77,9 @@ class Scans:
     """The same, of what was not known."""
     content: str
     """What all bytes, paths, labels, splits and groups amount to."""
-    places: Places
-    """Where they lie, as far as their files tell."""
-
-
-class Places(NamedTuple):
-    """Of N patches, in WGS 84."""
-
-    lon: NDArray[np.float64] | None
-    """Longitudes of their centres in degrees, [N], NaN where one is not known; None where none is."""
-    lat: NDArray[np.float64] | None
+    places: NDArray[np.float64] | None
+    """Longitude and latitude of the patches' centres in degrees (WGS 84), as their files tell, [N, 2], NaN where one does
+    not; None where none does."""
 
 
 class Source(Protocol):
@@ -334,7 +327,7 @@ def scan(source: Source) -> Scans:
         dict(sorted(notes.items())),
         doubts,
         source.known_content or content.hexdigest(),
-        Places(None, None) if places is None else Places(places[:, 0].copy(), places[:, 1].copy()),
+        None if places is None else places[:, :2].copy(),
     )
 
 
