@@ -78,8 +78,8 @@ class Scans:
     content: str
     """What all bytes, paths, labels, splits and groups amount to."""
     places: NDArray[np.float64] | None
-    """Longitude and latitude of the patches' centres in degrees (WGS 84), as their files tell, [N, 2], NaN where one does
-    not; None where none does."""
+    """Longitude and latitude of the patches' centres in degrees (WGS 84), [N, 2], NaN where a file does not tell; None
+    where none does."""
 
 
 class Source(Protocol):
