@@ -15,6 +15,7 @@ from small_sources import data_config, random_pixels, refused
 
 from landsift.bands import BandSpec
 from landsift.config import DataConfig
+from landsift.data.decoding import decode as decoding
 from landsift.data.decoding import gdal
 from landsift.data.decoding.decode import decode
 from landsift.data.decoding.patches import Opened, open_patches
@@ -105,6 +106,12 @@ class TestValues:
         with ThreadPoolExecutor(8) as pool:
             for seed, decoded in enumerate(pool.map(found.read, files)):
                 np.testing.assert_array_equal(decoded.array, numbers(6, seed=seed))
+
+    def test_large_ones_are_read_one_at_a_time(self, tmp_path, monkeypatch):
+        values = numbers(3)
+        file = raster(tmp_path / "a.tif", values, names=("a", "b", "c"))
+        monkeypatch.setattr(decoding, "_LARGE", 10)
+        np.testing.assert_array_equal(opened(file).read(file).array, values)
 
     @pytest.mark.parametrize(("dtype", "stored"), [("int8", "int16"), ("int32", "float32"), ("uint32", "float32"),
                                                    ("float64", "float32")])  # fmt: skip

@@ -164,7 +164,12 @@ def _finished(
 
 def in_turn(size: tuple[int, int]) -> AbstractContextManager[object]:
     """What an image of this height and width is decoded in: large ones wait for one another."""
-    return _ONE_AT_A_TIME if math.prod(size) > _LARGE else nullcontext()
+    return _ONE_AT_A_TIME if is_large(size) else nullcontext()
+
+
+def is_large(size: tuple[int, int]) -> bool:
+    """Whether an image of this height and width takes so much memory that one is decoded at a time."""
+    return math.prod(size) > _LARGE
 
 
 def resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ import logging
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from landsift.data.decoding.decode import (
     MAX_PIXELS,
     decode,
     in_turn,
+    is_large,
     quiet_pillow,
     read_bytes,
     read_header,
@@ -117,6 +118,12 @@ class Patches:
         Raises:
             UnreadableError: it can be read by nobody, or by GDAL alone and that is not installed.
         """
+        return self._looked(path, raw)[0]
+
+    def _looked(
+        self, path: Path, raw: bytes, choose: Callable[[Seen], Sequence[int] | None] | None = None
+    ) -> tuple[Seen, rasters.Read | None]:
+        """The same and, of a raster, the bands that `choose` gives positions of."""
         tiff = raw.startswith(MAGIC)
         try:
             header = read_header(raw)
@@ -125,15 +132,21 @@ class Patches:
                 raise
             if not gdal.installed():
                 raise UnreadableError(error.reason.text, Cause.EXTRA) from None
-            return rasters.look(path.absolute(), raw, MAX_PIXELS, error.reason.text if tiff or _is_png(raw) else None)
+            why = error.reason.text if tiff or _is_png(raw) else None
+            return rasters.look(path.absolute(), raw, MAX_PIXELS, why, choose)
         if tiff and self.wanted.anything:
             try:
-                return rasters.look(path.absolute(), raw, MAX_PIXELS)
+                return rasters.look(path.absolute(), raw, MAX_PIXELS, None, choose)
             except UnreadableError as error:
                 if error.reason.cause is not Cause.COLOURS:
                     raise
         seen = Seen(header.size, PICTURE, NOWHERE, header.notes)
-        return _with_tags(seen, path, raw) if tiff else seen
+        if not tiff:
+            return seen, None
+        tagged = _with_tags(seen, path, raw)
+        if tagged.bands.pillow or choose is None:
+            return tagged, None
+        return rasters.look(path.absolute(), raw, MAX_PIXELS, None, choose)
 
     def settle(self, kinds: Counter[FileBands], gsds: Sequence[float] | NDArray[np.float64] = ()) -> Settled:
         """Decide what the source has: what most of its files have.
@@ -181,25 +194,33 @@ class Patches:
             except UnreadableError as error:
                 if not _for_gdal(error.reason.cause, path, raw):
                     raise
-        seen = self.look(path, raw)
+        seen, read = self._looked(path, raw, lambda seen: None if is_large(seen.size) else self._fitting(seen).picks)
+        found = self._fitting(seen)
+        size = seen.size if size is None else size
+        if seen.bands.pillow:
+            return Decoded(np.ascontiguousarray(decode(raw, size)[..., list(found.picks)]), seen.place, Counter())
+        with in_turn(seen.size):
+            if read is None:
+                _, read = self._looked(path, raw, lambda _: found.picks)
+            if read is None:
+                raise UnreadableError("it changed while it was read", Cause.DAMAGED)
+            if found.spec.dtype == "uint8" and seen.bands.picture:
+                pixels = without_hidden(read.values, None if read.hidden is None else np.where(read.hidden, 0, 255))
+                return Decoded(resized(pixels, size, None), seen.place, Counter(read.heard))
+            stored, told = stored_values(found, read.values, read.hidden)
+            told.update(read.heard)
+            self._note(found, stored, told)
+            return Decoded(resized(stored, size, found.spec.nodata), seen.place, told)
+
+    def _fitting(self, seen: Seen) -> Plan:
+        """How a file is read; raises UnreadableError where its bands are others than those of `spec`."""
         found = self._plan(seen.bands)
         if isinstance(found, Reason):
             raise UnreadableError(found.text, found.cause)
         if found.spec != replace(self.spec, gsd=None):
             other = difference(found.spec, self.spec)
             raise UnreadableError(other.text, other.cause)
-        size = seen.size if size is None else size
-        if seen.bands.pillow:
-            return Decoded(np.ascontiguousarray(decode(raw, size)[..., list(found.picks)]), seen.place, Counter())
-        with in_turn(seen.size):
-            values, hidden, heard = rasters.read_values(path.absolute(), raw, seen.bands, found.picks)
-            if found.spec.dtype == "uint8" and seen.bands.picture:
-                pixels = without_hidden(values, None if hidden is None else np.where(hidden, 0, 255))
-                return Decoded(resized(pixels, size, None), seen.place, Counter())
-            stored, told = stored_values(found, values, hidden)
-            told.update(heard)
-            self._note(found, stored, told)
-            return Decoded(resized(stored, size, found.spec.nodata), seen.place, told)
+        return found
 
     def tell(self) -> dict[str, int]:
         """Say what was found in the numbers that were read since the last time: texts, and of how many numbers."""
@@ -332,7 +353,7 @@ def _with_tags(seen: Seen, path: Path, raw: bytes) -> Seen:
     if not gdal.installed():
         return seen._replace(notes=(*seen.notes, PLACE_UNREAD))
     try:
-        raster = rasters.look(path.absolute(), raw, MAX_PIXELS)
+        raster, _ = rasters.look(path.absolute(), raw, MAX_PIXELS)
     except UnreadableError:
         return seen
     names = [name for name in raster.bands.names if name]

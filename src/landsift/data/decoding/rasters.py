@@ -7,7 +7,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,17 +53,24 @@ class Read(NamedTuple):
     """What GDAL said meanwhile."""
 
 
-def look(path: Path, raw: bytes, max_pixels: int, unread: str | None = None) -> Seen:
-    """Read what a raster says of itself, none of its values.
+def look(
+    path: Path,
+    raw: bytes,
+    max_pixels: int,
+    unread: str | None = None,
+    choose: Callable[[Seen], Sequence[int] | None] | None = None,
+) -> tuple[Seen, Read | None]:
+    """Read what a raster says of itself and, in the same breath, some of its bands.
 
     Args:
         path: of the file, absolute.
         raw: its bytes.
         max_pixels: largest image that is read.
         unread: why Pillow does not read it, where it could be thought to.
+        choose: positions of the bands that are read, from 0; None, or what gives it: none are.
 
     Raises:
-        UnreadableError: it is no raster, holds several, or its bands are not alike.
+        UnreadableError: it is no raster, holds several, its bands are not alike, or it is damaged.
     """
     with opened(path, raw) as (dataset, heard):
         bands = _bands(dataset, unread)
@@ -72,44 +79,34 @@ def look(path: Path, raw: bytes, max_pixels: int, unread: str | None = None) -> 
         if math.prod(size) > max_pixels:
             raise UnreadableError(f"more than {max_pixels:,} pixels", Cause.TOO_LARGE)
         place, notes = place_of(dataset)
-        beside = _beside(dataset.files, path)
-    if bands.dtype in EXACT:
-        notes += (f"numbers of {bands.dtype}, read as {EXACT[bands.dtype]}, which holds each of them exactly",)
-    return Seen(size, bands, place, notes + in_words(heard, path), beside)
-
-
-def read_values(path: Path, raw: bytes, bands: FileBands, picks: Sequence[int]) -> Read:
-    """Some bands as they are stored.
-
-    Args:
-        path: of the file, absolute.
-        raw: its bytes.
-        bands: what `look` found in it.
-        picks: positions of the bands, from 0.
-
-    Raises:
-        UnreadableError: it is damaged, or no longer what it was.
-    """
-    with opened(path, raw) as (dataset, heard):
-        if _bands(dataset, bands.unread) != bands:
-            raise UnreadableError("it changed while it was read", Cause.DAMAGED)
-        if dataset.height * dataset.width * len(picks) * 8 > MAX_BYTES:
-            raise UnreadableError(f"more than {MAX_BYTES >> 30} GiB of values", Cause.TOO_LARGE)
+        if bands.dtype in EXACT:
+            notes += (f"numbers of {bands.dtype}, read as {EXACT[bands.dtype]}, which holds each of them exactly",)
+        seen = Seen(size, bands, place, notes + in_words(heard, path), _beside(dataset.files, path))
         before = len(heard)
-        values = np.moveaxis(dataset.read([pick + 1 for pick in picks]), 0, -1)
-        hidden = None
-        if bands.alpha is not None and bands.alpha not in picks:
-            alpha = dataset.read(bands.alpha + 1)
-            if not masks(alpha):
-                raise UnreadableError(
-                    f"{said(len(bands), bands.dtype)}, of which the last is declared as alpha, "
-                    "but holds values like the others",
-                    Cause.UNNAMED,
-                )
-            hidden = alpha == 0
-        elif bands.masked and bands.alpha is None:
-            hidden = dataset.read_masks(picks[0] + 1) == 0
-    return Read(np.ascontiguousarray(values), hidden, in_words(heard[before:], path))
+        picks = None if choose is None else choose(seen)
+        if picks is None:
+            return seen, None
+        values, hidden = _values(dataset, bands, picks)
+    return seen, Read(values, hidden, in_words(heard[before:], path))
+
+
+def _values(dataset: DatasetReader, bands: FileBands, picks: Sequence[int]) -> tuple[Values, NDArray[np.bool_] | None]:
+    """Some bands as they are stored, [H, W, C], and where they are hidden, [H, W], or None."""
+    if dataset.height * dataset.width * len(picks) * 8 > MAX_BYTES:
+        raise UnreadableError(f"more than {MAX_BYTES >> 30} GiB of values", Cause.TOO_LARGE)
+    values = np.ascontiguousarray(np.moveaxis(dataset.read([pick + 1 for pick in picks]), 0, -1))
+    if bands.alpha is not None and bands.alpha not in picks:
+        alpha = dataset.read(bands.alpha + 1)
+        if not masks(alpha):
+            raise UnreadableError(
+                f"{said(len(bands), bands.dtype)}, of which the last is declared as alpha, "
+                "but holds values like the others",
+                Cause.UNNAMED,
+            )
+        return values, alpha == 0
+    if bands.masked and bands.alpha is None:
+        return values, dataset.read_masks(picks[0] + 1) == 0
+    return values, None
 
 
 def _bands(dataset: DatasetReader, unread: str | None) -> FileBands:
