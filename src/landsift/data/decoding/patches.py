@@ -38,10 +38,11 @@ from landsift.data.decoding.decode import (
 from landsift.data.decoding.file_bands import NOWHERE, PICTURE, FileBands, Place, Seen
 from landsift.data.decoding.headers import PNG_MAGIC
 from landsift.data.decoding.places import LOST, ON_THE_GROUND
-from landsift.data.decoding.plans import Plan, Wanted, difference, plan
+from landsift.data.decoding.plans import Plan, difference, plan
 from landsift.data.decoding.tiff_directories import MAGIC, directories
 from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError, in_words, summed_up
 from landsift.data.decoding.values import resized, stored_values
+from landsift.data.decoding.wanted import Wanted
 from landsift.data.sensors import plain
 from landsift.errors import DataError
 from landsift.runtime.parallel import map_rows

@@ -6,80 +6,22 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
-from landsift.bands import BRIGHTNESS, REFLECTANCE, UNKNOWN, BandSpec, DType
-from landsift.config import DataConfig
+from landsift.bands import REFLECTANCE, BandSpec, DType
 from landsift.data.decoding.file_bands import FileBands, said
 from landsift.data.decoding.headers import ALPHA
-from landsift.data.decoding.indices import Index, bands_of, indices
+from landsift.data.decoding.indices import Index, bands_of
 from landsift.data.decoding.rasters import EXACT
+from landsift.data.decoding.units import Units, units_of
 from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError
-from landsift.data.sensors import Sensor, common, find, plain, sensor
-from landsift.extras import needs
+from landsift.data.decoding.wanted import Wanted
+from landsift.data.sensors import Sensor, common, find, plain
 
-SINCE_OFFSET = (4, 0)
-"""Sentinel-2's processing baseline since which numbers are 1,000 higher (ESA, January 2022)."""
-OFFSET, QUANTIFICATION = -1000.0, 1e4
-
-NO_BASELINE = (
-    "Sentinel-2 without a processing baseline in its tags: offset 0, as before 04.00 "
-    "(since then data.reflectance=[0.0001, -0.1])"
-)
 NO_ALPHA = "an alpha band, which is not stored; what it hides becomes no data"
 _ENTRY = re.compile(r"(.+?)\s*=\s*([0-9]+)")
-
-
-class Wanted(NamedTuple):
-    """What the configuration wants of the bands."""
-
-    bands: str | tuple[int | str, ...] | None = None
-    sensor: Sensor | None = None
-    indices: tuple[Index, ...] = ()
-    reflectance: tuple[float, float] | None = None
-
-    @classmethod
-    def of(cls, data: DataConfig) -> Self:
-        """Of the section `data`.
-
-        Raises:
-            ConfigError: there is no such sensor or index.
-            MissingExtraError: what reads them is not installed.
-        """
-        if data.indices:
-            needs("spyndex", extra="bands", what="data.indices")
-        found = cls(
-            data.bands,
-            None if data.sensor is None else sensor(data.sensor),
-            indices(data.indices),
-            data.reflectance,
-        )
-        if found.anything:
-            needs("rasterio", extra="bands", what="reading bands")
-        return found
-
-    @property
-    def anything(self) -> bool:
-        """Whether it says more than nothing; then rasters of all endings are read."""
-        return bool(self.bands or self.sensor or self.indices or self.reflectance)
-
-    @property
-    def said(self) -> str:
-        """The keys of the configuration that say something, such as "data.bands and data.sensor"."""
-        return " and ".join(f"data.{name}" for name, value in self._asdict().items() if value)
-
-    def key(self) -> Mapping[str, object]:
-        """What decides what is stored, for a fingerprint; empty where nothing is wanted."""
-        if not self.anything:
-            return {}
-        return {
-            "bands": self.bands,
-            "sensor": self.sensor,
-            "indices": [index.key for index in self.indices],
-            "reflectance": self.reflectance,
-        }
 
 
 @dataclass(frozen=True)
@@ -126,7 +68,7 @@ def plan(bands: FileBands, wanted: Wanted) -> Plan:
     picks = _picks(bands, wanted, names, doubts)
     _check_once([pick.name for pick in picks])
     _check_type(bands, wanted)
-    units = _units(bands, wanted, doubts)
+    units = units_of(bands, wanted, doubts)
     nodata = _no_data(bands, wanted, doubts)
     dtype: str = EXACT.get(bands.dtype, bands.dtype)
     held = _held(nodata, dtype)
@@ -265,86 +207,6 @@ def _check_type(bands: FileBands, wanted: Wanted) -> None:
         raise UnreadableError(f"numbers of {bands.dtype}, where files of {wanted.sensor.name} hold {held}", Cause.UNITS)
 
 
-class _Units(NamedTuple):
-    scale: tuple[float, ...]
-    """Of all bands of the file."""
-    offset: tuple[float, ...]
-    units: str
-    guessed: bool = False
-
-
-def _units(bands: FileBands, wanted: Wanted, doubts: list[str]) -> _Units:
-    """What the numbers stand for: as the configuration says, else the file, else the sensor."""
-    count, of = len(bands), wanted.sensor
-    own = _own_units(bands, of)
-    if wanted.reflectance is not None:
-        scale, offset = wanted.reflectance
-        if own is not None and (set(own.scale), set(own.offset)) != ({scale}, {offset}):
-            doubts.append("scale and offset in its tags, which data.reflectance replaces")
-        return _Units((scale,) * count, (offset,) * count, REFLECTANCE)
-    if own is not None:
-        theirs = None if of is None else ({of.scale}, {of.offset})
-        if (
-            theirs is not None
-            and not (of and of.by_baseline and bands.add_offset)
-            and (set(own.scale), set(own.offset)) != theirs
-        ):
-            first = f"{own.scale[0]:g} and {own.offset[0]:g}"
-            doubts.append(f"scale and offset in its tags ({first}), which replace those of {of.name if of else ''}")
-        return own
-    if bands.baseline and (of is None or of.by_baseline) and _is_since(bands.baseline):
-        raise UnreadableError(
-            f"processing baseline {bands.baseline} of Sentinel-2, and no tag that says whether its offset of 1,000 is "
-            "still in the numbers",
-            Cause.BASELINE,
-        )
-    if of is not None:
-        guessed = of.by_baseline and not bands.baseline
-        if guessed:
-            doubts.append(NO_BASELINE)
-        return _Units((of.scale,) * count, (of.offset,) * count, of.units, guessed)
-    if bands.dtype == "uint8" and not bands.units:
-        if not bands.picture:
-            doubts.append("8-bit numbers without a scale, taken as brightness, of which 255 is all")
-        return _Units((1 / 255,) * count, (0.0,) * count, BRIGHTNESS)
-    if not bands.units:
-        doubts.append("no scale and no units in its tags: kept as the numbers that they are, in unknown units")
-    return _Units((1.0,) * count, (0.0,) * count, bands.units or UNKNOWN)
-
-
-def _own_units(bands: FileBands, of: Sensor | None) -> _Units | None:
-    """Scale and offset as a file's tags say them; None where they do not."""
-    count = len(bands)
-    tagged = None
-    if bands.add_offset is not None or (bands.quantification is not None and not bands.baseline):
-        factor = bands.quantification or QUANTIFICATION
-        if factor <= 0:
-            raise UnreadableError(f"a quantification value of {factor:g}", Cause.UNITS)
-        tagged = _Units((1 / factor,) * count, ((bands.add_offset or 0.0) / factor,) * count, REFLECTANCE)
-    if bands.scale is None or bands.offset is None:
-        return tagged
-    numbers = (*bands.scale, *bands.offset)
-    if not all(map(math.isfinite, numbers)) or min(bands.scale) <= 0:
-        raise UnreadableError(f"a scale of {bands.scale[0]:g} and an offset of {bands.offset[0]:g}", Cause.UNITS)
-    units = bands.units or (of.units if of else UNKNOWN)
-    found = _Units(bands.scale, bands.offset, units)
-    if tagged is not None and not np.allclose((tagged.scale, tagged.offset), (found.scale, found.offset), rtol=1e-6):
-        raise UnreadableError(
-            f"an offset of {found.offset[0]:g} in one tag and of {tagged.offset[0]:g} in another", Cause.BASELINE
-        )
-    return found
-
-
-def _is_since(baseline: str) -> bool:
-    """Whether numbers of a processing baseline, such as "05.09" or "N0509", hold the offset."""
-    digits = re.findall(r"\d+", baseline)
-    if len(digits) == 1 and len(digits[0]) == 4:
-        digits = [digits[0][:2], digits[0][2:]]
-    if not digits:
-        raise UnreadableError(f"a processing baseline that is none: {baseline}", Cause.BASELINE)
-    return (int(digits[0]), int(digits[1]) if len(digits) > 1 else 0) >= SINCE_OFFSET
-
-
 def _no_data(bands: FileBands, wanted: Wanted, doubts: list[str]) -> float | None:
     """The number of the file that means that there is nothing."""
     if bands.pillow or bands.picture:
@@ -371,7 +233,7 @@ def _dtype(name: str) -> DType:
     return name  # type: ignore[return-value]
 
 
-def _with_indices(found: Plan, names: Sequence[str | None], wanted: Wanted, units: _Units) -> Plan:
+def _with_indices(found: Plan, names: Sequence[str | None], wanted: Wanted, units: Units) -> Plan:
     """The plan with spectral indices as further bands; all becomes float32, NaN where there is nothing."""
     first = wanted.indices[0].name
     if units.units != REFLECTANCE:

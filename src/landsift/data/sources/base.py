@@ -26,8 +26,8 @@ from landsift.data.decoding.decode import quiet_pillow, read_bytes, resize
 from landsift.data.decoding.file_bands import NOWHERE, PICTURE, FileBands, Place
 from landsift.data.decoding.gdal import has_company, suffixes
 from landsift.data.decoding.patches import Patches
-from landsift.data.decoding.plans import Wanted
 from landsift.data.decoding.unreadable import Reason, UnreadableError
+from landsift.data.decoding.wanted import Wanted
 from landsift.data.sources import eurosat, synthetic
 from landsift.data.sources.folder import read_folder
 from landsift.data.sources.records import Record, Records

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from landsift.bands import BandSpec
 from landsift.config import DataConfig
-from landsift.data.decoding.plans import Wanted
 from landsift.data.decoding.unreadable import in_words
+from landsift.data.decoding.wanted import Wanted
 from landsift.data.sources.arrays import ArraySource, Dataset, read_dataset
 from landsift.data.sources.base import (
     STORE_FORMAT,
