@@ -16,7 +16,7 @@ from landsift.data.sensors import Sensor
 
 SINCE_OFFSET = (4, 0)
 """Sentinel-2's processing baseline since which numbers are 1,000 higher (ESA, January 2022)."""
-OFFSET, QUANTIFICATION = -1000.0, 1e4
+QUANTIFICATION = 1e4
 
 NO_BASELINE = (
     "Sentinel-2 without a processing baseline in its tags: offset 0, as before 04.00 "
