@@ -115,11 +115,50 @@ class DataConfig(_Section):
     patch_size: int | None = Field(None, ge=8, le=4096)
     """Height and width that patches are stored at, in pixels; null: the most common size of the source where at least
     half of the files have it, else a square as high as the median of their shorter sides."""
+    bands: Literal["all"] | tuple[int | str, ...] | None = None
+    """Which bands are stored, in this order: numbers as GDAL counts them, from 1, names, or `name=number`, which says
+    what a band is; `all`: every band as it stands; null: every band of files that name theirs, and pictures as RGB."""
+    sensor: str | None = None
+    """What the files hold, where they do not say so: `sentinel2_l1c`, `sentinel2_l2a`, `eurosat`, `landsat8`,
+    `landsat9` or `naip` (names, order, scale and offset: `data/sensors/sensors.yaml`); null: they say it, or nobody."""
+    reflectance: tuple[Positive, float] | None = None
+    """Scale and offset that make reflectance of the numbers, such as `[0.0001, -0.1]` for Sentinel-2 since processing
+    baseline 04.00; null: as the files say, else the sensor. The numbers themselves are stored unchanged."""
+    indices: tuple[str, ...] = ()
+    """Spectral indices that are computed from reflectance and stored as further bands, by their names in the Awesome
+    Spectral Indices, such as `[NDVI, NDWI]`."""
     max_unreadable: Fraction = 0.01
     """Share of files that may fail to decode before the build stops."""
     split: SplitConfig = SplitConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     eurosat: EuroSATConfig = EuroSATConfig()
+
+    @field_validator("bands", mode="before")
+    @classmethod
+    def _bands_once(cls, value: object) -> object:
+        if value is None or value == "all":
+            return value
+        look = "all, or a list of numbers from 1, names or name=number, such as [4, 3, 2] or [red=1, nir=4]"
+        if not isinstance(value, list | tuple) or not value:
+            raise ValueError(f"bands are {look}")
+        for entry in value:
+            number = isinstance(entry, int) and not isinstance(entry, bool) and entry >= 1
+            named = isinstance(entry, str) and re.fullmatch(r"\s*[^=]*[^=\s][^=]*(=\s*0*[1-9]\d{0,4}\s*)?", entry)
+            if not number and not named:
+                raise ValueError(f"{entry!r} is no band; bands are {look}")
+        value = [entry.strip() if isinstance(entry, str) else entry for entry in value]
+        if twice := [entry for entry in value if value.count(entry) > 1]:
+            raise ValueError(f"band {twice[0]!r} stands twice in them")
+        return tuple(value)
+
+    @field_validator("indices", mode="before")
+    @classmethod
+    def _indices_once(cls, value: object) -> object:
+        if not isinstance(value, list | tuple) or not all(isinstance(entry, str) and entry for entry in value):
+            raise ValueError("indices are a list of names, such as [NDVI, NDWI]")
+        if twice := [entry for entry in value if value.count(entry) > 1]:
+            raise ValueError(f"index '{twice[0]}' stands twice in them")
+        return tuple(value)
 
     @property
     def effective_budget_seed(self) -> int | None:

@@ -73,9 +73,10 @@ def settings_of(source: str, *, patch_size: bool = True) -> tuple[str, ...]:
 
     if (absolute(source) / META).is_file():
         return ()
-    own = {"synthetic": ("data.synthetic",), "eurosat": ("data.eurosat", "data.max_unreadable")}
+    bands = ("data.bands", "data.sensor", "data.reflectance", "data.indices", "data.max_unreadable")
+    own = {"synthetic": ("data.synthetic",), "eurosat": ("data.eurosat", *bands)}
     size = ("data.patch_size",) if patch_size else ()
-    return (*size, *own.get(source, ("data.max_unreadable",)))
+    return (*size, *own.get(source, bands))
 
 
 def refuse_idle(settings: Iterable[str], acting: Iterable[str], where: str) -> None:

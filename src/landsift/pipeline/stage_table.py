@@ -60,16 +60,19 @@ TRAINING, TESTING = "landsift.training.start", "landsift.evaluation.final_test"
 TRAINING_LIBRARIES = (*NETWORKS, "lightning")
 TESTING_LIBRARIES = (*NETWORKS, "scikit-learn", "scipy", "torchmetrics")
 
+BANDS = ("data.bands", "data.sensor", "data.reflectance", "data.indices")
+"""The content's fingerprint stands for them."""
+
 DECODE = Stage(
     name="load_dataset",
     folder="stores",
     what="the patch store",
     settings=(
-        "data.source", "data.synthetic", "data.eurosat", "data.patch_size", "data.max_unreadable",
+        "data.source", "data.synthetic", "data.eurosat", "data.patch_size", "data.max_unreadable", *BANDS,
     ),
-    uncounted=("data.synthetic", "data.eurosat"),
+    uncounted=("data.synthetic", "data.eurosat", *BANDS),
     code=("landsift.data.store.patch_store",),
-    libraries=DECODING,
+    libraries=(*DECODING, "rasterio", "spyndex"),
     checked=("store.json", "index.parquet"),
 )  # fmt: skip
 TRAIN = Stage(

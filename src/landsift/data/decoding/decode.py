@@ -16,7 +16,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,7 +71,7 @@ class Header(NamedTuple):
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Keep Pillow's warnings about single files off the terminal: what matters of them becomes a reason.
+    """Keep warnings of Pillow and rasterio about single files off the terminal: what matters of them becomes a reason.
 
     An image so large that Pillow suspects a decompression bomb is an error inside the block.
     """
@@ -81,6 +81,7 @@ def quiet_pillow() -> Iterator[None]:
     level = logger.level
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
+        warnings.filterwarnings("ignore", module="rasterio")  # such as of a raster without a place
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         logger.setLevel(logging.CRITICAL)
         try:
@@ -152,13 +153,23 @@ def _finished(
     size: tuple[int, int],
 ) -> NDArray[np.uint8]:
     """What `load` makes of a file whose picture is `stored` high and wide, at the size wanted."""
-    with _ONE_AT_A_TIME if math.prod(stored) > _LARGE else nullcontext():
+    with in_turn(stored):
         try:
-            return resize(_without_hidden(*load()), size)
+            return resize(without_hidden(*load()), size)
         except UnreadableError:
             raise
         except Exception as error:  # decoders raise what they meet: OSError, SyntaxError, struct.error, ...
             raise UnreadableError(f"damaged: {_one_line(error)}", Cause.DAMAGED) from error
+
+
+def in_turn(size: tuple[int, int]) -> AbstractContextManager[object]:
+    """What an image of this height and width is decoded in: large ones wait for one another."""
+    return _ONE_AT_A_TIME if is_large(size) else nullcontext()
+
+
+def is_large(size: tuple[int, int]) -> bool:
+    """Whether an image of this height and width takes so much memory that one is decoded at a time."""
+    return math.prod(size) > _LARGE
 
 
 def resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -223,7 +234,7 @@ def _loaded(image: Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     return np.asarray(image.convert("RGB"), dtype=np.uint8), alpha
 
 
-def _without_hidden(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+def without_hidden(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
     """Pixels whose hidden area is black; an alpha band that hides all, or next to nothing, is passed over."""
     if alpha is None or not HIDDEN <= np.mean(alpha == 0) < 1:
         return pixels

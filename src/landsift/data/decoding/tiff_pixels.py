@@ -70,7 +70,7 @@ def read_pixels(tiff: Tiff, raw: bytes) -> tuple[Pixels, Pixels | None]:
     each = 1 if tiff.planes else tiff.bands
     bands = np.concatenate([_plane(tiff, raw, segments, each) for segments in tiff.segments], axis=-1)
     colours, alpha = (bands[..., :-1], bands[..., -1]) if tiff.alpha else (bands, None)
-    if alpha is not None and not _masks(alpha):
+    if alpha is not None and not masks(alpha):
         which = "second" if tiff.bands == 2 else "fourth"
         raise UnreadableError(
             unread_bands(tiff.bands, f"the {which} is declared as alpha, but holds values like the others"), Cause.BANDS
@@ -181,7 +181,7 @@ def _directory(tags: dict[int, tuple[int, ...] | bytes], at: int) -> bytes:
     return struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0) + behind
 
 
-def _masks(alpha: Pixels) -> bool:
+def masks(alpha: Pixels) -> bool:
     """Whether an alpha band may be one: GDAL declares the fourth of any four bands as alpha if not told otherwise."""
     return bool(np.mean((alpha == 0) | (alpha == 255)) >= 0.5 or alpha.min() == alpha.max())
 

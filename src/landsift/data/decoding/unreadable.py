@@ -21,6 +21,26 @@ class Cause(Enum):
     COMPRESSION = "write them again with LZW, deflate or no compression"
     NO_PIXELS = "write them again, or remove them"
     DAMAGED = "copy or download them again, or remove them"
+    EXTRA = (
+        "pip install 'landsift[bands]' and say which bands they are with data.bands or data.sensor; "
+        "or write the three bands that are to be seen as an 8-bit RGB file"
+    )
+    UNNAMED = (
+        "say which bands they are with data.sensor=NAME, or data.bands=all, [1, 2, ...] or [red=1, nir=4, ...]; "
+        "or write the three bands that are to be seen as an 8-bit RGB file"
+    )
+    OTHER_BANDS = "let data.sensor and data.bands say what lies in the files, or remove them"
+    DIFFERENT = (
+        "make all files of a source alike in bands, types, units and no-data value, or make sources of their own"
+    )
+    VALUES = "write them again as uint8, uint16, int16 or float32"
+    NO_DATA = "declare one no-data value for all bands, as gdal_edit.py -a_nodata does, or write NaN in float32"
+    UNITS = "say how numbers become reflectance with data.reflectance=[scale, offset]"
+    BASELINE = (
+        "data.reflectance=[0.0001, -0.1] where the offset is still in the numbers, [0.0001, 0] where it was taken out"
+    )
+    SUBDATASETS = "write each as a file of its own, as gdal_translate does, with its bands together"
+    SOURCES = "let the VRT name plain files on this machine, or write it as GeoTIFF"
 
 
 class Reason(NamedTuple):

@@ -22,12 +22,16 @@ from numpy.typing import NDArray
 
 from landsift.bands import BandSpec
 from landsift.config import DataConfig, SyntheticConfig, digest
-from landsift.data.decoding.decode import decode, quiet_pillow, read_bytes, read_header, resize
+from landsift.data.decoding.decode import quiet_pillow, read_bytes, resize
+from landsift.data.decoding.file_bands import NOWHERE, PICTURE, FileBands, Place
+from landsift.data.decoding.gdal import has_company, suffixes
+from landsift.data.decoding.patches import Patches
 from landsift.data.decoding.unreadable import Reason, UnreadableError
+from landsift.data.decoding.wanted import Wanted
 from landsift.data.sources import eurosat, synthetic
 from landsift.data.sources.folder import read_folder
 from landsift.data.sources.records import Record, Records, class_order
-from landsift.data.sources.scan_memo import ScanMemo, code_of_scans
+from landsift.data.sources.scan_memo import Found, ScanMemo, code_of_scans
 from landsift.data.sources.table import TABLE_SUFFIXES, check_paths, read_table
 from landsift.data.sources.walk import PassedOver
 from landsift.errors import DataError, nearest
@@ -60,6 +64,9 @@ class Scan(NamedTuple):
     """Why `size` is missing."""
     notes: tuple[str, ...] = ()
     """What is to be said of how the file is read."""
+    bands: FileBands = PICTURE
+    """What the file says of its bands."""
+    place: Place = NOWHERE
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,13 @@ class Scans:
     """Why, by row."""
     notes: dict[str, int]
     """What is to be said of how files are read, and of how many of them."""
+    doubts: dict[str, int]
+    """The same, of what was not known."""
     content: str
     """What all bytes, paths, labels, splits and groups amount to."""
+    places: NDArray[np.float64] | None
+    """Longitude and latitude of the patches' centres in degrees (WGS 84), [N, 2], NaN where a file does not tell; None
+    where none does."""
 
 
 class Source(Protocol):
@@ -90,7 +102,7 @@ class Source(Protocol):
     known_content: str | None
     """What all patches amount to, where that is known without reading them."""
     bands: BandSpec
-    """What the numbers of a patch mean."""
+    """What the numbers of a patch mean; of files that is known when they were scanned."""
 
     def scan(self, row: int) -> Scan:
         """Read a record's bytes once: their hash, and height and width from the header."""
@@ -108,10 +120,17 @@ class FileSource:
         records: All patches, in any order.
         left_out: Files and folders that are no records.
         content: What identifies the content, where that is known without reading the files.
+        wanted: What is wanted of the bands.
     """
 
     def __init__(
-        self, name: str, root: Path, records: Records, left_out: Sequence[PassedOver] = (), content: str | None = None
+        self,
+        name: str,
+        root: Path,
+        records: Records,
+        left_out: Sequence[PassedOver] = (),
+        content: str | None = None,
+        wanted: Wanted = Wanted(),  # noqa: B008 (immutable)
     ) -> None:
         self.name = name
         self.root: Path | None = root
@@ -119,26 +138,30 @@ class FileSource:
         self.left_out = left_out
         self.known_content = content
         self.bands = BandSpec.pictures()
+        self.patches = Patches(wanted)
 
     def scan(self, row: int, memo: ScanMemo | None = None) -> Scan:
         """Read a record's bytes once: their hash, and height and width from the header; not what `memo` knows."""
         sha256, file = "", self._file(row)
         state = _state(file) if memo is not None else None
-        if memo is not None and state is not None and (known := memo.find(row, str(file), state)):
-            return Scan(known[0], known[1], None, known[2])
+        if memo is not None and state is not None and (known := _known(memo, row, file, state)):
+            return Scan(known.sha256, known.size, None, known.notes, known.bands, known.place)
         try:
             raw = read_bytes(file)
             sha256 = hashlib.sha256(raw).hexdigest()
-            size, notes = read_header(raw)
-            if memo is not None and state is not None:
-                memo.note(row, str(file), state, (sha256, size, notes))
-            return Scan(sha256, size, None, notes)
+            seen = self.patches.look(file, raw)
+            if seen.beside:
+                sha256 = hashlib.sha256(f"{sha256} {seen.beside}".encode()).hexdigest()
+            elif memo is not None and state is not None:  # files beside it may change while it stays
+                memo.note(row, str(file), state, Found(sha256, seen.size, seen.notes, seen.bands, seen.place))
+            return Scan(sha256, seen.size, None, seen.notes, seen.bands, seen.place)
         except UnreadableError as error:
             return Scan(sha256, None, error.reason)
 
-    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Decode a record to uint8 [H, W, 3] of the given height and width; raises UnreadableError."""
-        return decode(read_bytes(self._file(row)), size)
+    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[Any]:
+        """Decode a record to [H, W, C] of the bands' type and the given height and width; raises UnreadableError."""
+        file = self._file(row)
+        return self.patches.read(file, size, read_bytes(file)).array
 
     def _file(self, row: int) -> Path:
         assert self.root is not None
@@ -174,7 +197,10 @@ def open_source(data: DataConfig) -> Source:
     Raises:
         DataError: there is no such source, or it holds no usable patches.
     """
+    wanted = Wanted.of(data)
     if data.source == "synthetic":
+        if wanted.anything:
+            raise DataError(f"{wanted.said} says how files are read, and generated patches are in none", "leave it out")
         return SyntheticSource(data.synthetic)
     if data.source == "eurosat":
         folder = eurosat.ensure(data.eurosat)
@@ -182,18 +208,19 @@ def open_source(data: DataConfig) -> Source:
         content = eurosat.known_content(data.eurosat, folder)
         if content is None:
             eurosat.tell_incomplete(folder, len(records))
-        return FileSource("eurosat", folder, records, left_out, content)
+        return FileSource("eurosat", folder, records, left_out, content, wanted)
     if not data.source.strip():
         raise DataError("data.source is empty", _KNOWN)
     path = _path(data.source)
     if not _is_text(path):
         raise DataError(f"the path {path} is not valid UTF-8, as the paths in a run's tables must be", "rename it")
     if path.is_dir():
-        return FileSource("folder", path, *read_folder(path))
+        endings = suffixes(rasters=wanted.anything)
+        return FileSource("folder", path, *read_folder(path, endings), wanted=wanted)
     if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():  # reading a named pipe would block for ever
         records = read_table(path)
         check_paths(path, (record.path for record in records), len(records))
-        return FileSource("table", path.parent, records)
+        return FileSource("table", path.parent, records, wanted=wanted)
     raise _unknown(data.source, path)
 
 
@@ -229,6 +256,7 @@ def content_fingerprint(data: DataConfig) -> str:
     """
     if (stored := store_folder(data)) is not None:
         return _fingerprint_of_store(stored)
+    Wanted.of(data)  # before a download, not after it
     if data.source == "eurosat" and eurosat.find(data.eurosat) is None:
         return fingerprint_of(data, "eurosat", eurosat.archive_content(data.eurosat))
     source = open_source(data)
@@ -236,13 +264,18 @@ def content_fingerprint(data: DataConfig) -> str:
 
 
 def known_bands(data: DataConfig) -> BandSpec:
-    """What the patches of `data.source` hold, before any is decoded: a store says it, all else is read as 8-bit RGB.
+    """What the patches of `data.source` hold, before any is decoded: as a store says, or their files.
 
     Raises:
         DataError: the store is damaged.
     """
-    stored = store_folder(data)
-    return BandSpec.pictures() if stored is None else _said_by_store(stored, bands_of)
+    if (stored := store_folder(data)) is not None:
+        return _said_by_store(stored, bands_of)
+    if data.source in NAMES:
+        return BandSpec.pictures()
+    source = open_source(data)
+    scan(source)  # of files that did not change it costs next to nothing
+    return source.bands
 
 
 def _fingerprint_of_store(folder: Path) -> str:
@@ -275,6 +308,8 @@ def fingerprint_of(data: DataConfig, name: str, content: str, bands: BandSpec | 
     parts = {"format": _HASHED, "source": name, "patch_size": data.patch_size, "content": content}
     if bands is not None and bands != BandSpec.pictures():
         parts["bands"] = bands.to_dict()
+    if wanted := Wanted.of(data).key():
+        parts["wanted"] = wanted
     return digest(parts)
 
 
@@ -302,18 +337,29 @@ def scan(source: Source) -> Scans:
     rows = range(len(source.records))
     sizes = np.zeros((len(rows), 2), dtype=np.int32)
     reasons, notes = {}, Counter[str]()
+    kinds, numbers = Counter[FileBands](), dict[FileBands, int]()
+    kind = np.full(len(rows), -1, dtype=np.int32)
+    places: NDArray[np.float64] | None = None
+    doubts: dict[str, int] = {}
     content = _ListDigest()
     read: Callable[[int], Scan] = source.scan
     memo: ScanMemo | None = None
     if isinstance(source, FileSource) and source.root is not None:
-        memo = ScanMemo(source.name, source.root, code_of_scans(), len(rows))
+        code = f"{code_of_scans()}{' rasters' * source.patches.wanted.anything}"  # then GDAL is asked of every TIFF
+        memo = ScanMemo(source.name, source.root, code, len(rows))
         read = functools.partial(source.scan, memo=memo)
     with quiet_pillow(), progress_bar("Scanning patches", len(rows)) as advance:
         for row, record, result in zip(rows, source.records, map_rows(read, rows), strict=True):
-            content.add([*record, result.sha256])
+            said = [result.bands.to_json()] if not result.bands.pillow else []
+            content.add([*record, result.sha256, *said])
             notes.update(result.notes)
             if result.size is not None:
                 sizes[row] = result.size
+                kinds[result.bands] += 1
+                kind[row] = numbers.setdefault(result.bands, len(numbers))
+                if result.place.known:
+                    places = np.full((len(rows), 3), np.nan) if places is None else places
+                    places[row] = result.place
             elif result.reason is not None:
                 reasons[row] = result.reason
             advance(1)
@@ -326,7 +372,27 @@ def scan(source: Source) -> Scans:
         named[at] for at in class_order(named)
     ):  # arrays come with an order of their own
         content.add(["classes", *source.records.classes])
-    return Scans(sizes, reasons, dict(sorted(notes.items())), source.known_content or content.hexdigest())
+    if isinstance(source, FileSource):
+        settled = source.patches.settle(kinds, () if places is None else places[:, 2])
+        source.bands, doubts = settled.spec, settled.doubts
+        notes.update(settled.notes)
+        for bands, reason in settled.reasons.items():
+            for row in np.flatnonzero(kind == numbers[bands]).tolist():
+                sizes[row], reasons[row] = 0, reason
+    return Scans(
+        sizes,
+        reasons,
+        dict(sorted(notes.items())),
+        doubts,
+        source.known_content or content.hexdigest(),
+        None if places is None else places[:, :2].copy(),
+    )
+
+
+def _known(memo: ScanMemo, row: int, file: Path, state: os.stat_result) -> Found | None:
+    """What is known of a file; not of a raster beside which something was put since."""
+    found = memo.find(row, str(file), state)
+    return None if found is not None and not found.bands.pillow and has_company(file) else found
 
 
 def _state(file: Path) -> os.stat_result | None:

@@ -6,11 +6,12 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landsift import runs
+from landsift.data.decoding.decode import IMAGE_SUFFIXES
 from landsift.data.sources.folder_layout import Layout, Tree, find_layout, home_of
 from landsift.data.sources.records import CHUNK, Record, Records
 from landsift.data.sources.split_names import part_of
@@ -37,8 +38,12 @@ _TOLD = 5  # folders that are left out
 _MASK_NAME = re.compile(r"[-_. ](mask|masks|label|labels|gt|seg)(_\d+)?\.\w+$", re.IGNORECASE)
 
 
-def read_folder(root: Path) -> tuple[Records, list[PassedOver]]:
+def read_folder(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> tuple[Records, list[PassedOver]]:
     """List the images below each class folder (`layout.py` says which folders these are).
+
+    Args:
+        root: the folder.
+        suffixes: endings (lower case) of the files that count as images.
 
     Returns:
         The images; and the files and folders that hold some or might be some and are left out, each with the reason.
@@ -49,7 +54,7 @@ def read_folder(root: Path) -> tuple[Records, list[PassedOver]]:
     """
     found = _Found()
     try:
-        for folder in walk(root):
+        for folder in walk(root, suffixes):
             found.add(folder)
         found.gather()
     except UnicodeEncodeError as error:

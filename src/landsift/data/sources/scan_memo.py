@@ -1,6 +1,7 @@
 """Files that were scanned before are recognised by path, size, times and inode, and not read again.
 
-    CACHE/scans/SOURCE.npz    a row per file: which it is, the hash of its bytes, its size in pixels, what is to be said
+    CACHE/scans/SOURCE.npz    a row per file: which it is, the hash of its bytes, its size in pixels, its place, what is
+                              to be said, what it says of its bands
 
 It saves seconds and decides nothing: without it, or where it is damaged, files are read. A file that was changed within
 the clock's resolution before it was read could be changed again without a trace (Git calls that "racily clean"), so
@@ -17,12 +18,15 @@ import time
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import cache_folder
 from landsift.data import decoding
+from landsift.data.decoding.file_bands import FileBands, Place
+from landsift.data.decoding.gdal import installed
 from landsift.errors import LandsiftError
 from landsift.runtime.whole import write_whole
 
@@ -31,14 +35,29 @@ RESOLUTION = 2_000_000_000
 """Nanoseconds: the coarsest clock of a file system in use, that of FAT."""
 NOTHING = -1
 """In place of the number of a file's notes: the file is not known."""
-FORMAT = 1
+FORMAT = 2
 """Of the file, and of what a scan finds; with another one it is not read."""
 _ROW = np.dtype(
-    [("one", "<u8"), ("two", "<u8"), ("sha256", "u1", 32), ("height", "<i4"), ("width", "<i4"), ("notes", "<i4")]
-)
+    [("one", "<u8"), ("two", "<u8"), ("sha256", "u1", 32), ("height", "<i4"), ("width", "<i4"), ("notes", "<i4"),
+     ("lon", "<f8"), ("lat", "<f8"), ("gsd", "<f8")]
+)  # fmt: skip
 
-Found = tuple[str, tuple[int, int], tuple[str, ...]]
-"""Hash of the bytes, height and width, and what is to be said of how the file is read."""
+
+class Found(NamedTuple):
+    """What is known of a file."""
+
+    sha256: str
+    """Of the bytes."""
+    size: tuple[int, int]
+    """Height and width."""
+    notes: tuple[str, ...]
+    """What is to be said of how the file is read."""
+    bands: FileBands
+    place: Place
+
+
+_Texts = tuple[tuple[str, ...], FileBands]
+"""Notes and bands, which are the same for many files."""
 
 
 class ScanMemo:
@@ -72,11 +91,12 @@ class ScanMemo:
         if at == len(self._ones):
             return None
         known = self._known[at]
-        known_one, known_two, sha256, height, width, notes = known.item()
+        known_one, known_two, sha256, height, width, notes, *place = known.item()
         if (known_one, known_two) != (one, two):
             return None
         self._present[row] = known
-        return bytes(sha256).hex(), (height, width), self._texts[notes]
+        texts, bands = self._texts[notes]
+        return Found(bytes(sha256).hex(), (height, width), texts, bands, Place(*place))
 
     def note(self, row: int, path: str, state: os.stat_result, found: Found) -> None:
         """Note what was found in a file.
@@ -89,11 +109,12 @@ class ScanMemo:
         """
         if time.time_ns() - max(state.st_mtime_ns, state.st_ctime_ns) <= RESOLUTION:
             return
-        sha256, (height, width), notes = found
+        sha256, (height, width), notes, bands, place = found
         with self._lock:
-            number = self._numbers.setdefault(notes, len(self._numbers))
+            number = self._numbers.setdefault((notes, bands), len(self._numbers))
             self._new = True
-        self._present[row] = (*_key(path, state), np.frombuffer(bytes.fromhex(sha256), "u1"), height, width, number)
+        hashed = np.frombuffer(bytes.fromhex(sha256), "u1")
+        self._present[row] = (*_key(path, state), hashed, height, width, number, *place)
 
     def keep(self) -> None:
         """Write what was found and noted in this scan, if that is not what was known."""
@@ -101,7 +122,8 @@ class ScanMemo:
             return
         rows = self._present[self._present["notes"] != NOTHING]
         rows = rows[np.argsort(rows["one"])]
-        about = json.dumps({"code": self._code, "notes": list(self._numbers)})
+        texts = [[notes, bands.to_json()] for notes, bands in self._numbers]
+        about = json.dumps({"code": self._code, "texts": texts})
 
         def write(partial: Path) -> None:
             with partial.open("wb") as file:
@@ -112,8 +134,8 @@ class ScanMemo:
 
 
 def code_of_scans() -> str:
-    """What decides what a scan finds in a file: the code that reads headers, and Pillow."""
-    hashed = hashlib.sha256(version("pillow").encode())
+    """What decides what a scan finds in a file: the code that reads headers, Pillow and rasterio."""
+    hashed = hashlib.sha256(f"{version('pillow')} {version('rasterio') if installed() else None}".encode())
     for file in sorted(Path(decoding.__file__).parent.glob("*.py")):
         hashed.update(file.read_bytes())
     return hashed.hexdigest()
@@ -126,13 +148,14 @@ def _key(path: str, state: os.stat_result) -> tuple[int, int]:
     return int.from_bytes(hashed[:8], "little"), int.from_bytes(hashed[8:], "little")
 
 
-def _read(file: Path | None, code: str) -> tuple[NDArray[np.void], list[tuple[str, ...]]]:
-    """The rows of a memo, sorted, and its notes; nothing where there is none, of this code, undamaged."""
+def _read(file: Path | None, code: str) -> tuple[NDArray[np.void], list[_Texts]]:
+    """The rows of a memo, sorted, and its texts; nothing where there is none, of this code, undamaged."""
     with suppress(Exception):  # numpy's errors are of many bases; an archive holds its own checksums
         assert file is not None
         with np.load(file, allow_pickle=False) as stored:
             about = json.loads(str(stored["about"]))
-            rows, texts = stored["rows"], [tuple(map(str, notes)) for notes in about["notes"]]
+            rows = stored["rows"]
+            texts = [(tuple(map(str, notes)), FileBands.from_json(bands)) for notes, bands in about["texts"]]
         sound = rows.dtype == _ROW and rows.ndim == 1 and about["code"] == code
         sound = sound and bool(np.all(rows["one"][1:] >= rows["one"][:-1]))
         if sound and bool(np.all((rows["notes"] >= 0) & (rows["notes"] < len(texts)))):

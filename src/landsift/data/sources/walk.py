@@ -12,7 +12,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,8 +62,12 @@ class PassedOver(NamedTuple):
     reason: str
 
 
-def walk(root: Path) -> Iterator[Folder]:
+def walk(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> Iterator[Folder]:
     """Meet `root` and every folder below it: first what lies there, then where links lead, each in order of its name.
+
+    Args:
+        root: where the walk begins.
+        suffixes: endings (lower case) of the files that count as images.
 
     Raises:
         OSError: a folder cannot be read.
@@ -90,7 +94,7 @@ def walk(root: Path) -> Iterator[Folder]:
                         heapq.heappush(links, below)
                     else:
                         inner.append(below)
-                elif _ending(entry.name) in IMAGE_SUFFIXES:
+                elif _ending(entry.name) in suffixes:
                     images.append(entry.name)
                 elif not _beside(entry.name):
                     others.append(entry.name)

@@ -25,10 +25,12 @@ from numpy.typing import NDArray
 from landsift.bands import BandSpec
 from landsift.config import BUILT_IN_SOURCES, DataConfig
 from landsift.data.decoding.unreadable import in_words
+from landsift.data.decoding.wanted import Wanted
 from landsift.data.sources.arrays import ArraySource, Dataset, read_dataset
 from landsift.data.sources.base import (
     OF_PICTURES,
     STORE_FORMAT,
+    FileSource,
     Source,
     bands_of,
     content_fingerprint,
@@ -77,7 +79,8 @@ class PatchStore:
             part of a split; `{"path", "reason"}` each.
         info: `source` (its kind), `root` (folder of the files, or None), `resized` (how many patches were), `squeezed`
             (of how many the shape changed much by that), `duplicates` (how many patches repeat the pixels of an earlier
-            one), and `notes` (what is to be said of how files are read, and of how many).
+            one), `notes` (what is to be said of how files are read, and of how many), and `numbers`, where there is any
+            (the same of numbers in them).
     """
 
     def __init__(self, folder: Path, images: NDArray[Any], meta: dict[str, Any]) -> None:
@@ -340,6 +343,7 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
 
     with _new(folder) as partial:
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
+        told = source.patches.tell() if isinstance(source, FileSource) else {}
         _check_complete(source.records, rows, unreadable)
         write_index(partial / INDEX, source.records, rows, hashes)
         del hashes  # as large as all else that is kept of a patch
@@ -350,8 +354,10 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
             "resized": resized(scans.sizes[rows], size),
             "squeezed": len(squeezed(scans.sizes[rows], size)),
             "duplicates": len(contents) - int(contents.max()) - 1,
-            "notes": scans.notes,
+            "notes": scans.notes | scans.doubts,
         }
+        if told:
+            info["numbers"] = told
         meta = {
             "format": STORE_FORMAT,
             "landsift": __version__,
@@ -377,6 +383,8 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
         )
     for note, count in scans.notes.items():
         _log.info("%d of %d files: %s", count, len(scans.sizes), note)
+    for note, count in scans.doubts.items():
+        _log.warning("%d of %d files: %s", count, len(scans.sizes), note)
     for group in unreadable.summed_up():
         _log.warning("%s", group)
     if contradictory:
@@ -409,6 +417,11 @@ def _reopen(data: DataConfig, folder: Path, fingerprint: str, those: str) -> Pat
 def _link(store: PatchStore, data: DataConfig, folder: Path, least_classes: int) -> PatchStore:
     """Let a new folder be the same store: its files under second names or, on another disk, copies of them."""
     _check_classes(store.classes, store.folder, least_classes)
+    if (wanted := Wanted.of(data)).anything:
+        raise DataError(
+            f"{wanted.said} says how files are read, but {store.folder} is a store of decoded patches",
+            "leave it out, or build another store from the files",
+        )
     size = store.images.shape[1:3]
     if data.patch_size is not None and set(size) != {data.patch_size}:
         raise DataError(

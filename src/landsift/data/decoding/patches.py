@@ -1,0 +1,367 @@
+"""Patches in files, whatever reads them: pictures of 8 bits through Pillow, all other rasters through GDAL.
+
+    patches = open_patches(paths, data)
+    patches.spec                          what the numbers of all of them mean
+    patches.read(path).array              [H, W, C]
+
+A file is looked at first, for what it says of itself. What most files have is what a source has (`settle`), and files
+that differ are left out, each kind with its reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.bands import RGB_NAMES, BandSpec
+from landsift.config import DataConfig
+from landsift.data.decoding import gdal, rasters
+from landsift.data.decoding.decode import (
+    MAX_PIXELS,
+    decode,
+    in_turn,
+    is_large,
+    quiet_pillow,
+    read_bytes,
+    read_header,
+    without_hidden,
+)
+from landsift.data.decoding.file_bands import NOWHERE, PICTURE, FileBands, Place, Seen
+from landsift.data.decoding.headers import PNG_MAGIC
+from landsift.data.decoding.places import LOST, ON_THE_GROUND
+from landsift.data.decoding.plans import Plan, difference, plan
+from landsift.data.decoding.tiff_directories import MAGIC, directories
+from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError, in_words, summed_up
+from landsift.data.decoding.values import resized, stored_values
+from landsift.data.decoding.wanted import Wanted
+from landsift.data.sensors import plain
+from landsift.errors import DataError
+from landsift.runtime.parallel import map_rows
+
+GEO_KEYS = 34735
+"""Tag of a TIFF that says in which coordinate reference system it lies (OGC GeoTIFF)."""
+GDAL_METADATA = 42112
+"""Tag of a TIFF in which GDAL keeps names of bands, scales and offsets."""
+PLACE_UNREAD = "a place or names of bands in its tags, which are not read without landsift[bands]"
+SAME_GSD = 1.1
+"""Factor between two ground sampling distances up to which they are the same."""
+OFFSET_SEEN = 1000
+"""Numbers that all lie above it make one think of Sentinel-2's offset."""
+CIRRUS = "B10"
+"""Sentinel-2's band in which the ground is hidden by water vapour."""
+_ENOUGH = 20  # patches to think so
+
+_log = logging.getLogger("landsift")
+
+
+class Decoded(NamedTuple):
+    """A patch as it is stored."""
+
+    array: NDArray[Any]
+    """[H, W, C] of `Patches.spec`."""
+    place: Place
+    told: Counter[str]
+    """What is to be said, and of how many of its pixels or numbers."""
+
+
+class Settled(NamedTuple):
+    """What the files of a source have in common."""
+
+    spec: BandSpec
+    reasons: dict[FileBands, Reason]
+    """Why files of other kinds are left out."""
+    notes: dict[str, int]
+    """What is to be said, and of how many files."""
+    doubts: dict[str, int]
+    """The same, of what was not known."""
+
+    def say(self, total: int) -> None:
+        """Say it of the files, of which there are so many in all."""
+        for level, said in ((logging.INFO, self.notes), (logging.WARNING, self.doubts)):
+            for text, count in said.items():
+                _log.log(level, "%d of %d files: %s", count, total, text)
+
+
+class Patches:
+    """Looks at files and reads those that fit together; from any thread.
+
+    Attributes:
+        wanted: what the configuration says of the bands.
+        spec: what the numbers mean that `read` gives; before `settle` that of pictures.
+    """
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.spec = BandSpec.pictures()
+        self._plans: dict[FileBands, Plan | Reason] = {}
+        self._lock = threading.Lock()
+        self._told = Counter[str]()
+        self._read = 0
+        self._least = math.inf
+        self._sums: NDArray[np.float64] | None = None
+
+    def look(self, path: Path, raw: bytes) -> Seen:
+        """What a file says of itself, its pixels not decoded.
+
+        Args:
+            path: of the file.
+            raw: its bytes.
+
+        Raises:
+            UnreadableError: it can be read by nobody, or by GDAL alone and that is not installed.
+        """
+        return self._looked(path, raw)[0]
+
+    def _looked(
+        self, path: Path, raw: bytes, choose: Callable[[Seen], Sequence[int] | None] | None = None
+    ) -> tuple[Seen, rasters.Read | None]:
+        """The same and, of a raster, the bands that `choose` gives positions of."""
+        tiff = raw.startswith(MAGIC)
+        try:
+            header = read_header(raw)
+        except UnreadableError as error:
+            if not _for_gdal(error.reason.cause, path, raw):
+                raise
+            if not gdal.installed():
+                raise UnreadableError(error.reason.text, Cause.EXTRA) from None
+            why = error.reason.text if tiff or _is_png(raw) else None
+            return rasters.look(path.absolute(), raw, MAX_PIXELS, why, choose)
+        if tiff and self.wanted.anything:
+            try:
+                return rasters.look(path.absolute(), raw, MAX_PIXELS, None, choose)
+            except UnreadableError as error:
+                if error.reason.cause is not Cause.COLOURS:
+                    raise
+        seen = Seen(header.size, PICTURE, NOWHERE, header.notes)
+        if not tiff:
+            return seen, None
+        tagged = _with_tags(seen, path, raw)
+        if tagged.bands.pillow or choose is None:
+            return tagged, None
+        return rasters.look(path.absolute(), raw, MAX_PIXELS, None, choose)
+
+    def settle(self, kinds: Counter[FileBands], gsds: Sequence[float] | NDArray[np.float64] = ()) -> Settled:
+        """Decide what the source has: what most of its files have.
+
+        Args:
+            kinds: of its files, and how many there are of each, the first first.
+            gsds: ground sampling distances of the files, in metres; NaN where one is not known.
+        """
+        files = Counter[BandSpec]()
+        for bands, count in kinds.items():
+            found = self._plan(bands)
+            if isinstance(found, Plan):
+                files[found.spec] += count
+        reasons: dict[FileBands, Reason] = {}
+        if files:
+            self.spec = files.most_common(1)[0][0]  # of two that are as frequent, the first
+        notes, doubts = Counter[str](), Counter[str]()
+        for bands, count in kinds.items():
+            found = self._plan(bands)
+            if isinstance(found, Reason):
+                reasons[bands] = found
+            elif found.spec != self.spec:
+                reasons[bands] = difference(found.spec, self.spec)
+            else:
+                notes.update(dict.fromkeys(found.notes, count))
+                doubts.update(dict.fromkeys(found.doubts, count))
+        spec = self._with_gsd(np.asarray(gsds, dtype=np.float64), doubts)
+        return Settled(spec, reasons, dict(notes), dict(doubts))
+
+    def read(self, path: Path, size: tuple[int, int] | None = None, raw: bytes | None = None) -> Decoded:
+        """Read a patch.
+
+        Args:
+            path: of the file.
+            size: height and width wanted; None: those of the file.
+            raw: its bytes, where they are at hand.
+
+        Raises:
+            UnreadableError: it is damaged, or its bands are others than those of `spec`.
+        """
+        raw = read_bytes(path) if raw is None else raw
+        if not self.wanted.anything and size is not None and self.spec == BandSpec.pictures():
+            try:
+                return Decoded(decode(raw, size), NOWHERE, Counter())
+            except UnreadableError as error:
+                if not _for_gdal(error.reason.cause, path, raw):
+                    raise
+        seen, read = self._looked(path, raw, lambda seen: None if is_large(seen.size) else self._fitting(seen).picks)
+        found = self._fitting(seen)
+        size = seen.size if size is None else size
+        if seen.bands.pillow:
+            return Decoded(np.ascontiguousarray(decode(raw, size)[..., list(found.picks)]), seen.place, Counter())
+        with in_turn(seen.size):
+            if read is None:
+                _, read = self._looked(path, raw, lambda _: found.picks)
+            if read is None:
+                raise UnreadableError("it changed while it was read", Cause.DAMAGED)
+            if found.spec.dtype == "uint8" and seen.bands.picture:
+                pixels = without_hidden(read.values, None if read.hidden is None else np.where(read.hidden, 0, 255))
+                return Decoded(resized(pixels, size, None), seen.place, Counter(read.heard))
+            stored, told = stored_values(found, read.values, read.hidden)
+            told.update(read.heard)
+            self._note(found, stored, told)
+            return Decoded(resized(stored, size, found.spec.nodata), seen.place, told)
+
+    def _fitting(self, seen: Seen) -> Plan:
+        """How a file is read; raises UnreadableError where its bands are others than those of `spec`."""
+        found = self._plan(seen.bands)
+        if isinstance(found, Reason):
+            raise UnreadableError(found.text, found.cause)
+        if found.spec != replace(self.spec, gsd=None):
+            other = difference(found.spec, self.spec)
+            raise UnreadableError(other.text, other.cause)
+        return found
+
+    def tell(self) -> dict[str, int]:
+        """Say what was found in the numbers that were read since the last time: texts, and of how many numbers."""
+        with self._lock:
+            told, read, least, sums = self._told, self._read, self._least, self._sums
+            self._told, self._read, self._least, self._sums = Counter(), 0, math.inf, None
+        for note, count in told.items():
+            if count:
+                _log.warning("%s (%s in all)", note, f"{count:,}")
+        if read >= _ENOUGH and OFFSET_SEEN <= least < math.inf:
+            _log.warning(
+                "no number of %d patches is below %d: Sentinel-2's offset of 1,000 seems to be in them "
+                "(data.reflectance=[0.0001, -0.1])",
+                read,
+                OFFSET_SEEN,
+            )
+        names = list(self.spec.names)
+        if sums is not None and (darkest := int(np.argmin(sums))) != names.index(CIRRUS):
+            _log.warning(
+                "%s (cirrus) is not the darkest band, as it nearly always is, but %s: the files seem to have another "
+                "order (data.sensor=eurosat has B8A last)",
+                CIRRUS,
+                names[darkest],
+            )
+        return dict(told)
+
+    def _note(self, found: Plan, stored: NDArray[Any], told: Counter[str]) -> None:
+        least = math.inf
+        if found.offset_guessed:
+            there = stored if found.spec.nodata is None else stored[stored != found.spec.nodata]
+            least = float(np.nanmin(there)) if there.size and not np.isnan(there).all() else math.inf
+        sums = None
+        if CIRRUS in found.spec.names and found.stored > 1:
+            numbers = stored[..., : found.stored].astype(np.float64)
+            sums = np.nan_to_num(numbers.mean(axis=(0, 1)) * found.scale[: found.stored] + found.offset[: found.stored])
+        with self._lock:
+            self._sums = sums if self._sums is None else self._sums if sums is None else self._sums + sums
+            self._told.update(told)
+            self._read += 1
+            self._least = min(self._least, least)
+
+    def _plan(self, bands: FileBands) -> Plan | Reason:
+        found = self._plans.get(bands)
+        if found is None:
+            try:
+                found = plan(bands, self.wanted)
+            except UnreadableError as error:
+                found = error.reason
+            self._plans[bands] = found
+        return found
+
+    def _with_gsd(self, gsds: NDArray[np.float64], doubts: Counter[str]) -> BandSpec:
+        known = gsds[np.isfinite(gsds)]
+        if not len(known) or self.spec == BandSpec.pictures():  # which say no more than they did
+            return self.spec
+        middle = float(np.median(known))
+        other = int(((known > middle * SAME_GSD) | (known < middle / SAME_GSD)).sum())
+        if other:
+            spread = f"those of all are from {known.min():.3g} to {known.max():.3g} m"
+            doubts[f"another ground sampling distance than {middle:.3g} m; {spread}"] = other
+        return replace(self.spec, gsd=float(f"{middle:.3g}"))
+
+
+class Opened(NamedTuple):
+    """Files that fit together, and those that do not."""
+
+    spec: BandSpec
+    patches: Patches
+    left_out: list[tuple[Path, Reason]]
+
+    def read(self, path: Path, size: tuple[int, int] | None = None) -> Decoded:
+        """As `Patches.read`."""
+        return self.patches.read(path, size)
+
+
+def open_patches(paths: Iterable[Path], data: DataConfig) -> Opened:
+    """Look at files and decide what they have in common.
+
+    Raises:
+        ConfigError: the configuration names a sensor or an index that there is none of.
+        DataError: none of the files can be read.
+        MissingExtraError: what the configuration asks for needs more than is installed.
+    """
+    patches = Patches(Wanted.of(data))
+    files = list(paths)
+
+    def look(row: int) -> Seen | Reason:
+        try:
+            return patches.look(files[row], read_bytes(files[row]))
+        except UnreadableError as error:
+            return error.reason
+
+    with quiet_pillow():
+        seen = list(map_rows(look, range(len(files))))
+    kinds = Counter(each.bands for each in seen if isinstance(each, Seen))
+    settled = patches.settle(kinds, [each.place.gsd for each in seen if isinstance(each, Seen)])
+    settled.say(kinds.total())
+    left_out = []
+    for file, each in zip(files, seen, strict=True):
+        reason = each if isinstance(each, Reason) else settled.reasons.get(each.bands)
+        if reason is not None:
+            left_out.append((file, reason))
+    if len(left_out) == len(files):
+        groups = summed_up((str(file), reason) for file, reason in left_out)
+        raise DataError(
+            f"none of the {len(files)} files can be read; {in_words(groups)}" if groups else "no files are given",
+            groups[0].reason.cause.value if groups else "",
+        )
+    return Opened(settled.spec, patches, left_out)
+
+
+def _for_gdal(cause: Cause, path: Path, raw: bytes) -> bool:
+    """Whether a file that Pillow does not read for some cause is GDAL's."""
+    if raw.startswith(MAGIC):
+        return cause in (Cause.BANDS, Cause.DEPTH, Cause.COLOURS, Cause.COMPRESSION)
+    if _is_png(raw):
+        return cause is Cause.DEPTH
+    return cause is Cause.FORMAT and gdal.is_raster(path, raw)
+
+
+def _is_png(raw: bytes) -> bool:
+    return raw.startswith(PNG_MAGIC)
+
+
+def _with_tags(seen: Seen, path: Path, raw: bytes) -> Seen:
+    """What a picture's tags say besides: its place, and names of bands that are no red, green and blue."""
+    tags = list(directories(raw))
+    if not any(each.numbers(GEO_KEYS).size or each.content(GDAL_METADATA) for each in tags):
+        return seen
+    if not gdal.installed():
+        return seen._replace(notes=(*seen.notes, PLACE_UNREAD))
+    try:
+        raster, _ = rasters.look(path.absolute(), raw, MAX_PIXELS)
+    except UnreadableError:
+        return seen
+    names = [name for name in raster.bands.names if name]
+    if len(names) == 4 and raster.bands.alpha is None:
+        return raster  # a fourth band that is called something, and declared as alpha
+    notes = seen.notes
+    if names and not raster.bands.picture and list(map(plain, names)) != list(RGB_NAMES)[: len(names)]:
+        notes += (f"bands that are called {', '.join(names)}, stored as red, green and blue",)
+    on_place = tuple(note for note in raster.notes if note in (ON_THE_GROUND, LOST))
+    return seen._replace(place=raster.place, notes=notes + on_place)

@@ -1,0 +1,205 @@
+"""From the numbers of a raster to those that are stored: types, what is nothing, spectral indices, patches' size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.bands import REFLECTANCE, BandSpec
+from landsift.data.decoding.plans import Plan
+from landsift.data.decoding.unreadable import Cause, UnreadableError
+
+Values = NDArray[Any]
+Flags = NDArray[np.bool_]
+
+UNDECLARED = (-9999.0, -99999.0, -32768.0, float(np.finfo(np.float32).min))
+"""Numbers that programs write where there is nothing."""
+BRIGHTEST = 2.0
+"""Mean reflectance of a patch beyond which its numbers are something else: of snow and clouds it is about 1."""
+DARKEST = 2e-4
+"""Largest reflectance of a patch below which its numbers are something else: of the darkest water it is above 0.001."""
+NEGATIVE = -0.02
+"""Reflectance below that of any surface after atmospheric correction, with room for its errors."""
+_EXACT_WHOLE = 2**24  # float32 holds each whole number up to it
+
+INFINITE = "infinite numbers, stored as no data"
+NAN = "NaN beside another no-data value, stored as that one"
+HIDDEN = "pixels that a mask or an alpha band hides, stored as no data"
+
+
+def stored_values(plan: Plan, values: Values, hidden: Flags | None) -> tuple[Values, Counter[str]]:
+    """What is stored of a patch, and what is to be said of how many of its numbers.
+
+    Args:
+        plan: how files of its kind are read.
+        values: of the bands of `plan.picks`, [H, W, P], as the file has them.
+        hidden: where a mask hides them, [H, W].
+
+    Returns:
+        [H, W, C] of `plan.spec`, and counts by notice.
+
+    Raises:
+        UnreadableError: a number cannot be stored as it is, or the numbers are not what they are said to be.
+    """
+    told = Counter[str]()
+    nothing = _nothing(plan, values, hidden, told)
+    converted = _converted(values, plan.spec, nothing)
+    if plan.spec.units == REFLECTANCE:
+        _check_reflectance(plan, converted, nothing)
+    stored = converted[..., : plan.stored]
+    if plan.indices:
+        stored = np.concatenate([stored, _index_bands(plan, converted, nothing, told)], axis=-1)
+    return np.ascontiguousarray(stored), +told
+
+
+def _nothing(plan: Plan, values: Values, hidden: Flags | None, told: Counter[str]) -> Flags:
+    """Where there is nothing, [H, W, P]."""
+    nodata = plan.nodata
+    nothing = np.zeros(values.shape, dtype=bool)
+    if values.dtype.kind == "f":
+        nan, infinite = np.isnan(values), np.isinf(values)
+        if nodata is not None and np.isfinite(nodata):
+            told[NAN] += int(nan.sum())
+        told[INFINITE] += int((infinite & (values != nodata)).sum())
+        nothing |= nan | infinite
+    if nodata is not None and not np.isnan(nodata):
+        nothing |= values == values.dtype.type(nodata)
+    for number in UNDECLARED if values.dtype.kind in "if" else ():
+        if number == nodata or (values.dtype.kind == "i" and number < np.iinfo(values.dtype).min):
+            continue
+        if found := int(((values == values.dtype.type(number)) & ~nothing).sum()):
+            share = found / values.size
+            raise UnreadableError(
+                f"{number:g} stands in {max(share, 0.001):.1%} of its numbers and is not declared as no data",
+                Cause.NO_DATA,
+            )
+    if hidden is not None and hidden.any():
+        covered = hidden[..., None] & ~nothing
+        if plan.spec.nodata is None:
+            raise UnreadableError(
+                f"a mask or an alpha band hides {hidden.mean():.1%} of it, and no number means that there is nothing",
+                Cause.NO_DATA,
+            )
+        told[HIDDEN] += int(covered.any(axis=-1).sum())
+        nothing |= covered
+    return nothing
+
+
+def _converted(values: Values, spec: BandSpec, nothing: Flags) -> Values:
+    """The same numbers in the type that is stored, and its no-data value where there is nothing."""
+    kind = np.dtype(spec.dtype)
+    if values.dtype == kind:
+        converted = values.copy()
+    else:
+        with np.errstate(all="ignore"):
+            converted = values.astype(kind)
+        if values.dtype.kind == "f":
+            same = (converted == values) | nothing
+        elif kind.kind == "f":
+            there = np.where(nothing, 0, values)
+            same = (there <= _EXACT_WHOLE) & (there >= (-_EXACT_WHOLE if values.dtype.kind == "i" else 0))
+        else:
+            same = np.ones((), dtype=bool)  # int8 as int16
+        if not same.all():
+            raise UnreadableError(
+                f"numbers of {values.dtype} that {spec.dtype} does not hold exactly, such as "
+                f"{values[tuple(np.argwhere(~same)[0])]!s}",
+                Cause.VALUES,
+            )
+    if spec.nodata is not None:
+        converted[nothing] = kind.type(spec.nodata)
+    return converted
+
+
+def _check_reflectance(plan: Plan, values: Values, nothing: Flags) -> None:
+    """Refuse numbers that cannot be reflectances with the scale and offset that they are said to have."""
+    there = values[..., : plan.stored].astype(np.float32)
+    own = there.shape[-1]
+    scale, offset = (np.array(each[:own], dtype=np.float32) for each in (plan.scale, plan.offset))
+    reflectance = (there * scale + offset)[~nothing[..., :own]]
+    if not reflectance.size:
+        return
+    if not there.any():
+        raise UnreadableError("nothing but 0 in it, which is not declared as no data", Cause.NO_DATA)
+    mean, largest = float(reflectance.mean(dtype=np.float64)), float(reflectance.max())
+    below = float((reflectance < NEGATIVE).mean())
+    how = f"× {plan.spec.scale[0]:g} + {plan.spec.offset[0]:g}"
+    if mean > BRIGHTEST:
+        raise UnreadableError(f"a mean reflectance of {mean:,.3g} ({how}), which nothing has", Cause.UNITS)
+    if largest < DARKEST and largest > NEGATIVE:
+        raise UnreadableError(f"a reflectance of at most {largest:.2g} ({how}), which nothing has", Cause.UNITS)
+    if below > 0.5:
+        raise UnreadableError(
+            f"a negative reflectance in {below:.0%} of its numbers ({how}): is that offset in them?", Cause.UNITS
+        )
+
+
+def _index_bands(plan: Plan, values: Values, nothing: Flags, told: Counter[str]) -> NDArray[np.float32]:
+    """The spectral indices, [H, W, I]; NaN where a band has nothing or it is divided by nothing."""
+    found = []
+    for index, takes in plan.indices:
+        bands: dict[str, NDArray[np.float64]] = {}
+        for letter, place in takes.items():
+            band = values[..., place].astype(np.float64) * plan.scale[place] + plan.offset[place]
+            bands[letter] = np.where(nothing[..., place], np.nan, band)
+        values_of = index.of(bands)
+        missing = np.isnan(values_of) & ~nothing[..., list(takes.values())].any(axis=-1)
+        if count := int(missing.sum()):
+            told[f"{index.name} divided by nothing in pixels, stored as no data"] += count
+        found.append(values_of)
+    return np.stack(found, axis=-1)
+
+
+def resized(values: Values, size: tuple[int, int], nodata: float | None) -> Values:
+    """Bands at another size, bicubic and antialiased as pictures are; no data where most of what goes in is none.
+
+    Args:
+        values: [H, W, C].
+        size: height and width.
+        nodata: the number that means nothing; None: there is none.
+    """
+    if values.shape[:2] == size:
+        return values
+    bands = [_resized(values[..., band], size, nodata) for band in range(values.shape[-1])]
+    return np.ascontiguousarray(np.stack(bands, axis=-1))
+
+
+def _resized(band: Values, size: tuple[int, int], nodata: float | None) -> Values:
+    there = np.ones(band.shape, dtype=bool)
+    if nodata is not None:
+        there = ~np.isnan(band) if np.isnan(nodata) else band != band.dtype.type(nodata)
+    if not there.any():
+        return np.full(size, nodata, dtype=band.dtype)
+    if band.dtype == np.uint8 and there.all():
+        return _bicubic(band, size)
+    values = np.where(there, band, 0).astype(np.float32)
+    found = _bicubic(values, size)
+    kept = np.ones(size, dtype=bool)
+    if not there.all():
+        weight = _bicubic(there.astype(np.float32), size)
+        kept = weight > 0.5
+        found = found / np.where(kept, weight, 1)
+    if band.dtype.kind != "f":
+        info = np.iinfo(band.dtype)
+        found = np.clip(np.rint(found), info.min, info.max)
+    result = found.astype(band.dtype)
+    if nodata is not None:
+        kind = band.dtype.type
+        if not np.isnan(nodata) and band.dtype.kind != "f":  # a number that happens to be the no-data value
+            beside = kind(nodata + 1 if nodata < np.iinfo(band.dtype).max else nodata - 1)
+            result[kept & (result == kind(nodata))] = beside
+        result[~kept] = kind(nodata)
+    return result
+
+
+def _bicubic(band: Values, size: tuple[int, int]) -> Values:
+    """Width first, then height, as `decode.resize` does; uint8 or float32."""
+    from PIL import Image
+
+    image = Image.fromarray(band)
+    for step in ((size[1], image.height), (size[1], size[0])):
+        image = image.resize(step, Image.Resampling.BICUBIC)
+    return np.asarray(image)

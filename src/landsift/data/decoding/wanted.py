@@ -1,0 +1,61 @@
+"""What the configuration wants of the bands of files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Self
+
+from landsift.config import DataConfig
+from landsift.data.decoding.indices import Index, indices
+from landsift.data.sensors import Sensor, sensor
+from landsift.extras import needs
+
+
+class Wanted(NamedTuple):
+    """What the configuration wants of the bands."""
+
+    bands: str | tuple[int | str, ...] | None = None
+    sensor: Sensor | None = None
+    indices: tuple[Index, ...] = ()
+    reflectance: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, data: DataConfig) -> Self:
+        """Of the section `data`.
+
+        Raises:
+            ConfigError: there is no such sensor or index.
+            MissingExtraError: what reads them is not installed.
+        """
+        if data.indices:
+            needs("spyndex", extra="bands", what="data.indices")
+        found = cls(
+            data.bands,
+            None if data.sensor is None else sensor(data.sensor),
+            indices(data.indices),
+            data.reflectance,
+        )
+        if found.anything:
+            needs("rasterio", extra="bands", what="reading bands")
+        return found
+
+    @property
+    def anything(self) -> bool:
+        """Whether it says more than nothing; then rasters of all endings are read."""
+        return bool(self.bands or self.sensor or self.indices or self.reflectance)
+
+    @property
+    def said(self) -> str:
+        """The keys of the configuration that say something, such as "data.bands and data.sensor"."""
+        return " and ".join(f"data.{name}" for name, value in self._asdict().items() if value)
+
+    def key(self) -> Mapping[str, object]:
+        """What decides what is stored, for a fingerprint; empty where nothing is wanted."""
+        if not self.anything:
+            return {}
+        return {
+            "bands": self.bands,
+            "sensor": self.sensor,
+            "indices": [index.key for index in self.indices],
+            "reflectance": self.reflectance,
+        }
