@@ -125,7 +125,7 @@ def test_a_result_that_cannot_be_written_is_told():
     assert process.returncode == 1
     assert stderr.decode().splitlines()[-2:] == [
         "error: standard output cannot be written: no space left on device",
-        "the work that it tells of is done",
+        "the work itself is done",
     ]
 
 

@@ -218,7 +218,7 @@ def test_a_checkpoint_that_is_none_or_carries_code_is_refused_in_words(store, tm
     train(config, store, tmp_path / "r")
 
 
-def test_a_checkpoint_of_another_version_is_refused_and_not_resumed_by_half(store, tmp_path):
+def test_a_checkpoint_of_another_version_is_refused_and_not_resumed_in_part(store, tmp_path):
     config = small(*VARIANTS["plain"])
     stopped(config, store, tmp_path / "r", after_steps(3, sigterm))
     file = tmp_path / "r" / "checkpoints" / "last.ckpt"
@@ -227,7 +227,7 @@ def test_a_checkpoint_of_another_version_is_refused_and_not_resumed_by_half(stor
     torch.save(saved, file)
     with pytest.raises(RunError, match="another version of landsift wrote it") as caught:
         train(config, store, tmp_path / "r")
-    assert caught.value.hint == "go on with that version, or delete that file to train from the start"
+    assert caught.value.hint == "resume with that version, or delete that file to train from the start"
 
 
 def test_what_was_chosen_at_the_start_is_not_chosen_again(config, store, tmp_path):
