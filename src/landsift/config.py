@@ -35,11 +35,31 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
+def _from_any_folder(path: Path | None) -> Path | None:
+    """The path from the root, so that a run's config.yaml names the same file in any folder."""
+    return None if path is None else Path(os.path.abspath(path.expanduser()))
+
+
+class SplitLists(_Section):
+    """Files that list the patches of each part: text, a path or name of a file a line, or CSV or Parquet tables."""
+
+    train: Path
+    val: Path | None = None
+    """null: it is taken from train, in the proportion of the fractions."""
+    test: Path
+
+    @field_validator("train", "val", "test")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return _from_any_folder(value)
+
+
 class SplitConfig(_Section):
     """Who is in train, val and test."""
 
-    kind: Literal["auto", "stratified", "column", "group"] = "auto"
-    """`stratified` by class; `column` takes the table's `split` column; `group` keeps rows of one `group` together.
+    kind: Literal["auto", "stratified", "column", "group", "spatial"] = "auto"
+    """`stratified` by class; `column` takes the table's `split` column; `group` keeps rows of one `group` together;
+    `spatial` keeps blocks of the Earth's surface together.
 
     `auto`: `column` where there is one, else `group` where there is one, else `stratified`.
     """
@@ -48,6 +68,16 @@ class SplitConfig(_Section):
 
     A patch that it does not name is in no part.
     """
+    lists: SplitLists | None = None
+    """Lists of the patches of each part, as data sets are published with; with `kind: auto`, in place of `rows`.
+
+    A patch that stands in none of them is in no part.
+    """
+    block_km: float = Field(100.0, gt=0.0, le=10_000.0)
+    """Of `spatial`: side of the blocks in kilometres. 100: patches that lie in one Sentinel-2 tile."""
+    buffer_km: float = Field(0.0, ge=0.0, le=10_000.0)
+    """Of `spatial`: training patches nearer to one of val or test, in kilometres, are left out, and those of val nearer
+    to one of test."""
     fractions: tuple[Fraction, Fraction, Fraction] = (0.6, 0.2, 0.2)
     """Shares of train, val and test; they add up to 1 (the case study's 60/20/20). Not used by `column`."""
     seed: int = Field(0, ge=0)
@@ -62,13 +92,18 @@ class SplitConfig(_Section):
     @field_validator("rows")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        """So that a run's config.yaml names the same file from any folder."""
-        return None if value is None else Path(os.path.abspath(value.expanduser()))
+        return _from_any_folder(value)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if self.rows is not None and self.kind != "auto":
-            raise ValueError(f"rows says who is where, so that kind must be auto, not {self.kind}")
+        if self.rows is not None and self.lists is not None:
+            raise ValueError("rows and lists both say who is where: leave one of them out")
+        given = "rows" if self.rows is not None else "lists"
+        if (self.rows is not None or self.lists is not None) and self.kind != "auto":
+            raise ValueError(f"{given} says who is where, so that kind must be auto, not {self.kind}")
+        for name in ("block_km", "buffer_km"):
+            if self.kind != "spatial" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is of kind: spatial, and changes nothing with kind: {self.kind}")
         return self
 
 
@@ -109,9 +144,18 @@ class DataConfig(_Section):
     half of the files have it, else a square as high as the median of their shorter sides."""
     max_unreadable: Fraction = 0.01
     """Share of files that may fail to decode before the build stops."""
+    locations: Path | None = None
+    """A CSV or Parquet table that says where patches lie: paths or names of files, and `lon, lat` or `x, y, crs`."""
+    gsd: Positive | None = None
+    """Ground sampling distance of the stored patches in metres; null: what is known of the source."""
     split: SplitConfig = SplitConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     eurosat: EuroSATConfig = EuroSATConfig()
+
+    @field_validator("locations")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return _from_any_folder(value)
 
     @property
     def effective_budget_seed(self) -> int | None:

@@ -80,9 +80,10 @@ def settings_of(source: str, *, patch_size: bool = True) -> tuple[str, ...]:
 
     if (absolute(source) / META).is_file():
         return ()
-    own = {"synthetic": ("data.synthetic",), "eurosat": ("data.eurosat", "data.max_unreadable")}
+    of_files = ("data.max_unreadable", "data.locations")
+    own = {"synthetic": ("data.synthetic",), "eurosat": ("data.eurosat", *of_files)}
     size = ("data.patch_size",) if patch_size else ()
-    return (*size, *own.get(source, ("data.max_unreadable",)))
+    return (*size, *own.get(source, of_files))
 
 
 def refuse_idle(settings: Iterable[str], acting: Iterable[str], where: str) -> None:

@@ -1,9 +1,9 @@
 """Who is in train, val and test, and which training labels a budget buys.
 
-Four kinds: `stratified` by class, `column` (a table's column or folders named train, val and test say), `group` (rows
-of one group stay together), and the rows that a file names. Patches with equal pixels never stand on two sides of a
-split: they move together, or, where the split is given, the copies in train give way to those in val and test, and
-those in val to those in test.
+Kinds: `stratified` by class, `column` (a table's column or folders named train, val and test say), `group` (rows of one
+group stay together), `spatial` (so do blocks of the Earth's surface), and the rows that files name. Patches with equal
+pixels never stand on two sides of a split: they move together, or, where the split is given or by place, the copies in
+train give way to those in val and test, and those in val to those in test.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
-from landsift.data.group_split import NoSplitError, deal_groups, largest_remainder
+from landsift.data.block_split import spatial_parts
+from landsift.data.group_split import NoSplitError, deal_groups, gives_way, largest_remainder, part_sizes
 from landsift.data.sources.similar_names import alike
 from landsift.data.sources.split_names import SPLIT_NAMES
+from landsift.data.split_lists import listed_split
 from landsift.data.split_rows import named_split
 from landsift.errors import DataError, nearest
 
@@ -66,14 +68,14 @@ def make_split(
 
 
 def given_columns(store: PatchStore, split: SplitConfig) -> Column:
-    """A store's columns, with the split that `data.split.rows` names in place of the source's.
+    """A store's columns, with the split that `data.split.rows` or `lists` names in place of the source's.
 
     Raises:
-        DataError: as `landsift.data.split_rows.named_split`.
+        DataError: as `landsift.data.split_rows.named_split` and `landsift.data.split_lists.listed_split`.
     """
-    if split.rows is None:
+    if split.rows is None and split.lists is None:
         return store.column
-    named = named_split(store, split.rows)
+    named = named_split(store, split.rows) if split.rows is not None else listed_split(store, split.lists)
     return lambda name: named if name == "split" else store.column(name)
 
 
@@ -88,11 +90,15 @@ def divide(
 ) -> Split:
     """The same as `make_split`, from a store's columns, labels and contents."""
     rng = np.random.default_rng([split.seed, 0])
-    kind = "column" if split.rows else split.kind if split.kind != "auto" else _kind_of(column)
+    named = split.rows is not None or split.lists is not None
+    kind = "column" if named else split.kind if split.kind != "auto" else _kind_of(column)
     if kind == "column":
-        part = _by_column(column, labels, contents, classes, complete=split.rows is None)
+        part = _by_column(column, labels, contents, classes, complete=not named)
         if not (part == PARTS.index("val")).any():
             _take_val(part, column, labels, contents, classes, split.fractions, rng)
+    elif kind == "spatial":
+        places = np.stack([column("lon"), column("lat")], axis=1)
+        part = spatial_parts(labels, contents, places, column("group"), classes, split)
     elif kind == "group":
         part = _deal(labels, classes, _groups(column, contents), "groups", split.fractions, rng)
     else:
@@ -114,15 +120,6 @@ def _kind_of(column: Column) -> str:
             _log.info("%s; data.split.kind=stratified would pass it over", said[name])
             return kind
     return "stratified"
-
-
-def part_sizes(count: int, fractions: Sequence[float]) -> NDArray[np.int64]:
-    """Sizes of the parts for a class of at least as many patches: largest remainder, none of them empty."""
-    sizes = largest_remainder(count, fractions)
-    while (sizes == 0).any():
-        sizes[np.argmax(sizes)] -= 1
-        sizes[np.argmin(sizes)] += 1
-    return sizes
 
 
 def nested_order(labels: Rows, seed: int) -> Rows:
@@ -301,17 +298,15 @@ def _by_column(
             hint = "train and test are needed; without val, it is taken from train"
             raise DataError(f"the given split has no {name} patches", hint)
 
-    last = np.zeros(contents.max() + 1, dtype=np.int64)
-    np.maximum.at(last, contents, part)
-    gives_way = (part >= 0) & (part < last[contents])
-    if gives_way.any():
+    copies = gives_way(part, contents)
+    if copies.any():
         _log.warning(
             "%d patches are left out: their pixels stand in val or test as well (from train: %d, from val: %d)",
-            gives_way.sum(),
-            (gives_way & (part == 0)).sum(),
-            (gives_way & (part == 1)).sum(),
+            copies.sum(),
+            (copies & (part == 0)).sum(),
+            (copies & (part == 1)).sum(),
         )
-        part[gives_way] = -1
+        part[copies] = -1
     for c, class_name in enumerate(classes):
         if not ((part == 0) & (labels == c)).any():
             other = alike(class_name, classes)

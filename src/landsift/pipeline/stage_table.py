@@ -66,8 +66,9 @@ DECODE = Stage(
     what="the patch store",
     settings=(
         "data.source", "data.synthetic", "data.eurosat", "data.patch_size", "data.max_unreadable",
+        "data.locations",
     ),
-    uncounted=("data.synthetic", "data.eurosat"),
+    uncounted=("data.synthetic", "data.eurosat", "data.locations"),
     code=("landsift.data.store.patch_store",),
     libraries=DECODING,
     checked=("store.json", "index.parquet"),

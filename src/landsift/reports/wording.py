@@ -34,6 +34,13 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def distance(kilometres: float) -> str:
+    """A distance as people say it: "640 m", "3.2 km", "118 km"."""
+    if kilometres < 1:
+        return f"{1000 * kilometres:.0f} m"
+    return f"{kilometres:.1f} km" if kilometres < 10 else f"{kilometres:,.0f} km"
+
+
 def operations(count: float) -> str:
     """Floating-point operations: "420 GFLOP", "1.2 PFLOP"."""
     power = min(max(int(math.log10(max(count, 1.0)) // 3), 0), 6)

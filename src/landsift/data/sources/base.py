@@ -25,6 +25,7 @@ from landsift.data.decoding.decode import decode, quiet_pillow, read_bytes, read
 from landsift.data.decoding.unreadable import Reason, UnreadableError
 from landsift.data.sources import eurosat, synthetic
 from landsift.data.sources.folder import read_folder
+from landsift.data.sources.locations import content_of, places_from
 from landsift.data.sources.records import Record, Records
 from landsift.data.sources.scan_memo import ScanMemo, code_of_scans
 from landsift.data.sources.table import TABLE_SUFFIXES, check_paths, read_table
@@ -66,7 +67,7 @@ class Scans:
     notes: dict[str, int]
     """What is to be said of how files are read, and of how many of them."""
     content: str
-    """What all bytes, paths, labels, splits and groups amount to."""
+    """What all bytes, paths, labels, splits, groups and places amount to."""
 
 
 class Source(Protocol):
@@ -158,11 +159,24 @@ class SyntheticSource:
 
 
 def open_source(data: DataConfig) -> Source:
-    """List the patches of `data.source`; downloads EuroSAT if need be.
+    """List the patches of `data.source`, with the places that `data.locations` names; downloads EuroSAT if need be.
 
     Raises:
-        DataError: there is no such source, or it holds no usable patches.
+        DataError: there is no such source, it holds no usable patches, or the file of their places does not fit.
     """
+    source = _opened(data)
+    if data.locations is not None:
+        if source.records.places is not None:
+            raise DataError(
+                f"{data.source} has places itself, and data.locations names others", "leave one of them out"
+            )
+        source.records.places = places_from(data.locations, source.records, source.root)
+    return source
+
+
+def _opened(data: DataConfig) -> Source:
+    if data.source == "synthetic" and data.locations is not None:
+        raise DataError("generated patches lie nowhere, so that data.locations cannot say where", "leave it out")
     if data.source == "synthetic":
         return SyntheticSource(data.synthetic)
     if data.source == "eurosat":
@@ -207,7 +221,7 @@ def root_of(data: DataConfig) -> Path | None:
 def content_fingerprint(data: DataConfig) -> str:
     """A hex digest that changes when what a store is built from changes.
 
-    That is any file's bytes, name, label, split or group, what is left out, or a setting that shapes the store.
+    That is any file's bytes, name, label, split, group or place, what is left out, or a setting that shapes the store.
     Generated patches are known by their settings, and the EuroSAT archive, unpacked by landsift or not yet
     downloaded, by its checksum; nothing is downloaded.
 
@@ -217,11 +231,21 @@ def content_fingerprint(data: DataConfig) -> str:
         DataError: there is no such source, or it holds no usable patches.
     """
     if (stored := store_folder(data)) is not None:
+        refuse_locations_of_store(data)
         return _fingerprint_of_store(stored)
     if data.source == "eurosat" and eurosat.find(data.eurosat) is None:
         return fingerprint_of(data, "eurosat", eurosat.archive_content(data.eurosat))
     source = open_source(data)
     return fingerprint_of(data, source.name, source.known_content or scan(source).content)
+
+
+def refuse_locations_of_store(data: DataConfig) -> None:
+    """Refuse `data.locations` for a store, which keeps the places that it was built with; raises DataError."""
+    if data.locations is not None:
+        raise DataError(
+            f"{data.source} is a store, which keeps its own places, and data.locations names others",
+            "build the store with data.locations",
+        )
 
 
 def _fingerprint_of_store(folder: Path) -> str:
@@ -237,7 +261,10 @@ def _fingerprint_of_store(folder: Path) -> str:
 
 def fingerprint_of(data: DataConfig, name: str, content: str) -> str:
     """The fingerprint of a source's content together with the settings that shape the store."""
-    return digest({"format": STORE_FORMAT, "source": name, "patch_size": data.patch_size, "content": content})
+    parts = {"format": STORE_FORMAT, "source": name, "patch_size": data.patch_size, "content": content}
+    if data.locations is not None:
+        parts["locations"] = content_of(data.locations)
+    return digest(parts)
 
 
 def scan(source: Source) -> Scans:
@@ -267,6 +294,8 @@ def scan(source: Source) -> Scans:
         memo.keep()
     for entry in source.left_out:
         content.add(["left out", *entry])
+    if source.records.places is not None:
+        content.add(["places", hashlib.sha256(source.records.places.tobytes()).hexdigest()])
     return Scans(sizes, reasons, dict(sorted(notes.items())), source.known_content or content.hexdigest())
 
 

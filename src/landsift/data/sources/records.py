@@ -44,9 +44,11 @@ class Records:
         table: A column for each field of Record: `path` as text, the others dictionary-encoded.
         classes: Names of the classes, sorted as text; where all of them are numbers, by value.
         labels: Position of each record's class in `classes`, int64 [N].
+        places: Longitude and latitude of each patch's centre in degrees (WGS 84), [N, 2], NaN where it is not known;
+            None: none is known.
     """
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: pa.Table, places: NDArray[np.float64] | None = None) -> None:
         self.table = table.unify_dictionaries().combine_chunks()
         self._paths = self.table["path"].chunk(0)
         label = self.table["label"].chunk(0)
@@ -54,6 +56,7 @@ class Records:
         order = np.array(class_order(names), dtype=np.int64)
         self.classes: tuple[str, ...] = tuple(names[at] for at in order)
         self.labels: NDArray[np.int64] = np.argsort(order)[label.indices.to_numpy()]
+        self.places = places
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Self:
@@ -78,7 +81,7 @@ class Records:
 
         keys = pa.table({"label": self.labels, "path": self._paths})
         order = compute.sort_indices(keys, sort_keys=[("label", "ascending"), ("path", "ascending")])
-        return Records(self.table.take(order))
+        return Records(self.table.take(order), None if self.places is None else self.places[order.to_numpy()])
 
     def repeated_path(self) -> str | None:
         """A path that stands in two records."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 
+from landsift.data.sources.coordinates import PLACE_COLUMNS, place_columns
 from landsift.data.sources.split_names import SPLIT_NAMES, decoration, part_of
 from landsift.errors import DataError
 from landsift.runtime.notices import once
@@ -33,13 +34,20 @@ def positions(file: Path, header: Sequence[str], wanted: Sequence[str]) -> list[
     Args:
         file: The table, for messages.
         header: Its columns' names.
-        wanted: Fields of a Record; `path` and `label` are needed, the others optional.
+        wanted: Fields of a Record, or `PLACE_COLUMNS`; `path` and `label` are needed, the others optional. `file` in
+            place of `path` takes the other names of such a column as well.
 
     Raises:
         DataError: a column is missing, stands there twice, or another one's name nearly is that of an optional one.
     """
     names = [name.strip() for name in header]
+    found = place_columns(file, names) if set(PLACE_COLUMNS) <= set(wanted) else {}
     for column in wanted:
+        if column in PLACE_COLUMNS:
+            continue
+        if column == "file":
+            found[column] = _file_column(file, names)
+            continue
         if names.count(column) > 1:
             raise DataError(f"{file} has two columns '{column}'", "keep one of them")
         if column in ("path", "label") and column not in names:
@@ -53,13 +61,27 @@ def positions(file: Path, header: Sequence[str], wanted: Sequence[str]) -> list[
                 f"{file} has a column '{meant}' and none '{column}'",
                 f"if it is meant, name it '{column}'{' (train, val and test)' * (column == 'split')}; if not, drop it",
             )
-    return [names.index(column) if column in names else None for column in wanted]
+        if column in names:
+            found[column] = names.index(column)
+    return [found.get(column) for column in wanted]
 
 
-def unused(header: Sequence[str], wanted: Sequence[str]) -> list[int]:
+def _file_column(file: Path, names: Sequence[str]) -> int:
+    """The column that names files, whatever it is called of `path` and its aliases."""
+    meant = [i for i, name in enumerate(names) if _letters(name) in _ALIASES["path"] | {"path"}]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        both = " and ".join(f"'{names[i]}'" for i in meant[:2])
+        raise DataError(f"{file} has the columns {both}, which may both name the patches", "keep one of them")
+    hint = _missing_hint("path", names)
+    raise DataError(f"{file} has no column 'path' (it has: {', '.join(names[:8])[:200]})", hint)
+
+
+def unused(header: Sequence[str], read: Iterable[int | None]) -> list[int]:
     """Positions of the columns that are not read, but those in which pandas leaves its row numbers."""
-    names = [name.strip() for name in header]
-    return [i for i, name in enumerate(names) if name not in wanted and not _OF_PANDAS.fullmatch(name)]
+    taken = set(read)
+    return [i for i, name in enumerate(header) if i not in taken and not _OF_PANDAS.fullmatch(name.strip())]
 
 
 def tell_unused(file: Path, names: Sequence[str], wanted: Sequence[str]) -> None:

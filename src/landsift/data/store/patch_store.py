@@ -2,7 +2,7 @@
 
     STORE/
       images.npy      uint8 [N, H, W, C], sorted by class and path
-      index.parquet   one row per patch: path, label, sha256 (of the decoded pixels), group, split
+      index.parquet   one row per patch: path, label, sha256 (of the decoded pixels), group, split, lon, lat
       store.json      fingerprint, classes, per-band statistics, what was left out and why
 
 A store is built whole or not at all, in constant memory, and read by every later stage in place of the files.
@@ -33,12 +33,13 @@ from landsift.data.sources.base import (
     content_fingerprint,
     fingerprint_of,
     open_source,
+    refuse_locations_of_store,
     root_of,
     scan,
     store_folder,
 )
 from landsift.data.sources.records import Records
-from landsift.data.store.index import COLUMNS, contradictions, read_column, read_contents, write_index
+from landsift.data.store.index import COLUMNS, contradictions, read_column, read_contents, read_places, write_index
 from landsift.data.store.patch_size import resized, squeezed, stored_size, tell
 from landsift.data.store.writer import Unreadable, path_of, write_images
 from landsift.errors import DataError, RunError
@@ -141,6 +142,7 @@ class PatchStore:
         paths: Sequence[str] | None = None,
         groups: Sequence[object] | None = None,
         split: Sequence[str] | None = None,
+        locations: NDArray[np.float64] | Sequence[Sequence[float]] | None = None,
     ) -> PatchStore:
         """Write patches that are in memory into a store, in their order; or open the store of them that is there.
 
@@ -152,11 +154,13 @@ class PatchStore:
             paths: what the patches are called in tables, N different texts; None: their numbers.
             groups: names of what must stay on one side of a split, such as scenes, N; None: none.
             split: train, val or test, N times; None: `data.split` decides.
+            locations: longitude and latitude of the patches' centres in degrees (WGS 84), [N, 2], NaN where one is not
+                known; None: none is known.
 
         Raises:
             DataError: something of this is otherwise, or `folder` cannot be written or holds something else.
         """
-        source = ArraySource(images, labels, classes, paths=paths, groups=groups, split=split)
+        source = ArraySource(images, labels, classes, paths=paths, groups=groups, split=split, locations=locations)
         folder = Path(os.path.abspath(Path(folder).expanduser()))
         data = DataConfig(source=source.name)
         if (folder / META).exists():
@@ -185,9 +189,9 @@ class PatchStore:
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """One row per patch: path str, label int64, sha256 str, group str or None, split str or None.
+        """One row per patch: path str, label int64, sha256 str, group and split str or None, lon and lat float64.
 
-        A million rows take hundreds of megabytes; `labels`, `contents`, `column` and `paths` read less.
+        A million rows take hundreds of megabytes; `labels`, `contents`, `places`, `column` and `paths` read less.
         """
         import pandas as pd
 
@@ -201,6 +205,8 @@ class PatchStore:
         """One column of `index`, the others left unread; `group` and `split` as categories."""
         import pandas as pd
 
+        if name in ("lon", "lat"):
+            return pd.Series(self.places()[:, ("lon", "lat").index(name)])
         values = self._read(read_column, name)
         if name == "path":
             return pd.Series([self._absolute(path) for path in values.to_pylist()], dtype=str)
@@ -218,6 +224,10 @@ class PatchStore:
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
             raise _damaged(self.folder, f"{INDEX} names classes that {META} does not")
         return labels
+
+    def places(self) -> NDArray[np.float64]:
+        """Longitude and latitude of each patch's centre in degrees (WGS 84), [N, 2]; NaN where it is not known."""
+        return self._read(read_places)
 
     def contents(self) -> NDArray[np.int64]:
         """A number per patch, equal for patches with equal pixels: int64 [N]."""
@@ -367,6 +377,7 @@ def _reopen(data: DataConfig, folder: Path, fingerprint: str, those: str) -> Pat
 
 def _link(store: PatchStore, data: DataConfig, folder: Path, least_classes: int) -> PatchStore:
     """Let a new folder be the same store: its files under second names or, on another disk, copies of them."""
+    refuse_locations_of_store(data)
     _check_classes(store.classes, store.folder, least_classes)
     size = store.images.shape[1:3]
     if data.patch_size is not None and set(size) != {data.patch_size}:

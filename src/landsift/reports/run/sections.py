@@ -8,7 +8,7 @@ from typing import Any
 
 from landsift.errors import RunError
 from landsift.reports.run.figures import phase_starts
-from landsift.reports.wording import duration, moment, percent, percents, span
+from landsift.reports.wording import distance, duration, moment, percent, percents, span
 from landsift.runs import Run
 
 SKIPPED = 500
@@ -30,7 +30,8 @@ def page(run: Run) -> dict[str, Any]:
         "version": manifest.get("landsift", ""),
         "created": moment(manifest),
         "headline": _headline(evaluation, metrics, manifest.get("best", {}).get("chosen_by")),
-        "sentence": _sentence(evaluation),
+        "sentence": _sentence(evaluation, places_of(manifest)),
+        "place_note": _place_note(places_of(manifest)),
         "intervals_over": intervals_over(evaluation["test"]),
         "training_note": _training_note(metrics, manifest, trained_on(run)),
         "calibration_note": _calibration_note(run),
@@ -121,22 +122,41 @@ def _headline(
     ]
 
 
-def _sentence(evaluation: Mapping[str, Any]) -> str:
+def _sentence(evaluation: Mapping[str, Any], places: Mapping[str, Any] | None = None) -> str:
     test, classes = evaluation["test"], evaluation["classes"]
+    where = "" if places is None else f" that lie {distance(places['median_km'])} (median) from the nearest it has,"
     right = (
-        f"On {test['n']:,} test patches it has not seen in training, the model names the right class for "
+        f"On {test['n']:,} test patches it has not seen in training,{where} the model names the right class for "
         f"{percent(test['accuracy'])}"
     )
     supported = [name for name in classes if test["per_class"][name]["support"]]
     hardest = min(supported, key=lambda name: test["per_class"][name]["f1"])
     f1 = test["per_class"][hardest]["f1"]
     if f1 == 1.0:
-        return f"{right}: it makes no mistake there."
+        return f"{right}: it makes no mistake there.{_location_alone(places)}"
     row = list(test["confusion"][classes.index(hardest)])
     row[classes.index(hardest)] = 0
     rival = classes[row.index(max(row))] if max(row) else None
     taken = f", most often taken for {rival}" if rival else ""
-    return f"{right}; the hardest class is {hardest} (F1 {f1:.3f}){taken}."
+    return f"{right}; the hardest class is {hardest} (F1 {f1:.3f}){taken}.{_location_alone(places)}"
+
+
+def places_of(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the checks of the data say of places: the section's text and its figures; None where they are not known."""
+    for section in ((manifest.get("data") or {}).get("checks") or {}).get("sections", []):
+        if section["name"] == "places":
+            return {"text": section["text"], "verdict": section["verdict"], **section["counts"]}
+    return None
+
+
+def _location_alone(places: Mapping[str, Any] | None) -> str:
+    if places is None:
+        return ""
+    return f" Without a look at them, their place alone tells the class of {percent(places['location_accuracy'], 1)}."
+
+
+def _place_note(places: Mapping[str, Any] | None) -> str:
+    return "" if places is None else f"{places['text'][0].upper()}{places['text'][1:]}"
 
 
 def intervals_over(figures: Mapping[str, Any]) -> str:
