@@ -28,6 +28,8 @@ Ints = NDArray[np.int64]
 PARTS = ("train", "val", "test")
 MOST_UNPLACED = 0.1
 """Share of patches without a place, from which a split by place is refused."""
+MUCH = 0.1
+"""Share of patches that a buffer takes, from which that is a warning."""
 SIZES_KM = tuple(m * 10.0**e for e in range(-1, 4) for m in (1, 2, 5))
 """Block sizes that are tried where the asked one does not do."""
 _log = logging.getLogger("landsift")
@@ -170,7 +172,9 @@ def _tell(
     if copies.any():
         _log.warning("%s patches are left out: their pixels stand in a later part as well", f"{copies.sum():,}")
     if any(near):
-        _log.info(
+        loud = sum(near) > MUCH * len(part)
+        _log.log(
+            logging.WARNING if loud else logging.INFO,
             "%s patches are left out, which are within %g km of a later part: %s of train, %s of val",
             *(f"{sum(near):,}", buffer_km, f"{near[0]:,}", f"{near[1]:,}"),
         )

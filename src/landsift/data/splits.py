@@ -17,8 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
-from landsift.data.block_split import spatial_parts
-from landsift.data.group_split import NoSplitError, deal_groups, gives_way, largest_remainder, part_sizes
+from landsift.data.block_split import spatial_parts, units_of
+from landsift.data.geodesy import known
+from landsift.data.group_split import (
+    NoSplitError,
+    deal_groups,
+    gives_way,
+    group_numbers,
+    largest_remainder,
+    part_sizes,
+)
 from landsift.data.sources.similar_names import alike
 from landsift.data.sources.split_names import SPLIT_NAMES
 from landsift.data.split_lists import listed_split
@@ -65,6 +73,22 @@ def make_split(
     """
     column = given_columns(store, split)
     return divide(column, store.labels, store.contents(), store.classes, split, budget, budget_seed)
+
+
+def dependent_units(store: PatchStore, split: SplitConfig) -> Rows | None:
+    """What is right or wrong together: a number per patch, equal within a group or, of a split by place, a block.
+
+    Intervals and tests are over these. A patch without a group or place is one of its own; None: patches are.
+    """
+    groups = group_numbers(store.column("group"))
+    if split.kind != "spatial":
+        return groups
+    places = store.places()
+    there = np.flatnonzero(known(places))
+    units = np.arange(len(store)) + len(store)
+    if len(there):
+        units[there] = units_of(places[there], None if groups is None else groups[there], split.block_km)
+    return units.astype(np.int64)
 
 
 def given_columns(store: PatchStore, split: SplitConfig) -> Column:

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift import runs
-from landsift.data.group_split import group_numbers
-from landsift.data.splits import make_split
+from landsift.data.splits import dependent_units, make_split
 from landsift.data.store.patch_store import PatchStore
 from landsift.errors import RunError
 from landsift.evaluation.comparison import PROBE, compare_cells
@@ -53,7 +52,7 @@ def assemble(
     """
     grid, patches = Grid.from_json(outline["grid"]), PatchStore.open(store)
     split = make_split(patches, grid.base.data.split)
-    groups = group_numbers(patches.column("group"))
+    groups = dependent_units(patches, grid.base.data.split)
     records: list[dict[str, Any]] = []
     trained: list[Trained] = []
     predictions: list[pd.DataFrame] = []

@@ -32,7 +32,7 @@ def page(run: Run) -> dict[str, Any]:
         "headline": _headline(evaluation, metrics, manifest.get("best", {}).get("chosen_by")),
         "sentence": _sentence(evaluation, places_of(manifest)),
         "place_note": _place_note(places_of(manifest)),
-        "intervals_over": intervals_over(evaluation["test"]),
+        "intervals_over": intervals_over(evaluation["test"], "blocks" if _by_place(run) else "groups"),
         "training_note": _training_note(metrics, manifest, trained_on(run)),
         "calibration_note": _calibration_note(run),
         "confusions": _confusions(evaluation),
@@ -159,14 +159,21 @@ def _place_note(places: Mapping[str, Any] | None) -> str:
     return "" if places is None else f"{places['text'][0].upper()}{places['text'][1:]}"
 
 
-def intervals_over(figures: Mapping[str, Any]) -> str:
+def _by_place(run: Run) -> bool:
+    try:
+        return run.config.data.split.kind == "spatial"
+    except RunError:  # a run whose configuration was not kept still has a report
+        return False
+
+
+def intervals_over(figures: Mapping[str, Any], units: str = "groups") -> str:
     """What other data the intervals of an evaluation allow for."""
     intervals = figures["intervals"]
     groups = intervals.get("groups")
     if intervals.get("over") == "groups":
-        return f"other groups than these {groups:,}"
+        return f"other {units} than these {groups:,}"
     if groups == 1:
-        return "other patches of the one group that all of them are in, not for other groups"
+        return f"other patches of the one {units[:-1]} that all of them are in, not for other {units}"
     return "other patches"
 
 
