@@ -19,6 +19,7 @@ def test_the_defaults_are_the_contract():
     assert config["data"]["split"] == {
         "kind": "auto", "rows": None, "lists": None, "block_km": 100.0, "buffer_km": 0.0,
         "fractions": [0.6, 0.2, 0.2], "seed": 0,
+        "folds": None, "fold": None,
     }  # fmt: skip
     assert config["model"]["backbone"] == "efficientnet_b0"
     assert config["model"]["head"] == {"hidden": 256, "dropout": 0.3}

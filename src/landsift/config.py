@@ -81,6 +81,11 @@ class SplitConfig(_Section):
     fractions: tuple[Fraction, Fraction, Fraction] = (0.6, 0.2, 0.2)
     """Shares of train, val and test; they add up to 1 (the case study's 60/20/20). Not used by `column`."""
     seed: int = Field(0, ge=0)
+    folds: int | None = Field(None, ge=2, le=100)
+    """So many parts, of which one is the test and val is taken from the rest in the proportion of train and val in the
+    fractions; `landsift compare --folds` sets it. null: no cross-validation."""
+    fold: int | None = Field(None, ge=0)
+    """Which of them is the test, from 0."""
 
     @field_validator("fractions")
     @classmethod
@@ -101,6 +106,11 @@ class SplitConfig(_Section):
         given = "rows" if self.rows is not None else "lists"
         if (self.rows is not None or self.lists is not None) and self.kind != "auto":
             raise ValueError(f"{given} says who is where, so that kind must be auto, not {self.kind}")
+        # Neither, or a fold among the folds.
+        if (self.folds is None) != (self.fold is None) or (self.fold or 0) >= (self.folds or 1):
+            raise ValueError("folds says how many folds there are, and fold which of them, from 0, is the test")
+        if self.folds is not None and (self.rows or self.lists or self.kind == "column"):
+            raise ValueError("a given split has no folds: they are drawn at random, by group or by place")
         for name in ("block_km", "buffer_km"):
             if self.kind != "spatial" and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is of kind: spatial, and changes nothing with kind: {self.kind}")

@@ -120,10 +120,10 @@ class TestVanishing:
     def test_where_one_class_lies_in_one_block(self):
         places, labels = europe(classes=3)
         places[labels == 2] = [10.5, 50.5] + 0.2 * np.random.default_rng(0).random(((labels == 2).sum(), 2))
-        assert self.advice(index_of(places, labels), "class 'class2'", "one block of 100 km") <= 20
+        assert self.advice(index_of(places, labels), "class 'class2'", "in one block") <= 20
 
     def test_where_a_block_is_larger_than_the_area(self):
-        assert self.advice(index_of(*europe()), "of 10000 km, 3 are needed", block_km=10_000.0) <= 1000
+        assert self.advice(index_of(*europe()), "blocks of 10000 km", "3 are needed", block_km=10_000.0) <= 1000
 
     def test_where_the_buffer_takes_a_class(self):
         size = self.advice(
@@ -235,3 +235,63 @@ class TestSettings:
         config = RunConfig().replace("data.split.kind=spatial", "data.split.block_km=7")
         assert RunConfig.from_dict(config.to_dict()) == config
         assert RunConfig.from_dict(RunConfig().to_dict()) == RunConfig()
+
+
+@pytest.mark.parametrize("kind", ["stratified", "group", "spatial"])
+def test_each_patch_is_in_the_test_of_one_fold_and_val_comes_from_the_rest(kind):
+    places, labels = europe(1200)
+    groups = [f"scene {i % 90}" for i in range(1200)]
+    index = index_of(places, labels, groups=groups if kind == "group" else None)
+    settings = {"kind": kind, "folds": 5} | ({"block_km": 80.0} if kind == "spatial" else {})
+    found = [sides(index, split(index, fold=fold, **settings)) for fold in range(5)]
+    assert (np.sum([side == 2 for side in found], axis=0) == 1).all()
+    for side in found:
+        assert (side >= 0).all()
+        shares = [[np.mean(side[labels == c] == p) for p in range(3)] for c in range(4)]
+        assert np.abs(np.array(shares) - [0.6, 0.2, 0.2]).max() < 0.05
+        if kind == "group":
+            assert all(len(set(side[index["group"] == name])) == 1 for name in set(groups))
+        if kind == "spatial":
+            block = blocks(places, 80.0)
+            assert all(len(set(side[block == b])) == 1 for b in range(block.max() + 1))
+
+
+def test_the_buffer_of_a_fold_takes_nothing_from_its_test():
+    index = index_of(*europe())
+    settings = {"folds": 4, "block_km": 150.0, "buffer_km": 15.0}
+    found = [sides(index, split(index, fold=fold, **settings)) for fold in range(4)]
+    assert (np.sum([side == 2 for side in found], axis=0) == 1).all()
+    places = index[["lon", "lat"]].to_numpy()
+    for side in found:
+        assert nearest_km(places[side == 0], places[side > 0])[0].min() >= 15.0
+
+
+def test_a_class_in_fewer_blocks_than_folds_is_named():
+    places, labels = europe(classes=2)
+    places[labels == 1] = np.array([[6.0, 46], [9, 46], [12, 46], [15, 46]])[np.arange((labels == 1).sum()) % 4]
+    refused(
+        lambda: split(index_of(places, labels), folds=5, fold=0), "'class1'", "in 4 blocks, 5 are needed", "no size"
+    )
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "data.split={folds: 5}",
+        "data.split={fold: 1}",
+        "data.split={folds: 5, fold: 5}",
+        "data.split={folds: 1, fold: 0}",
+        "data.split={folds: 5, fold: 0, rows: a.csv}",
+        "data.split={folds: 5, fold: 0, kind: column}",
+    ],
+)
+def test_what_makes_no_folds_is_refused(setting):
+    with pytest.raises(ConfigError):
+        RunConfig().replace(setting)
+
+
+def test_a_given_split_has_no_folds():
+    index = index_of(*europe(60)).assign(split=["train", "val", "test"] * 20)
+    refused(
+        lambda: split(index, kind="auto", folds=3, fold=0), "a given split has no folds", "stratified, group or spatial"
+    )

@@ -10,7 +10,7 @@ from small_sources import random_pixels, refused
 from landsift.config import DataConfig
 from landsift.data.path_lookup import UNKNOWN, look_up
 from landsift.data.sources.base import content_fingerprint
-from landsift.data.sources.coordinates import checked
+from landsift.data.sources.coordinates import checked, joined
 from landsift.data.store.patch_store import PatchStore, build_store
 
 LON, LAT = [13.1, 13.2, 13.3, 13.4], [52.1, 52.2, 52.3, 52.4]
@@ -59,7 +59,7 @@ def test_projected_places_are_converted_or_say_what_is_missing(located):
     try:
         import rasterio  # noqa: F401
     except ImportError:
-        refused(lambda: located(columns), "EPSG:32633 need rasterio", "landsift[raster]")
+        refused(lambda: located(columns), "EPSG:32633 need rasterio", "landsift[bands]")
     else:
         places = located(columns)
         assert places[0, 0] == pytest.approx(15.0, abs=1e-6)  # the zone's meridian
@@ -109,6 +109,30 @@ def test_what_is_taken_for_another_place_is_said(caplog):
     assert "1 beyond 180 are turned to the west" in caplog.text
     assert "here: 1 places are 0, 0, and are taken for unknown" in caplog.text
     assert "there: all 5 places are one, 7, 7" in caplog.text
+
+
+class TestBesideThePlacesOfFiles:
+    """Where files tell their place themselves, as rasters do, a table fills in and is held against them."""
+
+    FOUND = np.stack([LON, LAT], axis=1)
+
+    def test_either_fills_in_for_the_other(self):
+        said = self.FOUND + 0.001
+        said[0] = np.nan
+        np.testing.assert_array_equal(joined("t.csv", said, self.FOUND), [self.FOUND[0], *said[1:]])
+        assert joined("t.csv", None, self.FOUND) is self.FOUND
+        assert joined("t.csv", said, None) is said
+
+    def test_a_few_that_lie_elsewhere_are_counted(self, caplog):
+        said = self.FOUND.copy()
+        said[3] += 1
+        with caplog.at_level(logging.WARNING, "landsift"):
+            np.testing.assert_array_equal(joined("t.csv", said, self.FOUND), said)
+        assert "t.csv: 1 of 4 places are not those of the patches' own files" in caplog.text
+
+    def test_swapped_and_other_places_are_refused(self):
+        refused(lambda: joined("t.csv", self.FOUND[:, ::-1], self.FOUND), "4 of 4 places", "lon and lat are swapped")
+        refused(lambda: joined("t.csv", self.FOUND + 3, self.FOUND), "leave the places out")
 
 
 class TestFileOfLocations:

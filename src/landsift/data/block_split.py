@@ -117,25 +117,18 @@ def units_of(places: Places, groups: Ints | None, block_km: float) -> Ints:
 
 def _parts(placed: _Placed, block_km: float, split: SplitConfig, *, tell: bool = False) -> Ints:
     """The part of each patch for one size of blocks; raises _VanishesError."""
-    rng = np.random.default_rng([split.seed, 0])
     labels, classes, K = placed.labels, placed.classes, len(placed.classes)
     unit = units_of(placed.places, placed.groups, block_km)
     of_blocks = f"{int(unit.max()) + 1:,} blocks of {block_km:g} km"
-    seats = np.zeros((K, len(PARTS)), dtype=np.int64)
-    for c, name in enumerate(classes):
-        members = labels == c
-        here = len(np.unique(unit[members]))
-        if here < len(PARTS):
-            there = "in no block" if not here else "in one block" if here == 1 else f"in {here} blocks"
-            raise _VanishesError(
-                f"class '{name}' would vanish from a part: it is {there} of {block_km:g} km, 3 are needed"
-            )
-        seats[c] = part_sizes(int(members.sum()), split.fractions)
-    try:
-        part = deal_groups(labels, unit, seats, rng)
-    except NoSplitError as error:
-        those = " and ".join(f"'{classes[c]}'" for c in error.classes[:5])
-        raise _VanishesError(f"of {of_blocks}, no split was found that has {those} in train, val and test") from None
+    rng = np.random.default_rng([split.seed, 0])
+    if split.folds is None:
+        part = _dealt(labels, unit, classes, split.fractions, rng, of_blocks)
+    else:
+        part = np.full(len(labels), 2, dtype=np.int64)
+        fold = _dealt(labels, unit, classes, [1 / split.folds] * split.folds, rng, of_blocks)
+        rest, of_fold = np.flatnonzero(fold != split.fold), np.random.default_rng([split.seed, 2, split.fold or 0])
+        numbers = np.unique(unit[rest], return_inverse=True)[1].astype(np.int64)
+        part[rest] = _dealt(labels[rest], numbers, classes, split.fractions[:2], of_fold, of_blocks)
     copies = gives_way(part, placed.contents)
     part[copies] = -1
     near = _in_buffer(part, placed.places, split.buffer_km)
@@ -152,6 +145,27 @@ def _parts(placed: _Placed, block_km: float, split: SplitConfig, *, tell: bool =
     if tell:
         _tell(part, unit, of_blocks, copies, (near_train, near_val), split.buffer_km)
     return part
+
+
+def _dealt(
+    labels: Ints, unit: Ints, classes: Sequence[str], fractions: Sequence[float], rng: np.random.Generator, of: str
+) -> Ints:
+    """The part of each patch, blocks dealt whole, [n]; raises _VanishesError where a class cannot be in all parts."""
+    needed = len(fractions)
+    seats = np.zeros((len(classes), needed), dtype=np.int64)
+    for c, name in enumerate(classes):
+        members = labels == c
+        here = len(np.unique(unit[members]))
+        if here < needed:
+            there = "in no block" if not here else "in one block" if here == 1 else f"in {here} blocks"
+            text = f"class '{name}' would vanish from a part: of {of} it is {there}, {needed} are needed"
+            raise _VanishesError(text)
+        seats[c] = part_sizes(int(members.sum()), fractions)
+    try:
+        return deal_groups(labels, unit, seats, rng)
+    except NoSplitError as error:
+        those = " and ".join(f"'{classes[c]}'" for c in error.classes[:5])
+        raise _VanishesError(f"of {of}, no split was found that has {those} in all {needed} parts") from None
 
 
 def _in_buffer(part: Ints, places: Places, buffer_km: float) -> NDArray[np.bool_]:

@@ -75,6 +75,8 @@ def known_by_content(split: SplitConfig) -> dict[str, Any]:
     settings = split.model_dump(mode="json")
     if split.kind != "spatial":
         del settings["block_km"], settings["buffer_km"]
+    if split.folds is None:
+        del settings["folds"], settings["fold"]
     if split.rows is not None:
         settings["rows"] = _content("data.split.rows", split.rows)
     del settings["lists"]

@@ -97,9 +97,12 @@ def given_columns(store: PatchStore, split: SplitConfig) -> Column:
     Raises:
         DataError: as `landsift.data.split_rows.named_split` and `landsift.data.split_lists.listed_split`.
     """
-    if split.rows is None and split.lists is None:
+    if split.rows is not None:
+        named = named_split(store, split.rows)
+    elif split.lists is not None:
+        named = listed_split(store, split.lists)
+    else:
         return store.column
-    named = named_split(store, split.rows) if split.rows is not None else listed_split(store, split.lists)
     return lambda name: named if name == "split" else store.column(name)
 
 
@@ -116,6 +119,9 @@ def divide(
     rng = np.random.default_rng([split.seed, 0])
     named = split.rows is not None or split.lists is not None
     kind = "column" if named else split.kind if split.kind != "auto" else _kind_of(column)
+    if kind == "column" and split.folds is not None:
+        hint = "set data.split.kind=stratified, group or spatial, which passes the given split over"
+        raise DataError("a given split has no folds", hint)
     if kind == "column":
         part = _by_column(column, labels, contents, classes, complete=not named)
         if not (part == PARTS.index("val")).any():
@@ -124,9 +130,9 @@ def divide(
         places = np.stack([column("lon"), column("lat")], axis=1)
         part = spatial_parts(labels, contents, places, column("group"), classes, split)
     elif kind == "group":
-        part = _deal(labels, classes, _groups(column, contents), "groups", split.fractions, rng)
+        part = _drawn(labels, classes, _groups(column, contents), "groups", split, rng)
     else:
-        part = _deal(labels, classes, contents, "distinct patches", split.fractions, rng)
+        part = _drawn(labels, classes, contents, "distinct patches", split, rng)
     train, val, test = (np.flatnonzero(part == p) for p in range(len(PARTS)))
     if budget is not None:
         train = _within_budget(train, labels, budget, split.seed if budget_seed is None else budget_seed)
@@ -178,17 +184,39 @@ def _within_budget(train: Rows, labels: Rows, budget: int, seed: int) -> Rows:
     return np.sort(train[nested_order(labels[train], seed)[:budget]])
 
 
+def _drawn(
+    labels: Rows, classes: Sequence[str], units: Rows, kind: str, split: SplitConfig, rng: np.random.Generator
+) -> Rows:
+    """Train, val and test by the fractions; or a fold as test, and val drawn from the others: int64 [N]."""
+    if split.folds is None:
+        return _deal(labels, classes, units, kind, split.fractions, rng)
+    names = [f"fold {number + 1}" for number in range(split.folds)]
+    part = np.full(len(labels), PARTS.index("test"), dtype=np.int64)
+    rest = np.flatnonzero(
+        _deal(labels, classes, units, kind, [1 / split.folds] * split.folds, rng, names) != split.fold
+    )
+    of_fold = np.random.default_rng([split.seed, 2, split.fold or 0])
+    part[rest] = _deal(labels[rest], classes, _codes(units[rest]), kind, split.fractions[:2], of_fold)
+    return part
+
+
 def _deal(
-    labels: Rows, classes: Sequence[str], units: Rows, kind: str, fractions: Sequence[float], rng: np.random.Generator
+    labels: Rows,
+    classes: Sequence[str],
+    units: Rows,
+    kind: str,
+    fractions: Sequence[float],
+    rng: np.random.Generator,
+    names: Sequence[str] = PARTS,
 ) -> Rows:
     """The part of each row, one for each fraction, such that rows of one unit stay together: int64 [N]."""
     seats = _seats(labels, classes, units, kind, fractions)
     if kind == "groups":
-        return _dealt(labels, classes, units, kind, seats, rng)
+        return _dealt(labels, classes, units, kind, seats, rng, names)
     tries = (_deal_once(labels, units, seats, rng) for _ in range(_TRIES))
     dealt = next((found for found in tries if _has_all(labels, found, seats)), None)
     # Copies of one another may stand in several classes.
-    return _dealt(labels, classes, units, "copies", seats, rng) if dealt is None else dealt
+    return _dealt(labels, classes, units, "copies", seats, rng, names) if dealt is None else dealt
 
 
 def _seats(
@@ -215,7 +243,13 @@ def _has_all(labels: Rows, part: Rows, seats: NDArray[np.int64]) -> bool:
 
 
 def _dealt(
-    labels: Rows, classes: Sequence[str], units: Rows, kind: str, seats: NDArray[np.int64], rng: np.random.Generator
+    labels: Rows,
+    classes: Sequence[str],
+    units: Rows,
+    kind: str,
+    seats: NDArray[np.int64],
+    rng: np.random.Generator,
+    names: Sequence[str],
 ) -> Rows:
     """The part of each row, such that rows of one unit stay together and every class is in every part: int64 [N]."""
     try:
@@ -225,7 +259,7 @@ def _dealt(
         those = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
         exists = "no split" if error.proven else "no split was found that"
         holding = len(np.unique(units[np.isin(labels, error.classes)]))
-        *before, last = PARTS[: seats.shape[1]]
+        *before, last = names[: seats.shape[1]]
         parts = f"{', '.join(before)} and {last}"
         raise DataError(
             f"{exists} keeps {kind} together and has {those} in each of {parts}: {holding} {kind} hold them",

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.geodesy import Places
+from landsift.data.geodesy import EARTH_KM, Places, known
 from landsift.errors import DataError
 from landsift.extras import MissingExtraError
 from landsift.runtime.notices import once
@@ -31,6 +31,8 @@ _FILLING = {
 }  # fmt: skip
 """Words beside a longitude's in a name that means no other thing."""
 _CLOSE = 0.85  # of difflib's ratio: "longtitude" and "lattitude" are; so is "altitude", which begins otherwise
+APART_KM = 5.0
+"""Kilometres from which a place is another one than that of the patch's own file; a patch is smaller."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MISSING = frozenset({"", "nan", "<na>", "na", "n/a", "none", "null"})
 _GEOGRAPHIC = frozenset({"4326", "EPSG:4326", "OGC:CRS84", "CRS84", "WGS84", "WGS 84"})
@@ -69,8 +71,8 @@ def place_columns(file: Path, names: Sequence[str]) -> dict[str, int]:
 
 def _one_way(file: Path, names: Sequence[str], found: dict[str, int]) -> dict[str, int]:
     """Of the columns that were found, those of the one way in which places are given."""
-    degrees = {column: found[column] for column in ("lon", "lat") if column in found}
-    metres = {column: found[column] for column in ("x", "y", "crs") if column in found}
+    degrees: dict[str, int] = {column: found[column] for column in ("lon", "lat") if column in found}
+    metres: dict[str, int] = {column: found[column] for column in ("x", "y", "crs") if column in found}
     if len(degrees) == 1:
         there, missing = ("lon", "lat") if "lon" in degrees else ("lat", "lon")
         raise DataError(f"{file} has a column '{names[degrees[there]]}' and none '{missing}'", RULE)
@@ -170,16 +172,16 @@ def _to_degrees(file: Path, crs: str, values: Places) -> Places:
     if crs.upper() in _GEOGRAPHIC:
         return values
     try:
-        import rasterio
+        from rasterio.crs import CRS
         from rasterio.warp import transform
     except ImportError:
         raise MissingExtraError(
             f"{file}: places in {crs} need rasterio, which is not installed",
-            "pip install 'landsift[raster]', or give lon and lat",
+            "pip install 'landsift[bands]', or give lon and lat",
         ) from None
     try:
         name = f"EPSG:{crs}" if crs.isdecimal() else crs
-        degrees = transform(rasterio.crs.CRS.from_user_input(name), "EPSG:4326", values[:, 0], values[:, 1])
+        degrees = transform(CRS.from_user_input(name), "EPSG:4326", values[:, 0], values[:, 1])
     except Exception as error:  # noqa: BLE001 (rasterio's and GDAL's are of several bases)
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{file}: {crs!r} is no coordinate reference system: {reason}", "such as EPSG:32633") from None
@@ -233,6 +235,44 @@ def checked(source: str, places: Places) -> Places | None:
     if len(there) > 2 and (found[there] == found[there[0]]).all():
         once(logging.WARNING, f"{source}: all {len(there):,} places are one, {found[there[0], 0]:g}, {lat[there[0]]:g}")
     return found
+
+
+def joined(source: str, said: Places | None, found: Places | None) -> Places | None:
+    """Places that a table says, and where it says none those that the patches' own files tell, [N, 2].
+
+    Args:
+        source: what says them, for messages.
+        said: [N, 2]; None: it says none.
+        found: [N, 2]; None: the files tell none.
+
+    Raises:
+        DataError: most of what is said lies where the files are with longitude and latitude swapped, or elsewhere.
+    """
+    if said is None or found is None:
+        return found if said is None else said
+    both = np.flatnonzero(known(said) & known(found))
+    if len(both):
+        apart = _apart_km(said[both], found[both]) > APART_KM
+        first = both[int(apart.argmax())]
+        one, other = (f"{lon:g}, {lat:g}" for lon, lat in (said[first], found[first]))
+        text = (
+            f"{source}: {apart.sum():,} of {len(both):,} places are not those of the patches' own files; the first says "
+            f"{one} and its file {other}"
+        )
+        if apart.mean() > 0.5:
+            turned = _apart_km(said[both][:, ::-1], found[both]) <= APART_KM
+            hint = "lon and lat are swapped" if turned.mean() > 0.5 else "leave the places out: the files tell them"
+            raise DataError(text, hint)
+        if apart.any():
+            once(logging.WARNING, text)
+    return np.where(known(said)[:, None], said, found)
+
+
+def _apart_km(a: Places, b: Places) -> NDArray[np.float64]:
+    """Kilometres between places that stand beside each other; also of what is no place, with longitude for latitude."""
+    half = np.radians(b - a) / 2
+    across = np.cos(np.radians(a[:, 1])) * np.cos(np.radians(b[:, 1])) * np.sin(half[:, 0]) ** 2
+    return np.asarray(2 * EARTH_KM * np.arcsin(np.sqrt(np.clip(np.sin(half[:, 1]) ** 2 + across, 0, 1))))
 
 
 def _no_place(source: str, lon: NDArray[np.float64], lat: NDArray[np.float64], first: Places, count: int) -> DataError:

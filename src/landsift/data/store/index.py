@@ -17,7 +17,13 @@ COLUMNS = ("path", "label", "sha256", "group", "split", "lon", "lat")
 _CHUNK = 2**14  # rows per piece
 
 
-def write_index(path: Path, records: Records, rows: NDArray[np.int64], hashes: NDArray[np.uint8]) -> None:
+def write_index(
+    path: Path,
+    records: Records,
+    rows: NDArray[np.int64],
+    hashes: NDArray[np.uint8],
+    places: NDArray[np.float64] | None = None,
+) -> None:
     """Write one row per patch: path, label (int64), sha256 (hex), group, split and, where any is known, lon and lat.
 
     Args:
@@ -25,13 +31,13 @@ def write_index(path: Path, records: Records, rows: NDArray[np.int64], hashes: N
         records: All patches of the source.
         rows: Those to write, [N].
         hashes: SHA-256 of their pixels, [N, 32].
+        places: Longitude and latitude of all patches of the source, [M, 2], NaN where unknown; None: none is known.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     text = pa.string()
     schema = pa.schema({"path": text, "label": pa.int64(), "sha256": text, "group": text, "split": text})
-    places = records.places
     if places is not None:
         schema = schema.append(pa.field("lon", pa.float64())).append(pa.field("lat", pa.float64()))
     # Files opened by Python, because pyarrow takes no path that is not UTF-8.

@@ -316,7 +316,7 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
         partial.mkdir(parents=True)
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
         _check_complete(source.records, rows, unreadable)
-        write_index(partial / INDEX, source.records, rows, hashes)
+        write_index(partial / INDEX, source.records, rows, hashes, source.records.places)
         del hashes  # as large as all else that is kept of a patch
         contents = read_contents(partial / INDEX)
         info = {

@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,13 +53,16 @@ def assemble(
         DataError: the cells were tested on different patches.
     """
     grid, patches = Grid.from_json(outline["grid"]), PatchStore.open(store)
-    split = make_split(patches, grid.base.data.split)
+    splits = [make_split(patches, split) for split in grid.splits]
     groups = dependent_units(patches, grid.base.data.split)
+    sizes = {part: round(fmean(len(getattr(split, part)) for split in splits)) for part in ("train", "val", "test")}
     records: list[dict[str, Any]] = []
-    trained: list[Trained] = []
+    trained: list[tuple[int | None, Trained]] = []
     predictions: list[pd.DataFrame] = []
     for cell, state in zip(grid.cells, outline["states"], strict=True):
-        place: dict[str, Any] = {"row": cell.row.name, "budget": cell.budget or len(split.train), "seed": cell.seed}
+        place: dict[str, Any] = {"row": cell.row.name, "budget": cell.budget or sizes["train"], "seed": cell.seed}
+        if cell.fold is not None:
+            place["fold"] = cell.fold
         if state["folder"] is None:
             records.append(place | {"state": "failed", "reason": state["reason"]})
             continue
@@ -65,8 +70,8 @@ def assemble(
         record = _record(found, work_of(found.config, found.manifest, found.metrics))
         records.append(place | {"state": "done", "reason": None, "cached": state["cached"]} | record)
         test = found.predictions.query("split == 'test'")
-        trained.append(_trained(place, record, found, test, patches.classes))
-        told = {} if groups is None else {"group": groups[split.test]}
+        trained.append((cell.fold, _trained(place, record, found, test, patches.classes)))
+        told = {} if groups is None else {"group": groups[splits[cell.fold or 0].test]}
         predictions.append(test[["path", "label", "predicted"]].assign(**place, **told))
         with writing(folder):
             _copy(found.path, folder / "cells" / _folder_name(place))
@@ -79,20 +84,61 @@ def assemble(
             "fingerprint": patches.fingerprint,
             "patches": len(patches),
             "classes": list(patches.classes),
-            "split": {"train": len(split.train), "val": len(split.val), "test": len(split.test)},
+            "split": sizes,
         },
         "config": grid.base.to_dict(),
         "rows": [{"name": row.name, "strategy": row.strategy, "variant": row.variant} for row in grid.rows],
         "budgets": sorted({record["budget"] for record in records}),
         "seeds": list(grid.seeds),
+        "folds": grid.folds,
         "cells": records,
     }
-    of_test = None if groups is None else groups[split.test]
-    comparison |= compare_cells(trained, references(comparison["rows"]).get, rule, of_test)
+    of_test = None if groups is None else groups[np.concatenate([split.test for split in splits])]
+    whole, folds = pooled(trained, grid.folds)
+    comparison |= compare_cells(whole, references(comparison["rows"]).get, rule, of_test, folds)
     runs.write_text(folder / runs.CONFIG, grid.base.to_yaml())
     runs.write_parquet(folder / runs.PREDICTIONS, _compact(predictions))
     write_figures(folder, comparison)
     return folder
+
+
+def pooled(
+    trained: Sequence[tuple[int | None, Trained]], folds: int | None
+) -> tuple[list[Trained], NDArray[np.int64] | None]:
+    """Of a cross-validation the trainings of all folds as one, which predicts every patch once; and each patch's fold.
+
+    Work, seconds and figures on validation are those of all folds together. A row of which a fold has failed is left
+    out at that budget and seed, and that is said.
+
+    Args:
+        trained: the fold of each training, from 0, and the training.
+        folds: how many there are; None: the trainings as they are, and None.
+
+    Raises:
+        RunError: no row has all of its folds.
+    """
+    if folds is None:
+        return [cell for _, cell in trained], None
+    by_place: dict[tuple[str, int, int], dict[int, Trained]] = {}
+    for fold, cell in trained:
+        by_place.setdefault((cell.row, cell.budget, cell.seed), {})[fold or 0] = cell
+    whole = [[found[fold] for fold in range(folds)] for found in by_place.values() if len(found) == folds]
+    if (lacking := len(by_place) - len(whole)) > 0:
+        _log.warning("%d rows lack a fold at a budget and seed, and are left out there", lacking)
+    if not whole:
+        raise RunError("no row has been trained on all folds", "look at why trainings failed")
+    joined = [
+        replace(
+            cells[0],
+            labels=np.concatenate([cell.labels for cell in cells]),
+            predicted=np.concatenate([cell.predicted for cell in cells]),
+            validation=sum((cell.validation for cell in cells), np.zeros_like(cells[0].validation)),
+            work=sum(cell.work for cell in cells),
+            train_seconds=sum(cell.train_seconds for cell in cells),
+        )
+        for cells in whole
+    ]
+    return joined, np.repeat(np.arange(folds), [len(cell.labels) for cell in whole[0]])
 
 
 def write_figures(folder: Path, comparison: Mapping[str, Any]) -> None:
@@ -119,27 +165,32 @@ def evaluated_again(folder: Path, changes: Mapping[str, Any] | None = None) -> d
     comparison, predictions = dict(found.data), found.predictions
     try:
         rule = Rule(**(comparison.get("rule", {}) | dict(changes or {})))
-        tests = dict(iter(predictions.groupby(["row", "budget", "seed"], observed=True, sort=False)))
-        records, trained, of_test = [], [], None
+        keys = ["row", "budget", "seed", *(["fold"] if comparison.get("folds") else [])]
+        tests = dict(iter(predictions.groupby(keys, observed=True, sort=False)))
+        records, trained = [], []
+        of_test: dict[int | None, NDArray[Any]] = {}
         for old in comparison["cells"]:
             if old["state"] != "done":
                 records.append(old)
                 continue
-            place = {key: old[key] for key in ("row", "budget", "seed")}
+            place = {key: old[key] for key in keys}
             run = runs.Run.open(folder / "cells" / _folder_name(place))
             work = old.get("work")
             record = _record(run, work_of(run.config, run.manifest, run.metrics) if work is None else work)
             records.append(old | record)
-            test = tests[place["row"], place["budget"], place["seed"]]
-            trained.append(_trained(place, record, run, test, tuple(comparison["data"]["classes"])))
-            of_test = test["group"].to_numpy() if "group" in test else None
+            test, fold = tests[tuple(place.values())], place.get("fold")
+            trained.append((fold, _trained(place, record, run, test, tuple(comparison["data"]["classes"]))))
+            if "group" in test:
+                of_test[fold] = test["group"].to_numpy()
         reference, may_have_groups = references(comparison["rows"]), _may_have_groups(comparison)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunError(f"{folder} is no whole comparison: {type(error).__name__}: {error}") from error
-    if of_test is None and may_have_groups:
+    whole, folds = pooled(trained, comparison.get("folds"))
+    groups = np.concatenate([of_test[fold] for fold in sorted(of_test, key=lambda f: f or 0)]) if of_test else None
+    if groups is None and may_have_groups:
         _log.warning("this comparison kept no groups of its patches: its intervals and tests are over patches")
     comparison |= {"landsift": __version__, "cells": records}
-    return comparison | compare_cells(trained, reference.get, rule, of_test)
+    return comparison | compare_cells(whole, reference.get, rule, groups, folds)
 
 
 def _may_have_groups(comparison: Mapping[str, Any]) -> bool:
@@ -206,7 +257,8 @@ def _compact(predictions: list[pd.DataFrame]) -> pd.DataFrame:
 
     table = pd.concat(predictions, ignore_index=True)
     names = ("row", "path", "label", "predicted")
-    columns = ["row", "budget", "seed", "path", "label", "predicted", *(["group"] if "group" in table else [])]
+    columns = ["row", "budget", "seed", "path", "label", "predicted"]
+    columns += [name for name in ("fold", "group") if name in table]
     return table.astype(dict.fromkeys(names, "category"))[columns]
 
 
@@ -217,5 +269,6 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _folder_name(place: Mapping[str, Any]) -> str:
-    """Such as "linear_probe/500-seed0"."""
-    return f"{folder_of(place['row'])}/{place['budget']}-seed{place['seed']}"
+    """Such as "linear_probe/500-seed0", of a cross-validation "linear_probe/500-seed0-fold0"."""
+    fold = f"-fold{place['fold']}" if "fold" in place else ""
+    return f"{folder_of(place['row'])}/{place['budget']}-seed{place['seed']}{fold}"

@@ -22,6 +22,8 @@ TESTS = {
     "two-way": "a two-way analysis of variance over seeds and test {units} (Obuchowski & Rockette 1995, Hillis 2007), "
     "in which a pair has at least the median pair’s chance of the seeds",
     "mcnemar": "McNemar’s exact test over the test patches, because one seed tells nothing of other seeds",
+    "folds": "Student’s t over the {units}, whose trainings share patches: the variance is corrected for that (Nadeau "
+    "& Bengio 2003)",
     "t": "Student’s t over the test {units}, because one seed tells nothing of other seeds",
 }
 """How pairs are tested, by the name in comparison.json."""
@@ -82,6 +84,7 @@ def _subtitle(comparison: Mapping[str, Any]) -> str:
         number_of(strategies, "strategy", "strategies") + (f" × {variants} model variants" if variants > 1 else ""),
         number_of(len(comparison["budgets"]), "label budget"),
         number_of(len(comparison["seeds"]), "seed"),
+        number_of(comparison["folds"], "fold") if comparison.get("folds") else "",
         moment(comparison),
     ]
     return " · ".join(part for part in parts if part)
@@ -150,7 +153,9 @@ def _failures(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The failed trainings with their reasons; seeds that failed alike are told together."""
     alike: dict[tuple[str, int, str], list[str]] = {}
     for cell in cells:
-        alike.setdefault((cell["row"], cell["budget"], _reason(cell)), []).append(str(cell["seed"]))
+        alike.setdefault((cell["row"], cell["budget"], _reason(cell)), []).append(
+            f"{cell['seed']}" + (f" (fold {cell['fold'] + 1})" if "fold" in cell else "")
+        )
     return [
         {
             "name": row,
@@ -166,7 +171,9 @@ def _reason(cell: Mapping[str, Any]) -> str:
 
 
 def _training(cell: Mapping[str, Any]) -> dict[str, Any]:
-    row = {"name": cell["row"], "budget": f"{cell['budget']:,}", "seed": cell["seed"], "done": cell["state"] == "done"}
+    fold = f", fold {cell['fold'] + 1}" if "fold" in cell else ""
+    row = {"name": cell["row"], "budget": f"{cell['budget']:,}", "seed": f"{cell['seed']}{fold}"}
+    row["done"] = cell["state"] == "done"
     if not row["done"]:
         return row | {"reason": _reason(cell)}
     best = cell["best_epoch"]
@@ -209,7 +216,10 @@ def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
     chance = f"of the test {units} and of the {len(seeds)} seeds" if several else f"of the test {units}, not for that "
     if not several:
         chance += "of the seed"
-    if groups == 1:
+    if folds := comparison.get("folds"):
+        units = f"{folds} folds"
+        chance = f"of the {units}: of their patches and of what was trained on" + (", and of the seeds" * several)
+    elif groups == 1:
         chance += ". All test patches are of one group: what other groups would change is not known"
     words = WORDS[rule["criterion"]]
     rows = [
@@ -220,12 +230,16 @@ def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "Choosing",
-            f"The epoch that is best on {split['val']:,} validation patches is tested. "
+            f"The epoch that is best on {split['val']:,} validation patches"
+            f"{', which are none of its fold,' if folds else ''} is tested. "
             "They are labelled too, but the budget does not count them.",
         ),
         (
             "Testing",
-            f"All {split['test']:,} test patches, whatever the budget: "
+            f"Every patch is tested once, in the fold that it is in: some {split['test']:,} patches, on which the "
+            "training of that fold neither trained nor chose its epoch."
+            if folds
+            else f"All {split['test']:,} test patches, whatever the budget: "
             "the same ones for every training, and never trained on.",
         ),
         ("Accuracy", f"{mean}; its 95 % interval allows for the chance {chance}."),
@@ -235,7 +249,13 @@ def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{', mean over seeds' if several else ''}, or one that computes less and that the test patches show to be "
             f"at most {margin(rule)} worse: a one-sided test at {100 * rule['alpha']:.0f} %, corrected for the number "
             "of strategies held against the best. The same validation patches chose each training’s epoch, which makes "
-            "figures on them a little too high, for all strategies alike; the test patches have chosen nothing.",
+            "figures on them a little too high, for all strategies alike; "
+            + (
+                "no test patches have chosen an epoch, but those of one fold are validation patches of others, so that "
+                "the choice of the strategy is not blind to them."
+                if folds
+                else "the test patches have chosen nothing."
+            ),
         ),
         (
             "Work",
