@@ -123,7 +123,7 @@ class TestVanishing:
         assert self.advice(index_of(places, labels), "class 'class2'", "in one block") <= 20
 
     def test_where_a_block_is_larger_than_the_area(self):
-        assert self.advice(index_of(*europe()), "blocks of 10000 km", "3 are needed", block_km=10_000.0) <= 1000
+        assert self.advice(index_of(*europe()), "of 10000 km", "3 are needed", block_km=10_000.0) <= 1000
 
     def test_where_the_buffer_takes_a_class(self):
         size = self.advice(

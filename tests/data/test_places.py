@@ -101,13 +101,39 @@ def test_columns_that_only_look_like_places_are_none(located, caplog):
     assert "x and y have no column crs beside them" in caplog.text
 
 
+def test_other_ways_to_say_where_are_pointed_at(located, caplog):
+    with caplog.at_level(logging.INFO, "landsift"):
+        located({"easting": LON, "northing": LAT})
+    assert "not used: easting, northing; a table's places are the columns lon, lat" in caplog.text
+
+
+def test_columns_that_are_empty_are_said(located, caplog):
+    with caplog.at_level(logging.WARNING, "landsift"):
+        assert np.isnan(located({"lon": ["nan"] * 4, "lat": ["nan"] * 4})).all()
+    assert "all its places are empty" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"x": LON, "y": LAT, "crs": ["EPSG:32633"] * 4}, ["no metres of EPSG:32633", "are they degrees?"]),
+        ({"x": [5e5] * 4, "y": [5.8e6] * 4, "crs": ["EPSG:999999"] * 4}, ["no coordinate reference system"]),
+        ({"x": [5e5] * 4, "y": [5.8e6] * 4, "crs": ["UTM 33N"] * 4}, ["'UTM 33N' is no coordinate", "EPSG:32633"]),
+    ],
+)
+def test_what_no_reference_system_says_is_refused(located, columns, said, capfd):
+    pytest.importorskip("rasterio")
+    refused(lambda: located(columns), *said)
+    assert capfd.readouterr().err == ""
+
+
 def test_what_is_taken_for_another_place_is_said(caplog):
     with caplog.at_level(logging.INFO, "landsift"):
         found = checked("here", np.array([[350.0, 1.0], [10.0, 1.0], [0.0, 0.0]]))
         checked("there", np.full((5, 2), 7.0))
     np.testing.assert_array_equal(found, [[-10.0, 1.0], [10.0, 1.0], [np.nan, np.nan]])
     assert "1 beyond 180 are turned to the west" in caplog.text
-    assert "here: 1 places are 0, 0, and are taken for unknown" in caplog.text
+    assert "here: 0, 0 is taken for unknown, at 1 of 3 places" in caplog.text
     assert "there: all 5 places are one, 7, 7" in caplog.text
 
 

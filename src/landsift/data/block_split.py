@@ -119,7 +119,8 @@ def _parts(placed: _Placed, block_km: float, split: SplitConfig, *, tell: bool =
     """The part of each patch for one size of blocks; raises _VanishesError."""
     labels, classes, K = placed.labels, placed.classes, len(placed.classes)
     unit = units_of(placed.places, placed.groups, block_km)
-    of_blocks = f"{int(unit.max()) + 1:,} blocks of {block_km:g} km"
+    count = int(unit.max()) + 1
+    of_blocks = f"{count:,} block{'s' * (count > 1)} of {block_km:g} km"
     rng = np.random.default_rng([split.seed, 0])
     if split.folds is None:
         part = _dealt(labels, unit, classes, split.fractions, rng, of_blocks)

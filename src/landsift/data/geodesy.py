@@ -64,6 +64,7 @@ def blocks(places: Places, block_km: float) -> NDArray[np.int64]:
     around = 2 * rows * np.cos(np.radians(90.0 - 180.0 * (row + 0.5) / rows))  # blocks, on the row's middle
     columns = np.maximum(1, np.round(around)).astype(np.int64)
     turn = np.mod(places[:, 0], 360.0) / 360.0  # so that -180 and 180 are one meridian
+    turn[np.abs(places[:, 1]) == 90.0] = 0.0  # a pole has every longitude
     column = np.minimum((turn * columns).astype(np.int64), columns - 1)
     return pd.factorize(row * (2 * rows + 1) + column)[0].astype(np.int64)
 

@@ -172,6 +172,7 @@ def _to_degrees(file: Path, crs: str, values: Places) -> Places:
     if crs.upper() in _GEOGRAPHIC:
         return values
     try:
+        from rasterio import Env
         from rasterio.crs import CRS
         from rasterio.warp import transform
     except ImportError:
@@ -181,10 +182,17 @@ def _to_degrees(file: Path, crs: str, values: Places) -> Places:
         ) from None
     try:
         name = f"EPSG:{crs}" if crs.isdecimal() else crs
-        degrees = transform(CRS.from_user_input(name), "EPSG:4326", values[:, 0], values[:, 1])
+        with Env():  # in which GDAL's errors are exceptions, and nothing of them goes to standard error
+            system = CRS.from_user_input(name)
+            degrees = transform(system, "EPSG:4326", values[:, 0], values[:, 1])
+            in_metres = bool(system.is_projected)
     except Exception as error:  # noqa: BLE001 (rasterio's and GDAL's are of several bases)
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{file}: {crs!r} is no coordinate reference system: {reason}", "such as EPSG:32633") from None
+    if in_metres and np.abs(values).max() <= 360:
+        x, y = values[0]
+        hint = "are they degrees? name the columns lon and lat, or the crs EPSG:4326"
+        raise DataError(f"{file}: x and y are no metres of {crs}; the first: {x:g}, {y:g}", hint)
     found: Places = np.stack(degrees[:2], axis=1).astype(np.float64)
     if not np.isfinite(found).all():
         raise DataError(f"{file}: x and y lie outside of {crs}", "is it the right one?")
@@ -213,11 +221,12 @@ def checked(source: str, places: Places) -> Places | None:
     if null.any():
         if (null | np.isnan(found[:, 0])).all():
             raise DataError(f"{source}: all places are 0, 0", "give their longitude and latitude, or leave them out")
-        once(logging.WARNING, f"{source}: {null.sum():,} places are 0, 0, and are taken for unknown")
+        once(logging.WARNING, f"{source}: 0, 0 is taken for unknown, at {null.sum():,} of {len(null):,} places")
         found[null] = np.nan
     lon, lat = found[:, 0], found[:, 1]
     there = np.flatnonzero(np.isfinite(lon))
     if not len(there):
+        once(logging.WARNING, f"{source}: all its places are empty")
         return None
     wrong = there[(np.abs(lon[there]) > 360) | (np.abs(lat[there]) > 90)]
     if len(wrong):
@@ -256,8 +265,8 @@ def joined(source: str, said: Places | None, found: Places | None) -> Places | N
         first = both[int(apart.argmax())]
         one, other = (f"{lon:g}, {lat:g}" for lon, lat in (said[first], found[first]))
         text = (
-            f"{source}: {apart.sum():,} of {len(both):,} places are not those of the patches' own files; the first says "
-            f"{one} and its file {other}"
+            f"{source}: {apart.sum():,} of {len(both):,} places are not those of the patches' own files; "
+            f"the first says {one} and its file {other}"
         )
         if apart.mean() > 0.5:
             turned = _apart_km(said[both][:, ::-1], found[both]) <= APART_KM
@@ -276,7 +285,7 @@ def _apart_km(a: Places, b: Places) -> NDArray[np.float64]:
 
 
 def _no_place(source: str, lon: NDArray[np.float64], lat: NDArray[np.float64], first: Places, count: int) -> DataError:
-    text = f"{source}: {count:,} places are none on Earth; the first: lon {first[0]:g}, lat {first[1]:g}"
+    text = f"{source}: {count:,} places are none on Earth; the first: lon {first[0]:.10g}, lat {first[1]:.10g}"
     if max(np.abs(lon).max(), np.abs(lat).max()) > 360:
         hint = "are they metres of a projection? give columns x, y and crs, such as EPSG:32633"
     elif np.abs(lon).max() <= 90 and np.abs(lat).max() <= 360:

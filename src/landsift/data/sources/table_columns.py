@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 
-from landsift.data.sources.coordinates import PLACE_COLUMNS, place_columns
+from landsift.data.sources.coordinates import PLACE_COLUMNS, RULE, place_columns
 from landsift.data.sources.split_names import SPLIT_NAMES, decoration, part_of
 from landsift.errors import DataError
 from landsift.runtime.notices import once
@@ -21,6 +21,12 @@ _ALIASES = {
 }
 """Names (letters only) that people give the columns."""
 _PLACES = frozenset({"scene", "sceneid", "tile", "tileid", "site", "siteid", "location", "region", "parcel"})
+_COORDINATES = frozenset(
+    {"easting", "northing", "utmx", "utmy", "utme", "utmn", "xcoord", "ycoord", "coordx", "coordy", "geometry", "geom",
+     "wkt", "wkb", "bounds", "bbox", "lonmin", "lonmax", "latmin", "latmax", "minlon", "maxlon", "minlat", "maxlat",
+     "coordinates", "latlon", "lonlat", "position"}
+)  # fmt: skip
+"""Names (letters only) of columns that say where a patch lies in a way that is not read."""
 _FLAG_WORDS = frozenset({"is", "in", "for", "mask", "flag"})
 _CLOSE = 0.8  # of difflib's ratio: "spilt" and "gruop" are, "slope" and "crop" are not
 _OF_PANDAS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
@@ -91,7 +97,9 @@ def tell_unused(file: Path, names: Sequence[str], wanted: Sequence[str]) -> None
     listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
     places = [name for name in names if _letters(name) in _PLACES]
     hint = f"; named 'group', '{places[0]}' would keep its patches on one side of the split" if places else ""
-    once(logging.INFO, f"{file}: columns that are not used: {listed}{hint if 'group' in wanted else ''}")
+    coordinates = any(_letters(name) in _COORDINATES for name in names) and set(PLACE_COLUMNS) <= set(wanted)
+    hint = f"{hint if 'group' in wanted else ''}{f'; {RULE}' if coordinates else ''}"
+    once(logging.INFO, f"{file}: columns that are not used: {listed}{hint}")
 
 
 def refuse_split_values(file: Path, samples: Mapping[str, Iterable[str]]) -> None:
