@@ -202,6 +202,14 @@ class TestFileOfLocations:
         places = build_store(data(text, encoding="utf-8-sig"), tmp_path / "store").places()
         assert places[5].tolist() == [15.0, 55.0]
 
+    def test_a_column_of_names_without_endings_will_do(self, data, tmp_path):
+        text = self.rows(str).replace("filename", "image_id")
+        assert build_store(data(text), tmp_path / "store").places()[5].tolist() == [15.0, 55.0]
+
+    def test_a_file_that_is_not_there_is_named(self, data, tmp_path):
+        config = data("").model_copy(update={"locations": tmp_path / "none.csv"})
+        refused(lambda: build_store(config, tmp_path / "store"), "data.locations", "none.csv does not exist")
+
     def test_what_is_not_matched_is_counted(self, data, tmp_path, caplog):
         text = self.rows(lambda name: f"{name}.png").replace("A_002", "A_999") + "more.png,1,2\n"
         with caplog.at_level(logging.INFO, "landsift"):

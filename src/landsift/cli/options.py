@@ -100,9 +100,9 @@ def refuse_idle(settings: Iterable[str], acting: Iterable[str], where: str) -> N
     from landsift import config_overrides
     from landsift.config import RunConfig
 
-    acting = tuple(acting)
+    acting, settings = tuple(acting), tuple(settings)
+    RunConfig.load(None, settings)  # a key that is none is told as such
     for setting in settings:
-        RunConfig.load(None, [setting])  # a key that is none is told as such
         values: dict[str, Any] = {}
         config_overrides.apply(values, setting)
         for key in _keys(values):

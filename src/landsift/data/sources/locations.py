@@ -35,6 +35,8 @@ def places_from(file: Path, records: Records, root: Path | None) -> Places:
     """
     if file.suffix.lower() not in TABLE_SUFFIXES:
         raise DataError(f"{_KEY}: {file} is neither CSV nor Parquet", "give a table with columns path, lon and lat")
+    if not file.is_file():
+        raise DataError(f"{_KEY}: {file} does not exist", "give the table's path")
     names, places = read_places(file)
     paths = (records.path(row) for row in range(len(records)))
     rows = look_up(file, names, paths, str(root or ""), _KEY)

@@ -20,6 +20,10 @@ _ALIASES = {
     "group": {"groupid", "groupids", "groupname", "groupno", "groupnumber", "groupindex", "grp", "grouping"},
 }
 """Names (letters only) that people give the columns."""
+_NAMING = frozenset(
+    {"id", "name", "fname", "imageid", "imagename", "patchid", "patchname", "fileid", "sampleid", "key"}
+)
+"""Names of a column of paths or files where there is none of the others."""
 _PLACES = frozenset({"scene", "sceneid", "tile", "tileid", "site", "siteid", "location", "region", "parcel"})
 _COORDINATES = frozenset(
     {"easting", "northing", "utmx", "utmy", "utme", "utmn", "xcoord", "ycoord", "coordx", "coordy", "geometry", "geom",
@@ -73,14 +77,16 @@ def positions(file: Path, header: Sequence[str], wanted: Sequence[str]) -> list[
 
 
 def _file_column(file: Path, names: Sequence[str]) -> int:
-    """The column that names files, whatever it is called of `path` and its aliases."""
-    meant = [i for i, name in enumerate(names) if _letters(name) in _ALIASES["path"] | {"path"}]
-    if len(meant) == 1:
-        return meant[0]
-    if meant:
-        both = " and ".join(f"'{names[i]}'" for i in meant[:2])
-        raise DataError(f"{file} has the columns {both}, which may both name the patches", "keep one of them")
-    hint = _missing_hint("path", names)
+    """The column that names files, whatever it is called of `path` and its aliases, or else as what names things."""
+    for aliases in (_ALIASES["path"] | {"path"}, _NAMING):
+        meant = [i for i, name in enumerate(names) if _letters(name) in aliases]
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            both = " and ".join(f"'{names[i]}'" for i in meant[:2])
+            raise DataError(f"{file} has the columns {both}, which may both name the patches", "keep one of them")
+    divided = len(names) == 1 and any(other in names[0] for other in ";\t|")
+    hint = "its columns must be divided by commas" if divided else "name the one with paths or names of files 'path'"
     raise DataError(f"{file} has no column 'path' (it has: {', '.join(names[:8])[:200]})", hint)
 
 
