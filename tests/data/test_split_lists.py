@@ -69,6 +69,8 @@ def test_the_parts_are_those_of_the_lists(store, lists, suffix):
         lambda name: f"{name}.tif",
         lambda name: name,
         lambda name: f"  {name}.png  ",
+        lambda name: f'"{name}.png"',
+        lambda name: f"https://host/set/{name[0]}/{name}.png",
     ],
 )
 def test_entries_may_be_written_as_on_other_machines(store, lists, way):
@@ -120,6 +122,14 @@ def test_entries_that_the_data_does_not_have_are_counted(store, lists, caplog):
     assert "the first: A_900.png" in caplog.text
 
 
+def test_one_way_of_matching_is_taken_for_all_entries_of_a_list(store, lists, caplog):
+    """A class that the data does not have must not take the patches of another class that has the same names."""
+    with caplog.at_level(logging.WARNING, "landsift"):
+        found = rows_of(store, lists({"train": [*(f"A/{NAMES[i]}.png" for i in (0, 3)), "B/B_000.png", "C/B_003.png"]}))
+    assert found["train"] == [0, 3, 6]
+    assert "1 of the 4 entries" in caplog.text
+
+
 def test_an_entry_that_stands_twice_is_counted(store, lists, caplog):
     names = [f"{NAMES[i]}.png" for i in ROWS["train"]]
     with caplog.at_level(logging.WARNING, "landsift"):
@@ -130,7 +140,7 @@ def test_an_entry_that_stands_twice_is_counted(store, lists, caplog):
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        ({"val": ["A_000.png", "B_001.png"]}, ["1 patch stand in the lists of train and of val", "A_000.png"]),
+        ({"val": ["A_000.png", "B_001.png"]}, ["1 patch in the lists of both train and val", "A_000.png"]),
         ({"val": ["x.png", "y.png"]}, ["data.split.lists.val: none of the 2 entries", "x.png"]),
         ({"val": []}, ["val.txt is empty"]),
         ({"val": [" ", ""]}, ["val.txt is empty"]),

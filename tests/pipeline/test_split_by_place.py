@@ -38,7 +38,7 @@ def test_a_run_says_what_its_split_is_worth(table, tmp_path, monkeypatch, caplog
     assert test["over"] == "groups"
     assert 3 <= test["groups"] <= 6  # the villages of the test: its patches are right or wrong together
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert re.search(r"that lie \d+ km \(median\) from the nearest it has", page)
+    assert re.search(r"half of them \d+ km or more from any that it has", page)
     assert f"other blocks than these {test['groups']}" in page
 
     with caplog.at_level(logging.INFO, "landsift"):

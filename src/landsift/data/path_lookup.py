@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from landsift.errors import DataError
 from landsift.runtime.notices import once
 
+_SHOWN = 200  # characters of an entry
 UNKNOWN = -1
 """In place of the row of an entry that names no patch."""
 _WAYS = (
@@ -33,8 +34,8 @@ def look_up(file: Path, entries: Sequence[str], paths: Iterable[str], root: str,
 
     Entries are paths, absolute, relative to `root` or to the list's own folder. Where none of them is that of a patch,
     ends of paths are compared: the last three names, folder and file name, or the file name alone; with its ending, or
-    where none fits with it, without. The first of these ways in which most entries are found is taken for all of them,
-    and said. `\` is read as `/`.
+    where none fits with it, without. The first of these ways that finds a patch is taken for all entries, and said: a
+    looser one for the rest could take a patch for another of its name. `\` is read as `/`.
 
     Args:
         file: the list.
@@ -46,42 +47,29 @@ def look_up(file: Path, entries: Sequence[str], paths: Iterable[str], root: str,
     Raises:
         DataError: no entry names a patch, or one could name several.
     """
-    written = [entry.strip().replace("\\", "/") for entry in entries]
+    written = [entry.strip().strip("\"'").replace("\\", "/") for entry in entries]
     known = [plain(os.path.join(root, path)) for path in paths]
     rows = {path: row for row, path in enumerate(known)}
     for folder in dict.fromkeys((root, str(file.parent))):
         found = [rows.get(plain(os.path.join(folder, entry)), UNKNOWN) for entry in written]
         if any(row != UNKNOWN for row in found):
             return np.array(found, dtype=np.int64)
-    best: tuple[int, str, list[int], dict[str, int]] | None = None
     for way, (count, ending) in zip(_WAYS, ((n, e) for e in (True, False) for n in (3, 2, 1)), strict=True):
-        ends = [_end(path, count, ending=ending) for path in known]
-        by_end: dict[str, int] = {}
-        times: dict[str, int] = {}
-        for row, end in enumerate(ends):
-            by_end.setdefault(end, row)
-            times[end] = times.get(end, 0) + 1
-        sought = [_end(entry, count, ending=ending) for entry in written]
-        found = [by_end.get(end, UNKNOWN) for end in sought]
-        matched = sum(row != UNKNOWN for row in found)
-        if matched and (best is None or matched > best[0]):
-            best = (matched, way, found, {end: times[end] for end in sought if times.get(end, 0) > 1})
-        if matched == len(written):
-            break
-    if best is None:
-        example = next((entry for entry in written if entry), "")
-        hint = f"paths are absolute or relative to {root}" if root else "names are those of the store's index"
-        raise DataError(
-            f"{what}: none of the {len(written):,} entries of {file} is a patch; the first: {example}", hint
-        )
-    _, way, found, several = best
-    if several:
-        end = next(iter(several))
-        raise DataError(
-            f"{what}: {file} names '{end}', which {several[end]:,} patches are called", "write paths with their folders"
-        )
-    once(logging.INFO, f"{file}: patches are found {way}")
-    return np.array(found, dtype=np.int64)
+        by_end: dict[str, list[int]] = {}
+        for row, path in enumerate(known):
+            by_end.setdefault(_end(path, count, ending=ending), []).append(row)
+        ends = [_end(entry, count, ending=ending) for entry in written]
+        meant = [by_end.get(end, [UNKNOWN]) for end in ends]
+        if all(rows_of == [UNKNOWN] for rows_of in meant):
+            continue
+        if several := next((end for end, rows_of in zip(ends, meant, strict=True) if len(rows_of) > 1), None):
+            text = f"{what}: {file} names '{several}', which {len(by_end[several]):,} patches are called"
+            raise DataError(text, "write paths with their folders")
+        once(logging.INFO, f"{file}: patches are found {way}")
+        return np.array([rows_of[0] for rows_of in meant], dtype=np.int64)
+    example = next((entry[:_SHOWN] for entry in written if entry), "")
+    hint = f"paths are absolute or relative to {root}" if root else "names are those of the store's index"
+    raise DataError(f"{what}: none of the {len(written):,} entries of {file} is a patch; the first: {example}", hint)
 
 
 def _end(path: str, count: int, *, ending: bool) -> str:

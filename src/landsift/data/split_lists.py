@@ -56,12 +56,12 @@ def listed_split(store: PatchStore, lists: SplitLists) -> pd.Series:
         if strange := int(np.count_nonzero(rows == UNKNOWN)):
             first = entries[int(np.argmax(rows == UNKNOWN))]
             text = f"{strange:,} of the {len(entries):,} entries of {file} are no patches of the data"
-            once(logging.WARNING, f"{text}; the first: {first}")
+            once(logging.WARNING, f"{text}; the first: {first[:200]}")
         both = found[[value is not None for value in split[found]]]
         if len(both):
             other, named = split[both[0]], ", ".join(paths.iloc[both[:_SHOWN]])
             raise DataError(
-                f"{_KEY}: {_patches(len(both))} stand in the lists of {other} and of {part}: {named}",
+                f"{_KEY}: {_patches(len(both))} in the lists of both {other} and {part}: {named}",
                 "a patch belongs to one part: take them out of one list",
             )
         split[found] = part
@@ -95,7 +95,7 @@ def read_list(file: Path) -> list[str]:
         raise DataError(f"{_KEY}: {file} is empty", "a list has the path or name of a file on each line")
     entries = [line for line in lines if line]
     followed = [_FOLLOWED.match(line) for line in entries]
-    if all(followed):  # a class or its number, as Caffe's lists have it
+    if all(followed[1:]) and (followed[0] or len(entries) > 1):  # by a class or its number; the first may be a header
         once(logging.INFO, f"{file}: of each line the name of a file is read, and what follows it is not")
         return [found[1] for found in followed if found]
     return entries

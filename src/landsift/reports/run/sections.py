@@ -124,7 +124,7 @@ def _headline(
 
 def _sentence(evaluation: Mapping[str, Any], places: Mapping[str, Any] | None = None) -> str:
     test, classes = evaluation["test"], evaluation["classes"]
-    where = "" if places is None else f" that lie {distance(places['median_km'])} (median) from the nearest it has,"
+    where = "" if places is None else f" half of them {distance(places['median_km'])} or more from any that it has,"
     right = (
         f"On {test['n']:,} test patches it has not seen in training,{where} the model names the right class for "
         f"{percent(test['accuracy'])}"
