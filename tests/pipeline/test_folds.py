@@ -1,14 +1,17 @@
 """Cross-validation, end to end: every patch is tested once, and the folder says so and can be evaluated again."""
 
 import json
+import logging
 
+import numpy as np
 import pandas as pd
 import pytest
 from pipeline_helpers import TINY
 from test_assemble import OWN
 
-from landsift.errors import ConfigError
-from landsift.pipeline.comparison.assemble import evaluated_again
+from landsift.errors import ConfigError, RunError
+from landsift.evaluation.comparison import Cell as Trained
+from landsift.pipeline.comparison.assemble import evaluated_again, pooled
 from landsift.pipeline.comparison.compare import compare
 from landsift.pipeline.comparison.grid import Grid, load_base
 
@@ -50,6 +53,23 @@ def test_a_grid_of_folds_is_written_and_read_and_one_without_is_as_before():
     plain = Grid.of(base, ["linear_probe"], [None], [0])
     assert json.loads(plain.to_json())["folds"] is None
     assert plain.cells[0].config.data.split == base.data.split
+
+
+def cell(row, fold, patches):
+    labels = np.arange(patches) % 2
+    return fold, Trained(row, 20, 0, labels, labels, np.eye(2), ("a", "b"), 10.0, 1.0 + fold, 10, 100)
+
+
+def test_a_row_that_lacks_a_fold_is_left_out_and_that_is_said(caplog):
+    trained = [cell("quick", 1, 6), cell("all", 0, 5), cell("quick", 0, 5)]
+    with caplog.at_level(logging.WARNING, "landsift"):
+        [whole], folds = pooled(trained, 2)
+    assert (whole.row, whole.work, whole.train_seconds, whole.validation.sum()) == ("quick", 20.0, 3.0, 4)
+    assert folds.tolist() == [0] * 5 + [1] * 6
+    assert whole.labels.tolist() == [*np.arange(5) % 2, *np.arange(6) % 2]
+    assert "1 rows lack a fold" in caplog.text
+    with pytest.raises(RunError, match="no row has been trained on all folds"):
+        pooled(trained, 3)
 
 
 def test_lists_and_rows_have_no_folds():

