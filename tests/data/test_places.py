@@ -59,7 +59,7 @@ def test_projected_places_are_converted_or_say_what_is_missing(located):
     try:
         import rasterio  # noqa: F401
     except ImportError:
-        refused(lambda: located(columns), "EPSG:32633 need rasterio", "landsift[bands]")
+        refused(lambda: located(columns), "EPSG:32633 needs rasterio, which is not installed", "landsift[bands]")
     else:
         places = located(columns)
         assert places[0, 0] == pytest.approx(15.0, abs=1e-6)  # the zone's meridian

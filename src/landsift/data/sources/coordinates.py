@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from landsift.data.geodesy import EARTH_KM, Places, known
 from landsift.errors import DataError
-from landsift.extras import MissingExtraError
+from landsift.extras import needs
 from landsift.runtime.notices import once
 
 PLACE_COLUMNS = ("lon", "lat", "x", "y", "crs")
@@ -171,15 +171,11 @@ def _to_degrees(file: Path, crs: str, values: Places) -> Places:
     """Coordinates of a reference system as longitude and latitude, by PROJ."""
     if crs.upper() in _GEOGRAPHIC:
         return values
-    try:
-        from rasterio import Env
-        from rasterio.crs import CRS
-        from rasterio.warp import transform
-    except ImportError:
-        raise MissingExtraError(
-            f"{file}: places in {crs} need rasterio, which is not installed",
-            "pip install 'landsift[bands]', or give lon and lat",
-        ) from None
+    needs("rasterio", extra="bands", what=f"{file}: {crs}")
+    from rasterio import Env
+    from rasterio.crs import CRS
+    from rasterio.warp import transform
+
     try:
         name = f"EPSG:{crs}" if crs.isdecimal() else crs
         with Env():  # in which GDAL's errors are exceptions, and nothing of them goes to standard error
