@@ -254,7 +254,7 @@ def test_results_of_landsift_are_no_patches(call, run, tmp_path):
     assert f"{trained} holds no patches: it is a run directory" in said
     assert "give a folder or a table of patches; it was made from /fields/of/last/year" in said
     assert call(patches(tmp_path / "new"), "--out", tmp_path / "figures")[0] == 0
-    for folder, what in ((run / "model", "a model"), (tmp_path / "figures", "figures and predictions")):
+    for folder, what in ((run / "model", "a model"), (tmp_path / "figures", "metrics and predictions")):
         assert f"{folder} holds no patches: it is " in call(folder)[2]
         assert what in call(folder)[2]
 

@@ -209,8 +209,8 @@ def test_a_sparse_giant_is_not_read(tmp_path):
 
 def test_images_too_large_for_patches_need_a_size(tmp_path):
     for name in "ab":
-        (tmp_path / name).mkdir()
-        Image.new("1", (4100, 10)).save(tmp_path / name / "x.png")
-    source = f"data.source={tmp_path}"
+        (tmp_path / "patches" / name).mkdir(parents=True)
+        Image.new("1", (4100, 10)).save(tmp_path / "patches" / name / "x.png")
+    source = f"data.source={tmp_path / 'patches'}"
     refused(lambda: build_store(data_config(source), tmp_path / "s"), "10 × 4100 pixels", "data.patch_size")
     assert build_store(data_config(source, "data.patch_size=8"), tmp_path / "s").images.shape == (2, 8, 8, 3)

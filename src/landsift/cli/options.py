@@ -73,10 +73,11 @@ def settings_of(source: str, *, patch_size: bool = True) -> tuple[str, ...]:
 
     if (absolute(source) / META).is_file():
         return ()
-    bands = ("data.bands", "data.sensor", "data.reflectance", "data.indices", "data.max_unreadable")
-    own = {"synthetic": ("data.synthetic",), "eurosat": ("data.eurosat", *bands)}
+    bands = ("data.bands", "data.sensor", "data.reflectance", "data.indices")
+    of_files = (*bands, "data.max_unreadable", "data.locations")
+    own = {"synthetic": ("data.synthetic",), "eurosat": ("data.eurosat", *of_files)}
     size = ("data.patch_size",) if patch_size else ()
-    return (*size, *own.get(source, bands))
+    return (*size, *own.get(source, of_files))
 
 
 def refuse_idle(settings: Iterable[str], acting: Iterable[str], where: str) -> None:
@@ -93,9 +94,9 @@ def refuse_idle(settings: Iterable[str], acting: Iterable[str], where: str) -> N
     from landsift import config_overrides
     from landsift.config import RunConfig
 
-    acting = tuple(acting)
+    acting, settings = tuple(acting), tuple(settings)
+    RunConfig.load(None, settings)  # an unknown key is reported as unknown
     for setting in settings:
-        RunConfig.load(None, [setting])  # an unknown key is reported as unknown
         values: dict[str, Any] = {}
         config_overrides.apply(values, setting)
         for key in _keys(values):

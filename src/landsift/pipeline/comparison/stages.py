@@ -70,10 +70,11 @@ def plan(grid: Grid) -> tuple[str, str, list[str]]:
 async def check_budgets(grid: Grid, store: Dir) -> None:
     """Refuse budgets that the training split cannot give, or gives twice; raises DataError."""
     patches = PatchStore.open(await transfer.fetch(store))
-    sizes = [len(make_split(patches, grid.base.data.split, budget).train) for budget in grid.budgets]
-    if len(set(sizes)) < len(sizes):
-        message = f"all labels of the training split are {sizes[-1]:,}, which is one of the budgets as well"
-        raise DataError(message, "leave one of the two out")
+    for split in grid.splits:
+        sizes = [len(make_split(patches, split, budget).train) for budget in grid.budgets]
+        if len(set(sizes)) < len(sizes):
+            message = f"all labels of the training split are {sizes[-1]:,}, which is one of the budgets as well"
+            raise DataError(message, "leave one of the two out")
 
 
 async def train_all(
