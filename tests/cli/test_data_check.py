@@ -150,7 +150,7 @@ def test_places_and_a_split_by_place_are_checked(landsift, patches, tmp_path):
     assert status == 0
     assert "by place." in out
     assert "ok       places           test patches are" in out
-    assert "split by place: of" in err
+    assert "spatial split: of" in err
     status, out, _ = landsift("data", "check", patches, *given, *by_place[:2], "--set", "data.split.block_km=5000")
     assert status == 1
     assert "error    split            no split can be made: class 'barren' would vanish" in out

@@ -87,7 +87,8 @@ def test_the_buffer_lies_between_all_sides_and_what_it_takes_is_counted(buffer_k
     without = sides(index, split(index, block_km=200.0))
     assert (side[without == 2] == 2).all()  # the test gives nothing away
     assert (
-        f"{(side < 0).sum():,} patches are left out, which are within {buffer_km:g} km of a later part" in caplog.text
+        f"{(side < 0).sum():,} patches are left out because they are within {buffer_km:g} km of a later part"
+        in caplog.text
     )
 
 
@@ -107,7 +108,7 @@ class TestVanishing:
 
     def advice(self, index, *words, **settings):
         text = refused(lambda: split(index, **settings), *words)
-        size = float(re.search(r"data.split.block_km=([\d.e+]+) would do", text).group(1))
+        size = float(re.search(r"data.split.block_km=([\d.e+]+) works", text).group(1))
         side = sides(index, split(index, **settings | {"block_km": size}))
         labels = index["label"].to_numpy()
         assert all(np.isin(range(3), side[labels == c]).all() for c in range(labels.max() + 1))
@@ -156,12 +157,12 @@ class TestUnplaced:
             side = sides(index, split(index))
         assert (side[:20] == -1).all()
         assert (side[20:] >= 0).all()
-        assert "20 of 2,000 patches have no place, and are in no part of the split" in caplog.text
+        assert "20 of 2,000 patches have no location, and are in no part of the split" in caplog.text
 
     def test_more_than_a_tenth_without_is_refused(self):
         places, labels = europe(1000)
         places[:101] = np.nan
-        refused(lambda: split(index_of(places, labels)), "101 of 1,000 patches have no place", "10 %")
+        refused(lambda: split(index_of(places, labels)), "101 of 1,000 patches have no location", "10 %")
 
 
 def test_groups_stay_together_although_they_span_blocks():
@@ -194,7 +195,7 @@ def test_copies_that_give_way_are_counted(caplog):
     index = index_of(places, labels, contents)
     with caplog.at_level(logging.WARNING, "landsift"):
         side = sides(index, split(index))
-    assert f"{(side < 0).sum()} patches are left out: their pixels stand in a later part as well" in caplog.text
+    assert f"{(side < 0).sum()} patches are left out: patches with identical pixels are in a later part" in caplog.text
 
 
 def test_budgets_nest_and_have_every_class():

@@ -69,6 +69,14 @@ def test_without_a_known_side_the_distance_of_neighbours_is_taken_and_said(store
     assert 0 < found.counts["side_km"] < 2
 
 
+def test_the_distance_of_neighbours_alone_is_no_reason_to_look(store):
+    rng = np.random.default_rng(0)
+    sparse = store(np.stack([20 * rng.random(600), 40 + 15 * rng.random(600)], axis=1))
+    found = section(sparse, kind="spatial", block_km=50.0)
+    assert found.counts["nearer_than_side"] > 0.01
+    assert found.verdict == "ok"
+
+
 def test_without_places_nothing_is_said(store):
     assert section(store(np.full((600, 2), np.nan))) is None
 

@@ -49,7 +49,7 @@ def test_a_run_with_places_says_how_far_away_it_was_tested_and_maps_it(run):
     text = Page(page).text
     top = text[: text.index("Learning rate")]
     assert "Half of the test patches are 37 km or more from any training patch" in top
-    assert "location alone, without the image, classifies 34.6 % of them correctly." in top
+    assert "Location alone, without the image, classifies 34.6 % of all test patches correctly." in top
     assert 'id="places"' in page
     assert "Test patches are 37 km away. The map shows up to 400 patches of each part." in text
 

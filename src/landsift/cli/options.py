@@ -62,21 +62,21 @@ SPLIT = ("data.split", "data.budget", "data.budget_seed")
 """The keys that decide the split; they do not change the patches."""
 
 
-def settings_of(source: str, *, patch_size: bool = True) -> tuple[str, ...]:
+def settings_of(source: str, *, stored: bool = True) -> tuple[str, ...]:
     """The keys of the configuration that change how a source is decoded.
 
     Args:
         source: as in `landsift run --data`, or a store, which is decoded already.
-        patch_size: whether patches may be stored at a size that the user chooses.
+        stored: whether their store is kept or checked; a model has its own patch size, and needs no locations.
     """
     from landsift.data.store.patch_store import META
 
     if (absolute(source) / META).is_file():
         return ()
-    bands = ("data.bands", "data.sensor", "data.reflectance", "data.indices")
-    of_files = (*bands, "data.max_unreadable", "data.locations")
+    of_files: tuple[str, ...] = ("data.bands", "data.sensor", "data.reflectance", "data.indices", "data.max_unreadable")
+    of_files = (*of_files, "data.locations") if stored else of_files
     own = {"synthetic": ("data.synthetic",), "eurosat": ("data.eurosat", *of_files)}
-    size = ("data.patch_size",) if patch_size else ()
+    size = ("data.patch_size",) if stored else ()
     return (*size, *own.get(source, of_files))
 
 

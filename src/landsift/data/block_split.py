@@ -74,19 +74,19 @@ def spatial_parts(
 
     Raises:
         DataError: more than a tenth of the patches have no place, or a class would vanish from a part; then it names
-            the class, and the size of blocks that would do.
+            the class, and the size of blocks that works.
     """
     rows = np.flatnonzero(known(places))
     if not len(rows):
         raise DataError(
-            "data.split.kind=spatial needs the places of patches, and none is known",
-            "give data.locations=FILE, a table with lon and lat, or rasters with a georeference",
+            "data.split.kind=spatial needs the locations of the patches, and none is known",
+            "give data.locations=FILE, a table with lon and lat, or georeferenced rasters",
         )
     if missing := len(labels) - len(rows):
-        text = f"{missing:,} of {len(labels):,} patches have no place"
+        text = f"{missing:,} of {len(labels):,} patches have no location"
         if missing > MOST_UNPLACED * len(labels):
-            hint = f"more than {100 * MOST_UNPLACED:.0f} % would be in no part: fill their places in, or leave them out"
-            raise DataError(f"{text}, and data.split.kind=spatial", hint)
+            hint = f"at most {100 * MOST_UNPLACED:.0f} % may be in no part: add their locations, or leave them out"
+            raise DataError(f"{text}, which data.split.kind=spatial needs", hint)
         once(logging.WARNING, f"{text}, and are in no part of the split")
     named = group_numbers(groups)
     of_rows = None if named is None else named[rows]
@@ -144,7 +144,7 @@ def _parts(placed: _Placed, block_km: float, split: SplitConfig, *, tell: bool =
             f"class '{classes[c]}' would vanish from {PARTS[p]}: {left_out}{of} takes its last patches"
         )
     if tell:
-        _tell(part, unit, of_blocks, copies, (near_train, near_val), split.buffer_km)
+        _tell(part, unit, of_blocks, copies, (near_train, near_val), split)
     return part
 
 
@@ -180,18 +180,20 @@ def _in_buffer(part: Ints, places: Places, buffer_km: float) -> NDArray[np.bool_
 
 
 def _tell(
-    part: Ints, unit: Ints, of_blocks: str, copies: NDArray[np.bool_], near: tuple[int, int], buffer_km: float
+    part: Ints, unit: Ints, of_blocks: str, copies: NDArray[np.bool_], near: tuple[int, int], split: SplitConfig
 ) -> None:
     sides = [len(np.unique(unit[part == p])) for p in range(len(PARTS))]
-    _log.info("split by place: of %s %s are in train, %s in val, %s in test", of_blocks, *map("{:,}".format, sides))
+    fold = "" if split.fold is None else f", fold {split.fold + 1}"
+    text = "spatial split%s: of %s %s are in train, %s in val, %s in test"
+    _log.info(text, fold, of_blocks, *map("{:,}".format, sides))
     if copies.any():
-        _log.warning("%s patches are left out: their pixels stand in a later part as well", f"{copies.sum():,}")
+        _log.warning("%s patches are left out: patches with identical pixels are in a later part", f"{copies.sum():,}")
     if any(near):
         loud = sum(near) > MUCH * len(part)
         _log.log(
             logging.WARNING if loud else logging.INFO,
-            "%s patches are left out, which are within %g km of a later part: %s of train, %s of val",
-            *(f"{sum(near):,}", buffer_km, f"{near[0]:,}", f"{near[1]:,}"),
+            "%s patches are left out because they are within %g km of a later part: %s of train, %s of val",
+            *(f"{sum(near):,}", split.buffer_km, f"{near[0]:,}", f"{near[1]:,}"),
         )
 
 
@@ -205,9 +207,9 @@ def _size_that_does(placed: _Placed, split: SplitConfig) -> str:
             _parts(placed, size, split)
         except _VanishesError:
             continue
-        return f"data.split.block_km={size:g} would do"
+        return f"data.split.block_km={size:g} works"
     buffer = ", a smaller buffer" if split.buffer_km else ""
     return (
-        f"no size from {SIZES_KM[0]:g} to {SIZES_KM[-1]:,.0f} km would do: label patches of the class in more places"
+        f"no size from {SIZES_KM[0]:g} to {SIZES_KM[-1]:,.0f} km works: label patches of the class in more places"
         f"{buffer}, or leave the class out"
     )

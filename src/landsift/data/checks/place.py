@@ -60,7 +60,8 @@ def place_section(store: PatchStore, part: Rows, kind: str, gsd: float | None = 
         "map": {name: _points(places[of]) for name, of in zip(PARTS, rows, strict=True)},
     }
     beside = figures["nearer_than_side"]
-    look = kind == "stratified" or (beside is not None and beside >= BESIDE)
+    # Patches that are sampled far apart have no neighbour that could stand for their side.
+    look = kind == "stratified" or (how != NEIGHBOURING and beside is not None and beside >= BESIDE)
     yield Section("places", "look" if look else "ok", _text(figures, len(part) - int(there.sum()), kind), figures)
 
 

@@ -20,6 +20,7 @@ from landsift.evaluation.finished_comparison import folder_of_cell, pooled, reco
 from landsift.evaluation.recommendation import Rule
 from landsift.pipeline.comparison.grid import Grid
 from landsift.reports.comparison.files import write_figures
+from landsift.runtime.notices import said_before
 from landsift.runtime.whole import writing
 from landsift.version import __version__
 
@@ -47,7 +48,8 @@ def assemble(
         DataError: the cells were tested on different patches.
     """
     grid, patches = Grid.from_json(outline["grid"]), PatchStore.open(store)
-    splits = [make_split(patches, split) for split in grid.splits]
+    with said_before():
+        splits = [make_split(patches, split) for split in grid.splits]
     groups = dependent_units(patches, grid.base.data.split)
     sizes = {part: round(fmean(len(getattr(split, part)) for split in splits)) for part in ("train", "val", "test")}
     records: list[dict[str, Any]] = []

@@ -215,8 +215,8 @@ def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
     mean = "Mean over seeds" if several else "Of one seed"
     folds = comparison.get("folds")
     if folds:
-        units = f"{folds} folds, with their training patches,"[: None if several else -1]
-    chance = f"the sampling of the {units}"
+        units = f"{folds} folds"
+    chance = f"the sampling of the {units}" + (", of their test and training patches" if folds else "")
     if several:
         chance += f" and the variation between the {len(seeds)} seeds"
     elif not folds:
@@ -227,11 +227,13 @@ def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         (
             "Trials",
-            "A trial is one training of a strategy with a label budget and a seed.",
+            "A trial is one training of a strategy with a label budget and a seed"
+            f"{', on the training patches of a fold' if folds else ''}.",
         ),
         (
             "Labels",
-            "With the same budget and seed, all strategies train on the same labelled patches."
+            f"With the same budget{', seed and fold' if folds else ' and seed'}, all strategies train on the same "
+            "labelled patches."
             + (
                 " The patches of a smaller budget are a subset of those of a larger one."
                 if len(comparison["budgets"]) > 1
@@ -240,7 +242,7 @@ def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "Model selection",
-            f"The best epoch on the {split['val']:,} validation patches is tested"
+            f"The best epoch on the {'about ' if folds else ''}{split['val']:,} validation patches is tested"
             f"{'; they are of other folds than the test patches' if folds else ''}. "
             "These patches are labelled too, but do not count towards the budget.",
         ),

@@ -157,8 +157,8 @@ def _location_sentence(places: Mapping[str, Any] | None) -> str:
     if places is None:
         return ""
     return (
-        f" Half of the test patches are {distance(places['median_km'])} or more from any training patch; location "
-        f"alone, without the image, classifies {percent(places['location_accuracy'], 1)} of them correctly."
+        f" Half of the test patches are {distance(places['median_km'])} or more from any training patch. Location "
+        f"alone, without the image, classifies {percent(places['location_accuracy'], 1)} of all test patches correctly."
     )
 
 
