@@ -18,7 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_the_defaults_are_the_contract():
     config = RunConfig().to_dict()
-    assert config["data"]["split"] == {"kind": "auto", "rows": None, "fractions": [0.6, 0.2, 0.2], "seed": 0}
+    assert config["data"]["split"] == {
+        "kind": "auto", "rows": None, "lists": None, "block_km": 100.0, "buffer_km": 0.0,
+        "fractions": [0.6, 0.2, 0.2], "seed": 0,
+        "folds": None, "fold": None,
+    }  # fmt: skip
     assert config["model"]["backbone"] == "efficientnet_b0"
     assert config["model"]["head"] == {"hidden": 256, "dropout": 0.3}
     assert config["strategy"] == "two_phase"
@@ -67,7 +71,7 @@ def test_the_digest_does_not_depend_on_the_order_of_keys(values):
         ("training.precision=16", "'training.precision': input should be 'auto', '32' or 'bf16' (got '16')"),
         ("data.split.fractions=[0.5, 0.2, 0.2]", "sum to 1"),
         ("data.split.fractions=[0.5, 0.5]", "data.split.fractions"),
-        ("data.split.kind=randomly", "'auto', 'stratified', 'column' or 'group'"),
+        ("data.split.kind=randomly", "'auto', 'stratified', 'column', 'group' or 'spatial'"),
         ("model.normalization={mean: [0.5], std: [0]}", "model.normalization.std"),
         ("training.augment.color_jitter=[2, 0, 0, 0]", "training.augment.color_jitter"),
         ("tracking.wandb=on", "'tracking.wandb': input should be 'offline', 'online' or 'disabled'"),

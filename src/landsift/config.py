@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from landsift.config_overrides import apply, read_mapping
 from landsift.errors import ConfigError
@@ -43,22 +43,55 @@ class _Section(BaseModel):
         return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
+def _from_any_folder(path: Path) -> Path:
+    """The path from the root, so that a run's config.yaml names the same file in any folder."""
+    return Path(_absolute(path))
+
+
+File = Annotated[Path, AfterValidator(_from_any_folder)]
+
+
+class SplitLists(_Section):
+    """Files that list the patches of each part: text, a path or name of a file a line, or CSV or Parquet tables."""
+
+    train: File
+    val: File | None = None
+    """null: it is taken from train, in the proportion of the fractions."""
+    test: File
+
+
 class SplitConfig(_Section):
     """Who is in train, val and test."""
 
-    kind: Literal["auto", "stratified", "column", "group"] = "auto"
-    """`stratified` by class; `column` takes the table's `split` column; `group` keeps rows of one `group` together.
+    kind: Literal["auto", "stratified", "column", "group", "spatial"] = "auto"
+    """`stratified` by class; `column` takes the table's `split` column; `group` keeps rows of one `group` together;
+    `spatial` keeps blocks of the Earth's surface together.
 
     `auto`: `column` where there is one, else `group` where there is one, else `stratified`.
     """
-    rows: Path | None = None
+    rows: File | None = None
     """A CSV or Parquet table with columns `path` and `split` that gives the split; with `kind: auto`.
 
     Patches that are not in it are in no part.
     """
+    lists: SplitLists | None = None
+    """Lists of the patches of each part, as published with a data set; with `kind: auto`, in place of `rows`.
+
+    Patches that are in none of them are in no part.
+    """
+    block_km: float = Field(100.0, gt=0.0, le=10_000.0)
+    """Of `spatial`: side of the blocks in kilometres. 100: about a Sentinel-2 tile."""
+    buffer_km: float = Field(0.0, ge=0.0, le=10_000.0)
+    """Of `spatial`: training patches within this distance of one in val or test are left out, and those of val within
+    it of one in test; in kilometres."""
     fractions: tuple[Fraction, Fraction, Fraction] = (0.6, 0.2, 0.2)
     """Shares of train, val and test; they add up to 1 (the case study's 60/20/20). Not used by `column`."""
     seed: int = Field(0, ge=0)
+    folds: int | None = Field(None, ge=2, le=100)
+    """Number of folds of a cross-validation; one is the test, and val is taken from the others in the proportion of
+    train and val in the fractions. `landsift compare --folds` sets it. null: no cross-validation."""
+    fold: int | None = Field(None, ge=0)
+    """The fold that is the test, counted from 0."""
 
     @field_validator("fractions")
     @classmethod
@@ -67,16 +100,20 @@ class SplitConfig(_Section):
             raise ValueError("three shares above 0 that sum to 1 are needed, such as [0.6, 0.2, 0.2]")
         return value
 
-    @field_validator("rows")
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        """So that a run's config.yaml names the same file from any folder."""
-        return None if value is None else Path(os.path.abspath(value.expanduser()))
-
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if self.rows is not None and self.kind != "auto":
-            raise ValueError(f"rows decides the split, so kind must be auto, not {self.kind}")
+        named = [name for name in ("rows", "lists") if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise ValueError("rows and lists both decide the split: leave one of them out")
+        if named and self.kind != "auto":
+            raise ValueError(f"{named[0]} decides the split, so kind must be auto, not {self.kind}")
+        if (self.folds is None) != (self.fold is None) or (self.fold or 0) >= (self.folds or 1):
+            raise ValueError("folds is the number of folds, and fold the one that is the test, counted from 0")
+        if self.folds is not None and (named or self.kind == "column"):
+            raise ValueError("a given split has no folds: they are drawn at random, by group or by place")
+        for name in ("block_km", "buffer_km"):
+            if self.kind != "spatial" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} belongs to kind: spatial, and changes nothing with kind: {self.kind}")
         return self
 
 
@@ -129,6 +166,10 @@ class DataConfig(_Section):
     Spectral Indices, such as `[NDVI, NDWI]`."""
     max_unreadable: Fraction = 0.01
     """Share of files that may fail to decode before the build stops."""
+    locations: File | None = None
+    """A CSV or Parquet table that says where patches lie: paths or names of files, and `lon, lat` or `x, y, crs`."""
+    gsd: Positive | None = None
+    """Ground sampling distance of the stored patches in metres; null: what is known of the source."""
     split: SplitConfig = SplitConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     eurosat: EuroSATConfig = EuroSATConfig()

@@ -135,3 +135,22 @@ def test_a_store_among_its_patches_is_refused_and_elsewhere_it_is_a_source(lands
     status, _, error = landsift("data", "build", tmp_path / "s", "--out", tmp_path / "again")
     assert (status, error) == (0, "")
     assert (tmp_path / "again" / "images.npy").read_bytes() == (tmp_path / "s" / "images.npy").read_bytes()
+
+
+def test_places_and_a_split_by_place_are_checked(landsift, patches, tmp_path):
+    lines = [f"{name}/{i}.png,{5 + i % 10},{50 + i // 10}" for name in ("barren", "cropland") for i in range(60)]
+    (tmp_path / "l.csv").write_text("path,lon,lat\n" + "\n".join(lines))
+    given = ["--set", f"data.locations={tmp_path / 'l.csv'}", "--set", "data.gsd=10"]
+    status, out, _ = landsift("data", "check", patches, *given)
+    assert status == 0
+    assert "warning  places           test patches are" in out
+    assert "nearer than the side of a patch, 160 m (data.gsd)" in out
+    by_place = ["--set", "data.split.kind=spatial", "--set", "data.split.block_km=50"]
+    status, out, err = landsift("data", "check", patches, *given, *by_place)
+    assert status == 0
+    assert "by place." in out
+    assert "ok       places           test patches are" in out
+    assert "spatial split: of" in err
+    status, out, _ = landsift("data", "check", patches, *given, *by_place[:2], "--set", "data.split.block_km=5000")
+    assert status == 1
+    assert "error    split            no split can be made: class 'barren' would vanish" in out

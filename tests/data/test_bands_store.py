@@ -144,7 +144,7 @@ REFUSED = {
     "nodata between numbers": (DEEP, spec(nodata=0.5), "nodata 0.5 is no uint16"),
     "NaN, without nodata": (HOLE, PLAIN, "image 7, band VV: a number is NaN or infinite"),
     "infinite, nodata NaN": (ENDLESS, RADAR, "image 7, band VV: a number is NaN or infinite"),
-    "masked": (np.ma.MaskedArray(DEEP, mask=DEEP > 8000), SENTINEL, "some pixels of images are masked"),
+    "masked": (np.ma.MaskedArray(DEEP, mask=DEEP > 8000), SENTINEL, "some of the pixels are masked"),
     "8 bits for reflectance": (DEEP % 256, spec(scale=[1.0] * C, offset=[0.0] * C), "a mean reflectance of 1"),
     "saturated everywhere": (np.full_like(DEEP, 65535), SENTINEL, "a mean reflectance of 6.45"),
     "0 to 255 as brightness": (np.abs(ECHO) * 9, GREY, "a brightness of"),

@@ -158,6 +158,6 @@ class TestStore:
 
     def test_labels_of_no_class_are_damage(self, store):
         """They were trained on in silence."""
-        for values in ([0, 0, 1, 2], [0, 0, 1, -1], [0.0, 0.0, 1.0, 1.0], [0, 0, 1, None]):
+        for values in ([0, 0, 1, 2], [0, 0, 1, -2], [0.0, 0.0, 1.0, 1.0], [0, 0, 1, None]):
             opened = self.replace(store, "label", pa.array(values))
             refused(lambda opened=opened: opened.labels, "damaged")

@@ -100,7 +100,8 @@ def test_columns_are_those_of_the_index(image_table, store_at):
         images=[0, 1, 0, 2],
     )
     store = build(table, store_at)
-    for name in store.index.columns:
+    assert store.index[["lon", "lat"]].isna().all(axis=None)
+    for name in store.index.columns.drop(["lon", "lat"]):
         column = store.column(name).astype(object)
         assert column.where(column.notna(), None).tolist() == store.index[name].tolist()
     assert store.labels.tolist() == store.index["label"].tolist()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
@@ -15,6 +16,7 @@ from landsift.errors import ConfigError, DataError
 from landsift.evaluation.comparison import Cell, compare_cells
 from landsift.evaluation.criteria import WORDS, figure_of
 from landsift.evaluation.recommendation import Rule
+from landsift.evaluation.two_way import differences, folds_factor
 
 CLASSES = ("field", "forest", "water", "town")
 WORK = {"linear_probe": 10.0, "layer_decay": 50.0, "full": 80.0}
@@ -499,3 +501,51 @@ def test_a_whole_grid_has_all_its_parts():
     assert len(result["trends"]) == 7
     assert len(result["recommendations"]) == 5
     assert len(result["findings"]) == 6
+
+
+class TestFolds:
+    """In a cross-validation intervals and tests are over folds, whose trainings share patches."""
+
+    FOLDS = np.repeat(np.arange(5), 120)
+
+    def test_the_figure_is_that_of_all_patches_and_its_error_that_of_nadeau_and_bengio(self):
+        trained = [cell("linear_probe"), cell("layer_decay", accuracy=0.9)]
+        result = compare_cells(trained, folds=self.FOLDS)
+        pair = pair_of(result, "layer_decay", "linear_probe")
+        gaps = (trained[1].predicted == trained[1].labels).astype(float) - (trained[0].predicted == trained[0].labels)
+        of_folds = gaps.reshape(5, 120).mean(axis=1)
+        error = np.sqrt((1 / 5 + 1 / 4) * of_folds.var(ddof=1))
+        half = error * stats.t.ppf(0.975, 4)
+        assert pair["difference"] == pytest.approx(gaps.mean())
+        assert pair["interval"] == pytest.approx([gaps.mean() - half, gaps.mean() + half])
+        assert pair["p"] == pytest.approx(2 * stats.t.sf(abs(gaps.mean()) / error, 4))
+        assert (pair["test"], pair["covers"]) == ("folds", "folds")
+        assert result["results"][0]["accuracy"] == pytest.approx(np.mean(trained[1].predicted == trained[1].labels))
+
+    def test_seeds_and_folds_are_covered_together(self):
+        trained = cells({"linear_probe": 0.8, "layer_decay": 0.9})
+        result = compare_cells(trained, folds=self.FOLDS)
+        assert {pair["covers"] for pair in result["pairs"]} == {"seeds and folds"}
+        assert not any("not the seeds" in sentence for sentence in result["findings"])
+
+    def test_intervals_are_wider_than_over_patches(self):
+        trained = cells({"linear_probe": 0.8, "layer_decay": 0.81})
+        over = [compare_cells(trained, folds=folds)["results"][0]["accuracy_interval"] for folds in (None, self.FOLDS)]
+        assert over[1][1] - over[1][0] > over[0][1] - over[0][0]
+
+    def test_what_too_few_folds_cannot_decide_is_said(self):
+        trained = [cell("linear_probe"), cell("full", accuracy=0.802, validation=0.85)]
+        [found] = compare_cells(trained, folds=self.FOLDS)["recommendations"]
+        assert "Too few folds to decide" in found["sentence"]
+
+    def test_equal_rows_are_seldom_told_apart(self):
+        """Under no difference, with trainings of folds that vary together as much as the correction takes them to."""
+        rng, found = np.random.default_rng(0), 0
+        for _ in range(400):
+            shared, own = rng.normal(size=(2, 1)), rng.normal(size=(2, 5))
+            figures = np.sqrt(0.2) * shared + np.sqrt(0.8) * own  # n_test / (n_test + n_train) of 5 folds is 0.2
+            found += (
+                differences({"a": {0: figures[0]}, "b": {0: figures[1]}}, 4, factor=folds_factor(5))[0].estimate.p
+                < 0.05
+            )
+        assert 0.02 < found / 400 < 0.08

@@ -76,6 +76,8 @@ OF_SETTINGS = [
     ("`training.checkpoint_minutes`", "training.checkpoint_minutes=1", NOTHING),
     ("`seed`", "seed=1", AFTER_DECODING),
     ("`data.budget`", "data.budget=20", AFTER_DECODING),
+    ("`data.split.kind`", "data.split.kind=spatial", AFTER_DECODING),
+    ("`data.gsd`", "data.gsd=10", NOTHING),
     ("`data.patch_size`", "data.patch_size=8", ALL),
 ]
 

@@ -99,3 +99,12 @@ def test_reliability_of_a_model_that_is_right_half_the_time():
     curve = next(trace for trace in figures.reliability_figure(table).data if trace.name == "test")
     assert curve.x == pytest.approx([0.9])
     assert curve.y == pytest.approx([0.5])
+
+
+def test_the_map_of_places_keeps_their_shape():
+    figure = made.place_figure({"train": "10.00 60.00, 11.00 60.00", "val": "", "test": "10.50 60.00"})
+    go.Figure(figure)
+    assert [trace["x"] for trace in figure["data"]] == [[10.0, 11.0], [], [10.5]]
+    assert figure["layout"]["yaxis"]["scaleratio"] == pytest.approx(
+        2.0
+    )  # at 60°, degrees of longitude are half as long

@@ -29,6 +29,31 @@ def test_the_answer_stands_at_the_top(run):
     assert "of 200 unseen test patches correctly" in top
 
 
+def test_a_run_with_places_says_how_far_away_it_was_tested_and_maps_it(run):
+    assert 'id="places"' not in report_html(run)
+    manifest = runs.read_json(run.path / runs.MANIFEST)
+    counts = {
+        "median_km": 37.4, "location_accuracy": 0.346,
+        "map": {"train": "28.56 44.04, -0.20 52.62", "val": "", "test": "10.00 50.00"},
+    }  # fmt: skip
+    found = {
+        "name": "places",
+        "verdict": "ok",
+        "text": "test patches are 37 km away.",
+        "counts": counts,
+        "examples": [],
+    }
+    manifest["data"]["checks"]["sections"].append(found)
+    runs.write_json(run.path / runs.MANIFEST, manifest)
+    page = report_html(runs.Run.open(run.path))
+    text = Page(page).text
+    top = text[: text.index("Learning rate")]
+    assert "Half of the test patches are 37 km or more from any training patch" in top
+    assert "Location alone, without the image, classifies 34.6 % of all test patches correctly." in top
+    assert 'id="places"' in page
+    assert "Test patches are 37 km away. The map shows up to 400 patches of each part." in text
+
+
 def test_the_facts_of_the_run_are_told(run):
     text = Page(report_html(run)).text
     for fact in (

@@ -67,6 +67,17 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            metavar="K",
+            help="Cross-validate: train everything K times, each fold once the test; random, by group or by place.",
+            min=2,
+            max=100,
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -108,6 +119,7 @@ def compare(
         _budgets(budgets, len(numbers)),
         numbers,
         grid.read_variants(variants) if variants else axes,
+        folds,
     )
     command = ["landsift", *sys.argv[1:]]
     if remote is not None:

@@ -117,11 +117,11 @@ def check(
     from landsift.data.checks.check import check_data
     from landsift.pipeline.cache.open_store import opened
 
-    refuse_idle(settings or (), (*settings_of(source), *SPLIT), "in a check of this source")
+    refuse_idle(settings or (), (*settings_of(source), *SPLIT, "data.gsd"), "in a check of this source")
     config = RunConfig.load(None, settings or ()).replace(f"data.source={json.dumps(source)}")
     data = config.data
     with opened(data) as store:
-        checks = check_data(store, data.split, data.budget, data.effective_budget_seed)
+        checks = check_data(store, data.split, data.budget, data.effective_budget_seed, gsd=data.gsd)
     print_checks(source, checks, as_json=as_json)
     if checks.verdict == "wrong" or (strict and checks.verdict == "look"):
         raise typer.Exit(1)

@@ -44,7 +44,7 @@ def evaluate(
     predictor = load_model(run, module=module)
     height, width = predictor.description.patch_size
     settings = list(settings)
-    acting = (*settings_of(source, patch_size=False), "seed")
+    acting = (*settings_of(source, stored=False), "seed")
     refuse_idle(settings, acting, "in an evaluation of this source: the model is as it was trained")
     config = RunConfig.load(None, settings).replace(f"data.source={json.dumps(source)}")
     is_store = (Path(source).expanduser() / META).is_file()

@@ -62,21 +62,22 @@ SPLIT = ("data.split", "data.budget", "data.budget_seed")
 """The keys that decide the split; they do not change the patches."""
 
 
-def settings_of(source: str, *, patch_size: bool = True) -> tuple[str, ...]:
+def settings_of(source: str, *, stored: bool = True) -> tuple[str, ...]:
     """The keys of the configuration that change how a source is decoded.
 
     Args:
         source: as in `landsift run --data`, or a store, which is decoded already.
-        patch_size: whether patches may be stored at a size that the user chooses.
+        stored: whether their store is kept or checked; a model has its own patch size, and needs no locations.
     """
     from landsift.data.store.patch_store import META
 
     if (absolute(source) / META).is_file():
         return ()
-    bands = ("data.bands", "data.sensor", "data.reflectance", "data.indices", "data.max_unreadable")
-    own = {"synthetic": ("data.synthetic",), "eurosat": ("data.eurosat", *bands)}
-    size = ("data.patch_size",) if patch_size else ()
-    return (*size, *own.get(source, bands))
+    of_files: tuple[str, ...] = ("data.bands", "data.sensor", "data.reflectance", "data.indices", "data.max_unreadable")
+    of_files = (*of_files, "data.locations") if stored else of_files
+    own = {"synthetic": ("data.synthetic",), "eurosat": ("data.eurosat", *of_files)}
+    size = ("data.patch_size",) if stored else ()
+    return (*size, *own.get(source, of_files))
 
 
 def refuse_idle(settings: Iterable[str], acting: Iterable[str], where: str) -> None:
@@ -93,9 +94,9 @@ def refuse_idle(settings: Iterable[str], acting: Iterable[str], where: str) -> N
     from landsift import config_overrides
     from landsift.config import RunConfig
 
-    acting = tuple(acting)
+    acting, settings = tuple(acting), tuple(settings)
+    RunConfig.load(None, settings)  # an unknown key is reported as unknown
     for setting in settings:
-        RunConfig.load(None, [setting])  # an unknown key is reported as unknown
         values: dict[str, Any] = {}
         config_overrides.apply(values, setting)
         for key in _keys(values):

@@ -40,7 +40,8 @@ def print_run(run: Run, *, as_json: bool) -> None:
     test = run.evaluation["test"]
     low, high = test["intervals"]["accuracy"]
     intervals = test["intervals"]  # one group gives none over groups
-    of_groups = f" in {intervals['groups']:,} groups" if intervals.get("over") == "groups" else ""
+    units = "blocks" if run.config.data.split.kind == "spatial" else "groups"
+    of_groups = f" in {intervals['groups']:,} {units}" if intervals.get("over") == "groups" else ""
     stages = run.manifest["stages"]
     cached = [name for name, stage in stages.items() if stage["cached"]]
     result = {

@@ -146,6 +146,27 @@ def largest_remainder(total: int, weights: Sequence[float] | Floats) -> Ints:
     return shares
 
 
+def part_sizes(count: int, fractions: Sequence[float]) -> Ints:
+    """Sizes of the parts for a class of at least as many patches: largest remainder, none of them empty."""
+    sizes = largest_remainder(count, fractions)
+    while (sizes == 0).any():
+        sizes[np.argmax(sizes)] -= 1
+        sizes[np.argmin(sizes)] += 1
+    return sizes
+
+
+def gives_way(part: Ints, contents: Ints) -> NDArray[np.bool_]:
+    """Which patches have the pixels of one in a later part: they are left out, so that none stand on two sides, [N].
+
+    Args:
+        part: 0 for train, 1 for val, 2 for test, -1 for none, [N].
+        contents: equal for equal pixels, [N].
+    """
+    last = np.zeros(contents.max() + 1, dtype=np.int64)
+    np.maximum.at(last, contents, part)
+    return np.asarray((part >= 0) & (part < last[contents]))
+
+
 def fill(count: int, filled: Floats, seats: Floats) -> Ints:
     """How many of `count` single patches of a class go to each part, [P]: one where none is, then by open seats."""
     first = (filled == 0).astype(np.int64)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift.config import SplitConfig
+from landsift.data.path_lookup import plain
 from landsift.data.sources.table import TABLE_SUFFIXES, read_split
 from landsift.errors import DataError
 from landsift.runtime.notices import once
@@ -40,7 +40,7 @@ def named_split(store: PatchStore, file: Path) -> pd.Series:
         hint = "give a table with columns path and split"
         raise DataError(f"data.split.rows: {file} is neither CSV nor Parquet", hint)
     said = read_split(file)
-    known = pd.Index([_plain(path) for path in store.column("path")])
+    known = pd.Index([plain(path) for path in store.column("path")])
     root = store.info["root"] or ""
     named = _named(said, root)
     if not named.index.isin(known).any() and (beside := _named(said, str(file.parent))).index.isin(known).any():
@@ -49,7 +49,7 @@ def named_split(store: PatchStore, file: Path) -> pd.Series:
         twice = named.index[named.index.duplicated()][0]
         raise DataError(f"data.split.rows: {file} names the patch {twice} twice", "keep one row per patch")
     strange = named.index[~named.index.isin(known)]
-    undecoded = strange.isin([_plain(entry["path"]) for entry in store.skipped])
+    undecoded = strange.isin([plain(entry["path"]) for entry in store.skipped])
     if not undecoded.all():
         hint = f"paths are absolute or relative to {root}" if root else "paths are those of the store's index"
         unknown = strange[~undecoded]
@@ -67,32 +67,39 @@ def named_split(store: PatchStore, file: Path) -> pd.Series:
 
 
 def known_by_content(split: SplitConfig) -> dict[str, Any]:
-    """The settings of a split, the file of `rows` by its ending and the SHA-256 of its content in place of its name.
+    """The settings of a split that are used, files by ending and SHA-256 of their content (hex) in place of names.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: a file cannot be read.
     """
     settings = split.model_dump(mode="json")
-    if split.rows is None:
-        return settings
+    if split.kind != "spatial":
+        del settings["block_km"], settings["buffer_km"]
+    if split.folds is None:
+        del settings["folds"], settings["fold"]
+    if split.rows is not None:
+        settings["rows"] = _content("data.split.rows", split.rows)
+    del settings["lists"]
+    if split.lists is not None:
+        files = {part: file for part, file in split.lists if file is not None}
+        settings["lists"] = {part: _content(f"data.split.lists.{part}", file) for part, file in files.items()}
+    return settings
+
+
+def _content(key: str, file: Path) -> list[str]:
     try:
-        content = hashlib.sha256(split.rows.read_bytes()).hexdigest()
-        return settings | {"rows": [split.rows.suffix.lower(), content]}  # the ending says how it is read
+        # The ending says how it is read.
+        return [file.suffix.lower(), hashlib.sha256(file.read_bytes()).hexdigest()]
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DataError(f"data.split.rows: cannot read {split.rows}: {reason}", "give the table's path") from None
+        raise DataError(f"{key}: cannot read {file}: {reason}", "give the file's path") from None
 
 
 def _named(said: dict[str, str], folder: str) -> pd.Series:
     """The split by absolute path, of paths relative to a folder."""
     import pandas as pd
 
-    return pd.Series(said.values(), [_plain(os.path.join(folder, path)) for path in said], dtype=object)
-
-
-def _plain(path: str) -> str:
-    """A path without detours, its accents in the form that most systems write them in."""
-    return unicodedata.normalize("NFC", os.path.normpath(path))
+    return pd.Series(said.values(), [plain(os.path.join(folder, path)) for path in said], dtype=object)
 
 
 def _patches(count: int) -> str:

@@ -1,9 +1,9 @@
 """Who is in train, val and test, and which training labels a budget buys.
 
-Four kinds: `stratified` by class, `column` (a table's column or folders named train, val and test say), `group` (rows
-of one group stay together), and the rows that a file names. Patches with equal pixels never stand on two sides of a
-split: they move together, or, where the split is given, the copies in train give way to those in val and test, and
-those in val to those in test.
+Kinds: `stratified` by class, `column` (a table's column or folders named train, val and test say), `group` (rows of one
+group stay together), `spatial` (so do blocks of the Earth's surface), and the rows that files name. Patches with equal
+pixels never stand on two sides of a split: they move together, or, where the split is given or by place, the copies in
+train give way to those in val and test, and those in val to those in test.
 """
 
 from __future__ import annotations
@@ -17,9 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
-from landsift.data.group_split import NoSplitError, deal_groups, largest_remainder
+from landsift.data.block_split import spatial_parts, units_of
+from landsift.data.geodesy import known
+from landsift.data.group_split import (
+    NoSplitError,
+    deal_groups,
+    gives_way,
+    group_numbers,
+    largest_remainder,
+    part_sizes,
+)
 from landsift.data.sources.similar_names import alike
 from landsift.data.sources.split_names import SPLIT_NAMES
+from landsift.data.split_lists import listed_split
 from landsift.data.split_rows import named_split
 from landsift.errors import DataError, nearest
 
@@ -78,15 +88,34 @@ def make_split(
     return Split(labelled[found.train], labelled[found.val], labelled[found.test])
 
 
+def dependent_units(store: PatchStore, split: SplitConfig) -> Rows | None:
+    """What is right or wrong together: a number per patch, equal within a group or, of a split by place, a block.
+
+    Intervals and tests are over these. A patch without a group or place is one of its own; None: patches are.
+    """
+    groups = group_numbers(store.column("group"))
+    if split.kind != "spatial":
+        return groups
+    places = store.places()
+    there = np.flatnonzero(known(places) & (store.labels >= 0))  # those that the split is made of
+    units = np.arange(len(store)) + len(store)
+    if len(there):
+        units[there] = units_of(places[there], None if groups is None else groups[there], split.block_km)
+    return units.astype(np.int64)
+
+
 def given_columns(store: PatchStore, split: SplitConfig) -> Column:
-    """A store's columns, with the split that `data.split.rows` names in place of the source's.
+    """A store's columns, with the split that `data.split.rows` or `lists` names in place of the source's.
 
     Raises:
-        DataError: as `landsift.data.split_rows.named_split`.
+        DataError: as `landsift.data.split_rows.named_split` and `landsift.data.split_lists.listed_split`.
     """
-    if split.rows is None:
+    if split.rows is not None:
+        named = named_split(store, split.rows)
+    elif split.lists is not None:
+        named = listed_split(store, split.lists)
+    else:
         return store.column
-    named = named_split(store, split.rows)
     return lambda name: named if name == "split" else store.column(name)
 
 
@@ -101,15 +130,22 @@ def divide(
 ) -> Split:
     """The same as `make_split`, from a store's columns, labels and contents."""
     rng = np.random.default_rng([split.seed, 0])
-    kind = "column" if split.rows else split.kind if split.kind != "auto" else _kind_of(column)
+    named = split.rows is not None or split.lists is not None
+    kind = "column" if named else split.kind if split.kind != "auto" else _kind_of(column)
+    if kind == "column" and split.folds is not None:
+        hint = "set data.split.kind=stratified, group or spatial, which passes the given split over"
+        raise DataError("a given split has no folds", hint)
     if kind == "column":
-        part = _by_column(column, labels, contents, classes, complete=split.rows is None)
+        part = _by_column(column, labels, contents, classes, complete=not named)
         if not (part == PARTS.index("val")).any():
             _take_val(part, column, labels, contents, classes, split.fractions, rng)
+    elif kind == "spatial":
+        places = np.stack([column("lon"), column("lat")], axis=1)
+        part = spatial_parts(labels, contents, places, column("group"), classes, split)
     elif kind == "group":
-        part = _deal(labels, classes, _groups(column, contents), "groups", split.fractions, rng)
+        part = _drawn(labels, classes, _groups(column, contents), "groups", split, rng)
     else:
-        part = _deal(labels, classes, contents, "distinct patches", split.fractions, rng)
+        part = _drawn(labels, classes, contents, "distinct patches", split, rng)
     train, val, test = (np.flatnonzero(part == p) for p in range(len(PARTS)))
     if budget is not None:
         train = _within_budget(train, labels, budget, split.seed if budget_seed is None else budget_seed)
@@ -127,15 +163,6 @@ def _kind_of(column: Column) -> str:
             _log.info("%s; data.split.kind=stratified would pass it over", said[name])
             return kind
     return "stratified"
-
-
-def part_sizes(count: int, fractions: Sequence[float]) -> NDArray[np.int64]:
-    """Sizes of the parts for a class of at least as many patches: largest remainder, none of them empty."""
-    sizes = largest_remainder(count, fractions)
-    while (sizes == 0).any():
-        sizes[np.argmax(sizes)] -= 1
-        sizes[np.argmin(sizes)] += 1
-    return sizes
 
 
 def nested_order(labels: Rows, seed: int) -> Rows:
@@ -170,17 +197,39 @@ def _within_budget(train: Rows, labels: Rows, budget: int, seed: int) -> Rows:
     return np.sort(train[nested_order(labels[train], seed)[:budget]])
 
 
+def _drawn(
+    labels: Rows, classes: Sequence[str], units: Rows, kind: str, split: SplitConfig, rng: np.random.Generator
+) -> Rows:
+    """Train, val and test by the fractions; or a fold as test, and val drawn from the others: int64 [N]."""
+    if split.folds is None:
+        return _deal(labels, classes, units, kind, split.fractions, rng)
+    names = [f"fold {number + 1}" for number in range(split.folds)]
+    part = np.full(len(labels), PARTS.index("test"), dtype=np.int64)
+    rest = np.flatnonzero(
+        _deal(labels, classes, units, kind, [1 / split.folds] * split.folds, rng, names) != split.fold
+    )
+    of_fold = np.random.default_rng([split.seed, 2, split.fold or 0])
+    part[rest] = _deal(labels[rest], classes, _codes(units[rest]), kind, split.fractions[:2], of_fold)
+    return part
+
+
 def _deal(
-    labels: Rows, classes: Sequence[str], units: Rows, kind: str, fractions: Sequence[float], rng: np.random.Generator
+    labels: Rows,
+    classes: Sequence[str],
+    units: Rows,
+    kind: str,
+    fractions: Sequence[float],
+    rng: np.random.Generator,
+    names: Sequence[str] = PARTS,
 ) -> Rows:
     """The part of each row, one for each fraction, such that rows of one unit stay together: int64 [N]."""
     seats = _seats(labels, classes, units, kind, fractions)
     if kind == "groups":
-        return _dealt(labels, classes, units, kind, seats, rng)
+        return _dealt(labels, classes, units, kind, seats, rng, names)
     tries = (_deal_once(labels, units, seats, rng) for _ in range(_TRIES))
     dealt = next((found for found in tries if _has_all(labels, found, seats)), None)
     # Copies of one another may stand in several classes.
-    return _dealt(labels, classes, units, "copies", seats, rng) if dealt is None else dealt
+    return _dealt(labels, classes, units, "copies", seats, rng, names) if dealt is None else dealt
 
 
 def _seats(
@@ -207,7 +256,13 @@ def _has_all(labels: Rows, part: Rows, seats: NDArray[np.int64]) -> bool:
 
 
 def _dealt(
-    labels: Rows, classes: Sequence[str], units: Rows, kind: str, seats: NDArray[np.int64], rng: np.random.Generator
+    labels: Rows,
+    classes: Sequence[str],
+    units: Rows,
+    kind: str,
+    seats: NDArray[np.int64],
+    rng: np.random.Generator,
+    names: Sequence[str],
 ) -> Rows:
     """The part of each row, such that rows of one unit stay together and every class is in every part: int64 [N]."""
     try:
@@ -217,7 +272,7 @@ def _dealt(
         those = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
         exists = "no split" if error.proven else "no split was found that"
         holding = len(np.unique(units[np.isin(labels, error.classes)]))
-        *before, last = PARTS[: seats.shape[1]]
+        *before, last = names[: seats.shape[1]]
         parts = f"{', '.join(before)} and {last}"
         raise DataError(
             f"{exists} keeps {kind} together and has {those} in each of {parts}: {holding} {kind} hold them",
@@ -314,17 +369,15 @@ def _by_column(
             hint = "train and test are needed; without val, it is taken from train"
             raise DataError(f"the given split has no {name} patches", hint)
 
-    last = np.zeros(contents.max() + 1, dtype=np.int64)
-    np.maximum.at(last, contents, part)
-    gives_way = (part >= 0) & (part < last[contents])
-    if gives_way.any():
+    copies = gives_way(part, contents)
+    if copies.any():
         _log.warning(
             "%d patches are left out: their pixels stand in val or test as well (from train: %d, from val: %d)",
-            gives_way.sum(),
-            (gives_way & (part == 0)).sum(),
-            (gives_way & (part == 1)).sum(),
+            copies.sum(),
+            (copies & (part == 0)).sum(),
+            (copies & (part == 1)).sum(),
         )
-        part[gives_way] = -1
+        part[copies] = -1
     for c, class_name in enumerate(classes):
         if not ((part == 0) & (labels == c)).any():
             other = alike(class_name, classes)

@@ -20,7 +20,16 @@ from landsift.evaluation.conclusions import findings, recommendation_sentence
 from landsift.evaluation.criteria import WORDS, figure_of, per_class_of, values_of, worth
 from landsift.evaluation.intervals import effective_interval
 from landsift.evaluation.recommendation import WITHIN, Rule, recommend
-from landsift.evaluation.two_way import Difference, differences, groups_df, holm, mcnemar, over_groups, own_estimate
+from landsift.evaluation.two_way import (
+    Difference,
+    differences,
+    folds_factor,
+    groups_df,
+    holm,
+    mcnemar,
+    over_groups,
+    own_estimate,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,19 +77,27 @@ Numbers = Mapping[int, Mapping[str, Mapping[int, "NDArray[np.float64]"]]]
 
 @dataclass(frozen=True, eq=False)
 class _Test:
-    """The test that all cells share: the number of patches, and their groups or None."""
+    """The test that all cells share: the number of patches, and their groups or None.
+
+    In a cross-validation, folds are in place of groups (`folded`).
+    """
 
     patches: int
     groups: NDArray[np.int64] | None
+    folded: bool = False
 
     @property
     def units(self) -> str:
         """What intervals and tests cover in addition to the seeds."""
-        return "patches" if self.groups is None else "groups"
+        return "patches" if self.groups is None else "folds" if self.folded else "groups"
 
     @property
     def units_df(self) -> float | None:
         return None if self.groups is None else groups_df(self.groups)
+
+    @property
+    def factor(self) -> float:
+        return 1.0 if self.groups is None or not self.folded else folds_factor(int(self.groups.max()) + 1)
 
     def values(self, criterion: str, cell: Cell) -> NDArray[np.float64]:
         """Values of a cell, a patch or a group each."""
@@ -96,6 +113,7 @@ def compare_cells(
     reference: Callable[[str], str | None] = lambda _: PROBE,
     rule: Rule | None = None,
     groups: NDArray[Any] | None = None,
+    folds: NDArray[Any] | None = None,
 ) -> dict[str, Any]:
     """Compare trials; failed ones may be missing, and their order does not matter.
 
@@ -106,6 +124,8 @@ def compare_cells(
         rule: how rows are selected and compared; None: accuracy, a margin of one point, tests at 5 %.
         groups: [N], the test patches' groups, such as names of scenes; None, or a single group: patches are taken to be
             independent.
+        folds: [N], the fold of each test patch in a cross-validation; a cell's predictions are then those of the trials
+            of all folds together, and intervals and tests are over folds in place of groups.
 
     Returns:
         Plain numbers, ready for JSON; `covers` is "seeds and patches", or "patches" where one seed is all there is, and
@@ -137,6 +157,8 @@ def compare_cells(
     number = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     known = 0 if number is None else int(number.max()) + 1
     test = _Test(len(cells[0].labels), number if known > 1 else None)
+    if folds is not None:
+        test = _Test(test.patches, np.unique(np.asarray(folds), return_inverse=True)[1], folded=True)
     table: Table = {}
     for cell in cells:
         table.setdefault(cell.budget, {}).setdefault(cell.row, {})[cell.seed] = cell
@@ -230,9 +252,9 @@ def _result(cells: Sequence[Cell], test: _Test, alpha: float) -> dict[str, Any]:
 
 def _mean(values: NDArray[Any], patches: float, test: _Test, alpha: float) -> tuple[float, list[float]]:
     """Mean of values [S, N] and its interval; the seeds' variance is this row's own, `patches` is of `worth`."""
-    found = own_estimate(values, test.units_df)
+    found = own_estimate(values, test.units_df, test.factor)
     figure = float(np.clip(found.mean, 0.0, 1.0))
-    extreme = patches if test.units_df is None else test.units_df + 1
+    extreme = patches if test.units_df is None or test.folded else test.units_df + 1
     most = len(values) * patches
     return figure, effective_interval(figure, found.error**2, found.df, most, extreme, 1 - alpha)
 
@@ -260,8 +282,8 @@ def _pairs(
 ) -> list[dict[str, Any]]:
     """Every pair of rows at one budget."""
     pairs = []
-    for pair in differences(values, test.units_df):
-        p, name = pair.estimate.p, "two-way" if pair.covers_seeds else "t"
+    for pair in differences(values, test.units_df, factor=test.factor):
+        p, name = pair.estimate.p, "folds" if test.folded else "two-way" if pair.covers_seeds else "t"
         if not pair.covers_seeds and rule.criterion == "accuracy" and test.groups is None:
             a, b = (cells[row][pair.seeds[0]] for row in (pair.a, pair.b))
             p, name = mcnemar(a.predicted == a.labels, b.predicted == b.labels), "mcnemar"
@@ -285,7 +307,7 @@ def _trends(values: Numbers, reference: Callable[[str], str | None], test: _Test
         }
         for row in values[first].keys() & values[last].keys()
     }
-    found = {(pair.a, pair.b): (pair, 1) for pair in differences(gains, test.units_df)}
+    found = {(pair.a, pair.b): (pair, 1) for pair in differences(gains, test.units_df, factor=test.factor)}
     found |= {(b, a): (pair, -1) for (a, b), (pair, _) in found.items()}
     trends = []
     for row in sorted(gains):
@@ -329,7 +351,7 @@ def _recommendation(
     """The choice at one budget, with the reasons; `patches` is of `worth`."""
     validation = {result["row"]: result["validation"][rule.criterion] for result in results}
     work = {result["row"]: result["work"] for result in results}
-    found = recommend(validation, work, values, patches, rule, test.units_df)
+    found = recommend(validation, work, values, patches, rule, test.units_df, test.units, test.factor)
     within = sorted((s for s in found.standings if s.verdict == WITHIN), key=lambda s: (work[s.row], s.row))
     return {
         "budget": budget,

@@ -92,7 +92,7 @@ def findings(results: Rows, pairs: Rows, trends: Rows, reference: Callable[[str]
             if rivals:
                 sentences.append(f"{_with(budget)}, {_against(rivals, base, cover)}")
         sentences += _trend([trend for trend in trends if trend["reference"] == base], results, base, cover, criterion)
-    alone = sorted({pair["budget"] for pair in pairs if "seeds" not in pair["covers"]})
+    alone = sorted({pair["budget"] for pair in pairs if not {"seeds", "folds"} & set(pair["covers"].split())})
     if alone:
         budgets = _listed([f"{budget:,}" for budget in alone], "and")
         sentences.append(

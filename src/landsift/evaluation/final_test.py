@@ -44,9 +44,8 @@ def final_test(config: RunConfig, store: PatchStore, trained: Path, folder: Path
 def _test(config: RunConfig, store: PatchStore, trained: Path, folder: Path) -> None:
     import pandas as pd
 
-    from landsift.data.group_split import group_numbers
     from landsift.data.patch_reader import PatchReader
-    from landsift.data.splits import make_split
+    from landsift.data.splits import dependent_units, make_split
     from landsift.evaluation.metrics import evaluate
     from landsift.evaluation.predictions import predictions_table
     from landsift.models.predictor import load_model
@@ -59,7 +58,7 @@ def _test(config: RunConfig, store: PatchStore, trained: Path, folder: Path) -> 
     with said_before():
         split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
     figures: dict[str, Any] = {"checkpoint": best["checkpoint"], "epoch": best["epoch"], "classes": list(store.classes)}
-    tables, read, groups = [], PatchReader(store.images), group_numbers(store.column("group"))
+    tables, read, groups = [], PatchReader(store.images), dependent_units(store, config.data.split)
     for name, rows in (("val", split.val), ("test", split.test)):
         probabilities = np.concatenate([predictor(read(rows[i : i + 1024])) for i in range(0, len(rows), 1024)])
         of_rows = None if groups is None else groups[rows]

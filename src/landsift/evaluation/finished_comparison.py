@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ def evaluated_again(folder: Path, changes: Mapping[str, Any] | None = None) -> d
         changes: what differs from the folder's own rule, or from the default where it has none: fields of `Rule`.
 
     Raises:
-        RunError: a file is missing or damaged.
+        RunError: a file is missing or damaged, or no row has all of its folds.
         ConfigError: the changes make no rule.
         ModelError: what a training computed is not noted there, and its network cannot be made here to count it.
     """
@@ -40,27 +41,71 @@ def evaluated_again(folder: Path, changes: Mapping[str, Any] | None = None) -> d
     comparison, predictions = dict(found.data), found.predictions
     try:
         rule = Rule(**(comparison.get("rule", {}) | dict(changes or {})))
-        tests = dict(iter(predictions.groupby(["row", "budget", "seed"], observed=True, sort=False)))
-        records, trained, of_test = [], [], None
+        keys = ["row", "budget", "seed", *(["fold"] if comparison.get("folds") else [])]
+        tests = dict(iter(predictions.groupby(keys, observed=True, sort=False)))
+        records, trained = [], []
+        of_test: dict[int | None, NDArray[Any]] = {}
         for old in comparison["cells"]:
             if old["state"] != "done":
                 records.append(old)
                 continue
-            place = {key: old[key] for key in ("row", "budget", "seed")}
+            place = {key: old[key] for key in keys}
             run = runs.Run.open(folder / "cells" / folder_of_cell(place))
             work = old.get("work")
             record = record_of(run, work_of(run.config, run.manifest, run.metrics) if work is None else work)
             records.append(old | record)
-            test = tests[place["row"], place["budget"], place["seed"]]
-            trained.append(trained_cell(place, record, run, test, tuple(comparison["data"]["classes"])))
-            of_test = test["group"].to_numpy() if "group" in test else None
+            test, fold = tests[tuple(place.values())], place.get("fold")
+            trained.append((fold, trained_cell(place, record, run, test, tuple(comparison["data"]["classes"]))))
+            if "group" in test:
+                of_test[fold] = test["group"].to_numpy()
         reference, may_have_groups = references(comparison["rows"]), _may_have_groups(comparison)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunError(f"{folder} is not a complete comparison: {type(error).__name__}: {error}") from error
-    if of_test is None and may_have_groups:
+    whole, folds = pooled(trained, comparison.get("folds"))
+    groups = np.concatenate([of_test[fold] for fold in sorted(of_test, key=lambda f: f or 0)]) if of_test else None
+    if groups is None and may_have_groups:
         _log.warning("this comparison has no groups of its patches: its intervals and tests are over patches")
     comparison |= {"landsift": __version__, "cells": records}
-    return comparison | compare_cells(trained, reference.get, rule, of_test)
+    return comparison | compare_cells(whole, reference.get, rule, groups, folds)
+
+
+def pooled(
+    trained: Sequence[tuple[int | None, Cell]], folds: int | None
+) -> tuple[list[Cell], NDArray[np.int64] | None]:
+    """The trials of all folds of a cross-validation as one, which predicts every patch once; and each patch's fold.
+
+    Compute, seconds and validation results are those of all folds together. A row of which a fold has failed is left
+    out at that budget and seed, with a warning.
+
+    Args:
+        trained: the fold of each trial, from 0, and the trial.
+        folds: how many there are; None: the trials as they are, and None.
+
+    Raises:
+        RunError: no row has all of its folds.
+    """
+    if folds is None:
+        return [cell for _, cell in trained], None
+    by_place: dict[tuple[str, int, int], dict[int, Cell]] = {}
+    for fold, cell in trained:
+        by_place.setdefault((cell.row, cell.budget, cell.seed), {})[fold or 0] = cell
+    whole = [[found[fold] for fold in range(folds)] for found in by_place.values() if len(found) == folds]
+    if (lacking := len(by_place) - len(whole)) > 0:
+        _log.warning("%d rows lack a fold at a budget and seed, and are left out there", lacking)
+    if not whole:
+        raise RunError("no row has been trained on all folds", "look at why trials failed")
+    joined = [
+        replace(
+            cells[0],
+            labels=np.concatenate([cell.labels for cell in cells]),
+            predicted=np.concatenate([cell.predicted for cell in cells]),
+            validation=sum((cell.validation for cell in cells), np.zeros_like(cells[0].validation)),
+            work=sum(cell.work for cell in cells),
+            train_seconds=sum(cell.train_seconds for cell in cells),
+        )
+        for cells in whole
+    ]
+    return joined, np.repeat(np.arange(folds), [len(cell.labels) for cell in whole[0]])
 
 
 def _may_have_groups(comparison: Mapping[str, Any]) -> bool:
@@ -103,7 +148,7 @@ def trained_cell(
     """A training as `compare_cells` takes it.
 
     Args:
-        place: its `row`, `budget` and `seed`.
+        place: its `row`, `budget`, `seed` and, in a cross-validation, `fold`.
         record: `record_of` it.
         run: its files.
         test: one row per test patch: label, predicted.
@@ -134,8 +179,9 @@ def _numbers(names: pd.Series, classes: tuple[str, ...]) -> NDArray[np.int64]:
 
 
 def folder_of_cell(place: Mapping[str, Any]) -> str:
-    """Where a training's files lie below `cells`, such as "linear_probe/500-seed0"."""
-    return f"{folder_of(place['row'])}/{place['budget']}-seed{place['seed']}"
+    """Where a training's files lie below `cells`, such as "linear_probe/500-seed0" or, of a fold, "...-seed0-fold0"."""
+    fold = f"-fold{place['fold']}" if "fold" in place else ""
+    return f"{folder_of(place['row'])}/{place['budget']}-seed{place['seed']}{fold}"
 
 
 def folder_of(name: str) -> str:

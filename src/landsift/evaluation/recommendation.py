@@ -102,6 +102,8 @@ def recommend(
     patches: float,
     rule: Rule,
     units_df: float | None = None,
+    units: str = "patches",
+    factor: float = 1.0,
 ) -> Recommendation:
     """Choose among the rows of one budget.
 
@@ -112,15 +114,17 @@ def recommend(
         patches: effective number of patches that the result is a mean of (`criteria.worth`).
         rule: the rule for recommending.
         units_df: as in `two_way.spread_of`.
+        units: what the values are of: "patches", "groups" or "folds".
+        factor: as in `two_way.spread_of`.
     """
     best = min(validation, key=lambda row: (-validation[row], work[row], row))
     margin, alpha = rule.margin, rule.alpha
     against: dict[str, Estimate] = {}
-    for pair in differences(values, units_df, least=margin * (1 - margin) / patches):
+    for pair in differences(values, units_df, least=margin * (1 - margin) / patches, factor=factor):
         if best in (pair.a, pair.b):
             row = pair.b if pair.a == best else pair.a
             against[row] = pair.estimate if pair.b == best else pair.estimate.negative
-    units = "test patches" if units_df is None else "test groups"
+    units = units if units == "folds" else f"test {units}"
     standings = tuple(_standing(row, against[row], margin, alpha / len(against), units) for row in sorted(against))
     allowed = [best, *(s.row for s in standings if s.verdict == WITHIN)]
     chosen = min(allowed, key=lambda row: (work[row], row != best, row))

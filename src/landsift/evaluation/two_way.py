@@ -136,19 +136,37 @@ def groups_df(groups: NDArray[np.int64]) -> float:
     return max(1.0, float(sizes.sum() ** 2 / np.square(sizes).sum()) - 1)
 
 
-def spread_of(values: NDArray[Any], units_df: float | None = None) -> Spread:
-    """Two-way analysis of variance of values [S, N], N at least two; `units_df` is N - 1 if nothing else is said."""
+def folds_factor(folds: int) -> float:
+    """How much more the mean over folds varies than as many independent trainings would: 1 + K / (K - 1).
+
+    Two trainings of a cross-validation share most of their patches, and their figures vary together. No estimate of
+    that is without bias (Bengio & Grandvalet 2004); the factor is that of Nadeau & Bengio (2003, Machine Learning 52,
+    239-281), 1 + K n_test / n_train, for a fold as test and all the others as training patches.
+    """
+    return 1 + folds / (folds - 1)
+
+
+def spread_of(values: NDArray[Any], units_df: float | None = None, factor: float = 1.0) -> Spread:
+    """Two-way analysis of variance of values [S, N], N at least two.
+
+    Args:
+        values: float [S, N].
+        units_df: degrees of freedom of the units; None: N - 1.
+        factor: how much more the units' mean varies than that of independent ones (`folds_factor`).
+    """
     values = np.asarray(values, dtype=np.float64)
     S, N = values.shape
     df = N - 1 if units_df is None else units_df
     mean, seeds, units = values.mean(), values.mean(axis=1), values.mean(axis=0)
     ms_units = float(S * np.square(units - mean).sum() / (N - 1))
     if S == 1:
-        return Spread(S, N, float(mean), 0.0, ms_units, ms_units, df)
+        return Spread(S, N, float(mean), 0.0, ms_units * factor, ms_units, df)
     rest = values - seeds[:, None] - units + mean
     ms_rest = float(np.square(rest).sum() / ((S - 1) * (N - 1)))
     # A mean square of units below the rest's is chance: no variance is negative.
-    return Spread(S, N, float(mean), float(seeds.var(ddof=1)) - ms_rest / N, max(ms_units, ms_rest), ms_rest, df)
+    return Spread(
+        S, N, float(mean), float(seeds.var(ddof=1)) - ms_rest / N, max(ms_units, ms_rest) * factor, ms_rest, df
+    )
 
 
 def estimate(spread: Spread, seed_variance: float, seed_df: float, least: float = 0.0) -> Estimate:
@@ -173,14 +191,17 @@ def estimate(spread: Spread, seed_variance: float, seed_df: float, least: float 
     return Estimate(spread.mean, math.sqrt(total / (S * N)), df, N, seeds / total)
 
 
-def own_estimate(values: NDArray[Any], units_df: float | None = None) -> Estimate:
-    """The mean of values [S, N] by what they say alone."""
-    spread = spread_of(values, units_df)
+def own_estimate(values: NDArray[Any], units_df: float | None = None, factor: float = 1.0) -> Estimate:
+    """The mean of values [S, N] by what they say alone; the rest as in `spread_of`."""
+    spread = spread_of(values, units_df, factor)
     return estimate(spread, spread.seed_variance, spread.seeds - 1 or math.inf)
 
 
 def differences(
-    values: Mapping[str, Mapping[int, NDArray[Any]]], units_df: float | None = None, least: float = 0.0
+    values: Mapping[str, Mapping[int, NDArray[Any]]],
+    units_df: float | None = None,
+    least: float = 0.0,
+    factor: float = 1.0,
 ) -> list[Difference]:
     """Every pair of rows that shares a seed, in the order of the names.
 
@@ -188,13 +209,14 @@ def differences(
         values: {row: {seed: values [N]}}; a row may lack seeds.
         units_df: as in `spread_of`.
         least: as in `estimate`.
+        factor: as in `spread_of`.
     """
     spreads: dict[tuple[str, str], tuple[tuple[int, ...], Spread]] = {}
     for a, b in combinations(sorted(values), 2):
         seeds = tuple(sorted(values[a].keys() & values[b].keys()))
         if seeds:
             gaps = np.stack([np.subtract(values[a][seed], values[b][seed], dtype=np.float64) for seed in seeds])
-            spreads[a, b] = seeds, spread_of(gaps, units_df)
+            spreads[a, b] = seeds, spread_of(gaps, units_df, factor)
     known = [spread for _, spread in spreads.values() if spread.seeds > 1]
     found = []
     for (a, b), (seeds, spread) in spreads.items():

@@ -107,10 +107,12 @@ def _say(repeats: dict[str, Any]) -> None:
 def _checks(patches: PatchStore, data: DataConfig) -> DataChecks:
     """The quick checks of the data; warns of what is wrong."""
     with said_before():
-        checks = check_data(patches, data.split, data.budget, data.effective_budget_seed, thorough=False)
+        checks = check_data(patches, data.split, data.budget, data.effective_budget_seed, thorough=False, gsd=data.gsd)
     for section in checks.sections:
         if section.verdict == "wrong":
             _log.warning("the data, %s: %s", section.name, section.text)
+        elif section.name == "places" and section.verdict == "look":
+            _log.info("the split: %s", section.text)
     return checks
 
 

@@ -60,7 +60,7 @@ TRAINING, TESTING = "landsift.training.start", "landsift.evaluation.final_test"
 TRAINING_LIBRARIES = (*NETWORKS, "lightning")
 TESTING_LIBRARIES = (*NETWORKS, "scikit-learn", "scipy", "torchmetrics")
 
-BANDS = ("data.bands", "data.sensor", "data.reflectance", "data.indices")
+BY_CONTENT = ("data.bands", "data.sensor", "data.reflectance", "data.indices", "data.locations")
 """The content's fingerprint stands for them."""
 
 DECODE = Stage(
@@ -68,9 +68,9 @@ DECODE = Stage(
     folder="stores",
     what="the patch store",
     settings=(
-        "data.source", "data.synthetic", "data.eurosat", "data.patch_size", "data.max_unreadable", *BANDS,
+        "data.source", "data.synthetic", "data.eurosat", "data.patch_size", "data.max_unreadable", *BY_CONTENT,
     ),
-    uncounted=("data.synthetic", "data.eurosat", *BANDS),
+    uncounted=("data.synthetic", "data.eurosat", *BY_CONTENT),
     code=("landsift.data.store.patch_store",),
     libraries=(*DECODING, "rasterio", "spyndex"),
     checked=("store.json", "index.parquet"),

@@ -13,6 +13,7 @@ from landsift.data.checks.findings import EXAMPLES, DataChecks, Section, example
 from landsift.data.checks.levels import Levels
 from landsift.data.checks.near_duplicates import near_copies
 from landsift.data.checks.pixels import bands_section, blank_section, pixel_facts
+from landsift.data.checks.place import place_section
 from landsift.data.sources.class_names import names_section
 from landsift.data.sources.similar_names import written_alike
 from landsift.data.sources.split_names import SPLIT_NAMES
@@ -42,6 +43,7 @@ def check_data(
     budget_seed: int | None = None,
     *,
     thorough: bool = True,
+    gsd: float | None = None,
 ) -> DataChecks:
     """Look for what would make a model's figures mislead.
 
@@ -52,6 +54,7 @@ def check_data(
         budget_seed: As in `make_split`.
         thorough: Look at every pixel and for near copies. False looks at some patches' pixels, and for exact copies
             alone, in well under a second.
+        gsd: Ground sampling distance of the stored patches in metres; None: what is known of the source.
 
     Raises:
         DataError: the store is damaged.
@@ -69,13 +72,14 @@ def check_data(
     sections = [_patches(store), *names_section(store.classes), _split(part, kind, refused)]
     if part is not None:
         sections.append(_classes(store, labels, part))
-    named = kind == "column" or (kind == "rows" and part is not None)
+    named = kind == "column" or (kind in {"rows", "lists"} and part is not None)
     given = given_columns(store, split)("split").where(labels >= 0) if named else None
     sections += [_copies(store, contents, given), _conflicts(store, labels, contents)]
     if part is not None:
         if thorough:
             sections.append(_near(store, labels, contents, part))
         sections += _groups(store, part, kind)
+        sections += place_section(store, part, kind, gsd)
     some = max(1, min(SAMPLE, SAMPLE_BYTES // int(store.images[:1].nbytes)))
     facts = pixel_facts(store.images, None if thorough else some, store.bands)
     return DataChecks((*sections, bands_section(store, facts), blank_section(store, facts)))
@@ -85,7 +89,7 @@ def _parts(
     store: PatchStore, split: SplitConfig, budget: int | None, budget_seed: int | None
 ) -> tuple[Rows | None, str, str]:
     """The part of each patch (-1: in none), or None; the kind of split; and why there is none."""
-    kind: str = "rows" if split.rows else split.kind
+    kind: str = "rows" if split.rows else "lists" if split.lists else split.kind
     if kind == "auto":
         given = [kind for kind, name in (("column", "split"), ("group", "group")) if store.column(name).notna().any()]
         kind = given[0] if given else "stratified"
@@ -123,7 +127,8 @@ def _split(part: Rows | None, kind: str, refused: str) -> Section:
     if part is None:
         return Section("split", "wrong", f"no split can be made: {refused}", {"kind": kind})
     sizes = {name: int(np.count_nonzero(part == p)) for p, name in enumerate(PARTS)}
-    ways = {"column": "as the source gives it", "group": "by group", "rows": "as data.split.rows names them"}
+    ways = {"column": "as the source gives it", "group": "by group", "rows": "as data.split.rows names them",
+            "lists": "as data.split.lists names them", "spatial": "by place"}  # fmt: skip
     how = ways.get(kind, "stratified by class")
     return Section(
         "split", "ok", f"{', '.join(f'{n:,} {name}' for name, n in sizes.items())}, {how}.", {"kind": kind, **sizes}

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.bands import BRIGHTNESS, DTYPES, PLAUSIBLE, REFLECTANCE, BandSpec
+from landsift.data.geodesy import Places
 from landsift.data.sources.base import Scan, as_stored
+from landsift.data.sources.coordinates import checked
 from landsift.data.sources.records import UNLABELLED, Record, Records
 from landsift.data.sources.split_names import SPLIT_NAMES
 from landsift.data.sources.walk import PassedOver
@@ -46,6 +48,7 @@ class ArraySource:
         groups: N names of what must stay on one side of a split, such as scenes; None: none.
         split: N times train, val or test, None for patches without a label; None: landsift divides.
         bands: what the numbers of the images mean; None: 8-bit RGB.
+        locations: longitude and latitude in degrees, [N, 2], NaN where they are not known; None: none is known.
 
     Raises:
         DataError: something of this is otherwise.
@@ -61,6 +64,7 @@ class ArraySource:
         groups: Sequence[object] | None = None,
         split: Sequence[str | None] | None = None,
         bands: BandSpec | None = None,
+        locations: Any = None,
     ) -> None:
         self.name = "arrays"
         self.root: Path | None = None
@@ -79,6 +83,7 @@ class ArraySource:
         )
         self.records = Records.of(map(Record._make, zip(*columns, strict=True)))
         self.records.classes, self.records.labels = names, numbers  # in the order that they were given in
+        self.records.places = None if locations is None else _locations(locations, count)
 
     def scan(self, row: int) -> Scan:
         """The hash of a patch's pixels and its size."""
@@ -350,6 +355,19 @@ def _split(given: Sequence[str | None], labels: NDArray[np.int64]) -> list[str |
             hint = nearest(part.lower(), SPLIT_NAMES) or "use train, val and test"
             raise DataError(f"split has an unknown value '{part}'", hint)
     return [None if is_free else part for part, is_free in zip(parts, free, strict=True)]
+
+
+def _locations(given: Any, count: int) -> Places | None:
+    try:
+        places = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError("locations make no array of numbers", _LOCATIONS) from None
+    if places.shape != (count, 2):
+        raise DataError(f"locations are {list(places.shape)} for {count} images", _LOCATIONS)
+    return checked("locations", places)
+
+
+_LOCATIONS = "needed: [N, 2], longitude and latitude of each image's centre in degrees, NaN where it is not known"
 
 
 def _texts(what: str, given: Sequence[object], count: int) -> list[str]:

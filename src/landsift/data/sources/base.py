@@ -30,6 +30,7 @@ from landsift.data.decoding.unreadable import Reason, UnreadableError
 from landsift.data.decoding.wanted import Wanted
 from landsift.data.sources import eurosat, synthetic
 from landsift.data.sources.folder import read_folder
+from landsift.data.sources.locations import content_of, places_from
 from landsift.data.sources.records import Record, Records, class_order
 from landsift.data.sources.scan_memo import Found, ScanMemo, code_of_scans
 from landsift.data.sources.table import TABLE_SUFFIXES, check_paths, read_table
@@ -82,7 +83,7 @@ class Scans:
     doubts: dict[str, int]
     """The same, of what was not known."""
     content: str
-    """What all bytes, paths, labels, splits and groups amount to."""
+    """What all bytes, paths, labels, splits, groups and the places beside them amount to."""
     places: NDArray[np.float64] | None
     """Longitude and latitude of the patches' centres in degrees (WGS 84), [N, 2], NaN where a file does not tell; None
     where none does."""
@@ -192,12 +193,25 @@ class SyntheticSource:
 
 
 def open_source(data: DataConfig) -> Source:
-    """List the patches of `data.source`; downloads EuroSAT if need be.
+    """List the patches of `data.source`, with the places that `data.locations` names; downloads EuroSAT if need be.
 
     Raises:
-        DataError: there is no such source, or it holds no usable patches.
+        DataError: there is no such source, it holds no usable patches, or the file of their places does not fit.
     """
     wanted = Wanted.of(data)
+    source = _opened(data, wanted)
+    if data.locations is not None:
+        if source.records.places is not None:
+            raise DataError(
+                f"{data.source} has places itself, and data.locations names others", "leave one of them out"
+            )
+        source.records.places = places_from(data.locations, source.records, source.root)
+    return source
+
+
+def _opened(data: DataConfig, wanted: Wanted) -> Source:
+    if data.source == "synthetic" and data.locations is not None:
+        raise DataError("generated patches have no locations, so data.locations cannot be used", "leave it out")
     if data.source == "synthetic":
         if wanted.anything:
             raise DataError(f"{wanted.said} says how files are read, and generated patches are in none", "leave it out")
@@ -245,7 +259,7 @@ def root_of(data: DataConfig) -> Path | None:
 def content_fingerprint(data: DataConfig) -> str:
     """A hex digest that changes when what a store is built from changes.
 
-    That is any file's bytes, name, label, split or group, what is left out, or a setting that shapes the store.
+    That is any file's bytes, name, label, split, group or place, what is left out, or a setting that shapes the store.
     Generated patches are known by their settings, and the EuroSAT archive, unpacked by landsift or not yet
     downloaded, by its checksum; nothing is downloaded.
 
@@ -255,6 +269,7 @@ def content_fingerprint(data: DataConfig) -> str:
         DataError: there is no such source, or it holds no usable patches.
     """
     if (stored := store_folder(data)) is not None:
+        refuse_locations_of_store(data)
         return _fingerprint_of_store(stored)
     Wanted.of(data)  # before a download, not after it
     if data.source == "eurosat" and eurosat.find(data.eurosat) is None:
@@ -276,6 +291,15 @@ def known_bands(data: DataConfig) -> BandSpec:
     source = open_source(data)
     scan(source)  # of files that did not change it costs next to nothing
     return source.bands
+
+
+def refuse_locations_of_store(data: DataConfig) -> None:
+    """Refuse `data.locations` for a store, which keeps the places that it was built with; raises DataError."""
+    if data.locations is not None:
+        raise DataError(
+            f"{data.source} is a store, which keeps its own places, and data.locations names others",
+            "build the store with data.locations",
+        )
 
 
 def _fingerprint_of_store(folder: Path) -> str:
@@ -310,6 +334,8 @@ def fingerprint_of(data: DataConfig, name: str, content: str, bands: BandSpec | 
         parts["bands"] = bands.to_dict()
     if wanted := Wanted.of(data).key():
         parts["wanted"] = wanted
+    if data.locations is not None:
+        parts["locations"] = content_of(data.locations)
     return digest(parts)
 
 
@@ -372,6 +398,8 @@ def scan(source: Source) -> Scans:
         named[at] for at in class_order(named)
     ):  # arrays come with an order of their own
         content.add(["classes", *source.records.classes])
+    if source.records.places is not None:
+        content.add(["places", hashlib.sha256(source.records.places.tobytes()).hexdigest()])
     if isinstance(source, FileSource):
         settled = source.patches.settle(kinds, () if places is None else places[:, 2])
         source.bands, doubts = settled.spec, settled.doubts

@@ -43,6 +43,8 @@ CLASSES = (
     "SeaLake",
 )
 PATCHES = 27_000
+SIDE, GSD_M = 64, 10.0
+"""Height and width of a patch in pixels, and metres per pixel."""
 ARCHIVE = "EuroSAT.zip"
 MD5 = "c8fa014336c82ac7804f0398fcb19387"
 _TOP = "2750"

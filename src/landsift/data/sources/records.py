@@ -47,9 +47,11 @@ class Records:
         names: Those of the records' classes, in order of appearance.
         classes: The same, sorted as text; where all of them are numbers, by value.
         labels: Position of each record's class in `classes`, int64 [N]; -1 where it has none.
+        places: Longitude and latitude of each patch's centre in degrees (WGS 84), [N, 2], NaN where it is not known;
+            None: none is known.
     """
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: pa.Table, places: NDArray[np.float64] | None = None) -> None:
         self.table = table.unify_dictionaries().combine_chunks()
         self._paths = self.table["path"].chunk(0)
         label = self.table["label"].chunk(0)
@@ -58,6 +60,7 @@ class Records:
         self.classes: tuple[str, ...] = tuple(self.names[at] for at in order)
         positions = np.append(np.argsort(order), UNLABELLED)  # which -1 picks the last of
         self.labels: NDArray[np.int64] = positions[label.indices.fill_null(-1).to_numpy()]
+        self.places = places
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Self:
@@ -82,7 +85,7 @@ class Records:
 
         keys = pa.table({"label": self.labels, "path": self._paths})
         order = compute.sort_indices(keys, sort_keys=[("label", "ascending"), ("path", "ascending")])
-        return Records(self.table.take(order))
+        return Records(self.table.take(order), None if self.places is None else self.places[order.to_numpy()])
 
     def repeated_path(self) -> str | None:
         """A path that stands in two records."""

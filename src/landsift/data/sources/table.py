@@ -1,4 +1,4 @@
-"""A CSV or Parquet table of labelled patches: columns `path`, `label` and, if wanted, `split` and `group`."""
+"""A CSV or Parquet table of labelled patches: columns `path`, `label` and, if wanted, `split`, `group` and places."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landsift.data.decoding.decode import IMAGE_SUFFIXES
+from landsift.data.geodesy import Places
+from landsift.data.sources.coordinates import PLACE_COLUMNS, RULE, PlaceReader
 from landsift.data.sources.records import CHUNK, Record, Records
 from landsift.data.sources.table_columns import positions, refuse_split_values, tell_unused, unused
 from landsift.errors import DataError, LandsiftError
@@ -44,12 +46,42 @@ def read_table(file: Path) -> Records:
     group is None. Where `\` in a path leads to no file, it is taken for Windows' `/`.
 
     Raises:
-        DataError: the table cannot be read, lacks a column, is empty, a row lacks a path or label or repeats a path, or
-            another column seems to be meant as its split or group.
+        DataError: the table cannot be read, lacks a column, is empty, a row lacks a path or label or repeats a path,
+            another column seems to be meant as its split, group or place, or a place is none.
+        MissingExtraError: places are projected, and rasterio is not installed.
     """
-    records = Records.of(_records(file, Record._fields))
+    reader = PlaceReader(file)
+    records = Records.of(_records(file, (*Record._fields, *PLACE_COLUMNS), reader))
     _refuse_repeated(file, len(records), records.repeated_path() if len(records) else None)
+    records.places = reader.places()
     return records
+
+
+def read_places(file: Path) -> tuple[list[str], Places]:
+    """What a table says of where patches lie: the paths or names of files as they are written, N, and places, [N, 2].
+
+    Raises:
+        DataError: the table cannot be read, has no column that names files or none of places, is empty, or a value is
+            none.
+        MissingExtraError: the places are projected, and rasterio is not installed.
+    """
+    reader = PlaceReader(file)
+    names = [record.path for record in _records(file, ("file", *PLACE_COLUMNS), reader)]
+    _refuse_repeated(file, len(names), None)
+    if (places := reader.places()) is None:
+        raise DataError(f"{file} names no places", RULE)
+    return names, places
+
+
+def read_names(file: Path) -> list[str]:
+    """What a table names in its column of paths or names of files, as it is written there.
+
+    Raises:
+        DataError: the table cannot be read, has no such column, or is empty.
+    """
+    names = [record.path for record in _records(file, ("file",))]
+    _refuse_repeated(file, len(names), None)
+    return names
 
 
 def read_paths(file: Path) -> list[Path]:
@@ -123,21 +155,26 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _records(file: Path, wanted: Sequence[str]) -> Iterator[Record]:
+def _records(file: Path, wanted: Sequence[str], reader: PlaceReader | None = None) -> Iterator[Record]:
+    """The rows of a table; their places go to `reader`, whose columns are the last of those wanted."""
     is_csv = file.suffix.lower() == ".csv"
     windows: bool | None = None  # whether `\` stands for `/`, once a path has one
     try:
         rows = _csv_rows(file, wanted) if is_csv else _parquet_rows(file, wanted)
+        texts = len(wanted) - 1 - (0 if reader is None else len(PLACE_COLUMNS))
         for number, (path, *others) in enumerate(rows, start=1):
-            values = [value.strip() for value in others]
-            _check_row(f"{file}: row {number} below the header", path, dict(zip(wanted[1:], values, strict=True)))
+            row = f"{file}: row {number} below the header"
+            if reader is not None:
+                reader.add(row, others[texts:])
+            values = [value.strip() for value in others[:texts]]
+            _check_row(row, path, dict(zip(wanted[1:], values, strict=False)))
             if number > MAX_ROWS:
                 raise DataError(f"{file} has more than {MAX_ROWS:,} rows", "divide it")
-            if "\\" in path:
+            if "\\" in path and wanted[0] == "path":  # other names are looked up, not opened
                 if windows is None and (windows := not _is_there(file.parent / path)):
                     once(logging.INFO, f"{file}: \\ in its paths is read as /")
                 path = path.replace("\\", "/") if windows else path
-            named = dict(zip(wanted[1:], values, strict=True))
+            named = dict(zip(wanted[1:], values, strict=False))
             yield Record(path, named.get("label", ""), named.get("split") or None, named.get("group") or None)
     except LandsiftError:
         raise
@@ -168,7 +205,8 @@ def _csv_rows(file: Path, wanted: Sequence[str]) -> Iterator[list[str]]:
         header = next(lines, None)
         if header is None:
             raise ValueError("the file is empty")
-        places, others = positions(file, header, wanted), unused(header, wanted)
+        places = positions(file, header, wanted)
+        others = unused(header, places)
         rows = _complete(lines, len(header))
         first = list(islice(rows, _SAMPLE))
         _tell_others(file, wanted, header, others, {i: [row[i] for row in first] for i in others})
@@ -200,13 +238,14 @@ def _parquet_rows(file: Path, wanted: Sequence[str]) -> Iterator[list[str]]:
 
     with file.open("rb") as stream, parquet.ParquetFile(stream) as table:
         schema = table.schema_arrow
-        fields = [None if at is None else schema.field(at) for at in positions(file, schema.names, wanted)]
+        places = positions(file, schema.names, wanted)
+        fields = [None if at is None else schema.field(at) for at in places]
         names = [field.name for field in fields if field is not None]
         for field in fields:
             if field is not None and types.is_nested(field.type):
                 raise ValueError(f"column '{field.name}' holds {field.type}, not text")
         _refuse_bomb(file, table.metadata)
-        others = unused(schema.names, wanted)
+        others = unused(schema.names, places)
         texts = [i for i in others if _is_text(schema.field(i).type) and schema.names.count(schema.names[i]) == 1]
     samples = _first_rows(file, [schema.names[i] for i in texts])
     _tell_others(file, wanted, schema.names, others, dict(zip(texts, samples, strict=True)))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 
+from landsift.data.sources.coordinates import PLACE_COLUMNS, RULE, place_columns
 from landsift.data.sources.split_names import SPLIT_NAMES, decoration, part_of
 from landsift.errors import DataError
 from landsift.runtime.notices import once
@@ -19,7 +20,17 @@ _ALIASES = {
     "group": {"groupid", "groupids", "groupname", "groupno", "groupnumber", "groupindex", "grp", "grouping"},
 }
 """Names (letters only) that people give the columns."""
+_NAMING = frozenset(
+    {"id", "name", "fname", "imageid", "imagename", "patchid", "patchname", "fileid", "sampleid", "key"}
+)
+"""Names of a column of paths or files where there is none of the others."""
 _PLACES = frozenset({"scene", "sceneid", "tile", "tileid", "site", "siteid", "location", "region", "parcel"})
+_COORDINATES = frozenset(
+    {"easting", "northing", "utmx", "utmy", "utme", "utmn", "xcoord", "ycoord", "coordx", "coordy", "geometry", "geom",
+     "wkt", "wkb", "bounds", "bbox", "lonmin", "lonmax", "latmin", "latmax", "minlon", "maxlon", "minlat", "maxlat",
+     "coordinates", "latlon", "lonlat", "position"}
+)  # fmt: skip
+"""Names (letters only) of columns that say where a patch lies in a way that is not read."""
 _FLAG_WORDS = frozenset({"is", "in", "for", "mask", "flag"})
 _CLOSE = 0.8  # of difflib's ratio: "spilt" and "gruop" are, "slope" and "crop" are not
 _OF_PANDAS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
@@ -33,13 +44,20 @@ def positions(file: Path, header: Sequence[str], wanted: Sequence[str]) -> list[
     Args:
         file: The table, for messages.
         header: Its columns' names.
-        wanted: Fields of a Record; `path` and `label` are needed, the others optional.
+        wanted: Fields of a Record, or `PLACE_COLUMNS`; `path` and `label` are needed, the others optional. `file` in
+            place of `path` takes the other names of such a column as well.
 
     Raises:
         DataError: a column is missing, stands there twice, or another one's name nearly is that of an optional one.
     """
     names = [name.strip() for name in header]
+    found = place_columns(file, names) if set(PLACE_COLUMNS) <= set(wanted) else {}
     for column in wanted:
+        if column in PLACE_COLUMNS:
+            continue
+        if column == "file":
+            found[column] = _file_column(file, names)
+            continue
         if names.count(column) > 1:
             raise DataError(f"{file} has two columns '{column}'", "keep one of them")
         if column in ("path", "label") and column not in names:
@@ -53,13 +71,29 @@ def positions(file: Path, header: Sequence[str], wanted: Sequence[str]) -> list[
                 f"{file} has a column '{meant}' and none '{column}'",
                 f"if it is meant, name it '{column}'{' (train, val and test)' * (column == 'split')}; if not, drop it",
             )
-    return [names.index(column) if column in names else None for column in wanted]
+        if column in names:
+            found[column] = names.index(column)
+    return [found.get(column) for column in wanted]
 
 
-def unused(header: Sequence[str], wanted: Sequence[str]) -> list[int]:
+def _file_column(file: Path, names: Sequence[str]) -> int:
+    """The column that names files, whatever it is called of `path` and its aliases, or else as what names things."""
+    for aliases in (_ALIASES["path"] | {"path"}, _NAMING):
+        meant = [i for i, name in enumerate(names) if _letters(name) in aliases]
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            both = " and ".join(f"'{names[i]}'" for i in meant[:2])
+            raise DataError(f"{file} has the columns {both}, which may both name the patches", "keep one of them")
+    divided = len(names) == 1 and any(other in names[0] for other in ";\t|")
+    hint = "its columns must be divided by commas" if divided else "name the one with paths or names of files 'path'"
+    raise DataError(f"{file} has no column 'path' (it has: {', '.join(names[:8])[:200]})", hint)
+
+
+def unused(header: Sequence[str], read: Iterable[int | None]) -> list[int]:
     """Positions of the columns that are not read, but those in which pandas leaves its row numbers."""
-    names = [name.strip() for name in header]
-    return [i for i, name in enumerate(names) if name not in wanted and not _OF_PANDAS.fullmatch(name)]
+    taken = set(read)
+    return [i for i, name in enumerate(header) if i not in taken and not _OF_PANDAS.fullmatch(name.strip())]
 
 
 def tell_unused(file: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -69,7 +103,9 @@ def tell_unused(file: Path, names: Sequence[str], wanted: Sequence[str]) -> None
     listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
     places = [name for name in names if _letters(name) in _PLACES]
     hint = f"; named 'group', '{places[0]}' would keep its patches on one side of the split" if places else ""
-    once(logging.INFO, f"{file}: columns that are not used: {listed}{hint if 'group' in wanted else ''}")
+    coordinates = any(_letters(name) in _COORDINATES for name in names) and set(PLACE_COLUMNS) <= set(wanted)
+    hint = f"{hint if 'group' in wanted else ''}{f'; {RULE}' if coordinates else ''}"
+    once(logging.INFO, f"{file}: columns that are not used: {listed}{hint}")
 
 
 def refuse_split_values(file: Path, samples: Mapping[str, Iterable[str]]) -> None:

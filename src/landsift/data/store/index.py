@@ -13,24 +13,33 @@ from landsift.data.sources.records import Records
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COLUMNS = ("path", "label", "sha256", "group", "split")
+COLUMNS = ("path", "label", "sha256", "group", "split", "lon", "lat")
 _CHUNK = 2**14  # rows per piece
 
 
-def write_index(path: Path, records: Records, rows: NDArray[np.int64], hashes: NDArray[np.uint8]) -> None:
-    """Write one row per patch: path, label (int64; -1: none), sha256 (hex), group and split.
+def write_index(
+    path: Path,
+    records: Records,
+    rows: NDArray[np.int64],
+    hashes: NDArray[np.uint8],
+    places: NDArray[np.float64] | None = None,
+) -> None:
+    """Write a row per patch: path, label (int64; -1: none), sha256 (hex), group, split and, if any is known, lon, lat.
 
     Args:
         path: The Parquet file.
         records: All patches of the source.
         rows: Those to write, [N].
         hashes: SHA-256 of their pixels, [N, 32].
+        places: Longitude and latitude of all patches of the source, [M, 2], NaN where unknown; None: none is known.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     text = pa.string()
     schema = pa.schema({"path": text, "label": pa.int64(), "sha256": text, "group": text, "split": text})
+    if places is not None:
+        schema = schema.append(pa.field("lon", pa.float64())).append(pa.field("lat", pa.float64()))
     # Files opened by Python, because pyarrow takes no path that is not UTF-8.
     with (
         path.open("wb") as file,
@@ -46,6 +55,8 @@ def write_index(path: Path, records: Records, rows: NDArray[np.int64], hashes: N
                 "group": texts["group"],
                 "split": texts["split"],
             }
+            if places is not None:
+                columns |= {"lon": pa.array(places[rows[part], 0]), "lat": pa.array(places[rows[part], 1])}
             writer.write_table(pa.table(columns).cast(schema))
 
 
@@ -65,6 +76,24 @@ def read_column(path: Path, name: str) -> pa.ChunkedArray:
         raise ValueError(f"column {name} is not as it was written")
     column.validate(full=True)  # Parquet itself does not see to it that text is UTF-8
     return column
+
+
+def read_places(path: Path) -> NDArray[np.float64]:
+    """Longitude and latitude of each patch's centre in degrees, float64 [N, 2], NaN where it is not known.
+
+    Raises:
+        OSError, ValueError: the file cannot be read or parsed.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with path.open("rb") as file, parquet.ParquetFile(file) as table:
+        if "lon" not in table.schema_arrow.names:
+            return np.full((table.metadata.num_rows, 2), np.nan)
+        columns = table.read(columns=["lon", "lat"])
+    if any(columns[name].type != pa.float64() or columns[name].null_count for name in ("lon", "lat")):
+        raise ValueError("columns lon and lat are not as they were written")
+    return np.stack([columns["lon"].to_numpy(), columns["lat"].to_numpy()], axis=1)
 
 
 def read_contents(path: Path) -> NDArray[np.int64]:

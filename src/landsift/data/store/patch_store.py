@@ -2,7 +2,7 @@
 
     STORE/
       images.npy      uint8, uint16, int16 or float32 [N, H, W, C], sorted by class and path
-      index.parquet   one row per patch: path, label (-1: none), sha256 (of the decoded pixels), group, split
+      index.parquet   one row per patch: path, label (-1: none), sha256 (of the decoded pixels), group, split, lon, lat
       store.json      fingerprint, classes, what the bands mean and their statistics, what was left out and why
 
 A store is built whole or not at all, in constant memory, and read by every later stage in place of the files.
@@ -36,12 +36,14 @@ from landsift.data.sources.base import (
     content_fingerprint,
     fingerprint_of,
     open_source,
+    refuse_locations_of_store,
     root_of,
     scan,
     store_folder,
 )
+from landsift.data.sources.coordinates import joined
 from landsift.data.sources.records import UNLABELLED, Records
-from landsift.data.store.index import COLUMNS, contradictions, read_column, read_contents, write_index
+from landsift.data.store.index import COLUMNS, contradictions, read_column, read_contents, read_places, write_index
 from landsift.data.store.patch_size import resized, squeezed, stored_size, tell
 from landsift.data.store.statistics import check_data
 from landsift.data.store.writer import Unreadable, path_of, write_images
@@ -153,6 +155,7 @@ class PatchStore:
         groups: Sequence[object] | None = None,
         split: Sequence[str | None] | None = None,
         bands: BandSpec | None = None,
+        locations: NDArray[np.float64] | Sequence[Sequence[float]] | None = None,
     ) -> PatchStore:
         """Write patches that are in memory into a store, in their order; or open the store of them that is there.
 
@@ -167,11 +170,15 @@ class PatchStore:
             groups: names of what must stay on one side of a split, such as scenes, N; None: none.
             split: train, val or test, N times, or None for a patch without a label; None: `data.split` decides.
             bands: what the numbers mean; needed for everything but 8-bit RGB, because it is not guessed.
+            locations: longitude and latitude of the patches' centres in degrees (WGS 84), [N, 2], NaN where one is not
+                known; None: none is known.
 
         Raises:
             DataError: something of this is otherwise, or `folder` cannot be written or holds something else.
         """
-        source = ArraySource(images, labels, classes, paths=paths, groups=groups, split=split, bands=bands)
+        source = ArraySource(
+            images, labels, classes, paths=paths, groups=groups, split=split, bands=bands, locations=locations
+        )
         folder = absolute(folder)
         data = DataConfig(source=source.name)
         if (folder / META).exists():
@@ -209,9 +216,9 @@ class PatchStore:
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """One row per patch: path str, label int64, sha256 str, group str or None, split str or None.
+        """One row per patch: path str, label int64, sha256 str, group and split str or None, lon and lat float64.
 
-        A million rows take hundreds of megabytes; `labels`, `contents`, `column` and `paths` read less.
+        A million rows take hundreds of megabytes; `labels`, `contents`, `places`, `column` and `paths` read less.
         """
         import pandas as pd
 
@@ -225,6 +232,8 @@ class PatchStore:
         """One column of `index`, the others left unread; `group` and `split` as categories."""
         import pandas as pd
 
+        if name in ("lon", "lat"):
+            return pd.Series(self.places()[:, ("lon", "lat").index(name)])
         values = self._read(read_column, name)
         if name == "path":
             return pd.Series([self._absolute(path) for path in values.to_pylist()], dtype=str)
@@ -250,6 +259,10 @@ class PatchStore:
         Some may have the pixels of patches that are labelled (`contents` tells).
         """
         return np.flatnonzero(self.labels < 0)
+
+    def places(self) -> NDArray[np.float64]:
+        """Longitude and latitude of each patch's centre in degrees (WGS 84), [N, 2]; NaN where it is not known."""
+        return self._read(read_places)
 
     def contents(self) -> NDArray[np.int64]:
         """A number per patch, equal for patches with equal pixels: int64 [N]."""
@@ -345,7 +358,8 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
         told = source.patches.tell() if isinstance(source, FileSource) else {}
         _check_complete(source.records, rows, unreadable)
-        write_index(partial / INDEX, source.records, rows, hashes)
+        places = joined(data.source, source.records.places, scans.places)
+        write_index(partial / INDEX, source.records, rows, hashes, places)
         del hashes  # as large as all else that is kept of a patch
         contents = read_contents(partial / INDEX)
         info = {
@@ -416,6 +430,7 @@ def _reopen(data: DataConfig, folder: Path, fingerprint: str, those: str) -> Pat
 
 def _link(store: PatchStore, data: DataConfig, folder: Path, least_classes: int) -> PatchStore:
     """Let a new folder be the same store: its files under second names or, on another disk, copies of them."""
+    refuse_locations_of_store(data)
     _check_classes(store.classes, store.folder, least_classes)
     if (wanted := Wanted.of(data)).anything:
         raise DataError(

@@ -30,6 +30,7 @@ def compare(
     budgets: Sequence[int | None] | Mapping[int | None, int] = (),
     seeds: Sequence[int] = SEEDS,
     variants: Mapping[str, Mapping[str, Any]] | None = None,
+    folds: int | None = None,
     workers: int | None = None,
     cache: bool = True,
     criterion: str = "accuracy",
@@ -47,6 +48,8 @@ def compare(
             `{500: 3, 8000: 1}`; none: all labels.
         seeds: one training each.
         variants: settings of model variants by name, such as `{"resnet18": {"model.backbone": "resnet18"}}`.
+        folds: of a cross-validation (random, by group or by place, as `data.split` says): everything is trained once
+            for each, with the fold as its test; None: one split for all.
         workers: processes that train at once; None: one for every four cores.
         cache: False trains everything again.
         criterion: by what rows are compared and chosen: "accuracy", "macro_f1" or "balanced_accuracy".
@@ -61,7 +64,8 @@ def compare(
     """
     base = with_defaults(configured(config, data))
     rule = Rule(criterion, margin)
-    return run_grid(Grid.of(base, strategies, budgets, seeds, variants), out, workers=workers, cache=cache, rule=rule)
+    grid = Grid.of(base, strategies, budgets, seeds, variants, folds)
+    return run_grid(grid, out, workers=workers, cache=cache, rule=rule)
 
 
 def run_grid(

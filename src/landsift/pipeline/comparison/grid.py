@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import BaseModel
 
-from landsift.config import RunConfig
+from landsift.config import RunConfig, SplitConfig
 from landsift.config_overrides import laid_over, read_mapping, value_of
 from landsift.errors import ConfigError
 from landsift.evaluation.finished_comparison import folder_of
@@ -67,18 +67,21 @@ class Cell:
         budget: how many labels; None: all of the training split.
         seed: of everything random but the split.
         config: its complete configuration.
+        fold: which fold is its test, from 0; None: there are none.
     """
 
     row: Row
     budget: int | None
     seed: int
     config: RunConfig
+    fold: int | None = None
 
     @property
     def label(self) -> str:
         """What people call it, such as "linear_probe, 500 labels, seed 0"."""
         budget = "all labels" if self.budget is None else f"{self.budget:,} labels"
-        return f"{self.row.name}, {budget}, seed {self.seed}"
+        fold = "" if self.fold is None else f", fold {self.fold + 1}"
+        return f"{self.row.name}, {budget}, seed {self.seed}{fold}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Grid:
         budgets: ascending; None (all labels) last.
         seeds: ascending.
         repeats: for each budget, how many of the seeds it is trained with.
+        folds: of a cross-validation, or None: one split for all.
     """
 
     base: RunConfig
@@ -98,6 +102,7 @@ class Grid:
     budgets: tuple[int | None, ...]
     seeds: tuple[int, ...]
     repeats: tuple[int, ...]
+    folds: int | None = None
 
     @classmethod
     def of(
@@ -107,6 +112,7 @@ class Grid:
         budgets: Sequence[int | None] | Mapping[int | None, int] = (),
         seeds: Sequence[int] = SEEDS,
         variants: Mapping[str, Mapping[str, Any]] | None = None,
+        folds: int | None = None,
     ) -> Self:
         """Check what is asked for and lay out the grid.
 
@@ -116,6 +122,7 @@ class Grid:
             budgets: likewise.
             seeds: likewise.
             variants: likewise.
+            folds: likewise.
 
         Raises:
             ConfigError: a name is unknown, something is named twice, or a variant changes what may not differ.
@@ -131,6 +138,8 @@ class Grid:
             isinstance(s, Mapping) for s in (variants or {}).values()
         ):
             raise ConfigError("variants are settings by name", "such as {'resnet18': {'model.backbone': 'resnet18'}}")
+        if folds is not None:
+            base.replace(f"data.split.folds={folds}", "data.split.fold=0")  # raises what is wrong with it
         strategies = strategies or (*STRATEGIES, *base.strategies)
         for name in strategies:
             resolve_strategy(name, base.strategies)
@@ -156,18 +165,27 @@ class Grid:
                 name = strategy if variant is None else f"{strategy} · {variant}"
                 rows.append(Row(name, strategy, variant, _with_strategy(config, strategy)))
         _check_folders(rows)
-        return cls(base, tuple(rows), ordered, tuple(sorted(seeds)), repeats)
+        return cls(base, tuple(rows), ordered, tuple(sorted(seeds)), repeats, folds)
 
     @property
     def cells(self) -> list[Cell]:
         """All trainings: seed by seed, small budgets first, so that a comparison that is stopped has whole tables."""
         return [
-            Cell(row, budget, seed, _of_cell(row.config, budget, seed))
+            Cell(row, budget, seed, _of_cell(row.config, budget, seed, split), split.fold)
             for i, seed in enumerate(self.seeds)
+            for split in self.splits
             for budget, repeats in zip(self.budgets, self.repeats, strict=True)
             if i < repeats
             for row in self.rows
         ]
+
+    @property
+    def splits(self) -> list[SplitConfig]:
+        """The split that all share, or one for each fold."""
+        split = self.base.data.split
+        if self.folds is None:
+            return [split]
+        return [split.model_copy(update={"folds": self.folds, "fold": fold}) for fold in range(self.folds)]
 
     def to_json(self) -> str:
         """Text that `from_json` reads."""
@@ -176,7 +194,7 @@ class Grid:
             for r in self.rows
         ]
         lists = {"budgets": self.budgets, "seeds": self.seeds, "repeats": self.repeats}
-        return json.dumps({"base": self.base.to_dict(), "rows": rows} | lists, sort_keys=True)
+        return json.dumps({"base": self.base.to_dict(), "rows": rows, "folds": self.folds} | lists, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -185,8 +203,8 @@ class Grid:
         rows = tuple(
             Row(r["name"], r["strategy"], r["variant"], RunConfig.from_dict(r["config"])) for r in values["rows"]
         )
-        lists = (tuple(values[name]) for name in ("budgets", "seeds", "repeats"))
-        return cls(RunConfig.from_dict(values["base"]), rows, *lists)
+        budgets, seeds, repeats = (tuple(values[name]) for name in ("budgets", "seeds", "repeats"))
+        return cls(RunConfig.from_dict(values["base"]), rows, budgets, seeds, repeats, values["folds"])
 
 
 def with_defaults(config: RunConfig) -> RunConfig:
@@ -298,6 +316,6 @@ def _with_strategy(config: RunConfig, strategy: str) -> RunConfig:
     return RunConfig.from_dict(config.to_dict() | {"strategy": strategy, "strategies": own})
 
 
-def _of_cell(config: RunConfig, budget: int | None, seed: int) -> RunConfig:
-    data = config.data.model_copy(update={"budget": budget, "budget_seed": seed})
+def _of_cell(config: RunConfig, budget: int | None, seed: int, split: SplitConfig) -> RunConfig:
+    data = config.data.model_copy(update={"budget": budget, "budget_seed": seed, "split": split})
     return config.model_copy(update={"data": data, "seed": seed})

@@ -23,6 +23,7 @@ from landsift.pipeline.comparison.progress import Progress
 from landsift.pipeline.flyte import failures, transfer
 from landsift.pipeline.stage_table import CELL
 from landsift.runs import Run
+from landsift.runtime.notices import said_before
 
 if TYPE_CHECKING:
     from flyte.io import Dir
@@ -70,10 +71,13 @@ def plan(grid: Grid) -> tuple[str, str, list[str]]:
 async def check_budgets(grid: Grid, store: Dir) -> None:
     """Refuse budgets that the training split cannot give, or gives twice; raises DataError."""
     patches = PatchStore.open(await transfer.fetch(store))
-    sizes = [len(make_split(patches, grid.base.data.split, budget).train) for budget in grid.budgets]
-    if len(set(sizes)) < len(sizes):
-        message = f"all labels of the training split are {sizes[-1]:,}, which is one of the budgets as well"
-        raise DataError(message, "leave one of the two out")
+    for split in grid.splits:
+        make_split(patches, split)  # which says what there is to say of it
+        with said_before():
+            sizes = [len(make_split(patches, split, budget).train) for budget in grid.budgets]
+        if len(set(sizes)) < len(sizes):
+            message = f"all labels of the training split are {sizes[-1]:,}, which is one of the budgets as well"
+            raise DataError(message, "leave one of the two out")
 
 
 async def train_all(

@@ -41,7 +41,10 @@ def tables(comparison: Mapping[str, Any]) -> dict[str, str]:
             ),
         ),
         "pairs.csv": _csv(PAIRS, (pair | _bounds(pair["interval"]) for pair in comparison["pairs"])),
-        "cells.csv": _csv(CELLS, (cell | {"name": cell["row"]} for cell in comparison["cells"])),
+        "cells.csv": _csv(
+            (*CELLS, "fold") if comparison.get("folds") else CELLS,
+            (cell | {"name": cell["row"]} for cell in comparison["cells"]),
+        ),
     }
 
 

@@ -22,6 +22,8 @@ TESTS = {
     "two-way": "a two-way analysis of variance over seeds and {units} (Obuchowski & Rockette 1995, Hillis 2007), "
     "in which the seed variance of a pair is taken to be at least that of the median pair",
     "mcnemar": "McNemar’s exact test over the test patches; with one seed, the variation between seeds is not known",
+    "folds": "Student’s t-test over the {units}; its variance is corrected, because the folds share training patches "
+    "(Nadeau & Bengio 2003)",
     "t": "Student’s t-test over the {units}; with one seed, the variation between seeds is not known",
 }
 """How pairs are tested, by the name in comparison.json."""
@@ -82,6 +84,7 @@ def _subtitle(comparison: Mapping[str, Any]) -> str:
         number_of(strategies, "strategy", "strategies") + (f" × {variants} model variants" if variants > 1 else ""),
         number_of(len(comparison["budgets"]), "label budget"),
         number_of(len(comparison["seeds"]), "seed"),
+        number_of(comparison["folds"], "fold") if comparison.get("folds") else "",
         moment(comparison),
     ]
     return " · ".join(part for part in parts if part)
@@ -150,7 +153,9 @@ def _failures(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The failed trials with their reasons; seeds that failed for the same reason are listed together."""
     alike: dict[tuple[str, int, str], list[str]] = {}
     for cell in cells:
-        alike.setdefault((cell["row"], cell["budget"], _reason(cell)), []).append(str(cell["seed"]))
+        alike.setdefault((cell["row"], cell["budget"], _reason(cell)), []).append(
+            f"{cell['seed']}" + (f" (fold {cell['fold'] + 1})" if "fold" in cell else "")
+        )
     return [
         {
             "name": row,
@@ -166,7 +171,9 @@ def _reason(cell: Mapping[str, Any]) -> str:
 
 
 def _training(cell: Mapping[str, Any]) -> dict[str, Any]:
-    row = {"name": cell["row"], "budget": f"{cell['budget']:,}", "seed": cell["seed"], "done": cell["state"] == "done"}
+    fold = f", fold {cell['fold'] + 1}" if "fold" in cell else ""
+    row = {"name": cell["row"], "budget": f"{cell['budget']:,}", "seed": f"{cell['seed']}{fold}"}
+    row["done"] = cell["state"] == "done"
     if not row["done"]:
         return row | {"reason": _reason(cell)}
     best = cell["best_epoch"]
@@ -206,21 +213,27 @@ def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
     several, groups = len(seeds) > 1, comparison["groups"]
     units = f"{groups:,} groups of test patches" if (groups or 0) > 1 else "test patches"
     mean = "Mean over seeds" if several else "Of one seed"
-    chance = f"the sampling of the {units}"
-    chance += (
-        f" and the variation between the {len(seeds)} seeds" if several else ", but not the variation between seeds"
-    )
-    if groups == 1:
+    folds = comparison.get("folds")
+    if folds:
+        units = f"{folds} folds"
+    chance = f"the sampling of the {units}" + (", of their test and training patches" if folds else "")
+    if several:
+        chance += f" and the variation between the {len(seeds)} seeds"
+    elif not folds:
+        chance += ", but not the variation between seeds"
+    if groups == 1 and not folds:
         chance += ". All test patches are of one group, so the variation between groups is not known"
     words = WORDS[rule["criterion"]]
     rows = [
         (
             "Trials",
-            "A trial is one training of a strategy with a label budget and a seed.",
+            "A trial is one training of a strategy with a label budget and a seed"
+            f"{', on the training patches of a fold' if folds else ''}.",
         ),
         (
             "Labels",
-            "With the same budget and seed, all strategies train on the same labelled patches."
+            f"With the same budget{', seed and fold' if folds else ' and seed'}, all strategies train on the same "
+            "labelled patches."
             + (
                 " The patches of a smaller budget are a subset of those of a larger one."
                 if len(comparison["budgets"]) > 1
@@ -229,12 +242,16 @@ def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "Model selection",
-            f"The best epoch on the {split['val']:,} validation patches is tested. "
+            f"The best epoch on the {'about ' if folds else ''}{split['val']:,} validation patches is tested"
+            f"{'; they are of other folds than the test patches' if folds else ''}. "
             "These patches are labelled too, but do not count towards the budget.",
         ),
         (
             "Test",
-            f"Every trial is tested on the same {split['test']:,} test patches, which are never trained on.",
+            f"Every patch is a test patch in one fold, about {split['test']:,} patches per fold. The trials of a fold "
+            "are neither trained nor selected on its test patches."
+            if folds
+            else f"Every trial is tested on the same {split['test']:,} test patches, which are never trained on.",
         ),
         ("Accuracy", f"{mean}; the 95 % interval covers {chance}."),
         (
@@ -243,8 +260,13 @@ def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{', mean over seeds' if several else ''}, or one that needs less compute and that the test patches show "
             f"to be at most {margin(rule)} worse. This is a one-sided test at the {100 * rule['alpha']:.0f} % level, "
             "corrected for the number of strategies compared with the best. The same validation patches selected the "
-            "epoch of each trial, so validation results are slightly optimistic, for all strategies alike. Nothing is "
-            "selected on the test patches.",
+            "epoch of each trial, so validation results are slightly optimistic, for all strategies alike. "
+            + (
+                "No epoch is selected on test patches, but the test patches of one fold are validation patches of "
+                "others, so the choice of the strategy is not independent of them."
+                if folds
+                else "Nothing is selected on the test patches."
+            ),
         ),
         (
             "Compute",

@@ -215,6 +215,36 @@ def reliability_figure(predictions: pd.DataFrame) -> Figure:
     return {"data": traces, "layout": layout}
 
 
+def place_figure(points: Mapping[str, str]) -> Figure:
+    """Where patches of train, val and test lie; on the middle latitude a kilometre is as long in both directions.
+
+    Args:
+        points: some places of each part, as text: "28.56 44.04, -0.20 52.62".
+    """
+    traces, latitudes = [], []
+    for part, name, colour, symbol in (
+        ("train", "training", SECOND, "circle"),
+        ("val", "validation", ACCENT, "square"),
+        ("test", "test", WARM, "cross"),
+    ):  # fmt: skip
+        places = [tuple(map(float, place.split())) for place in points.get(part, "").split(", ") if place]
+        latitudes += [lat for _, lat in places]
+        traces.append(
+            {"type": "scatter", "mode": "markers", "name": name, "x": [lon for lon, _ in places],
+             "y": [lat for _, lat in places], "marker": {"size": 5, "color": colour, "symbol": symbol, "opacity": 0.7},
+             "hovertemplate": "%{x:.2f}°, %{y:.2f}°"}
+        )  # fmt: skip
+    middle = (max(latitudes, default=0.0) + min(latitudes, default=0.0)) / 2
+    ratio = 1 / max(math.cos(math.radians(middle)), 0.05)
+    layout = layout_of(
+        460,
+        hovermode="closest",
+        xaxis=axis_of("longitude", ticksuffix="°", constrain="domain"),
+        yaxis=axis_of("latitude", ticksuffix="°", scaleanchor="x", scaleratio=ratio),
+    )
+    return {"data": traces, "layout": layout}
+
+
 def _figure(
     metrics: Sequence[Mapping[str, Any]], series: Mapping[str, tuple[str, str]], hover: str, height: int
 ) -> Figure:

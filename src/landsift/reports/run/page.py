@@ -104,6 +104,9 @@ def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dic
             "Reliability diagram: accuracy against confidence",
         ),
     }
+    places = sections.places_of(run.manifest)
+    if places is not None:
+        plots["places"] = (figures.place_figure(places["map"]), "Map of the patches of train, val and test")
     if embeddings is not None:
         plots["embeddings"] = (
             embedding_figure(embeddings, classes, run.evaluation.get("epoch")),

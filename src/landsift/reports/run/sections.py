@@ -8,6 +8,7 @@ from typing import Any
 
 from landsift.bands import BandSpec
 from landsift.data.checks.findings import SHOWN
+from landsift.data.geodesy import distance
 from landsift.errors import RunError
 from landsift.reports.run.figures import phase_starts
 from landsift.reports.wording import duration, moment, percent, percents, span
@@ -32,8 +33,9 @@ def page(run: Run) -> dict[str, Any]:
         "version": manifest.get("landsift", ""),
         "created": moment(manifest),
         "headline": _headline(evaluation, metrics, manifest.get("best", {}).get("chosen_by")),
-        "sentence": _sentence(evaluation),
-        "intervals_over": intervals_over(evaluation["test"]),
+        "sentence": _sentence(evaluation, places_of(manifest)),
+        "place_note": _place_note(places_of(manifest)),
+        "intervals_over": intervals_over(evaluation["test"], "blocks" if _by_place(run) else "groups"),
         "training_note": _training_note(metrics, manifest, trained_on(run)),
         "calibration_note": _calibration_note(run),
         "confusions": _confusions(evaluation),
@@ -128,29 +130,57 @@ def _headline(
     ]
 
 
-def _sentence(evaluation: Mapping[str, Any]) -> str:
+def _sentence(evaluation: Mapping[str, Any], places: Mapping[str, Any] | None = None) -> str:
     test, classes = evaluation["test"], evaluation["classes"]
     right = f"The model classifies {percent(test['accuracy'])} of {test['n']:,} unseen test patches correctly"
     supported = [name for name in classes if test["per_class"][name]["support"]]
     hardest = min(supported, key=lambda name: test["per_class"][name]["f1"])
     f1 = test["per_class"][hardest]["f1"]
     if f1 == 1.0:
-        return f"{right}."
+        return f"{right}.{_location_sentence(places)}"
     row = list(test["confusion"][classes.index(hardest)])
     row[classes.index(hardest)] = 0
     rival = classes[row.index(max(row))] if max(row) else None
     taken = f", most often confused with {rival}" if rival else ""
-    return f"{right}; the hardest class is {hardest} (F1 {f1:.3f}){taken}."
+    return f"{right}; the hardest class is {hardest} (F1 {f1:.3f}){taken}.{_location_sentence(places)}"
 
 
-def intervals_over(figures: Mapping[str, Any]) -> str:
+def places_of(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the data check says of locations: the section's text and its figures; None where they are not known."""
+    for section in ((manifest.get("data") or {}).get("checks") or {}).get("sections", []):
+        if section["name"] == "places":
+            return {"text": section["text"], "verdict": section["verdict"], **section["counts"]}
+    return None
+
+
+def _location_sentence(places: Mapping[str, Any] | None) -> str:
+    if places is None:
+        return ""
+    return (
+        f" Half of the test patches are {distance(places['median_km'])} or more from any training patch. Location "
+        f"alone, without the image, classifies {percent(places['location_accuracy'], 1)} of all test patches correctly."
+    )
+
+
+def _place_note(places: Mapping[str, Any] | None) -> str:
+    return "" if places is None else f"{places['text'][0].upper()}{places['text'][1:]}"
+
+
+def _by_place(run: Run) -> bool:
+    try:
+        return run.config.data.split.kind == "spatial"
+    except RunError:  # a run whose configuration was not kept still has a report
+        return False
+
+
+def intervals_over(figures: Mapping[str, Any], units: str = "groups") -> str:
     """The variation that the intervals of an evaluation cover."""
     intervals = figures["intervals"]
     groups = intervals.get("groups")
     if intervals.get("over") == "groups":
-        return f"the sampling of the {groups:,} test groups"
+        return f"the sampling of the {groups:,} test {units}"
     if groups == 1:
-        return "the sampling of test patches within the one group they are all in, but not other groups"
+        return f"the sampling of test patches within the one {units[:-1]} they are all in, but not other {units}"
     return "the sampling of the test patches"
 
 
