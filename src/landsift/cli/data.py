@@ -23,8 +23,9 @@ def download(
         ),
     ] = None,
     base_url: Annotated[
-        str | None, typer.Option("--base-url", metavar="URL", help="The URL of a mirror's folder with EuroSAT.zip.")
+        str | None, typer.Option("--base-url", metavar="URL", help="The URL of a mirror's folder with the archive.")
     ] = None,
+    bands: Annotated[str, typer.Option(help="rgb: the pictures, 94 MB; all: all 13 bands, 2 GB.")] = "rgb",
     as_json: JsonOption = False,
 ) -> None:
     """Download and unpack EuroSAT, unless that is done already."""
@@ -32,7 +33,8 @@ def download(
     from landsift.config import RunConfig
     from landsift.data.sources.eurosat import ensure
 
-    changes = [f"data.eurosat.root={json.dumps(str(root))}"] if root else []
+    changes = [f"data.eurosat.bands={json.dumps(bands)}"]
+    changes += [f"data.eurosat.root={json.dumps(str(root))}"] if root else []
     changes += [f"data.eurosat.base_url={json.dumps(base_url)}"] if base_url else []
     folder = ensure(RunConfig.load(None, changes).data.eurosat)
     print_result({"folder": str(folder)}, [str(folder)], as_json=as_json)

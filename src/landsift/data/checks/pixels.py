@@ -105,7 +105,7 @@ def pixel_facts(images: NDArray[Any], most: int | None = None, bands: BandSpec |
                     dark[c] += np.count_nonzero(band < DARK)
             equal = {(a, b) for a, b in equal if np.array_equal(each[a], each[b], equal_nan=chunk.dtype.kind == "f")}
             one_colour = (lows >= highs).all(axis=1)  # above, where there is no data
-            flat += np.count_nonzero((lows == highs) & ~one_colour[:, None], axis=0)
+            flat += ((lows == highs) & ~np.asarray(one_colour)[:, None]).sum(axis=0)
             empty = empty_areas(chunk) if chunk.dtype == np.uint8 else np.zeros(chunk.shape[:3], dtype=bool)
             share = (empty if missing is None else empty | missing.all(axis=-1)).mean(axis=(1, 2))
             blank.append(here[one_colour])
