@@ -29,6 +29,7 @@ BUILT_IN_SOURCES = ("synthetic", "eurosat")
 WEIGHTS_BY_NAME = ("imagenet", "none")
 """What `model.weights` may be beside a file or a folder."""
 
+FirstLayer = Literal["zero", "mean", "timm"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 
@@ -127,13 +128,18 @@ class SyntheticConfig(_Section):
     difficulty: Fraction = 0.5
     """0: pure class signatures; 1: signatures mixed so far that classes overlap."""
     seed: int = Field(0, ge=0)
+    bands: Literal["rgb", "all"] = "rgb"
+    """`rgb`: 8-bit pictures; `all`: the 13 bands of Sentinel-2 Level-1C as uint16 reflectance × 10⁻⁴."""
 
 
 class EuroSATConfig(_Section):
     """Where the original EuroSAT archive comes from (Helber et al. 2019)."""
 
+    bands: Literal["rgb", "all"] = "rgb"
+    """`rgb`: the JPEG pictures (`EuroSAT.zip`, 94 MB); `all`: the GeoTIFFs of all 13 bands (`EuroSATallBands.zip`,
+    2 GB), with `data.sensor: eurosat` unless another is set."""
     base_url: str = "https://madm.dfki.de/files/sentinel"
-    """Folder that holds `EuroSAT.zip`; a mirror serves the same file."""
+    """Folder that holds the archive; a mirror serves the same file."""
     sha256: str | None = None
     """Expected SHA-256 of the archive; null: the original's published MD5."""
     root: Path | None = None
@@ -239,6 +245,9 @@ class ModelConfig(_Section):
     normalization: Literal["auto"] | Normalization = "auto"
     """`auto`: what the backbone was trained with, for random weights the training patches' own; or `{mean: [...],
     std: [...]}` for inputs in [0, 1]."""
+    first_layer: FirstLayer = "mean"
+    """Weights of RGB on other bands: the first layer's kernels of red, green and blue stay with these bands, and those
+    of the others begin with `zero` or the `mean` of the three; `timm`: the three in turn, whatever the bands are."""
     head: HeadConfig = HeadConfig()
 
 
@@ -251,6 +260,10 @@ class AugmentConfig(_Section):
     """Smallest share of the area that a random crop keeps; null: no crops."""
     color_jitter: tuple[Fraction, Fraction, Fraction, Annotated[float, Field(ge=0.0, le=0.5)]] = (0.2, 0.2, 0.2, 0.1)
     """Strength of brightness, contrast, saturation and hue (the tutorial's .2, .2, .2, .1); zeros: off."""
+    noise: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
+    """Standard deviation of noise that is added to each number, in standard deviations of its band; 0: off."""
+    band_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Probability with which a patch's band becomes the band's mean everywhere; one band at least stays. 0: off."""
     mixup: Annotated[float, Field(ge=0.0)] = 0.0
     """Beta parameter of mixup (Zhang et al. 2018); 0: off."""
     cutmix: Annotated[float, Field(ge=0.0)] = 0.0

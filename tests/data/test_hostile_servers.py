@@ -177,7 +177,7 @@ def test_more_than_the_file_can_be_is_refused_before_the_disk_is_full(serve, tmp
     refused(ensure, "larger than 1024 MiB")
     assert len(server.requests) == 1
 
-    monkeypatch.setattr(eurosat, "_MAX_ARCHIVE", 2**20)
+    monkeypatch.setitem(eurosat._MAX_BYTES, "rgb", 2**20)
 
     def endless(connection, asked):
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")

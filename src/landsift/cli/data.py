@@ -23,8 +23,9 @@ def download(
         ),
     ] = None,
     base_url: Annotated[
-        str | None, typer.Option("--base-url", metavar="URL", help="The URL of a mirror's folder with EuroSAT.zip.")
+        str | None, typer.Option("--base-url", metavar="URL", help="The URL of a mirror's folder with the archive.")
     ] = None,
+    bands: Annotated[str, typer.Option(help="rgb: the pictures, 94 MB; all: all 13 bands, 2 GB.")] = "rgb",
     as_json: JsonOption = False,
 ) -> None:
     """Download and unpack EuroSAT, unless that is done already."""
@@ -32,7 +33,8 @@ def download(
     from landsift.config import RunConfig
     from landsift.data.sources.eurosat import ensure
 
-    changes = [f"data.eurosat.root={json.dumps(str(root))}"] if root else []
+    changes = [f"data.eurosat.bands={json.dumps(bands)}"]
+    changes += [f"data.eurosat.root={json.dumps(str(root))}"] if root else []
     changes += [f"data.eurosat.base_url={json.dumps(base_url)}"] if base_url else []
     folder = ensure(RunConfig.load(None, changes).data.eurosat)
     print_result({"folder": str(folder)}, [str(folder)], as_json=as_json)
@@ -47,15 +49,16 @@ def synthesize(
     size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 64,
     difficulty: Annotated[float, typer.Option(help="0: pure class signatures; 1: classes overlap.")] = 0.5,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    bands: Annotated[str, typer.Option(help="rgb: PNG files; all: GeoTIFFs of the 13 bands of Sentinel-2.")] = "rgb",
     as_json: JsonOption = False,
 ) -> None:
-    """Write generated patches as PNG files, one folder per class."""
+    """Write generated patches as files, one folder per class."""
     from landsift.cli.printing import print_result
     from landsift.config import RunConfig
     from landsift.data.sources.synthetic import write_folder
 
     check_name(absolute(out), "--out", as_text=False)
-    values = {"patches": patches, "size": size, "difficulty": difficulty, "seed": seed}
+    values = {"patches": patches, "size": size, "difficulty": difficulty, "seed": seed, "bands": bands}
     config = RunConfig.from_dict({"data": {"synthetic": values}}).data.synthetic
     count = write_folder(config, out)
     print_result({"folder": str(out), "patches": count}, [f"{count:,} patches: {out}"], as_json=as_json)

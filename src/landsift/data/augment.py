@@ -55,8 +55,12 @@ def augment(
     generator: torch.Generator,
     part: Part | None = None,
     bands: BandSpec | None = None,
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
 ) -> Tensor:
-    """Colour jitter and crops, as configured.
+    """Colour jitter, noise, dropped bands and crops, as configured.
+
+    A pixel without data is its band's mean before, and stays that.
 
     Args:
         images: float [B, C, H, W] in units of their bands; of pictures in [0, 1].
@@ -67,17 +71,29 @@ def augment(
         part: where several processes train together: each draws for the whole global batch and takes its part, so
             that a patch is augmented the same however many processes there are. None: the images are all there is.
         bands: what they show; None: red, green and blue of pictures.
+        mean: per band, float [1, C, 1, 1] in units; needed for `band_dropout` and for bands with a no-data value.
+        std: per band, likewise; needed for `noise`.
 
     Returns:
         float [B, C, H, W] in the same units, square with crops.
     """
     bands = bands or BandSpec.pictures()
+    given = images
     strengths = jitter_of(config, bands)
     clip = bands.units == BRIGHTNESS
     if any(strengths) and bands.names == RGB_NAMES:
         images = color_jitter(images, *strengths, generator=generator, part=part, clip=clip)
     elif any(strengths):
         images = band_jitter(images, *strengths[:2], generator=generator, part=part, clip=clip)
+    if config.noise > 0:
+        assert std is not None
+        images = add_noise(images, config.noise * std, generator, part)
+        images = images.clamp_(0.0, 1.0) if clip else images
+    if images is not given and bands.nodata is not None and mean is not None:
+        images = torch.where(given == mean, given, images)
+    if config.band_dropout > 0:
+        assert mean is not None
+        images = drop_bands(images, config.band_dropout, mean, generator, part)
     if config.crop is not None:
         images = random_crop(images, config.crop, max(size, *images.shape[-2:]), generator, part)
     return images
@@ -191,6 +207,42 @@ def band_jitter(
     mean = images.mean(dim=(2, 3), keepdim=True)
     jittered = bright * (contr * images + (1.0 - contr) * mean)
     return jittered.clamp_(0.0, 1.0) if clip else jittered
+
+
+def add_noise(images: Tensor, std: Tensor, generator: torch.Generator, part: Part | None = None) -> Tensor:
+    """Add Gaussian noise to each number; each patch has a generator of its own, seeded from the batch's.
+
+    Args:
+        images: float [B, C, H, W].
+        std: of the noise, per band, float [1, C, 1, 1].
+        generator: on the CPU.
+        part: as in `augment`.
+    """
+    start, total = part or (0, len(images))
+    seeds = torch.randint(0, 2**62, (total,), generator=generator)[start : start + len(images)].tolist()
+    own = torch.Generator()
+    noise = torch.empty(images.shape, dtype=torch.float32)
+    for patch, seed in zip(noise, seeds, strict=True):
+        patch.normal_(generator=own.manual_seed(seed))
+    return images + _sent(noise, images.device) * std
+
+
+def drop_bands(
+    images: Tensor, probability: float, mean: Tensor, generator: torch.Generator, part: Part | None = None
+) -> Tensor:
+    """Make bands their mean, which normalises to 0: each band of each patch with a probability, never all of a patch.
+
+    Args:
+        images: float [B, C, H, W].
+        probability: that a band is dropped; a patch that would lose all keeps them.
+        mean: per band, float [1, C, 1, 1].
+        generator: on the CPU.
+        part: as in `augment`.
+    """
+    start, total = part or (0, len(images))
+    dropped = torch.rand((total, images.shape[1]), generator=generator)[start : start + len(images)] < probability
+    dropped &= ~dropped.all(dim=1, keepdim=True)
+    return torch.where(_sent(dropped, images.device)[..., None, None], mean, images)
 
 
 def random_crop(

@@ -5,17 +5,18 @@ A backbone maps images, float [B, C, S, S], to pooled features, float [B, D].
 
 from __future__ import annotations
 
+import copy
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landsift.bands import BandSpec
+from landsift.bands import RGB_NAMES, BandSpec
 from landsift.config import ModelConfig, Normalization
 from landsift.errors import ModelError, nearest
 from landsift.models import hub, own_networks
-from landsift.models.first_layer import RGB, adapted, input_bands, say_adapted
+from landsift.models.first_layer import IN_ORDER, RGB, UNKNOWN, Positions, adapted, input_bands, say_adapted
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.timm_networks import network_arguments
 from landsift.models.weights import OTHER_WEIGHTS, left_by_timm, load_weights
@@ -53,19 +54,21 @@ class Backbone:
     bands: BandSpec = field(default_factory=BandSpec.pictures)
 
 
-def create_backbone(config: ModelConfig, image_size: int) -> Backbone:
+def create_backbone(config: ModelConfig, image_size: int, rgb: Positions = UNKNOWN) -> Backbone:
     """Make the configured backbone and fill it with its weights.
 
     Args:
         config: names the backbone, its arguments and its weights.
         image_size: height and width of the input in pixels, for the networks that must know it (ViT).
+        rgb: which of the bands are red, green and blue, with which the kernels of RGB weights stay.
 
     Raises:
         ModelError: the name is unknown, the arguments do not fit, or the weights cannot be had or do not fit.
             Random weights are never used in their place.
     """
     source = weights_source(config.weights)
-    network = _create(config, image_size, pretrained=source == "imagenet")
+    others = config.backbone_args.get("in_chans", RGB) != RGB or rgb not in (IN_ORDER, UNKNOWN)
+    network = _create(config, image_size, pretrained=source == "imagenet" and not others)
     count = input_bands(config, network)
     features = _features(network, config.backbone, image_size, count)
     if source == "none":
@@ -74,37 +77,50 @@ def create_backbone(config: ModelConfig, image_size: int) -> Backbone:
     bands = BandSpec.pictures()
     if isinstance(source, Path):
         file, description = _weights_file(source)
-        _fill(network, file, config, image_size, count, description)
+        _fill(network, file, config, image_size, rgb, description)
         if description is not None:
             _compare_arguments(source, description, config)
             trained_with = Normalization(mean=description.mean, std=description.std)
             said_by, bands = str(file.with_name(DESCRIPTION_FILE)), description.bands
-    elif count != RGB:
-        say_adapted(config.weights, count)  # by timm, as it loaded them
+    elif others:
+        _adapt(network, _create(_for_rgb(config), image_size, pretrained=True), config, count, rgb)
     return Backbone(network, features, trained_with, said_by, bands)
 
 
 def _fill(
-    network: nn.Module, file: Path, config: ModelConfig, image_size: int, bands: int, own: ModelDescription | None
+    network: nn.Module, file: Path, config: ModelConfig, image_size: int, rgb: Positions, own: ModelDescription | None
 ) -> None:
     """Load a file's weights, which are of as many bands as the network takes, or of RGB."""
+    bands = input_bands(config, network)
+    others = bands != RGB or rgb not in (IN_ORDER, UNKNOWN)
     try:
         load_weights(network, file, config, image_size, own=own is not None)
-        return
+        if bands != RGB or not others or (own is not None and own.bands.names != RGB_NAMES):
+            return
     except ModelError:
         if bands == RGB or (own is not None and len(own.bands) != RGB):
             raise
         of_rgb = _filled_for_rgb(file, config, image_size, own=own is not None)
         if of_rgb is None:
             raise  # what is wrong with them for the bands that are wanted
-    adapted(network, of_rgb, bands)
-    say_adapted(config.weights, bands)
+    else:
+        of_rgb = copy.deepcopy(network)  # three bands in another order
+    _adapt(network, of_rgb, config, bands, rgb)
+
+
+def _adapt(network: nn.Module, of_rgb: nn.Module, config: ModelConfig, bands: int, rgb: Positions) -> None:
+    adapted(network, of_rgb, bands, config.first_layer, rgb)
+    say_adapted(config.weights, bands, config.first_layer, rgb)
+
+
+def _for_rgb(config: ModelConfig) -> ModelConfig:
+    others = {name: value for name, value in config.backbone_args.items() if name != "in_chans"}
+    return config.model_copy(update={"backbone_args": others})
 
 
 def _filled_for_rgb(file: Path, config: ModelConfig, image_size: int, *, own: bool) -> nn.Module | None:
     """The network for RGB with a file's weights; None where they do not fit that either."""
-    others = {name: value for name, value in config.backbone_args.items() if name != "in_chans"}
-    rgb = config.model_copy(update={"backbone_args": others})
+    rgb = _for_rgb(config)
     network = _create(rgb, image_size, pretrained=False)
     try:
         load_weights(network, file, rgb, image_size, own=own)

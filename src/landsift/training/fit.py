@@ -143,6 +143,7 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
         ConfigError: the strategy or the statistics do not fit the backbone and the patches.
         ModelError: as `landsift.models.backbone.create_backbone`.
     """
+    from landsift.data.sensors import red_green_blue
     from landsift.data.store.statistics import mean_and_std
     from landsift.models.backbone import create_backbone, expected_input
     from landsift.models.classifier import PatchClassifier
@@ -150,7 +151,7 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
 
     bands, chosen = len(store.bands), config.model.normalization
     model = for_bands(config.model, bands)
-    backbone = create_backbone(model, config.training.image_size)
+    backbone = create_backbone(model, config.training.image_size, red_green_blue(store.bands.names))
     check_blocks(config, strategy_of(config), backbone.network)
     classifier = PatchClassifier(backbone.network, backbone.features, len(store.classes), config.model.head)
     taken = input_bands(model, backbone.network, bands)

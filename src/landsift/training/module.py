@@ -138,7 +138,18 @@ class PatchModule(PhasedModule):
         """Images as the network takes them in training: turned, jittered, cropped; float [B, C, S, S]."""
         config, size = self.settings.augment, self.image_size
         pre = self.preprocess
-        return augmented_views(batch, config, size, pre.to_input, generator, to_float=pre.to_float, bands=pre.bands)[0]
+        views = augmented_views(
+            batch,
+            config,
+            size,
+            pre.to_input,
+            generator,
+            to_float=pre.to_float,
+            bands=pre.bands,
+            mean=pre.normalize.mean,
+            std=pre.normalize.std,
+        )
+        return views[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the augmented batch, or of the features that this phase has kept."""

@@ -24,6 +24,8 @@ def augmented_views(
     *,
     to_float: Callable[[Tensor], Tensor] = pictures_to_float,
     bands: BandSpec | None = None,
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
 ) -> list[Tensor]:
     """Each patch `count` times, turned, jittered and cropped anew for each view.
 
@@ -39,6 +41,8 @@ def augmented_views(
         count: how many.
         to_float: patches as stored, [B, H, W, C], in units of their bands: float [B, C, H, W].
         bands: what the patches hold; None: 8-bit RGB.
+        mean: per band, float [1, C, 1, 1] in units, as `augment` needs it.
+        std: likewise.
 
     Returns:
         `count` tensors, float [B, C, S, S].
@@ -50,5 +54,5 @@ def augmented_views(
             images = batch.images
             if config.flips:
                 images = flips_and_turns(images, draw_symmetry(len(images), generator, batch.part))
-            views.append(to_input(augment(to_float(images), config, size, generator, batch.part, bands)))
+            views.append(to_input(augment(to_float(images), config, size, generator, batch.part, bands, mean, std)))
     return views

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 
 DARK = 32
 """Levels of 255 below which a band of wrongly scaled reflectances lies."""
+DEAD = 0.5
+"""Share of patches in which a band is one value while others vary, from which it says little."""
+MORE_NODATA = 0.05
+"""Share of a band's pixels without data, above what most bands have, that is told."""
+BRIGHTEST = 1.0
+"""Mean reflectance of a band above which a source is all snow and clouds, or has another scale."""
+DARKEST = 0.0005
+"""Reflectance that something of each band exceeds, which for the cirrus band is the noise."""
+CIRRUS = ("b10", "cirrus")
+"""Names of the band at 1,375 nm, which sees next to nothing of the ground."""
 CLIPPED = 0.05
 """Share of a band's pixels at 0 or at 255 from which it is worth a look."""
 HALF, MOST = 0.4, 0.6
@@ -47,6 +58,8 @@ class PixelFacts:
     """Share of each band's pixels below `DARK`, [C]; of 8-bit pictures."""
     nodata: NDArray[np.float64]
     """Share of each band's pixels without data, [C]."""
+    flat: NDArray[np.float64]
+    """Share of the patches in which a band's data is one value where another band's is not, [C]."""
     equal: tuple[tuple[int, int], ...]
     """Pairs of bands that are equal in every pixel."""
     blank: NDArray[np.int64]
@@ -69,7 +82,7 @@ def pixel_facts(images: NDArray[Any], most: int | None = None, bands: BandSpec |
     rows = np.arange(N) if most is None or most >= N else np.linspace(0, N - 1, most).astype(np.int64)
     least, highest = _limits(images.dtype)
     low, high = np.full(C, highest), np.full(C, least)
-    zero, saturated, dark, nodata = (np.zeros(C, dtype=np.int64) for _ in range(4))
+    zero, saturated, dark, nodata, flat = (np.zeros(C, dtype=np.int64) for _ in range(5))
     equal = {(a, b) for b in range(C) for a in range(b)}
     blank, half_empty, mostly_empty = [], [], []
     step = max(1, _CHUNK_BYTES // (H * W * C * images.dtype.itemsize))
@@ -92,6 +105,7 @@ def pixel_facts(images: NDArray[Any], most: int | None = None, bands: BandSpec |
                     dark[c] += np.count_nonzero(band < DARK)
             equal = {(a, b) for a, b in equal if np.array_equal(each[a], each[b], equal_nan=chunk.dtype.kind == "f")}
             one_colour = (lows >= highs).all(axis=1)  # above, where there is no data
+            flat += ((lows == highs) & ~np.asarray(one_colour)[:, None]).sum(axis=0)
             empty = empty_areas(chunk) if chunk.dtype == np.uint8 else np.zeros(chunk.shape[:3], dtype=bool)
             share = (empty if missing is None else empty | missing.all(axis=-1)).mean(axis=(1, 2))
             blank.append(here[one_colour])
@@ -107,6 +121,7 @@ def pixel_facts(images: NDArray[Any], most: int | None = None, bands: BandSpec |
         saturated / pixels,
         dark / pixels,
         nodata / pixels,
+        flat / len(rows),
         tuple(sorted(equal)),
         np.concatenate(blank),
         np.concatenate(half_empty),
@@ -152,7 +167,8 @@ def bands_section(store: PatchStore, facts: PixelFacts) -> Section:
     }
     if spec.nodata is not None:
         counts["nodata"] = facts.nodata.round(4).tolist()
-    wrong = [f"band {names[c]} is {facts.low[c]} everywhere" for c in range(C) if store.std[c] == 0]
+    wrong = [f"band {names[c]} is {facts.low[c]} everywhere" for c in range(C)
+             if store.std[c] == 0 and facts.nodata[c] < 1]  # fmt: skip
     dark = [c for c in range(C) if pictures and facts.dark[c] >= 0.999 and store.std[c] > 0]
     if dark and len(dark) == C:
         wrong.append(f"nearly all pixels are below {DARK} of 255: the values are scaled wrongly")
@@ -161,6 +177,7 @@ def bands_section(store: PatchStore, facts: PixelFacts) -> Section:
         wrong += [f"band {names[c]} has a mean reflectance of {mean[c]:.4g}: the values are scaled wrongly"
                   for c in range(C) if not PLAUSIBLE[0] <= mean[c] <= PLAUSIBLE[1]]  # fmt: skip
     look = [f"band {names[c]} is below {DARK} of 255 nearly everywhere" for c in dark]
+    look += _per_band(spec, names, mean, store.std, facts)
     look += [f"bands {names[a]} and {names[b]} are equal" for a, b in facts.equal if store.std[a] > 0]
     clipped = [(facts.zero, 0), (facts.saturated, _limits(spec.numpy_dtype)[1])]
     for shares, level in clipped if spec.dtype != "float32" else []:
@@ -174,10 +191,58 @@ def bands_section(store: PatchStore, facts: PixelFacts) -> Section:
     if pictures:
         means = ", ".join(f"{m:.0f} ± {s:.0f}" for m, s in zip(mean, std, strict=True))
         return Section("bands", verdict, f"{found or 'values look sound'} (mean ± std of 255: {means}).", counts)
-    means = ", ".join(f"{name} {m:.4g} ± {s:.4g}" for name, m, s in zip(names, mean, std, strict=True))
+    means = ", ".join(
+        f"{names[c]} {mean[c]:.4g} ± {std[c]:.4g}, {_in_units(spec, c, facts.low[c]):.4g} to "
+        f"{_in_units(spec, c, facts.high[c]):.4g}"
+        if facts.nodata[c] < 1
+        else f"{names[c]} none"
+        for c in range(C)
+    )
     without = f"; {100 * facts.nodata.mean():.1f} % of the numbers are nodata" if facts.nodata.any() else ""
-    text = f"{found or 'values look sound'} (mean ± std, {spec.units}: {means}{without})."
+    text = f"{found or 'values look sound'} (mean ± std and range, {spec.units}: {means}{without})."
     return Section("bands", verdict, text, counts)
+
+
+def _per_band(
+    spec: BandSpec, names: Sequence[str], mean: Sequence[float], std: Sequence[float], facts: PixelFacts
+) -> list[str]:
+    """What is odd about single bands, in words: dead in many patches, much nodata, improbable reflectance."""
+    bands = [c for c in range(len(spec)) if std[c] > 0]
+    found = [
+        f"band {names[c]} is one value in {100 * facts.flat[c]:.0f} % of the patches, where others are not"
+        for c in bands
+        if facts.flat[c] >= DEAD
+    ]
+    if facts.nodata.any():
+        usual = float(np.median(facts.nodata))
+        found += [
+            f"{100 * facts.nodata[c]:.1f} % of band {names[c]} has no data, more than of others ({100 * usual:.1f} %)"
+            for c in bands
+            if usual + MORE_NODATA <= facts.nodata[c] < 1
+        ]
+    if spec.units != REFLECTANCE:
+        return found
+    for c in bands:
+        highest = _in_units(spec, c, facts.high[c])
+        if mean[c] > BRIGHTEST and mean[c] <= PLAUSIBLE[1]:
+            found.append(f"band {names[c]} has a mean reflectance of {mean[c]:.4g}, as only snow and clouds have")
+        elif PLAUSIBLE[0] <= mean[c] < 0:
+            found.append(f"band {names[c]} has a mean reflectance of {mean[c]:.4g}, below 0: the offset may be wrong")
+        elif highest < DARKEST and len(bands) > 1 and max(mean) > 10 * highest:
+            found.append(
+                f"band {names[c]} is below a reflectance of {highest:.2g} everywhere: its scale may be another"
+            )
+    cirrus = [c for c in bands if spec.names[c].lower() in CIRRUS]
+    found += [
+        f"band {names[c]} (cirrus) is about as bright as the others: the order of the bands may be wrong"
+        for c in cirrus
+        if len(bands) > 2 and mean[c] > 0.5 * float(np.median([mean[b] for b in bands if b != c]))
+    ]
+    return found
+
+
+def _in_units(spec: BandSpec, c: int, value: float) -> float:
+    return spec.scale[c] * float(value) + spec.offset[c]
 
 
 def _plain(value: float) -> float | None:

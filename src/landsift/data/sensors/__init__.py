@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -81,6 +81,18 @@ def find(bands: Iterable[Band], name: str) -> Band | None:
     """The band of a name or one of its other names."""
     wanted = plain(name)
     return next((band for band in bands if wanted in band.aliases), None)
+
+
+def red_green_blue(names: Sequence[str]) -> tuple[int | None, int | None, int | None]:
+    """Which of some bands are red, green and blue, by their names: positions from 0; None where there is none.
+
+    A name such as B4 means another band for another sensor: the first that knows most of the names decides.
+    """
+    tables = [*(sensor(name).bands for name in _tables()["sensors"]), common()]
+    known = max(tables, key=lambda bands: sum(find(bands, name) is not None for name in names))
+    letters = [band.letter if (band := find(known, name)) else None for name in names]
+    red, green, blue = (letters.index(letter) if letter in letters else None for letter in "RGB")
+    return red, green, blue
 
 
 def plain(name: str) -> str:

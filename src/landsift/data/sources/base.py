@@ -27,6 +27,7 @@ from landsift.data.decoding.file_bands import NOWHERE, PICTURE, FileBands, Place
 from landsift.data.decoding.gdal import has_company, suffixes
 from landsift.data.decoding.patches import Patches
 from landsift.data.decoding.unreadable import Reason, UnreadableError
+from landsift.data.decoding.values import resized
 from landsift.data.decoding.wanted import Wanted
 from landsift.data.sources import eurosat, synthetic
 from landsift.data.sources.folder import read_folder
@@ -179,17 +180,23 @@ class SyntheticSource:
         self._config = config
         total, classes = synthetic.count(config), len(synthetic.CLASSES)
         self._numbers = np.concatenate([np.arange(c, total, classes) for c in range(classes)])
-        self.records = Records.of(Record(synthetic.file_name(i), synthetic.class_of(i)) for i in self._numbers)
-        self.known_content: str | None = digest(config.model_dump(mode="json") | {"patches": len(self.records)})
-        self.bands = BandSpec.pictures()
+        self.records = Records.of(
+            Record(synthetic.file_name(i, config.bands), synthetic.class_of(i)) for i in self._numbers
+        )
+        told = config.model_dump(mode="json") | {"patches": len(self.records)}
+        if config.bands == "rgb":
+            del told["bands"]  # which fingerprints of pictures do not say
+        self.known_content: str | None = digest(told)
+        self.bands = synthetic.bands_of(config)
 
     def scan(self, row: int) -> Scan:
         """The size of a patch; there are no bytes to hash."""
         return Scan("", (self._config.size, self._config.size))
 
-    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Generate a record as uint8 [H, W, 3] of the given height and width."""
-        return resize(synthetic.patch(self._config, int(self._numbers[row])), size)
+    def pixels(self, row: int, size: tuple[int, int]) -> NDArray[Any]:
+        """Generate a record as [H, W, C] of the bands' type and the given height and width."""
+        patch = synthetic.patch(self._config, int(self._numbers[row]))
+        return resize(patch, size) if patch.dtype == np.uint8 else resized(patch, size, None)
 
 
 def open_source(data: DataConfig) -> Source:
@@ -198,7 +205,7 @@ def open_source(data: DataConfig) -> Source:
     Raises:
         DataError: there is no such source, it holds no usable patches, or the file of their places does not fit.
     """
-    wanted = Wanted.of(data)
+    wanted = _wanted(data)
     source = _opened(data, wanted)
     if data.locations is not None:
         if source.records.places is not None:
@@ -271,11 +278,18 @@ def content_fingerprint(data: DataConfig) -> str:
     if (stored := store_folder(data)) is not None:
         refuse_locations_of_store(data)
         return _fingerprint_of_store(stored)
-    Wanted.of(data)  # before a download, not after it
+    _wanted(data)  # before a download, not after it
     if data.source == "eurosat" and eurosat.find(data.eurosat) is None:
         return fingerprint_of(data, "eurosat", eurosat.archive_content(data.eurosat))
     source = open_source(data)
     return fingerprint_of(data, source.name, source.known_content or scan(source).content, source.bands)
+
+
+def _wanted(data: DataConfig) -> Wanted:
+    """What is wanted of the bands; EuroSAT's 13 are those of the sensor `eurosat`, as its files do not say."""
+    if data.source == "eurosat" and data.eurosat.bands == "all" and data.sensor is None:
+        data = data.model_copy(update={"sensor": "eurosat"})
+    return Wanted.of(data)
 
 
 def known_bands(data: DataConfig) -> BandSpec:
@@ -286,8 +300,11 @@ def known_bands(data: DataConfig) -> BandSpec:
     """
     if (stored := store_folder(data)) is not None:
         return _said_by_store(stored, bands_of)
-    if data.source in NAMES:
-        return BandSpec.pictures()
+    if data.source == "synthetic":
+        return synthetic.bands_of(data.synthetic)
+    wanted = _wanted(data)
+    if data.source == "eurosat" and eurosat.find(data.eurosat) is None and not (wanted.bands or wanted.indices):
+        return eurosat.bands_of(data.eurosat)
     source = open_source(data)
     scan(source)  # of files that did not change it costs next to nothing
     return source.bands
@@ -330,9 +347,10 @@ def fingerprint_of(data: DataConfig, name: str, content: str, bands: BandSpec | 
         bands: what their numbers mean; None: 8-bit RGB.
     """
     parts = {"format": _HASHED, "source": name, "patch_size": data.patch_size, "content": content}
-    if bands is not None and bands != BandSpec.pictures():
+    known = name == "eurosat" and content.startswith(eurosat.CHECKSUMS)  # of an archive, which has not been read yet
+    if bands is not None and bands != BandSpec.pictures() and not known:
         parts["bands"] = bands.to_dict()
-    if wanted := Wanted.of(data).key():
+    if wanted := _wanted(data).key():
         parts["wanted"] = wanted
     if data.locations is not None:
         parts["locations"] = content_of(data.locations)

@@ -1,4 +1,4 @@
-"""EuroSAT: 27,000 Sentinel-2 RGB patches of 64 × 64 pixels (10 m each) in ten land-use classes.
+"""EuroSAT: 27,000 Sentinel-2 patches of 64 × 64 pixels (10 m each) in ten land-use classes, in RGB or 13 bands.
 
 Source: Helber, Bischke, Dengel, Borth, "EuroSAT: A Novel Dataset and Deep Learning Benchmark for Land Use
 and Land Cover Classification", IEEE JSTARS 12 (2019). Format: JPEG in `2750/<Class>/<Class>_<n>.jpg`, packed
@@ -7,6 +7,12 @@ in `EuroSAT.zip` (94 MB). There is no official split. MD5 of the archive as torc
 Unpacked patches are found below the root in the original layout, `ROOT/2750/<Class>`, in torchvision's,
 `ROOT/eurosat/2750/<Class>`, and in other nestings of up to two folders, such as Kaggle's `ROOT/EuroSAT/<Class>`;
 landsift downloads to torchvision's.
+
+The 13 bands are GeoTIFFs, uint16, in `ds/images/remote_sensing/otherDatasets/sentinel-2/tif/<Class>/<Class>_<n>.tif`,
+packed in `EuroSATallBands.zip` (2 GB), and in `EuroSAT_MS/<Class>` in the later `EuroSAT_MS.zip` (Zenodo record
+7711810). Their MD5 are unverified: the first is what TorchGeo publishes, the second what others report of the record;
+this project has not downloaded either archive to check them, and `sha256` overrides them. Both layouts are found, and
+`ROOT/eurosat/all_bands/tif`, where landsift unpacks them.
 """
 
 from __future__ import annotations
@@ -22,7 +28,9 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from landsift.bands import BandSpec
 from landsift.config import EuroSATConfig, cache_folder, digest
+from landsift.data.sensors import sensor
 from landsift.data.sources.download import ResumingDownloader
 from landsift.errors import DataError
 from landsift.runtime import locks
@@ -50,8 +58,24 @@ MD5 = "c8fa014336c82ac7804f0398fcb19387"
 _TOP = "2750"
 _UNPACKED = f"eurosat/{_TOP}"
 _RECEIPT = ".landsift.json"
-_MAX_ARCHIVE = 2**30  # bytes, of 94 MB
-_MAX_UNPACKED = 2**30  # bytes, of 94 MB: JPEG does not get smaller
+ALL_BANDS = {
+    "EuroSATallBands.zip": "5ac12b3b2557aa56e1826e981e8e200e",
+    "EuroSAT_MS.zip": "091174add3c8e680a49244acf185b9f0",
+}
+"""Archives of all bands and their published MD5; the first is downloaded, unless `base_url` names the other."""
+CHECKSUMS = ("md5:", "sha256:")
+"""What begins the word for an archive."""
+_TIF = "tif"
+_UNPACKED_ALL = f"eurosat/all_bands/{_TIF}"
+_TOPS_ALL = (
+    "ds/images/remote_sensing/otherDatasets/sentinel-2/tif",
+    "ds/images/remote_sensing/otherDatasets/sentinel_2/tif",
+    "EuroSAT_MS",
+    "EuroSATallBands",
+)
+"""Of all bands: where the archives have the class folders, and people's copies."""
+_MAX_BYTES = {"rgb": 2**30, "all": 2**33}
+"""Of an archive, and of what is in it: 94 MB of JPEGs, which do not get smaller, or 2 GB and 2.8 GB unpacked."""
 _MAX_MEMBERS = 100_000
 
 
@@ -62,11 +86,14 @@ def find(config: EuroSATConfig) -> Path | None:
         DataError: several nested ones are alike, as the parts of a split are.
     """
     root = _root(config)
-    known = (root / _TOP, root / _UNPACKED, root)
-    found = [(_rank(folder), folder) for folder in known]
+    rgb = config.bands == "rgb"
+    known = (
+        (root / _TOP, root / _UNPACKED, root) if rgb else tuple(root / top for top in (*_TOPS_ALL, _UNPACKED_ALL, ""))
+    )
+    found = [(_rank(folder, rgb=rgb), folder) for folder in known]
     best, _ = max(found, key=lambda item: item[0])
     if best < (len(CLASSES), True):
-        found += [(_rank(folder), folder) for folder in _nested(root)]
+        found += [(_rank(folder, rgb=rgb), folder) for folder in _nested(root) if folder not in known]
         best, _ = max(found, key=lambda item: item[0])
     alike = [folder for rank, folder in found if rank == best and any(best)]
     if len(alike) > 1 and alike[0] not in known:
@@ -78,10 +105,11 @@ def find(config: EuroSATConfig) -> Path | None:
     return alike[0] if alike else None
 
 
-def _rank(folder: Path) -> tuple[int, bool]:
-    """How many class folders a folder holds, and whether they are in RGB."""
+def _rank(folder: Path, *, rgb: bool) -> tuple[int, bool]:
+    """How many class folders a folder holds, and whether in what is wanted: RGB is never taken for 13 bands."""
     there = _classes_in(folder)
-    return len(there), bool(there) and _is_rgb(next(iter(there.values())))
+    fits = bool(there) and _is_rgb(next(iter(there.values()))) == rgb
+    return (len(there) if rgb or fits else 0), fits
 
 
 def tell_incomplete(folder: Path, patches: int) -> None:
@@ -114,7 +142,7 @@ def ensure(config: EuroSATConfig) -> Path:
         try:
             lock = locks.Lock(root / ".eurosat.lock")
             with locks.waited_for(lock, f"another process is downloading EuroSAT to {root}; waiting for it"):
-                return find(config) or _unpack(_download(config, root), root)
+                return find(config) or _unpack(_download(config, root), root, config.bands)
         finally:
             if new:
                 with suppress(OSError):
@@ -129,7 +157,28 @@ def ensure(config: EuroSATConfig) -> Path:
 
 def archive_content(config: EuroSATConfig) -> str:
     """What identifies the archive that `config` asks for."""
-    return f"sha256:{config.sha256.lower()}" if config.sha256 else f"md5:{MD5}"
+    published = MD5 if config.bands == "rgb" else ALL_BANDS[_archive(config)]
+    return f"sha256:{config.sha256.lower()}" if config.sha256 else f"md5:{published}"
+
+
+def bands_of(config: EuroSATConfig) -> BandSpec:
+    """What the patches hold, as far as it is known before they are there."""
+    if config.bands == "rgb":
+        return BandSpec.pictures()
+    of = sensor("eurosat")
+    count = len(of.bands)
+    return BandSpec(of.names, "uint16", (of.scale,) * count, (of.offset,) * count, of.nodata, of.units, 10.0)
+
+
+def _archive(config: EuroSATConfig) -> str:
+    """The name of the archive: of all bands the one that the URL names, else the one that lies at the root."""
+    if config.bands == "rgb":
+        return ARCHIVE
+    first, *others = ALL_BANDS
+    for name in others:
+        if config.base_url.rstrip("/").endswith(f"/{name}") or (_root(config) / name).is_file():
+            return name
+    return first
 
 
 def known_content(config: EuroSATConfig, folder: Path) -> str | None:
@@ -187,43 +236,46 @@ def _download(config: EuroSATConfig, root: Path) -> Path:
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
-    downloader = ResumingDownloader(root / f"{ARCHIVE}.part", _MAX_ARCHIVE)
+    name, url = _archive(config), config.base_url.rstrip("/")
+    downloader = ResumingDownloader(root / f"{name}.part", _MAX_BYTES[config.bands])
     archives = pooch.create(
-        path=root, base_url=config.base_url.rstrip("/") + "/", registry={ARCHIVE: archive_content(config)}
+        path=root, base_url=url.removesuffix(f"/{name}") + "/", registry={name: archive_content(config)}
     )
     try:
-        return Path(archives.fetch(ARCHIVE, downloader=downloader))
+        return Path(archives.fetch(name, downloader=downloader))
     except ValueError as error:  # pooch's word for a hash that does not match
         kind = "SHA-256" if config.sha256 else "MD5"
         given = "data.eurosat.sha256" if config.sha256 else "the published one"
         if "hash" not in str(error):
-            raise DataError(f"cannot download {ARCHIVE}: {error}", "check data.eurosat.base_url") from None
+            raise DataError(f"cannot download {name}: {error}", "check data.eurosat.base_url") from None
         raise DataError(
-            f"{archives.get_url(ARCHIVE)}: its {kind} does not match {given}; the download was dropped",
+            f"{archives.get_url(name)}: its {kind} does not match {given}; the download was dropped",
             "run again, use another mirror (data.eurosat.base_url), or set data.eurosat.sha256 to the mirror's",
         ) from None
 
 
-def _unpack(archive: Path, root: Path) -> Path:
-    """Unpack whole or not at all into torchvision's layout."""
-    target = root / _UNPACKED
+def _unpack(archive: Path, root: Path, bands: str) -> Path:
+    """Unpack whole or not at all: RGB into torchvision's layout."""
+    target = root / (_UNPACKED if bands == "rgb" else _UNPACKED_ALL)
+    tops = (_TOP,) if bands == "rgb" else _TOPS_ALL
     try:
         with beside(root / "eurosat") as partial, zipfile.ZipFile(archive) as file:
             members = [m for m in file.infolist() if not m.is_dir()]
-            _refuse_bomb(members, archive)
+            _refuse_bomb(members, archive, bands)
             for member in members:
                 _refuse_outside(member, archive)
             with progress_bar("Unpacking EuroSAT", len(members)) as advance:
                 for member in members:
                     file.extract(member, partial)
                     advance(1)
-            if not (partial / _TOP).is_dir():
-                raise DataError(f"{archive} holds no folder {_TOP}", "is it the original EuroSAT archive?")
+            top = next((partial / top for top in tops if (partial / top).is_dir()), None)
+            if top is None:
+                raise DataError(f"{archive} holds no folder {tops[0]}", "is it the original EuroSAT archive?")
             # Not flushed, 27,000 files take minutes: what a power cut took of them, the listing tells.
-            receipt = {"archive": _checksums(archive), "listing": _listing(partial / _TOP)}
-            (partial / _TOP / _RECEIPT).write_text(json.dumps(receipt) + "\n", encoding="utf-8")
-            target.parent.mkdir(exist_ok=True)
-            (partial / _TOP).rename(target)
+            receipt = {"archive": _checksums(archive), "listing": _listing(top)}
+            (top / _RECEIPT).write_text(json.dumps(receipt) + "\n", encoding="utf-8")
+            target.parent.mkdir(exist_ok=True, parents=True)
+            top.rename(target)
     except DataError:
         raise
     except Exception as error:  # what zipfile and the decompressors of its four methods meet
@@ -234,13 +286,13 @@ def _unpack(archive: Path, root: Path) -> Path:
     return target
 
 
-def _refuse_bomb(members: list[zipfile.ZipInfo], archive: Path) -> None:
+def _refuse_bomb(members: list[zipfile.ZipInfo], archive: Path, bands: str) -> None:
     """Refuse what would fill the disk, or write one file twice; zipfile unpacks no more of a member than it claims."""
     size = sum(member.file_size for member in members)
-    if size > _MAX_UNPACKED or len(members) > _MAX_MEMBERS:
+    if size > _MAX_BYTES[bands] or len(members) > _MAX_MEMBERS:
         raise DataError(
             f"{archive} was not unpacked: it claims {len(members):,} files of {size / 2**30:.1f} GiB together, where "
-            "EuroSAT has 27,000 of 0.1",
+            f"EuroSAT has 27,000 of {'0.1' if bands == 'rgb' else '2.8'}",
             "use the original archive",
         )
     names = Counter(member.filename.lower() for member in members)  # some disks do not tell a from A

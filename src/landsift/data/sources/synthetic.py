@@ -22,21 +22,28 @@ At 0 the colours alone tell the classes apart. Above it a classifier has to lear
 covers them, so that more labels and better features pay. The class that covers most of the patch is
 always the label.
 
-Patch i depends on the seed, its size, the difficulty and i alone, and its class is i modulo six: any
+With `bands: all` a patch holds the 13 bands of Sentinel-2 Level-1C instead of colours, in reflectance; see
+`synthetic_bands`.
+
+Patch i depends on the seed, its size, the difficulty, the bands and i alone, and its class is i modulo six: any
 number of patches is balanced, needs the memory of one, and begins with the patches of a smaller number.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.bands import BandSpec
 from landsift.config import SyntheticConfig
+from landsift.data.sources import synthetic_bands
 from landsift.errors import DataError
+from landsift.extras import needs
 from landsift.runtime.progress_bar import progress_bar
 from landsift.runtime.whole import beside
 
@@ -52,6 +59,7 @@ _PALETTES: dict[str, Field] = {  # RGB in [0, 1] where the class's pattern is 0 
     "water": np.array([[0.03, 0.12, 0.30], [0.09, 0.30, 0.58]]),
     "wetland": np.array([[0.06, 0.17, 0.33], [0.18, 0.38, 0.14]]),
 }
+_WHITE = np.full(3, 0.93)
 
 
 def count(config: SyntheticConfig) -> int:
@@ -64,20 +72,31 @@ def class_of(i: int) -> str:
     return CLASSES[i % len(CLASSES)]
 
 
-def file_name(i: int) -> str:
+def file_name(i: int, bands: str = "rgb") -> str:
     """Where patch i stands in a written folder, such as `forest/forest_000002.png`."""
-    return f"{class_of(i)}/{class_of(i)}_{i:06d}.png"
+    return f"{class_of(i)}/{class_of(i)}_{i:06d}.{'tif' if bands == 'all' else 'png'}"
 
 
-def patch(config: SyntheticConfig, i: int) -> NDArray[np.uint8]:
-    """Generate patch i: uint8 [size, size, 3]."""
+def bands_of(config: SyntheticConfig) -> BandSpec:
+    """What the numbers of a patch mean."""
+    return synthetic_bands.SPEC if config.bands == "all" else BandSpec.pictures()
+
+
+def patch(config: SyntheticConfig, i: int) -> NDArray[Any]:
+    """Generate patch i: uint8 [size, size, 3], or uint16 [size, size, 13] with all bands."""
     rng = np.random.default_rng([config.seed, i])
-    image = _render(class_of(i), config.size, config.difficulty, rng)
+    if config.bands == "all":
+        image = _render(
+            class_of(i), config.size, config.difficulty, rng, synthetic_bands.SPECTRA, synthetic_bands.CLOUD
+        )
+        return synthetic_bands.as_measured(image, config.difficulty, rng)
+    image = _render(class_of(i), config.size, config.difficulty, rng, _PALETTES, _WHITE)
+    image += rng.normal(0.0, 0.03 + 0.04 * config.difficulty, size=image.shape)
     return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def write_folder(config: SyntheticConfig, folder: Path) -> int:
-    """Write the patches as PNG files in one folder per class.
+    """Write the patches as PNG files, or with all bands as GeoTIFFs without a place, in one folder per class.
 
     Returns:
         The number of patches written.
@@ -85,8 +104,8 @@ def write_folder(config: SyntheticConfig, folder: Path) -> int:
     Raises:
         DataError: `folder` is a file, is not empty or cannot be written; nothing is left behind.
     """
-    from PIL import Image
-
+    if config.bands == "all":
+        needs("rasterio", extra="bands", what="writing patches of 13 bands")
     folder = Path(os.path.abspath(folder.expanduser()))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         what = "is not empty" if folder.is_dir() else "is a file"
@@ -97,7 +116,7 @@ def write_folder(config: SyntheticConfig, folder: Path) -> int:
             for name in CLASSES:
                 (partial / name).mkdir(parents=True)
             for i in range(count(config)):
-                Image.fromarray(patch(config, i)).save(partial / file_name(i))
+                _write(partial / file_name(i, config.bands), patch(config, i))
                 advance(1)
             partial.rename(folder)
     except OSError as error:
@@ -106,26 +125,51 @@ def write_folder(config: SyntheticConfig, folder: Path) -> int:
     return count(config)
 
 
-def _render(name: str, size: int, difficulty: float, rng: np.random.Generator) -> Field:
-    """A patch of class `name` as float [size, size, 3], not yet clipped to [0, 1]."""
+def _write(file: Path, pixels: NDArray[Any]) -> None:
+    if pixels.shape[-1] == 3:
+        from PIL import Image
+
+        Image.fromarray(pixels).save(file)
+    else:
+        synthetic_bands.write(file, pixels)
+
+
+def _render(
+    name: str,
+    size: int,
+    difficulty: float,
+    rng: np.random.Generator,
+    palettes: Mapping[str, Field],
+    cloud: Field,
+) -> Field:
+    """A patch of class `name` as float [size, size, C], without noise.
+
+    Args:
+        name: of the class.
+        size: height and width in pixels.
+        difficulty: how far signatures are mixed.
+        rng: draws all of it.
+        palettes: of each class, [2, C].
+        cloud: what a veil looks like, [C].
+    """
     others = [c for c in CLASSES if c != name]
     stranger, neighbour = rng.choice(others, size=2)
     shift = rng.uniform(0.0, 0.9) * difficulty
-    palette = (1.0 - shift) * _PALETTES[name] + shift * _PALETTES[stranger]
+    palette = (1.0 - shift) * palettes[name] + shift * palettes[stranger]
     image = _coloured(_PATTERNS[name](rng, size), palette)
     if difficulty > 0.0:
-        intruder = _coloured(_PATTERNS[neighbour](rng, size), _PALETTES[neighbour])
+        intruder = _coloured(_PATTERNS[neighbour](rng, size), palettes[neighbour])
         share = rng.uniform(0.0, 0.45) * difficulty
         cover = _blob(rng, size, share)[..., None]
         image = (1.0 - cover) * image + cover * intruder
-        image *= 1.0 + difficulty * (rng.uniform(-0.35, 0.35) + rng.uniform(-0.1, 0.1, size=3))
+        image *= 1.0 + difficulty * (rng.uniform(-0.35, 0.35) + rng.uniform(-0.1, 0.1, size=len(cloud)))
         veil = rng.uniform(0.0, 0.7) * difficulty * _smoothstep(_noise(rng, size, 0.0, 2.5))[..., None]
-        image = (1.0 - veil) * image + veil * 0.93
-    return image + rng.normal(0.0, 0.03 + 0.04 * difficulty, size=image.shape)
+        image = (1.0 - veil) * image + veil * cloud
+    return image
 
 
 def _coloured(pattern: Field, palette: Field) -> Field:
-    """Colour pattern [H, W] between the two rows of palette [2, 3]: [H, W, 3]."""
+    """Colour pattern [H, W] between the two rows of palette [2, C]: [H, W, C]."""
     low, high = palette[0], palette[1]
     coloured: Field = low + pattern[..., None] * (high - low)
     return coloured

@@ -1,0 +1,108 @@
+"""Noise and dropped bands: drawn per patch from the batch's generator, off by default, nothing made of no data."""
+
+import math
+
+import pytest
+import torch
+
+from landsift.bands import BandSpec
+from landsift.config import AugmentConfig
+from landsift.data.augment import add_noise, augment, batch_generator, drop_bands
+from landsift.data.batches import Batch
+from landsift.models.preprocess import Preprocess
+from landsift.training.feature_cache import uncachable
+from landsift.training.views import augmented_views
+
+C = 5
+BANDS = BandSpec(tuple("abcde"), "float32", (1.0,) * C, (0.0,) * C, math.nan, "dB")
+MEAN = torch.arange(1.0, C + 1).view(1, C, 1, 1)
+STD = MEAN / 10
+OFF = AugmentConfig(flips=False, color_jitter=(0, 0, 0, 0))
+
+
+def images(count=64, size=8):
+    return MEAN + STD * torch.randn((count, C, size, size), generator=torch.Generator().manual_seed(1))
+
+
+def augmented(given, config, part=None, seed=0, bands=BANDS):
+    total = config.model_copy(update={"flips": False})
+    return augment(given, total, 8, batch_generator(seed, 0, 0), part, bands, MEAN, STD)
+
+
+def with_settings(**changes):
+    return OFF.model_copy(update=changes)
+
+
+def test_off_changes_nothing_and_draws_nothing():
+    generator = batch_generator(0, 0, 0)
+    before = generator.get_state()
+    given = images()
+    assert augment(given, OFF, 8, generator, None, BANDS, MEAN, STD) is given
+    assert torch.equal(generator.get_state(), before)
+    assert AugmentConfig().noise == AugmentConfig().band_dropout == 0
+
+
+def test_noise_is_in_units_of_each_bands_std():
+    added = augmented(images(), with_settings(noise=0.5)) - images()
+    torch.testing.assert_close(added.std((0, 2, 3)), 0.5 * STD.flatten(), rtol=0.05, atol=0)
+    assert added.mean((0, 2, 3)).abs().max() < 0.05
+    assert len({patch.numpy().tobytes() for patch in added}) == 64
+
+
+def test_a_dropped_band_is_its_mean_everywhere_and_one_stays():
+    dropped = (augmented(images(400), with_settings(band_dropout=0.3)) == MEAN).all((2, 3))
+    assert 0.25 < dropped.float().mean() < 0.35
+    many = (augmented(images(400), with_settings(band_dropout=0.95)) == MEAN).all((2, 3))
+    assert not many.all(1).any()
+
+
+@pytest.mark.parametrize("config", [with_settings(noise=0.3), with_settings(band_dropout=0.4)])
+def test_a_patch_is_augmented_the_same_however_many_processes_there_are(config):
+    given = images(6)
+    whole = augmented(given, config)
+    parts = [augmented(given[start : start + 2], config, (start, 6)) for start in (0, 2, 4)]
+    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(augmented(given, config), whole)
+    assert not torch.equal(augmented(given, config, seed=1), whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"noise": 1.0}, {"band_dropout": 0.5}, {"color_jitter": (0.5, 0.5, 0, 0)}, {"noise": 1.0, "band_dropout": 0.5}],
+)
+def test_a_pixel_without_data_stays_what_it_was(changes):
+    stored = images(16).permute(0, 2, 3, 1).clone()
+    stored[:, 2:4, 2:4] = math.nan
+    pre = Preprocess(tuple(MEAN.flatten().tolist()), tuple(STD.flatten().tolist()), 8, bands=BANDS)
+    batch = Batch(stored, torch.zeros(16, dtype=torch.int64), torch.arange(16))
+    facts = {"bands": BANDS, "mean": pre.normalize.mean, "std": pre.normalize.std}
+    (view,) = augmented_views(
+        batch, with_settings(**changes), 8, pre.to_input, batch_generator(0, 0, 0), to_float=pre.to_float, **facts
+    )
+    assert not view[:, :, 2:4, 2:4].any()  # the mean, normalised
+    assert view.isfinite().all()
+    assert view[:, :, :2].any()
+
+
+def test_pictures_stay_between_0_and_1():
+    pictures = torch.rand((8, 3, 8, 8))
+    half = torch.full((1, 3, 1, 1), 0.5)
+    out = augment(pictures, with_settings(noise=2.0), 8, batch_generator(0, 0, 0), None, None, half, half)
+    assert out.min() == 0
+    assert out.max() == 1
+    assert pictures.max() < 1
+
+
+def test_what_is_given_stays_as_it_is():
+    given = images(4)
+    before = given.clone()
+    add_noise(given, STD, batch_generator(0, 0, 0))
+    drop_bands(given, 0.9, MEAN, batch_generator(0, 0, 0))
+    assert torch.equal(given, before)
+
+
+def test_features_are_not_cached_where_every_view_differs():
+    assert uncachable(with_settings(noise=0.1, band_dropout=0.1), BANDS) == (
+        "training.augment.noise, training.augment.band_dropout"
+    )
+    assert not uncachable(OFF, BANDS)
