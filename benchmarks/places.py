@@ -2,7 +2,8 @@
 
     python benchmarks/places.py --store STORE [--lists FOLDER] [--block-km 20 50] [--buffer-km 0 5] [--json FILE]
 
-STORE is made by `landsift data build SOURCE --set data.locations=FILE`. FOLDER holds train.txt, val.txt and test.txt.
+STORE is made by `landsift data build SOURCE --set data.locations=FILE`, which locates all patches.
+FOLDER holds train.txt, val.txt and test.txt.
 "Location alone" is the most frequent class among the k nearest training patches along great circles; validation
 chooses k of 1, 3, 5, 10, 20 and 50. No pixel is looked at.
 """
@@ -30,7 +31,7 @@ def measure(folder: Path, splits: dict[str, Any]) -> list[dict[str, Any]]:
         parts = make_split(store, SplitConfig(**settings))
         seconds = time.monotonic() - start
         labels, K = store.labels, len(store.classes)
-        shares = np.bincount(labels[parts.test], minlength=K) / np.bincount(labels, minlength=K)
+        shares = np.bincount(labels[parts.test], minlength=K) / np.bincount(labels[labels >= 0], minlength=K)
         found.append(
             {
                 "split": name,

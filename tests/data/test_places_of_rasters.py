@@ -104,7 +104,9 @@ class TestFileBesideRasters:
         alone = build_store(DataConfig(source=str(rasters)), tmp_path / "alone")
         swapped = {i: (49.6, 3.0 + 0.4 * (i // 4)) for i in range(COUNT)}
         refused(
-            lambda: build_store(self.data(rasters, tmp_path, swapped), tmp_path / "s"), "24 of 24 places", "swapped"
+            lambda: build_store(self.data(rasters, tmp_path, swapped), tmp_path / "s"),
+            "l.csv: 24 of 24 places",
+            "swapped",
         )
         elsewhere = dict.fromkeys(range(COUNT), (20.0, 10.0))
         refused(lambda: build_store(self.data(rasters, tmp_path, elsewhere), tmp_path / "s"), "files tell them")

@@ -108,11 +108,16 @@ def test_what_only_this_machine_can_read_is_refused(remote, tmp_path):
         submit(RunConfig().replace(f"data.source={tmp_path}/patches"), remote)
     with pytest.raises(ConfigError, match=r"model\.weights"):
         submit(RunConfig().replace(f"model.weights={tmp_path}/some.safetensors"), remote)
-    for source in ("synthetic", "eurosat"):
-        named = RunConfig().replace(f"data.source={source}", f"data.split.rows={tmp_path}/rows.csv")
-        with pytest.raises(ConfigError, match=r"data\.split\.rows .*rows\.csv: a cluster cannot read files"):
+    lists = f"{{train: {tmp_path}/a.csv, test: {tmp_path}/b.csv}}"
+    for key, value in (
+        ("data.split.rows", f"{tmp_path}/a.csv"),
+        ("data.split.lists", lists),
+        ("data.locations", f"{tmp_path}/a.csv"),
+    ):
+        named = RunConfig().replace("data.source=eurosat", f"{key}={value}")
+        with pytest.raises(ConfigError, match=rf"{key} .*a\.csv: a cluster cannot read files"):
             submit(named, remote)
-        with pytest.raises(ConfigError, match=r"data\.split\.rows"):
+        with pytest.raises(ConfigError, match=key):
             submit_comparison(Grid.of(named, ["linear_probe"]), remote)
 
 

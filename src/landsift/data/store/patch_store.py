@@ -353,12 +353,12 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
             f"none of the {len(scans.sizes)} files can be decoded; {in_words(groups)}", groups[0].reason.cause.value
         )
     size = stored_size(readable, data.patch_size)
+    places = joined(str(data.locations or data.source), source.records.places, scans.places)
 
     with _new(folder) as partial:
         rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
         told = source.patches.tell() if isinstance(source, FileSource) else {}
         _check_complete(source.records, rows, unreadable)
-        places = joined(data.source, source.records.places, scans.places)
         write_index(partial / INDEX, source.records, rows, hashes, places)
         del hashes  # as large as all else that is kept of a patch
         contents = read_contents(partial / INDEX)

@@ -148,11 +148,17 @@ def _check_readable(config: RunConfig) -> None:
             f"data.source {config.data.source}: a cluster cannot read files of this machine",
             "submit with data.source eurosat or synthetic, or run without --remote",
         )
-    if config.data.split.rows is not None:
-        raise ConfigError(
-            f"data.split.rows {config.data.split.rows}: a cluster cannot read files of this machine",
-            "submit with a split by a seed, data.split.kind and seed, or run without --remote",
-        )
+    split, lists = config.data.split, config.data.split.lists
+    for key, file, instead in (
+        ("data.split.rows", split.rows, "a split by a seed, data.split.kind and seed"),
+        ("data.split.lists", lists and lists.train, "a split by a seed, data.split.kind and seed"),
+        ("data.locations", config.data.locations, "no locations"),
+    ):
+        if file is not None:
+            raise ConfigError(
+                f"{key} {file}: a cluster cannot read files of this machine",
+                f"submit with {instead}, or run without --remote",
+            )
     if config.model.module is not None:
         raise ConfigError(
             f"model.module {config.model.module}: a cluster gets landsift's own code and the locked libraries alone",

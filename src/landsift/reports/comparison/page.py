@@ -69,7 +69,7 @@ def comparison_html(comparison: Mapping[str, Any]) -> str:
         phase_rows=_phase_rows(comparison),
         methods=_methods(comparison),
         trainings=[_training(cell) for cell in comparison["cells"]],
-        data_facts=_data_facts(comparison["data"]),
+        data_facts=_data_facts(comparison["data"], comparison.get("folds")),
         comparison_facts=_comparison_facts(comparison),
         command=shlex.join(str(part) for part in comparison["command"] or []),
         config=yaml.safe_dump(comparison["config"], sort_keys=False, allow_unicode=True),
@@ -291,13 +291,14 @@ def _methods(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _data_facts(data: Mapping[str, Any], folds: int | None) -> list[tuple[str, str]]:
     split = data["split"]
+    of_folds = ", mean over folds" if folds else ""
     return [
         ("source", data["source"]),
         ("patches", f"{data['patches']:,}"),
         ("classes", f"{len(data['classes'])}"),
-        ("split", " / ".join(f"{split[key]:,} {key}" for key in ("train", "val", "test"))),
+        ("split", " / ".join(f"{split[key]:,} {key}" for key in ("train", "val", "test")) + of_folds),
         ("fingerprint", data["fingerprint"]),
     ]
 
