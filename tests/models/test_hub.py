@@ -107,6 +107,19 @@ def test_weights_are_downloaded_once_and_loaded(tmp_path, hub):
     assert (tmp_path / "got.safetensors").is_file()
 
 
+def test_weights_of_rgb_begin_a_network_of_other_bands(tmp_path, hub):
+    address, name, _, weights = hub
+    done = create(tmp_path, name, '{"in_chans": 13}', HF_ENDPOINT=address)
+    assert "the first layer takes 13 bands and begins with the mean of their kernels" in done.stderr
+    got = load_file(tmp_path / "got.safetensors")
+    (first,) = (key for key in got if got[key].ndim == 4 and got[key].shape[1] == 13)
+    mean = weights[first].mean(1, keepdim=True) * 3 / 13
+    torch.testing.assert_close(got[first], mean.expand_as(got[first]))
+    same = [key for key in got if got[key].shape == weights[key].shape]
+    assert len(same) >= len(got) - 2
+    assert all(torch.equal(got[key], weights[key]) for key in same)
+
+
 @pytest.mark.parametrize("hub", NAMES[1:], indirect=True)
 def test_what_the_weights_do_not_hold_begins_at_random_and_is_said(tmp_path, hub):
     """A block more than was pretrained was random in silence."""
