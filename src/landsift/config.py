@@ -103,6 +103,10 @@ class EuroSATConfig(_Section):
     """A folder to look for unpacked patches in and to download to; null: landsift's own cache folder."""
 
 
+READING = ("bands", "sensor", "reflectance", "indices")
+"""The keys of `data` that say how files are read; a model keeps them for the files that it is given."""
+
+
 class DataConfig(_Section):
     """Labelled patches and how they are decoded and divided."""
 
@@ -159,6 +163,11 @@ class DataConfig(_Section):
         if twice := [entry for entry in value if value.count(entry) > 1]:
             raise ValueError(f"index '{twice[0]}' stands twice in them")
         return tuple(value)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What is said of how files are read, by the names of the four keys (`READING`); plain values for JSON."""
+        return {name: value for name, value in self.model_dump(mode="json", include={*READING}).items() if value}
 
     @property
     def effective_budget_seed(self) -> int | None:

@@ -22,6 +22,10 @@ NO_BASELINE = (
     "Sentinel-2 without a processing baseline in its tags: offset 0, as before 04.00 "
     "(since then data.reflectance=[0.0001, -0.1])"
 )
+INSTEAD = (
+    "scale and offset in its tags, taken rather than data.reflectance={0} of the "
+    "training; set that if the tags are wrong"
+)
 
 
 class Units(NamedTuple):
@@ -39,7 +43,17 @@ def units_of(bands: FileBands, wanted: Wanted, doubts: list[str]) -> Units:
     """What the numbers stand for: as the configuration says, else the file, else the sensor."""
     count, of = len(bands), wanted.sensor
     own = _own_units(bands, of)
+    if own is not None and wanted.reflectance is not None and wanted.assumes("reflectance"):
+        own = own._replace(units=REFLECTANCE if own.units == UNKNOWN else own.units)
+        if (set(own.scale), set(own.offset)) != ({wanted.reflectance[0]}, {wanted.reflectance[1]}):
+            doubts.append(INSTEAD.format(list(wanted.reflectance)))
+        return own
     if wanted.reflectance is not None:
+        if wanted.assumes("reflectance") and bands.baseline and _is_since(bands.baseline):
+            doubts.append(
+                f"processing baseline {bands.baseline} of Sentinel-2 and no tag of its offset: "
+                f"{wanted.reflectance[1]:g}, as data.reflectance of the training says"
+            )
         scale, offset = wanted.reflectance
         if own is not None and (set(own.scale), set(own.offset)) != ({scale}, {offset}):
             doubts.append("scale and offset in its tags, which data.reflectance replaces")

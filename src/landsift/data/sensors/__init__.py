@@ -83,6 +83,12 @@ def find(bands: Iterable[Band], name: str) -> Band | None:
     return next((band for band in bands if wanted in band.aliases), None)
 
 
+def letter(name: str) -> str | None:
+    """What formulas of spectral indices call a band, such as R for red, by any of its names."""
+    every = (common(), *(sensor(each).bands for each in names()))
+    return next((found.letter for bands in every if (found := find(bands, name))), None)
+
+
 def plain(name: str) -> str:
     """A name without what people write in different ways: case, spaces, - and _."""
     return re.sub(r"[\s_-]+", "", name.lower())

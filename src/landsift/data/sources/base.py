@@ -27,7 +27,7 @@ from landsift.data.decoding.file_bands import NOWHERE, PICTURE, FileBands, Place
 from landsift.data.decoding.gdal import has_company, suffixes
 from landsift.data.decoding.patches import Patches
 from landsift.data.decoding.unreadable import Reason, UnreadableError
-from landsift.data.decoding.wanted import Wanted
+from landsift.data.decoding.wanted import Taken, Wanted
 from landsift.data.sources import eurosat, synthetic
 from landsift.data.sources.folder import read_folder
 from landsift.data.sources.records import Record, Records, class_order
@@ -137,8 +137,8 @@ class FileSource:
         self.records = records.sorted()
         self.left_out = left_out
         self.known_content = content
-        self.bands = BandSpec.pictures()
         self.patches = Patches(wanted)
+        self.bands = self.patches.spec
 
     def scan(self, row: int, memo: ScanMemo | None = None) -> Scan:
         """Read a record's bytes once: their hash, and height and width from the header; not what `memo` knows."""
@@ -191,13 +191,17 @@ class SyntheticSource:
         return resize(synthetic.patch(self._config, int(self._numbers[row])), size)
 
 
-def open_source(data: DataConfig) -> Source:
+def open_source(data: DataConfig, taken: Taken | None = None) -> Source:
     """List the patches of `data.source`; downloads EuroSAT if need be.
+
+    Args:
+        data: the source, and how it is read.
+        taken: what a model takes, which files are brought to; None: they stay as they are.
 
     Raises:
         DataError: there is no such source, or it holds no usable patches.
     """
-    wanted = Wanted.of(data)
+    wanted = Wanted.of(data, taken)
     if data.source == "synthetic":
         if wanted.anything:
             raise DataError(f"{wanted.said} says how files are read, and generated patches are in none", "leave it out")
@@ -242,7 +246,7 @@ def root_of(data: DataConfig) -> Path | None:
     return path if path.is_dir() else path.parent
 
 
-def content_fingerprint(data: DataConfig) -> str:
+def content_fingerprint(data: DataConfig, taken: Taken | None = None) -> str:
     """A hex digest that changes when what a store is built from changes.
 
     That is any file's bytes, name, label, split or group, what is left out, or a setting that shapes the store.
@@ -250,6 +254,10 @@ def content_fingerprint(data: DataConfig) -> str:
     downloaded, by its checksum; nothing is downloaded.
 
     A store has the fingerprint that it was made with.
+
+    Args:
+        data: the source, and how it is read.
+        taken: as of `open_source`.
 
     Raises:
         DataError: there is no such source, or it holds no usable patches.
@@ -259,8 +267,10 @@ def content_fingerprint(data: DataConfig) -> str:
     Wanted.of(data)  # before a download, not after it
     if data.source == "eurosat" and eurosat.find(data.eurosat) is None:
         return fingerprint_of(data, "eurosat", eurosat.archive_content(data.eurosat))
-    source = open_source(data)
-    return fingerprint_of(data, source.name, source.known_content or scan(source).content, source.bands)
+    source = open_source(data, taken)
+    if taken is None and source.known_content:
+        return fingerprint_of(data, source.name, source.known_content, source.bands)
+    return fingerprint_of(data, source.name, scan(source).content, source.bands)
 
 
 def known_bands(data: DataConfig) -> BandSpec:
@@ -341,6 +351,7 @@ def scan(source: Source) -> Scans:
     kind = np.full(len(rows), -1, dtype=np.int32)
     places: NDArray[np.float64] | None = None
     doubts: dict[str, int] = {}
+    converted = False
     content = _ListDigest()
     read: Callable[[int], Scan] = source.scan
     memo: ScanMemo | None = None
@@ -374,17 +385,20 @@ def scan(source: Source) -> Scans:
         content.add(["classes", *source.records.classes])
     if isinstance(source, FileSource):
         settled = source.patches.settle(kinds, () if places is None else places[:, 2])
-        source.bands, doubts = settled.spec, settled.doubts
+        source.bands, doubts, converted = settled.spec, settled.doubts, settled.converted
         notes.update(settled.notes)
         for bands, reason in settled.reasons.items():
             for row in np.flatnonzero(kind == numbers[bands]).tolist():
                 sizes[row], reasons[row] = 0, reason
+    whole = source.known_content or content.hexdigest()
+    if converted and isinstance(source, FileSource):  # else patches are what they are for a model or for nobody
+        whole = digest({"content": whole, "bands": source.bands.to_dict()})
     return Scans(
         sizes,
         reasons,
         dict(sorted(notes.items())),
         doubts,
-        source.known_content or content.hexdigest(),
+        whole,
         None if places is None else places[:, :2].copy(),
     )
 
