@@ -83,6 +83,7 @@ def find(bands: Iterable[Band], name: str) -> Band | None:
     return next((band for band in bands if wanted in band.aliases), None)
 
 
+@functools.cache
 def letter(name: str) -> str | None:
     """What formulas of spectral indices call a band, such as R for red, by any of its names."""
     every = (common(), *(sensor(each).bands for each in names()))

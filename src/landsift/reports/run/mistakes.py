@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from landsift.bands import BandSpec
 from landsift.config import READING, DataConfig
-from landsift.extras import MissingExtraError
 from landsift.runs import Run
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None, source:
     inside = run.path.resolve()
     for path in paths:
         if path not in found:
-            found[path] = _below(inside, path, run, Picture(None, "not in the source given" if source else ELSEWHERE))
+            found[path] = _below(inside, path, Picture(None, "not in the source given" if source else ELSEWHERE))
     return [found[path] for path in paths]
 
 
@@ -144,25 +143,24 @@ def _read_as(run: Run) -> tuple[DataConfig, Taken | None]:
         return DataConfig(), None
 
 
-def _below(folder: Path, path: str, run: Run, outside: Picture) -> Picture:
-    """The picture of a file below the folder, wherever links lead; `outside` where it is not."""
-    from landsift.data.decoding.decode import quiet_pillow, read_bytes
-    from landsift.data.decoding.patches import Patches
+def _below(folder: Path, path: str, outside: Picture) -> Picture:
+    """The picture of a file below the folder, wherever links lead; `outside` where it is not.
+
+    GDAL is not asked: a file may name others of this machine.
+    """
+    from landsift.data.decoding.decode import decode, quiet_pillow, read_bytes, read_header
     from landsift.data.decoding.unreadable import UnreadableError
-    from landsift.data.decoding.wanted import Wanted
 
     try:
         file = Path(path).resolve()
         # A relative path names a generated patch; a file of that name would be another.
         if not Path(path).is_absolute() or not file.is_relative_to(folder):
             return outside
-        patches = Patches(Wanted.of(*_read_as(run)))
         with quiet_pillow():
             raw = read_bytes(file)
-            size = _small(patches.look(file, raw).size)
-            return _picture(patches.read(file, size, raw).array, patches.spec)
-    except (UnreadableError, MissingExtraError) as error:
-        return Picture(None, " ".join(str(error).split()))
+            return _picture(decode(raw, _small(read_header(raw).size)), BandSpec.pictures())
+    except UnreadableError as error:
+        return Picture(None, str(error))
     except (OSError, ValueError, RuntimeError):  # a name with a 0, links in a circle
         return outside
 
