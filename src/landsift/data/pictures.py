@@ -18,8 +18,9 @@ def as_picture(patch: NDArray[Any], bands: BandSpec) -> NDArray[np.uint8]:
     """A patch as people see it.
 
     Three bands are shown: red, green and blue where bands have these names, or a sensor's for them, else the first
-    three; of one or two bands the first, in grey. 8-bit brightness is shown as it is. Of all else each band is stretched by itself, between two
-    percentiles of its data; a band of one value is grey. Where one of them has no data the picture is black.
+    three; of one or two bands the first, in grey. 8-bit brightness is shown as it is. Of all else each band is
+    stretched by itself, between two percentiles of its data; a band of one value is grey. Where one of them has no
+    data the picture is black.
 
     Args:
         patch: [H, W, C] of the bands' type.
