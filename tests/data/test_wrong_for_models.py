@@ -297,6 +297,22 @@ LEFT_OUT = [
     Wrong("one name twice", SENTINEL, FOUR, named(names=("B02", "B02", "B04", "B08")), "without names"),
     Wrong("complex numbers", SENTINEL, FOUR.astype(np.complex64), {"names": NAMED}, "complex64"),
     Wrong(
+        "numbers of bands that were said of files of 13",
+        SENTINEL,
+        FOUR,
+        {},
+        "where the training's files had 13",
+        reading={"bands": NUMBERED, "reflectance": [1e-4, 0], "of": 13},
+    ),
+    Wrong(
+        "8 bits, and a scale that was said of 16",
+        SENTINEL,
+        numbers(4, "uint8", (16, 16)),
+        {},
+        "where data.reflectance of the training was said of uint16",
+        reading={"bands": NUMBERED, "reflectance": [1e-4, 0], "of": 4},
+    ),
+    Wrong(
         "12 bands for 13",
         EUROSAT,
         ALL[..., :12],

@@ -23,5 +23,6 @@ def files_for(model: ModelDescription, said: Mapping[str, Any]) -> tuple[DataCon
     """
     if unknown := [key for key in said if key not in READING]:
         raise ConfigError(f"reading: there is no key '{unknown[0]}'", f"known: {', '.join(READING)}")
-    data = RunConfig.from_dict({"data": {**model.reading, **said}}).data
-    return data, Taken(model.bands, frozenset({*model.reading} - {*said}))
+    trained = {key: value for key, value in model.reading.items() if key in READING}
+    data = RunConfig.from_dict({"data": {**trained, **said}}).data
+    return data, Taken(model.bands, frozenset({*trained} - {*said}), model.reading.get("of"))

@@ -49,7 +49,8 @@ class ModelDescription:
         tta: "flips": probabilities are averaged over the eight flips and rotations; "none": one look.
         module: as `model.module`: what registers the network with timm; None for a network of timm's own.
         bands: what the numbers of its patches mean, which those of others must mean as well.
-        reading: how the files of its training were read: the keys of `landsift.config.READING` that were set.
+        reading: how the files of its training were read: the keys of `landsift.config.READING` that were set, and
+            `of`, how many bands they had, where `bands` is.
         code: fingerprint of that module's code (`own_networks.fingerprint`) as the model was trained.
         format: version of this layout.
     """
@@ -101,10 +102,12 @@ class ModelDescription:
 
 def _check_reading(keys: Mapping[str, Any]) -> None:
     """Raise ValueError for keys that are none of a configuration's, or have values that are none."""
-    if unknown := set(keys) - set(READING):
+    if unknown := set(keys) - {*READING, "of"}:
         raise ValueError(f"reading: unknown key '{min(unknown)[:40]}'")
+    if not isinstance(keys.get("of"), int | None):
+        raise ValueError("reading.of: no number of bands")
     try:
-        DataConfig(**keys)
+        DataConfig(**{key: value for key, value in keys.items() if key != "of"})
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"reading.{'.'.join(map(str, first['loc']))}: {first['msg']}"[:200]) from None

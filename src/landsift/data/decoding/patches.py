@@ -113,11 +113,13 @@ class Patches:
     Attributes:
         wanted: what the configuration says of the bands, and what a model takes.
         spec: what the numbers mean that `read` gives: as the model takes them, else, before `settle`, as of pictures.
+        count: bands of the files that `settle` has found most of; None before.
     """
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
         self.spec = BandSpec.pictures() if wanted.taken is None else wanted.taken.bands
+        self.count: int | None = None
         self._plans: dict[FileBands, Plan | Reason] = {}
         self._changes: dict[FileBands, Conversion | Reason] = {}
         self._lock = threading.Lock()
@@ -181,6 +183,7 @@ class Patches:
         reasons: dict[FileBands, Reason] = {}
         if files and self.wanted.taken is None:
             self.spec = files.most_common(1)[0][0]  # of two that are as frequent, the first
+        counts = Counter[int]()
         notes, doubts = Counter[str](), Counter[str]()
         converted = False
         for bands, count in kinds.items():
@@ -191,6 +194,8 @@ class Patches:
                 notes.update(dict.fromkeys(fit.notes, count))
                 doubts.update(dict.fromkeys(fit.plan.doubts, count))
                 converted |= fit.change is not None
+                counts[len(bands)] += count
+        self.count = counts.most_common(1)[0][0] if counts else None
         spec = self._with_gsd(np.asarray(gsds, dtype=np.float64), doubts)
         return Settled(spec, reasons, dict(notes), dict(doubts), converted)
 

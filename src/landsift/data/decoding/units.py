@@ -10,6 +10,7 @@ import numpy as np
 
 from landsift.bands import BRIGHTNESS, REFLECTANCE, UNKNOWN
 from landsift.data.decoding.file_bands import FileBands
+from landsift.data.decoding.rasters import EXACT
 from landsift.data.decoding.unreadable import Cause, UnreadableError
 from landsift.data.decoding.wanted import Wanted
 from landsift.data.sensors import Sensor
@@ -49,6 +50,8 @@ def units_of(bands: FileBands, wanted: Wanted, doubts: list[str]) -> Units:
             doubts.append(INSTEAD.format(list(wanted.reflectance)))
         return own
     if wanted.reflectance is not None:
+        if wanted.taken is not None and wanted.assumes("reflectance"):
+            _check_alike(EXACT.get(bands.dtype, bands.dtype), wanted.taken.bands.dtype, computed=bool(wanted.indices))
         if wanted.assumes("reflectance") and bands.baseline and _is_since(bands.baseline):
             doubts.append(
                 f"processing baseline {bands.baseline} of Sentinel-2 and no tag of its offset: "
@@ -86,6 +89,21 @@ def units_of(bands: FileBands, wanted: Wanted, doubts: list[str]) -> Units:
     if not bands.units:
         doubts.append("no scale and no units in its tags: kept as the numbers that they are, in unknown units")
     return Units((1.0,) * count, (0.0,) * count, bands.units or UNKNOWN)
+
+
+def _check_alike(dtype: str, trained: str, *, computed: bool) -> None:
+    """Refuse numbers of a type for which nobody has said a scale and an offset.
+
+    Args:
+        dtype: of the file's numbers as they are stored.
+        trained: of what the model takes, for which they were said.
+        computed: whether that is float32 for the sake of spectral indices, and the files' was another.
+    """
+    if (dtype == "uint8") != (trained == "uint8") or (not computed and (dtype == "float32") != (trained == "float32")):
+        of = "others" if computed else trained
+        raise UnreadableError(
+            f"numbers of {dtype}, where data.reflectance of the training was said of {of}", Cause.UNITS
+        )
 
 
 def _own_units(bands: FileBands, of: Sensor | None) -> Units | None:

@@ -363,6 +363,8 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
             info["numbers"] = told
         if data.reading:
             info["reading"] = data.reading
+            if data.bands and isinstance(source, FileSource):
+                info["reading"]["of"] = source.patches.count
         meta = {
             "format": STORE_FORMAT,
             "landsift": __version__,
