@@ -68,9 +68,10 @@ def plan(bands: FileBands, wanted: Wanted) -> Plan:
     named = None if wanted.taken is None else _named_bands(bands, wanted, wanted.taken)
     if named is not None:
         wanted = wanted._replace(bands=named)
-    elif wanted.taken is not None and wanted.assumes("bands") and len(bands) != (wanted.taken.count or len(bands)):
+    elif wanted.taken is not None and wanted.assumes("bands") and len(bands) != (wanted.taken.file_bands or len(bands)):
         raise UnreadableError(
-            f"{said(len(bands), bands.dtype)}, where the training's files had {wanted.taken.count}", Cause.OTHER_BANDS
+            f"{said(len(bands), bands.dtype)}, where the training's files had {wanted.taken.file_bands}",
+            Cause.OTHER_BANDS,
         )
     names = _names(bands, wanted, doubts)
     picks = _picks(bands, wanted, names, doubts)

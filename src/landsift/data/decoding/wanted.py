@@ -20,7 +20,7 @@ class Taken(NamedTuple):
     assumed: frozenset[str] = frozenset()
     """Keys of `READING` that were said of its training's files and not of those that are read: what these say
     themselves goes before."""
-    count: int | None = None
+    file_bands: int | None = None
     """Bands of its training's files, where their numbers say which ones are read; None: not known."""
 
 

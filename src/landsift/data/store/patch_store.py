@@ -362,9 +362,8 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
         if told:
             info["numbers"] = told
         if data.reading:
-            info["reading"] = data.reading
-            if data.bands and isinstance(source, FileSource):
-                info["reading"]["of"] = source.patches.count
+            of = {"of": source.patches.count} if data.bands and isinstance(source, FileSource) else {}
+            info["reading"] = data.reading | of
         meta = {
             "format": STORE_FORMAT,
             "landsift": __version__,
