@@ -146,6 +146,10 @@ class EuroSATConfig(_Section):
     """A folder to look for unpacked patches in and to download to; null: landsift's own cache folder."""
 
 
+READING = ("bands", "sensor", "reflectance", "indices")
+"""The keys of `data` that say how files are read; a model keeps them for the files that it is given."""
+
+
 class DataConfig(_Section):
     """Labelled patches and how they are decoded and divided."""
 
@@ -206,6 +210,18 @@ class DataConfig(_Section):
         if twice := [entry for entry in value if value.count(entry) > 1]:
             raise ValueError(f"index '{twice[0]}' stands twice in them")
         return tuple(value)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What is said of how files are read, by the names of the four keys (`READING`); plain values for JSON."""
+        stored = self.model_dump(mode="json", include={*READING}) | {"sensor": self.effective_sensor}
+        return {name: value for name, value in stored.items() if value}
+
+    @property
+    def effective_sensor(self) -> str | None:
+        """The sensor that files are read as; EuroSAT's 13 bands are those of `eurosat`, as its files do not say."""
+        thirteen = self.source == "eurosat" and self.eurosat.bands == "all"
+        return "eurosat" if thirteen and self.sensor is None else self.sensor
 
     @property
     def effective_budget_seed(self) -> int | None:

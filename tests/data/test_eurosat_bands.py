@@ -144,3 +144,9 @@ def test_a_damaged_archive_leaves_nothing(archive_server, tmp_path, damage):
     data = all_bands(archive_server(content), tmp_path / "root")
     refused(lambda: eurosat.ensure(data.eurosat), "EuroSATallBands.zip")
     assert not list(tmp_path.rglob("*.tif"))
+
+
+def test_a_model_of_all_bands_knows_how_files_are_read():
+    data = data_config("data.source=eurosat", "data.eurosat.bands=all")
+    assert data.reading == {"sensor": "eurosat"}
+    assert data_config("data.source=eurosat").reading == {}

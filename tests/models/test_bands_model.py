@@ -69,7 +69,7 @@ def test_a_file_of_format_1_is_read_as_8_bit_rgb_with_the_same_answers(tmp_path)
     [
         ({"bands": {"names": ["a"]}}, "bands.dtype"),
         ({"bands": SENTINEL.to_dict() | {"unit": "m"}}, "bands.unit"),
-        ({"bands": SENTINEL.to_dict() | {"nodata": -1}}, "nodata -1 is no uint16"),
+        ({"bands": SENTINEL.to_dict() | {"nodata": -1}}, "nodata -1 is not a uint16"),
         ({"bands": RADAR.to_dict()}, "bands are 1, and mean has 4 numbers"),
         ({"bands": 10_000}, "bands"),
         ({"bands": SENTINEL.to_dict() | {"scale": [1e-300] * C}}, "a scale is not between"),
@@ -140,7 +140,7 @@ def test_a_read_only_patch_of_another_size_without_any_data_is_answered_and_said
 
 def test_files_are_refused_by_a_model_of_other_bands(tmp_path):
     Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
-    with pytest.raises(ModelError, match=r"takes uint16, 4 bands .*; image files are read as 8-bit RGB"):
+    with pytest.raises(DataError, match=r"no band B02 among red, green, blue \(the model takes uint16, 4 bands "):
         predict_files(saved(tmp_path / "model", SENTINEL), tmp_path / "a.png")
 
 

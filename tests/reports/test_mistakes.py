@@ -8,11 +8,14 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 from PIL import Image
 
 from landsift import runs
 from landsift.bands import BandSpec
 from landsift.config import DataConfig, cache_folder
+from landsift.data.pictures import as_picture, shown_bands
+from landsift.data.sensors import sensor
 from landsift.data.store.patch_store import build_store
 from landsift.errors import DataError
 from landsift.reports.run.mistakes import ELSEWHERE, common_folder, confident_mistakes, thumbnails
@@ -116,6 +119,26 @@ def test_files_of_the_source_that_the_user_names_are_shown_wherever_they_lay_bef
     assert pictures[3].reason == "not in the source given"
     with pytest.raises(DataError, match="nowhere"):
         thumbnails(paths, run, None, str(tmp_path / "nowhere" / "x"))
+
+
+def test_rasters_of_the_source_are_shown_as_the_run_read_them(make_run, tmp_path):
+    names = sensor("eurosat").names
+    stored = np.random.default_rng(0).integers(200, 3000, (13, 16, 16)).astype(np.uint16)
+    for label in "ab":
+        (tmp_path / "in" / label).mkdir(parents=True)
+        with rasterio.open(
+            tmp_path / "in" / label / "1.tif", "w", driver="GTiff", height=16, width=16, count=13, dtype="uint16"
+        ) as file:
+            file.write(stored)
+    bands = BandSpec(names, "uint16", (1e-4,) * 13, (0.0,) * 13, None, "reflectance", 10.0)
+    run = make_run(patches=8)
+    run.manifest["data"] |= {"bands": bands.to_dict(), "reading": {"sensor": "eurosat"}}
+    (picture,) = thumbnails(["/there/a/1.tif"], run, None, str(tmp_path / "in"))
+    np.testing.assert_array_equal(decode(picture.uri), as_picture(np.moveaxis(stored, 0, -1), bands))
+    assert [names[band] for band in shown_bands(bands)] == ["B04", "B03", "B02"]
+    run.manifest["data"]["reading"] = "nothing that says it"
+    (picture,) = thumbnails(["/there/a/1.tif"], run, None, str(tmp_path / "in"))
+    assert "13 bands" in picture.reason
 
 
 @pytest.mark.parametrize(("bands", "shape"), [(1, (8, 8)), (3, (8, 8, 3)), (13, (8, 8, 3))])

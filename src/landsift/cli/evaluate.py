@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from landsift import runs
 from landsift.cli.options import refuse_idle, settings_of
 from landsift.cli.printing import print_result
-from landsift.config import BUILT_IN_SOURCES, RunConfig
+from landsift.config import BUILT_IN_SOURCES, READING, RunConfig
 from landsift.errors import LandsiftError
 from landsift.runtime.outputs import check_file, check_output, check_outside, output_error
 
@@ -31,8 +31,8 @@ def evaluate(
 ) -> None:
     """Decode the source as the model's patches were, test the model on it, write and print the figures."""
     from landsift.data.store.patch_store import META
+    from landsift.evaluation.model_files import files_for
     from landsift.evaluation.new_data import evaluate_store
-    from landsift.models.input_checks import check_files
     from landsift.models.predictor import load_model
     from landsift.pipeline.cache.open_store import opened
 
@@ -48,11 +48,14 @@ def evaluate(
     refuse_idle(settings, acting, "in an evaluation of this source: the model is as it was trained")
     config = RunConfig.load(None, settings).replace(f"data.source={json.dumps(source)}")
     is_store = (Path(source).expanduser() / META).is_file()
-    if not is_store:
-        check_files(predictor.bands, "the patches of other sources than a store")
+    data, taken = config.data, None
+    if not is_store and source != "synthetic":
+        given = {name: getattr(data, name) for name in READING if name in data.model_fields_set}
+        read, taken = files_for(predictor.description, given)
+        data = data.model_copy(update={name: getattr(read, name) for name in READING})
     if height == width and not is_store:
-        config = config.replace(f"data.patch_size={height}")
-    with opened(config.data, least_classes=1) as store:
+        data = data.model_copy(update={"patch_size": height})
+    with opened(data, least_classes=1, taken=taken) as store:
         result, table = evaluate_store(
             predictor, store, part=part, known_only=known_only, trained_on=_store_of(run), seed=config.seed
         )

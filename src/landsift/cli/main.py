@@ -27,6 +27,7 @@ from landsift.cli.options import (
     MarginOption,
     ModuleOption,
     RemoteOption,
+    reading,
     rule_changes,
 )
 from landsift.errors import LandsiftError
@@ -152,6 +153,16 @@ def predict(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="A .csv or .parquet file to write.", show_default=False)
     ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="KEY=VALUE",
+            help="How the files are read: data.bands, data.sensor, data.reflectance or data.indices; repeatable.  "
+            "Default: as in training.",
+        ),
+    ] = None,
     module: ModuleOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -165,7 +176,7 @@ def predict(
     check_file(out)
     write = table_writer(out)
     check_outside(out, paths)
-    predictions = predict_files(run, paths, module)
+    predictions = predict_files(run, paths, module, reading(settings or (), "in a prediction"))
     table = predictions.table()
     write(table)
     counts = {str(name): int(n) for name, n in table["predicted"].value_counts().items()}

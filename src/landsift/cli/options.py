@@ -80,6 +80,21 @@ def settings_of(source: str, *, stored: bool = True) -> tuple[str, ...]:
     return (*size, *own.get(source, of_files))
 
 
+def reading(settings: Iterable[str], where: str) -> dict[str, Any]:
+    """What `--set` says of how files are read, by the names of the keys; raises ConfigError for other keys.
+
+    Args:
+        settings: as `--set` gives them.
+        where: as of `refuse_idle`.
+    """
+    from landsift.config import READING, RunConfig
+
+    settings = list(settings)
+    refuse_idle(settings, [f"data.{name}" for name in READING], where)
+    data = RunConfig.load(None, settings).data
+    return {name: getattr(data, name) for name in READING if name in data.model_fields_set}
+
+
 def refuse_idle(settings: Iterable[str], acting: Iterable[str], where: str) -> None:
     """Refuse a setting that a command would ignore.
 

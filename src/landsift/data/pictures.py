@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.bands import BRIGHTNESS, RGB_NAMES, BandSpec
+from landsift.bands import BRIGHTNESS, BandSpec
+from landsift.data.sensors import red_green_blue
 
 STRETCH = (2.0, 98.0)
 """Percentiles of a band's data in the patch that are shown as black and as white."""
@@ -16,9 +17,10 @@ STRETCH = (2.0, 98.0)
 def as_picture(patch: NDArray[Any], bands: BandSpec) -> NDArray[np.uint8]:
     """A patch as people see it.
 
-    Three bands are shown: red, green and blue where bands have these names, else the first three; of one or two bands
-    the first, in grey. 8-bit brightness is shown as it is. Of all else each band is stretched by itself, between two
-    percentiles of its data; a band of one value is grey. Where one of them has no data the picture is black.
+    Three bands are shown: red, green and blue where bands have these names, or a sensor's for them, else the first
+    three; of one or two bands the first, in grey. 8-bit brightness is shown as it is. Of all else each band is
+    stretched by itself, between two percentiles of its data; a band of one value is grey. Where one of them has no
+    data the picture is black.
 
     Args:
         patch: [H, W, C] of the bands' type.
@@ -46,7 +48,7 @@ def as_picture(patch: NDArray[Any], bands: BandSpec) -> NDArray[np.uint8]:
 
 def shown_bands(bands: BandSpec) -> list[int]:
     """Which bands a picture shows: positions of three, or of one."""
-    names = [name.lower() for name in bands.names]
-    if set(RGB_NAMES) <= set(names):
-        return [names.index(name) for name in RGB_NAMES]
+    colours = [place for place in red_green_blue(bands.names) if place is not None]
+    if len(colours) == 3:
+        return colours
     return [0, 1, 2] if len(bands) >= 3 else [0]

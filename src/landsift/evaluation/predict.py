@@ -7,17 +7,21 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.decoding.decode import IMAGE_SUFFIXES, Header, decode, quiet_pillow, read_bytes, read_header
+from landsift.data.decoding.decode import IMAGE_SUFFIXES, quiet_pillow, read_bytes
+from landsift.data.decoding.file_bands import Place, Seen
+from landsift.data.decoding.gdal import suffixes
+from landsift.data.decoding.patches import Decoded, Fit, Patches
 from landsift.data.decoding.unreadable import Reason, UnreadableError, in_words, summed_up
+from landsift.data.decoding.wanted import Wanted
 from landsift.data.sources.folder import not_patches
 from landsift.data.sources.table import TABLE_SUFFIXES, read_paths
 from landsift.data.sources.walk import (
@@ -31,9 +35,9 @@ from landsift.data.sources.walk import (
     walk,
 )
 from landsift.errors import DataError, RunError
+from landsift.evaluation.model_files import files_for
 from landsift.evaluation.predictions import predictions_table
 from landsift.image_sizes import Size, by, is_scene, is_squeezed
-from landsift.models.input_checks import check_files
 from landsift.models.predictor import load_model
 from landsift.runs import write_parquet
 from landsift.runtime.memory_allocator import keep_freed_memory
@@ -64,12 +68,14 @@ class Predictions:
         classes: K names, in the order of the probabilities.
         probabilities: float32 [N, K].
         skipped: the files left out, `{"path", "reason"}` each.
+        places: longitude and latitude of their centres in degrees (WGS 84), float64 [N, 2]; NaN where a file has none.
     """
 
     paths: list[str]
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
     skipped: list[dict[str, str]]
+    places: NDArray[np.float64]
 
     @property
     def predicted(self) -> list[str]:
@@ -77,50 +83,68 @@ class Predictions:
         return [self.classes[k] for k in self.probabilities.argmax(axis=1)]
 
     def table(self) -> pd.DataFrame:
-        """One row per file: path, predicted, p_<class> for each class; needs pandas."""
-        return predictions_table(self.paths, self.classes, self.probabilities)
+        """One row per file: path, predicted, p_<class> for each class; needs pandas.
+
+        Where a file has a place, lon and lat stand after path.
+        """
+        known = np.isfinite(self.places).any()
+        places = {"lon": self.places[:, 0], "lat": self.places[:, 1]} if known else {}
+        return predictions_table(self.paths, self.classes, self.probabilities, **places)
 
 
 def predict_files(
-    model: Path | str, paths: Path | str | Iterable[Path | str], module: str | None = None
+    model: Path | str,
+    paths: Path | str | Iterable[Path | str],
+    module: str | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> Predictions:
     """Classify image files, the images in folders, and those that tables name.
+
+    Files become patches of the model's bands: by name, from another scale, offset, type or no-data value. What would
+    have to be guessed is left out with its reason.
 
     Args:
         model: a run directory, or its `model/` folder.
         paths: Image files of any size, folders that hold some, and CSV or Parquet tables with a column `path`; one or
             several. Of a folder the same files are taken as for a training.
         module: as of `load_model`.
+        reading: how these files are read, `bands`, `sensor`, `reflectance` and `indices` as in the section `data` of
+            the configuration; what is missing is as for the training's files.
 
     Raises:
+        ConfigError: `reading` has another key, or a value that is none.
         DataError: a path does not exist, a table cannot be used, or no image among them can be read.
-        ModelError: there is no model, it is damaged, or it was trained on other bands than files have.
+        ModelError: there is no model, or it is damaged.
     """
-    files, passed_over = image_files(_paths(paths))
+    given = list(_paths(paths))
+    predictor = load_model(model, module=module)
+    patches = Patches(Wanted.of(*files_for(predictor.description, reading or {})))
+    files, passed_over = image_files(given, suffixes(rasters=patches.wanted.anything))
     if not files:
         raise DataError("no paths are given", "give image files, folders or tables with a column path")
     keep_freed_memory()
-    predictor = load_model(model, module=module)
-    check_files(predictor.bands)
     patch = predictor.description.patch_size
     tables: list[NDArray[np.float32]] = []
     kept: list[str] = []
+    places: list[Place] = []
     left_out: list[tuple[str, Reason]] = []
-    told = _Told(patch)
+    told = _Told(patch, patches)
     with quiet_pillow(), progress_bar("Classifying", len(files)) as advance, ThreadPoolExecutor(cores()) as pool:
-        decoded = functools.partial(_decoded, size=patch)
-        count = max(1, min(CHUNK, _CHUNK_BYTES // (3 * math.prod(patch))))
+        decoded = functools.partial(_decoded, patches=patches, size=patch)
+        each = len(patches.spec) * patches.spec.numpy_dtype.itemsize * math.prod(patch)
+        count = max(1, min(CHUNK, _CHUNK_BYTES // each))
         for start in range(0, len(files), count):
             chunk = files[start : start + count]
-            images: list[NDArray[np.uint8]] = []
+            images: list[NDArray[Any]] = []
             for file, found in zip(chunk, pool.map(decoded, chunk), strict=True):
                 if isinstance(found, Reason):
                     left_out.append((str(file), found))
                 else:
-                    header, image = found
-                    told.add(str(file), header)
-                    images.append(image)
+                    seen, read = found
+                    told.add(str(file), seen)
+                    images.append(read.array)
                     kept.append(str(file))
+                    places.append(read.place)
             if images:
                 tables.append(predictor(np.stack(images)))
             advance(len(chunk))
@@ -128,13 +152,15 @@ def predict_files(
     for group in groups:
         logger.warning("%s", group)
     told.say()
+    patches.tell()
     if not kept:
         raise DataError(
             f"none of the {len(files)} images can be read; {in_words(groups)}", groups[0].reason.cause.value
         )
     skipped = [entry._asdict() for entry in passed_over]
     skipped += [{"path": path, "reason": reason.text} for path, reason in left_out]
-    return Predictions(kept, predictor.classes, np.concatenate(tables), skipped)
+    where = np.array([place[:2] for place in places], dtype=np.float64)
+    return Predictions(kept, predictor.classes, np.concatenate(tables), skipped, where)
 
 
 def _paths(given: Path | str | Iterable[Path | str]) -> Iterator[Path]:
@@ -147,8 +173,14 @@ def _paths(given: Path | str | Iterable[Path | str]) -> Iterator[Path]:
         yield as_path(path)
 
 
-def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[PassedOver]]:
+def image_files(
+    paths: Iterable[Path], endings: Collection[str] = IMAGE_SUFFIXES
+) -> tuple[list[Path], list[PassedOver]]:
     """The given files, the images below the given folders in order of their names, and the files that tables name.
+
+    Args:
+        paths: of files, folders and tables.
+        endings: (lower case) of the files in folders that are images.
 
     Returns:
         The files; and those in the folders that are left out for their ending.
@@ -160,11 +192,11 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[PassedOver]]:
     left_out: list[PassedOver] = []
     for path in paths:
         if path.is_dir():
-            below, unread = _images_below(path)
+            below, unread = _images_below(path, endings)
             if not below:
                 endings = counted(by_ending(entry.path for entry in unread))
                 instead = f", only files that are not read ({endings})" if unread else ""
-                hint = f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+                hint = f"images end in {', '.join(sorted(endings))}"
                 raise not_patches(path) or DataError(f"no images in {path}{instead}", hint)
             files += below
             left_out += unread
@@ -198,13 +230,13 @@ def _each_once(files: list[Path]) -> list[Path]:
     return list(each.values())
 
 
-def _images_below(root: Path) -> tuple[list[Path], list[PassedOver]]:
+def _images_below(root: Path, endings: Collection[str]) -> tuple[list[Path], list[PassedOver]]:
     """The images in and below a folder, and the files left out; says what was passed over."""
     unread: list[PassedOver] = []
     links: list[str] = []
     images: list[tuple[str, list[str]]] = []
     try:
-        for folder in walk(root):
+        for folder in walk(root, endings):
             images.append((folder.path, sorted(folder.images)))
             unread += not_read(folder)
             links += [folder.path] * folder.again
@@ -227,11 +259,10 @@ def table_writer(out: Path) -> Callable[[pd.DataFrame], None]:
     return lambda table: write_whole(out, lambda partial: table.to_csv(partial, index=False))
 
 
-def _decoded(file: Path, size: Size) -> tuple[Header, NDArray[np.uint8]] | Reason:
-    """What a file says of itself and uint8 [H, W, 3] at the size of the model's patches, or the reason why not."""
+def _decoded(file: Path, patches: Patches, size: Size) -> tuple[Seen, Decoded] | Reason:
+    """What a file says of itself and its patch at the size of the model's, or the reason why not."""
     try:
-        raw = read_bytes(file)
-        return read_header(raw), decode(raw, size)
+        return patches.look_and_read(file, size, read_bytes(file))
     except UnreadableError as error:
         return error.reason
 
@@ -239,28 +270,42 @@ def _decoded(file: Path, size: Size) -> tuple[Header, NDArray[np.uint8]] | Reaso
 class _Told:
     """What is to be said of the files that are classified: how they are read, and what does not look like a patch."""
 
-    def __init__(self, patch: Size) -> None:
+    def __init__(self, patch: Size, patches: Patches) -> None:
         self._patch = patch
+        self._patches = patches
         self._files = 0
         self._resized = 0
         self._notes = Counter[str]()
+        self._doubts = Counter[str]()
+        self._other_gsd = 0
         self._scenes: list[str] = []
         self._squeezed: list[str] = []
 
-    def add(self, path: str, header: Header) -> None:
+    def add(self, path: str, seen: Seen) -> None:
         """Take note of a file."""
         self._files += 1
-        self._notes.update(header.notes)
-        self._resized += header.size != self._patch
-        if is_scene(header.size, self._patch):
-            self._scenes.append(f"{path} ({by(header.size)})")
-        elif is_squeezed(header.size, self._patch):
-            self._squeezed.append(f"{path} ({by(header.size)})")
+        self._notes.update(seen.notes)
+        fit = self._patches.fit(seen.bands)
+        if isinstance(fit, Fit):
+            self._notes.update(fit.notes)
+            self._doubts.update(fit.plan.doubts)
+        self._other_gsd += self._patches.other_gsd(seen.place.gsd)
+        self._resized += seen.size != self._patch
+        if is_scene(seen.size, self._patch):
+            self._scenes.append(f"{path} ({by(seen.size)})")
+        elif is_squeezed(seen.size, self._patch):
+            self._squeezed.append(f"{path} ({by(seen.size)})")
 
     def say(self) -> None:
         """Say it: a line for each kind, with its count and the first few files."""
         for note, count in sorted(self._notes.items()):
             logger.info("%d of %d files: %s", count, self._files, note)
+        for doubt, count in sorted(self._doubts.items()):
+            logger.warning("%d of %d files: %s", count, self._files, doubt)
+        if self._other_gsd:
+            own = self._patches.spec.gsd
+            message = "%d of %d files have another ground sampling distance than the %.3g m of the model's patches"
+            logger.warning(message, self._other_gsd, self._files, own)
         if self._resized:
             logger.info("%d of %d files were resized to %s pixels", self._resized, self._files, by(self._patch))
         patch = by(self._patch)

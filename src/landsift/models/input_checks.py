@@ -38,23 +38,6 @@ class Group(NamedTuple):
     """H and W."""
 
 
-def check_files(bands: BandSpec, what: str = "image files") -> None:
-    """Refuse files for a model of other patches: they are decoded to 8-bit RGB, whatever they hold.
-
-    Args:
-        bands: of the model.
-        what: is to be read.
-
-    Raises:
-        ModelError: the model was trained on something else than 8-bit RGB.
-    """
-    if not bands.is_rgb8:
-        raise ModelError(
-            f"the model takes {bands}; {what} are read as 8-bit RGB",
-            "give it arrays of these bands: landsift.load_model(...)(patches)",
-        )
-
-
 def check_bands(model: BandSpec, patches: BandSpec, whose: str) -> None:
     """Refuse patches whose numbers mean something else than those of the model's training.
 

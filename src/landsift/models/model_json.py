@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from landsift.bands import MOST, BandSpec
-from landsift.config import HeadConfig, ModelConfig
+from landsift.config import READING, DataConfig, HeadConfig, ModelConfig
 from landsift.errors import ModelError, RunError, nearest
 from landsift.runs import read_json
 from landsift.version import __version__
@@ -49,6 +49,8 @@ class ModelDescription:
         tta: "flips": probabilities are averaged over the eight flips and rotations; "none": one look.
         module: as `model.module`: what registers the network with timm; None for a network of timm's own.
         bands: what the numbers of its patches mean, which those of others must mean as well.
+        reading: how the files of its training were read: the keys of `landsift.config.READING` that were set, and
+            `of`, how many bands they had, where `bands` is.
         code: fingerprint of that module's code (`own_networks.fingerprint`) as the model was trained.
         format: version of this layout.
     """
@@ -66,6 +68,7 @@ class ModelDescription:
     module: str | None = None
     code: str | None = None
     bands: BandSpec = field(default_factory=BandSpec.pictures)
+    reading: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -78,6 +81,7 @@ class ModelDescription:
         if not self.bands.takes_nodata:
             raise ValueError(f"bands: nodata {self.bands.nodata:g} is not a {self.bands.dtype}")
         _check_arguments(self.backbone_args)
+        _check_reading(self.reading)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as model.json has them."""
@@ -94,6 +98,19 @@ class ModelDescription:
             weights="none",
             head=head,
         )
+
+
+def _check_reading(keys: Mapping[str, Any]) -> None:
+    """Raise ValueError for keys that are none of a configuration's, or have values that are none."""
+    if unknown := set(keys) - {*READING, "of"}:
+        raise ValueError(f"reading: unknown key '{min(unknown)[:40]}'")
+    if not isinstance(keys.get("of"), int | None):
+        raise ValueError("reading.of: no number of bands")
+    try:
+        DataConfig(**{key: value for key, value in keys.items() if key != "of"})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"reading.{'.'.join(map(str, first['loc']))}: {first['msg']}"[:200]) from None
 
 
 def _check_arguments(value: Any) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift import runs
-from landsift.bands import RGB_NAMES
+from landsift.bands import REFLECTANCE, RGB_NAMES, BandSpec
 from landsift.config import Normalization, RunConfig, digest
+from landsift.data.sensors import red_green_blue
 from landsift.errors import ConfigError
 from landsift.models import hub, own_networks
 from landsift.runtime import surroundings
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("landsift")
 
+WHITE = 0.275
+"""Reflectance that is 255 in EuroSAT's 8-bit images: they are Level-1C's numbers, × 255 / 2750. On 98 patches that are
+there as numbers and as images, the two differ by 1.7 levels of 255 in the mean (with 2700 by 1.9, with 2800 by 2.7)."""
 LEAST_STD = 1e-3
 """Of the bands of pictures, for those of one value."""
 LEAST_SHARE = 1e-6
@@ -136,14 +140,15 @@ def check_image_sizes(config: RunConfig, strategy: Strategy) -> None:
 def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tuple[PatchClassifier, Normalization]:
     """The classifier with its weights, and the statistics its inputs are normalised with.
 
-    `model.normalization: auto` takes what the weights were trained with, and for random weights, or weights that were
-    trained on other bands or units than the patches have, the statistics of the training patches.
+    `model.normalization: auto` takes what the weights were trained with. Of 8-bit images it takes the same for the red,
+    green and blue of reflectances, which are scaled as such images are made (`as_images`). For random weights, or
+    weights of other bands or units than the patches have, it takes the statistics of the training patches.
 
     Raises:
         ConfigError: the strategy or the statistics do not fit the backbone and the patches.
         ModelError: as `landsift.models.backbone.create_backbone`.
     """
-    from landsift.data.sensors import red_green_blue
+    from landsift.data.store.robust import robust_mean_and_std
     from landsift.data.store.statistics import mean_and_std
     from landsift.models.backbone import create_backbone, expected_input
     from landsift.models.classifier import PatchClassifier
@@ -161,14 +166,29 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
         normalization, key = chosen, "model.normalization"
     elif backbone.normalization is not None and not backbone.bands.differences(store.bands):
         normalization, key = backbone.normalization, backbone.source
+    elif backbone.normalization is not None and backbone.bands.is_rgb8 and is_rgb_reflectance(store.bands):
+        normalization, key = as_images(backbone.normalization), backbone.source
+        logger.info(
+            "the weights %s are of 8-bit images: reflectances of 0 to %g are taken as their 0 to 255, as in EuroSAT's "
+            "images (model.normalization: %s)",
+            config.model.weights,
+            WHITE,
+            f"mean {_listed(normalization.mean)}, std {_listed(normalization.std)}",
+        )
     else:
-        mean, std = mean_and_std(store.images, split.train, store.bands)
-        std = tuple(max(s, LEAST_STD) for s in std) if store.bands.is_rgb8 else tuple(map(_divided_by, mean, std))
+        if store.bands.is_rgb8:
+            mean, std = mean_and_std(store.images, split.train, store.bands)
+            std = tuple(max(s, LEAST_STD) for s in std)
+        else:
+            mean, std = robust_mean_and_std(store.images, split.train, store.bands)
+            std = tuple(map(_divided_by, mean, std))
         normalization, key = Normalization(mean=mean, std=std), "the training patches"
     if len(normalization.mean) != bands or len(normalization.std) != bands:
         raise ConfigError(f"{key}: {bands} means and {bands} stds are needed, one per band")
     if config.model.weights not in {"imagenet", "none"}:
-        logger.info("%s", expected_input(backbone, config.model, normalization))
+        own = backbone.normalization
+        expected = own if own is not None and key == backbone.source else normalization
+        logger.info("%s", expected_input(backbone, config.model, expected))
     if config.model.weights != "none" and (others := backbone.bands.differences(store.bands)):
         message = "the weights %s were trained on other patches than these: here %s"
         logger.warning(message, config.model.weights, "; ".join(others))
@@ -176,6 +196,21 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
         message = "training.augment.color_jitter: saturation and hue are of red, green and blue, and are left out here"
         logger.info(message)
     return classifier, normalization
+
+
+def is_rgb_reflectance(bands: BandSpec) -> bool:
+    """Whether these are red, green and blue in this order, in units of reflectance, whatever a sensor calls them."""
+    return bands.units == REFLECTANCE and len(bands) == 3 and red_green_blue(bands.names) == (0, 1, 2)
+
+
+def as_images(normalization: Normalization) -> Normalization:
+    """What normalises reflectances as 8-bit images are normalised that were made of them."""
+    mean, std = (tuple(WHITE * value for value in values) for values in (normalization.mean, normalization.std))
+    return Normalization(mean=mean, std=std)
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return "[" + ", ".join(f"{value:.4g}" for value in values) + "]"
 
 
 def _divided_by(mean: float, std: float) -> float:

@@ -58,6 +58,7 @@ def manifest_of(
             "unlabelled": len(store.unlabelled),
             "patch_shape": list(store.images.shape[1:]),
             "bands": store.bands.to_dict(),
+            "reading": store.info.get("reading", {}),
             "classes": {name: int(n) for name, n in zip(store.classes, counts, strict=True)},
             "split": {"train": len(split.train), "val": len(split.val), "test": len(split.test)},
             "budget": config.data.budget,

@@ -7,6 +7,7 @@ band is which, and scale and offset what its numbers are. All else is refused.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from landsift.bands import UNKNOWN, BandSpec
 from landsift.data.decoding.unreadable import Cause, UnreadableError
 
 CLIPPED = "numbers beyond those of the type that the model takes, set to the nearest"
+UNDECLARED = "numbers that mean no data to the model, in files that declare none: they are no data"
 _SAME = 1e-6  # of a step between two numbers
 
 
@@ -50,9 +52,13 @@ class Conversion:
         """
         told = Counter[str]()
         picked = values[..., list(self.picks)]
-        if not self.notes:
-            return np.ascontiguousarray(picked), told
         nothing = _nothing(picked, self.own.nodata)
+        if self.own.nodata is None and self.wanted.nodata is not None and self._same_numbers:
+            undeclared = _nothing(picked, self.wanted.nodata) & ~nothing
+            told[UNDECLARED] += int(undeclared.sum())
+            nothing |= undeclared
+        if not self.notes:
+            return np.ascontiguousarray(picked), +told
         found = picked.astype(np.float64)
         found = np.where(nothing, 0, found) * self.factor + self.summand
         kind = np.dtype(self.wanted.dtype)
@@ -74,6 +80,11 @@ class Conversion:
             result[nothing] = kind.type(nodata)
         return np.ascontiguousarray(result), +told
 
+    @property
+    def _same_numbers(self) -> bool:
+        """Whether numbers stay what they are, at another place."""
+        return self.own.dtype == self.wanted.dtype and {*self.factor} == {1} and {*self.summand} == {0}
+
 
 def conversion(own: BandSpec, wanted: BandSpec) -> Conversion:
     """How patches of some bands become patches of others.
@@ -92,10 +103,8 @@ def conversion(own: BandSpec, wanted: BandSpec) -> Conversion:
     factor = np.where(np.isclose(factor, 1, rtol=1e-9), 1, factor)
     whole = np.rint(summand)
     summand = np.where(np.abs(summand - whole) < _SAME, whole, summand)
-    notes = []
-    if own.names != wanted.names:
-        unused = len(own) - len(wanted)
-        notes.append("bands read by name, in another order" + (f"; {unused} are not used" if unused else ""))
+    notes: list[str] = []
+    notes += by_name(picks, len(own))
     changed = bool((factor != 1).any() or (summand != 0).any())
     if changed and own.units == UNKNOWN:
         raise UnreadableError("another scale or offset in unknown units", Cause.UNITS)
@@ -111,6 +120,14 @@ def conversion(own: BandSpec, wanted: BandSpec) -> Conversion:
     if own.nodata != wanted.nodata and not (own.nodata is None and own.dtype == wanted.dtype):
         notes.append("another number for no data")
     return Conversion(own, wanted, picks, tuple(factor.tolist()), tuple(summand.tolist()), tuple(notes))
+
+
+def by_name(picks: Sequence[int], count: int) -> list[str]:
+    """What is to be said of bands that are found by their names, at these positions among so many; nothing of all."""
+    moved, unused = list(picks) != sorted(picks), count - len(picks)
+    if not moved and not unused:
+        return []
+    return [f"bands read by name{', in another order' * moved}{f'; {unused} are not used' if unused else ''}"]
 
 
 def _nothing(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:

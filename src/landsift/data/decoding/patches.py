@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from landsift.bands import RGB_NAMES, BandSpec
 from landsift.config import DataConfig
 from landsift.data.decoding import gdal, rasters
+from landsift.data.decoding.conversion import Conversion, conversion
 from landsift.data.decoding.decode import (
     MAX_PIXELS,
     decode,
@@ -41,7 +42,7 @@ from landsift.data.decoding.places import LOST, ON_THE_GROUND
 from landsift.data.decoding.plans import Plan, difference, plan
 from landsift.data.decoding.tiff_directories import MAGIC, directories
 from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError, in_words, summed_up
-from landsift.data.decoding.values import resized, stored_values
+from landsift.data.decoding.values import stored_values
 from landsift.data.decoding.wanted import Wanted
 from landsift.data.sensors import plain
 from landsift.errors import DataError
@@ -83,6 +84,8 @@ class Settled(NamedTuple):
     """What is to be said, and of how many files."""
     doubts: dict[str, int]
     """The same, of what was not known."""
+    converted: bool = False
+    """Whether numbers of some files become those of other bands."""
 
     def say(self, total: int) -> None:
         """Say it of the files, of which there are so many in all."""
@@ -91,18 +94,34 @@ class Settled(NamedTuple):
                 _log.log(level, "%d of %d files: %s", count, total, text)
 
 
+class Fit(NamedTuple):
+    """How files of a kind become patches of `Patches.spec`."""
+
+    plan: Plan
+    change: Conversion | None
+    """What brings them to the bands that a model takes; None: they have them, or no model takes them."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of such files."""
+        return (*self.plan.notes, *(self.change.notes if self.change else ()))
+
+
 class Patches:
-    """Looks at files and reads those that fit together; from any thread.
+    """Looks at files and reads those that fit together, or that become what a model takes; from any thread.
 
     Attributes:
-        wanted: what the configuration says of the bands.
-        spec: what the numbers mean that `read` gives; before `settle` that of pictures.
+        wanted: what the configuration says of the bands, and what a model takes.
+        spec: what the numbers mean that `read` gives: as the model takes them, else, before `settle`, as of pictures.
+        count: bands of the files that `settle` has found most of; None before.
     """
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
-        self.spec = BandSpec.pictures()
+        self.spec = BandSpec.pictures() if wanted.taken is None else wanted.taken.bands
+        self.count: int | None = None
         self._plans: dict[FileBands, Plan | Reason] = {}
+        self._changes: dict[FileBands, Conversion | Reason] = {}
         self._lock = threading.Lock()
         self._told = Counter[str]()
         self._read = 0
@@ -162,20 +181,23 @@ class Patches:
             if isinstance(found, Plan):
                 files[found.spec] += count
         reasons: dict[FileBands, Reason] = {}
-        if files:
+        if files and self.wanted.taken is None:
             self.spec = files.most_common(1)[0][0]  # of two that are as frequent, the first
+        counts = Counter[int]()
         notes, doubts = Counter[str](), Counter[str]()
+        converted = False
         for bands, count in kinds.items():
-            found = self._plan(bands)
-            if isinstance(found, Reason):
-                reasons[bands] = found
-            elif found.spec != self.spec:
-                reasons[bands] = difference(found.spec, self.spec)
+            fit = self.fit(bands)
+            if isinstance(fit, Reason):
+                reasons[bands] = fit
             else:
-                notes.update(dict.fromkeys(found.notes, count))
-                doubts.update(dict.fromkeys(found.doubts, count))
+                notes.update(dict.fromkeys(fit.notes, count))
+                doubts.update(dict.fromkeys(fit.plan.doubts, count))
+                converted |= fit.change is not None
+                counts[len(bands)] += count
+        self.count = counts.most_common(1)[0][0] if counts else None
         spec = self._with_gsd(np.asarray(gsds, dtype=np.float64), doubts)
-        return Settled(spec, reasons, dict(notes), dict(doubts))
+        return Settled(spec, reasons, dict(notes), dict(doubts), converted)
 
     def read(self, path: Path, size: tuple[int, int] | None = None, raw: bytes | None = None) -> Decoded:
         """Read a patch.
@@ -189,38 +211,76 @@ class Patches:
             UnreadableError: it is damaged, or its bands are others than those of `spec`.
         """
         raw = read_bytes(path) if raw is None else raw
-        if not self.wanted.anything and size is not None and self.spec == BandSpec.pictures():
+        if not self.wanted.anything and size is not None and self.spec.is_rgb8:
             try:
                 return Decoded(decode(raw, size), NOWHERE, Counter())
             except UnreadableError as error:
                 if not _for_gdal(error.reason.cause, path, raw):
                     raise
-        seen, read = self._looked(path, raw, lambda seen: None if is_large(seen.size) else self._fitting(seen).picks)
-        found = self._fitting(seen)
+        return self.look_and_read(path, size, raw)[1]
+
+    def look_and_read(self, path: Path, size: tuple[int, int] | None, raw: bytes) -> tuple[Seen, Decoded]:
+        """What `look` and `read` give, from one look; arguments and errors as theirs."""
+        seen, read = self._looked(
+            path, raw, lambda seen: None if is_large(seen.size) else self._fitting(seen.bands).plan.picks
+        )
+        found, change = self._fitting(seen.bands)
         size = seen.size if size is None else size
         if seen.bands.pillow:
-            return Decoded(np.ascontiguousarray(decode(raw, size)[..., list(found.picks)]), seen.place, Counter())
+            pixels = np.ascontiguousarray(decode(raw, size)[..., list(found.picks)])
+            return seen, Decoded(pixels if change is None else change(pixels)[0], seen.place, Counter())
         with in_turn(seen.size):
             if read is None:
                 _, read = self._looked(path, raw, lambda _: found.picks)
             if read is None:
                 raise UnreadableError("it changed while it was read", Cause.DAMAGED)
+            told = Counter(read.heard)
             if found.spec.dtype == "uint8" and seen.bands.picture:
-                pixels = without_hidden(read.values, None if read.hidden is None else np.where(read.hidden, 0, 255))
-                return Decoded(resized(pixels, size, None), seen.place, Counter(read.heard))
-            stored, told = stored_values(found, read.values, read.hidden)
-            told.update(read.heard)
-            self._note(found, stored, told)
-            return Decoded(resized(stored, size, found.spec.nodata), seen.place, told)
+                stored = without_hidden(read.values, None if read.hidden is None else np.where(read.hidden, 0, 255))
+                if change is not None:
+                    stored, more = change(stored)
+                    told.update(more)
+            else:
+                own, more = stored_values(found, read.values, read.hidden)
+                told.update(more)
+                stored, more = (own, Counter[str]()) if change is None else change(own)
+                told.update(more)
+                self._note(found, own, stored, told)
+            if stored.shape[:2] != tuple(size):
+                from landsift.resampling import resample_patch  # with torch
 
-    def _fitting(self, seen: Seen) -> Plan:
+                stored = resample_patch(stored, size, self.spec.nodata)
+            return seen, Decoded(stored, seen.place, told)
+
+    def fit(self, bands: FileBands) -> Fit | Reason:
+        """How files that say this of their bands are read, or why not."""
+        found = self._plan(bands)
+        if isinstance(found, Reason):
+            if self.wanted.taken is None or found.cause is not Cause.UNNAMED:
+                return found
+            if self.spec.is_rgb8:  # no name helps
+                return Reason(found.text, Cause.BANDS if bands.dtype == "uint8" else Cause.DEPTH)
+            if found != bands.reason:
+                return found
+            return Reason(replace(bands, unread=None).reason.text, Cause.UNNAMED_FOR_MODEL)
+        if found.spec == replace(self.spec, gsd=None):
+            return Fit(found, None)
+        if self.wanted.taken is None:
+            return difference(found.spec, self.spec)
+        change = self._changes.get(bands)
+        if change is None:
+            try:
+                change = conversion(found.spec, self.spec)
+            except UnreadableError as error:
+                change = Reason(f"{error.reason.text} (the model takes {self.spec})", error.reason.cause)
+            self._changes[bands] = change
+        return change if isinstance(change, Reason) else Fit(found, change)
+
+    def _fitting(self, bands: FileBands) -> Fit:
         """How a file is read; raises UnreadableError where its bands are others than those of `spec`."""
-        found = self._plan(seen.bands)
+        found = self.fit(bands)
         if isinstance(found, Reason):
             raise UnreadableError(found.text, found.cause)
-        if found.spec != replace(self.spec, gsd=None):
-            other = difference(found.spec, self.spec)
-            raise UnreadableError(other.text, other.cause)
         return found
 
     def tell(self) -> dict[str, int]:
@@ -248,20 +308,25 @@ class Patches:
             )
         return dict(told)
 
-    def _note(self, found: Plan, stored: NDArray[Any], told: Counter[str]) -> None:
+    def _note(self, found: Plan, own: NDArray[Any], stored: NDArray[Any], told: Counter[str]) -> None:
         least = math.inf
         if found.offset_guessed:
-            there = stored if found.spec.nodata is None else stored[stored != found.spec.nodata]
+            there = own if found.spec.nodata is None else own[own != found.spec.nodata]
             least = float(np.nanmin(there)) if there.size and not np.isnan(there).all() else math.inf
-        sums = None
-        if CIRRUS in found.spec.names and found.stored > 1:
-            numbers = stored[..., : found.stored].astype(np.float64)
-            sums = np.nan_to_num(numbers.mean(axis=(0, 1)) * found.scale[: found.stored] + found.offset[: found.stored])
+        sums, count = None, len(self.spec) - len(found.indices)
+        if CIRRUS in self.spec.names and count > 1:
+            numbers = stored[..., :count].astype(np.float64)
+            sums = np.nan_to_num(numbers.mean(axis=(0, 1)) * self.spec.scale[:count] + self.spec.offset[:count])
         with self._lock:
             self._sums = sums if self._sums is None else self._sums if sums is None else self._sums + sums
             self._told.update(told)
             self._read += 1
             self._least = min(self._least, least)
+
+    def other_gsd(self, gsd: float) -> bool:
+        """Whether it is known and differs from that of the model."""
+        own = self.spec.gsd
+        return own is not None and not math.isnan(gsd) and not own / SAME_GSD <= gsd <= own * SAME_GSD
 
     def _plan(self, bands: FileBands) -> Plan | Reason:
         found = self._plans.get(bands)
@@ -276,6 +341,10 @@ class Patches:
     def _with_gsd(self, gsds: NDArray[np.float64], doubts: Counter[str]) -> BandSpec:
         known = gsds[np.isfinite(gsds)]
         if not len(known) or self.spec == BandSpec.pictures():  # which say no more than they did
+            return self.spec
+        if self.wanted.taken is not None:
+            if other := sum(map(self.other_gsd, known.tolist())):
+                doubts[f"another ground sampling distance than the model's {self.spec.gsd:.3g} m"] = other
             return self.spec
         middle = float(np.median(known))
         other = int(((known > middle * SAME_GSD) | (known < middle / SAME_GSD)).sum())

@@ -11,13 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from landsift.bands import REFLECTANCE, BandSpec, DType
+from landsift.data.decoding.conversion import by_name
 from landsift.data.decoding.file_bands import FileBands, said
 from landsift.data.decoding.headers import ALPHA
 from landsift.data.decoding.indices import Index, bands_of
 from landsift.data.decoding.rasters import EXACT
 from landsift.data.decoding.units import Units, units_of
 from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError
-from landsift.data.decoding.wanted import Wanted
+from landsift.data.decoding.wanted import Taken, Wanted
 from landsift.data.sensors import Sensor, common, find, plain
 
 NO_ALPHA = "an alpha band, which is not stored; what it hides becomes no data"
@@ -64,6 +65,14 @@ def plan(bands: FileBands, wanted: Wanted) -> Plan:
         UnreadableError: it has not what is wanted, or what its numbers mean is not known or contradicts itself.
     """
     doubts: list[str] = []
+    named = None if wanted.taken is None else _named_bands(bands, wanted, wanted.taken)
+    if named is not None:
+        wanted = wanted._replace(bands=named)
+    elif wanted.taken is not None and wanted.assumes("bands") and len(bands) != (wanted.taken.file_bands or len(bands)):
+        raise UnreadableError(
+            f"{said(len(bands), bands.dtype)}, where the training's files had {wanted.taken.file_bands}",
+            Cause.OTHER_BANDS,
+        )
     names = _names(bands, wanted, doubts)
     picks = _picks(bands, wanted, names, doubts)
     _check_once([pick.name for pick in picks])
@@ -85,6 +94,8 @@ def plan(bands: FileBands, wanted: Wanted) -> Plan:
     if wanted.indices:
         found = _with_indices(found, names, wanted, units)
     notes = list(found.notes)
+    if named is not None:
+        notes += by_name(at, len(bands.colours))
     if bands.alpha is not None and not bands.pillow and bands.alpha not in found.picks:
         notes.append(ALPHA if found.spec.dtype == "uint8" and bands.picture else NO_ALPHA)
     if bands.add_offset and wanted.reflectance is None:
@@ -115,6 +126,23 @@ def _names(bands: FileBands, wanted: Wanted, doubts: list[str]) -> list[str | No
     for at, name in zip(stored, expected, strict=True):
         found[at] = name
     return found
+
+
+def _named_bands(bands: FileBands, wanted: Wanted, taken: Taken) -> tuple[str, ...] | None:
+    """Of a file that names its bands those that a model takes, wherever they stand.
+
+    None where it names none of them, and where somebody says of it which bands are read.
+    """
+    if bands.pillow or bands.picture or not bands.named or not (wanted.bands is None or wanted.assumes("bands")):
+        return None
+    computed = {index.name for index in wanted.indices}
+    asked = tuple(name for name in taken.bands.names if name not in computed)
+    own = {plain(name) for name in bands.names if name}
+    for name in asked:
+        known = wanted.sensor.find(name) if wanted.sensor else find(common(), name)
+        if own & {plain(name), *(known.aliases if known else ())}:
+            return asked
+    return None
 
 
 def _alpha_is_a_band(bands: FileBands, wanted: Wanted) -> bool:

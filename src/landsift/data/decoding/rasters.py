@@ -116,6 +116,8 @@ def _bands(dataset: DatasetReader, unread: str | None) -> FileBands:
         raise UnreadableError(_subdatasets(dataset.subdatasets), Cause.SUBDATASETS)
     if dataset.count > MOST:
         raise UnreadableError(f"{dataset.count:,} bands, of which {MOST:,} are read at most", Cause.BANDS)
+    if dataset.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE") == "CMYK":  # which GDAL makes RGB of, by a rule
+        raise UnreadableError(unread or "bands of inks (CMYK)", Cause.BANDS)
     colours = dataset.colorinterp
     names = tuple(_name(text) for text in dataset.descriptions)
     alpha = dataset.count - 1 if dataset.count > 1 and colours[-1] == ColorInterp.alpha else None

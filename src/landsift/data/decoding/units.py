@@ -10,6 +10,7 @@ import numpy as np
 
 from landsift.bands import BRIGHTNESS, REFLECTANCE, UNKNOWN
 from landsift.data.decoding.file_bands import FileBands
+from landsift.data.decoding.rasters import EXACT
 from landsift.data.decoding.unreadable import Cause, UnreadableError
 from landsift.data.decoding.wanted import Wanted
 from landsift.data.sensors import Sensor
@@ -21,6 +22,10 @@ QUANTIFICATION = 1e4
 NO_BASELINE = (
     "Sentinel-2 without a processing baseline in its tags: offset 0, as before 04.00 "
     "(since then data.reflectance=[0.0001, -0.1])"
+)
+INSTEAD = (
+    "scale and offset in its tags, taken rather than data.reflectance={0} of the "
+    "training; set that if the tags are wrong"
 )
 
 
@@ -39,7 +44,19 @@ def units_of(bands: FileBands, wanted: Wanted, doubts: list[str]) -> Units:
     """What the numbers stand for: as the configuration says, else the file, else the sensor."""
     count, of = len(bands), wanted.sensor
     own = _own_units(bands, of)
+    if own is not None and wanted.reflectance is not None and wanted.assumes("reflectance"):
+        own = own._replace(units=REFLECTANCE if own.units == UNKNOWN else own.units)
+        if (set(own.scale), set(own.offset)) != ({wanted.reflectance[0]}, {wanted.reflectance[1]}):
+            doubts.append(INSTEAD.format(list(wanted.reflectance)))
+        return own
     if wanted.reflectance is not None:
+        if wanted.taken is not None and wanted.assumes("reflectance"):
+            _check_alike(EXACT.get(bands.dtype, bands.dtype), wanted.taken.bands.dtype, computed=bool(wanted.indices))
+        if wanted.assumes("reflectance") and bands.baseline and _is_since(bands.baseline):
+            doubts.append(
+                f"processing baseline {bands.baseline} of Sentinel-2 and no tag of its offset: "
+                f"{wanted.reflectance[1]:g}, as data.reflectance of the training says"
+            )
         scale, offset = wanted.reflectance
         if own is not None and (set(own.scale), set(own.offset)) != ({scale}, {offset}):
             doubts.append("scale and offset in its tags, which data.reflectance replaces")
@@ -72,6 +89,21 @@ def units_of(bands: FileBands, wanted: Wanted, doubts: list[str]) -> Units:
     if not bands.units:
         doubts.append("no scale and no units in its tags: kept as the numbers that they are, in unknown units")
     return Units((1.0,) * count, (0.0,) * count, bands.units or UNKNOWN)
+
+
+def _check_alike(dtype: str, trained: str, *, computed: bool) -> None:
+    """Refuse numbers of a type for which nobody has said a scale and an offset.
+
+    Args:
+        dtype: of the file's numbers as they are stored.
+        trained: of what the model takes, for which they were said.
+        computed: whether that is float32 for the sake of spectral indices, and the files' was another.
+    """
+    if (dtype == "uint8") != (trained == "uint8") or (not computed and (dtype == "float32") != (trained == "float32")):
+        of = "others" if computed else trained
+        raise UnreadableError(
+            f"numbers of {dtype}, where data.reflectance of the training was said of {of}", Cause.UNITS
+        )
 
 
 def _own_units(bands: FileBands, of: Sensor | None) -> Units | None:

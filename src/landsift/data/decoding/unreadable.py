@@ -29,6 +29,7 @@ class Cause(Enum):
         "say which bands they are with data.sensor=NAME, or data.bands=all, [1, 2, ...] or [red=1, nir=4, ...]; "
         "or write the three bands that are to be seen as an 8-bit RGB file"
     )
+    UNNAMED_FOR_MODEL = "say which bands they are: --set data.sensor=NAME, or --set 'data.bands=[red=1, nir=4, ...]'"
     OTHER_BANDS = "let data.sensor and data.bands say what lies in the files, or remove them"
     DIFFERENT = (
         "make all files of a source alike in bands, types, units and no-data value, or make sources of their own"

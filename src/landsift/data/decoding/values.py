@@ -1,4 +1,4 @@
-"""From the numbers of a raster to those that are stored: types, what is nothing, spectral indices, patches' size."""
+"""From the numbers of a raster to those that are stored: types, what is nothing, spectral indices."""
 
 from __future__ import annotations
 
@@ -151,55 +151,3 @@ def _index_bands(plan: Plan, values: Values, nothing: Flags, told: Counter[str])
             told[f"{index.name} divided by nothing in pixels, stored as no data"] += count
         found.append(values_of)
     return np.stack(found, axis=-1)
-
-
-def resized(values: Values, size: tuple[int, int], nodata: float | None) -> Values:
-    """Bands at another size, bicubic and antialiased as pictures are; no data where most of what goes in is none.
-
-    Args:
-        values: [H, W, C].
-        size: height and width.
-        nodata: the number that means nothing; None: there is none.
-    """
-    if values.shape[:2] == size:
-        return values
-    bands = [_resized(values[..., band], size, nodata) for band in range(values.shape[-1])]
-    return np.ascontiguousarray(np.stack(bands, axis=-1))
-
-
-def _resized(band: Values, size: tuple[int, int], nodata: float | None) -> Values:
-    there = np.ones(band.shape, dtype=bool)
-    if nodata is not None:
-        there = ~np.isnan(band) if np.isnan(nodata) else band != band.dtype.type(nodata)
-    if not there.any():
-        return np.full(size, nodata, dtype=band.dtype)
-    if band.dtype == np.uint8 and there.all():
-        return _bicubic(band, size)
-    values = np.where(there, band, 0).astype(np.float32)
-    found = _bicubic(values, size)
-    kept = np.ones(size, dtype=bool)
-    if not there.all():
-        weight = _bicubic(there.astype(np.float32), size)
-        kept = weight > 0.5
-        found = found / np.where(kept, weight, 1)
-    if band.dtype.kind != "f":
-        info = np.iinfo(band.dtype)
-        found = np.clip(np.rint(found), info.min, info.max)
-    result = found.astype(band.dtype)
-    if nodata is not None:
-        kind = band.dtype.type
-        if not np.isnan(nodata) and band.dtype.kind != "f":  # a number that happens to be the no-data value
-            beside = kind(nodata + 1 if nodata < np.iinfo(band.dtype).max else nodata - 1)
-            result[kept & (result == kind(nodata))] = beside
-        result[~kept] = kind(nodata)
-    return result
-
-
-def _bicubic(band: Values, size: tuple[int, int]) -> Values:
-    """Width first, then height, as `decode.resize` does; uint8 or float32."""
-    from PIL import Image
-
-    image = Image.fromarray(band)
-    for step in ((size[1], image.height), (size[1], size[0])):
-        image = image.resize(step, Image.Resampling.BICUBIC)
-    return np.asarray(image)

@@ -27,8 +27,7 @@ from landsift.data.decoding.file_bands import NOWHERE, PICTURE, FileBands, Place
 from landsift.data.decoding.gdal import has_company, suffixes
 from landsift.data.decoding.patches import Patches
 from landsift.data.decoding.unreadable import Reason, UnreadableError
-from landsift.data.decoding.values import resized
-from landsift.data.decoding.wanted import Wanted
+from landsift.data.decoding.wanted import Taken, Wanted
 from landsift.data.sources import eurosat, synthetic
 from landsift.data.sources.folder import read_folder
 from landsift.data.sources.locations import content_of, places_from
@@ -139,8 +138,8 @@ class FileSource:
         self.records = records.sorted()
         self.left_out = left_out
         self.known_content = content
-        self.bands = BandSpec.pictures()
         self.patches = Patches(wanted)
+        self.bands = self.patches.spec
 
     def scan(self, row: int, memo: ScanMemo | None = None) -> Scan:
         """Read a record's bytes once: their hash, and height and width from the header; not what `memo` knows."""
@@ -195,17 +194,23 @@ class SyntheticSource:
 
     def pixels(self, row: int, size: tuple[int, int]) -> NDArray[Any]:
         """Generate a record as [H, W, C] of the bands' type and the given height and width."""
+        from landsift.resampling import resample_patch  # with torch
+
         patch = synthetic.patch(self._config, int(self._numbers[row]))
-        return resize(patch, size) if patch.dtype == np.uint8 else resized(patch, size, None)
+        return resize(patch, size) if patch.dtype == np.uint8 else resample_patch(patch, size)
 
 
-def open_source(data: DataConfig) -> Source:
+def open_source(data: DataConfig, taken: Taken | None = None) -> Source:
     """List the patches of `data.source`, with the places that `data.locations` names; downloads EuroSAT if need be.
+
+    Args:
+        data: the source, and how it is read.
+        taken: what a model takes, which files are brought to; None: they stay as they are.
 
     Raises:
         DataError: there is no such source, it holds no usable patches, or the file of their places does not fit.
     """
-    wanted = _wanted(data)
+    wanted = Wanted.of(data, taken)
     source = _opened(data, wanted)
     if data.locations is not None:
         if source.records.places is not None:
@@ -263,7 +268,7 @@ def root_of(data: DataConfig) -> Path | None:
     return path if path.is_dir() else path.parent
 
 
-def content_fingerprint(data: DataConfig) -> str:
+def content_fingerprint(data: DataConfig, taken: Taken | None = None) -> str:
     """A hex digest that changes when what a store is built from changes.
 
     That is any file's bytes, name, label, split, group or place, what is left out, or a setting that shapes the store.
@@ -272,24 +277,23 @@ def content_fingerprint(data: DataConfig) -> str:
 
     A store has the fingerprint that it was made with.
 
+    Args:
+        data: the source, and how it is read.
+        taken: as of `open_source`.
+
     Raises:
         DataError: there is no such source, or it holds no usable patches.
     """
     if (stored := store_folder(data)) is not None:
         refuse_locations_of_store(data)
         return _fingerprint_of_store(stored)
-    _wanted(data)  # before a download, not after it
+    Wanted.of(data)  # before a download, not after it
     if data.source == "eurosat" and eurosat.find(data.eurosat) is None:
         return fingerprint_of(data, "eurosat", eurosat.archive_content(data.eurosat))
-    source = open_source(data)
-    return fingerprint_of(data, source.name, source.known_content or scan(source).content, source.bands)
-
-
-def _wanted(data: DataConfig) -> Wanted:
-    """What is wanted of the bands; EuroSAT's 13 are those of the sensor `eurosat`, as its files do not say."""
-    if data.source == "eurosat" and data.eurosat.bands == "all" and data.sensor is None:
-        data = data.model_copy(update={"sensor": "eurosat"})
-    return Wanted.of(data)
+    source = open_source(data, taken)
+    if taken is None and source.known_content:
+        return fingerprint_of(data, source.name, source.known_content, source.bands)
+    return fingerprint_of(data, source.name, scan(source).content, source.bands)
 
 
 def known_bands(data: DataConfig) -> BandSpec:
@@ -302,7 +306,7 @@ def known_bands(data: DataConfig) -> BandSpec:
         return _said_by_store(stored, bands_of)
     if data.source == "synthetic":
         return synthetic.bands_of(data.synthetic)
-    wanted = _wanted(data)
+    wanted = Wanted.of(data)
     if data.source == "eurosat" and eurosat.find(data.eurosat) is None and not (wanted.bands or wanted.indices):
         return eurosat.bands_of(data.eurosat)
     source = open_source(data)
@@ -350,7 +354,7 @@ def fingerprint_of(data: DataConfig, name: str, content: str, bands: BandSpec | 
     known = name == "eurosat" and content.startswith(eurosat.CHECKSUMS)  # of an archive, which has not been read yet
     if bands is not None and bands != BandSpec.pictures() and not known:
         parts["bands"] = bands.to_dict()
-    if wanted := _wanted(data).key():
+    if wanted := Wanted.of(data).key():
         parts["wanted"] = wanted
     if data.locations is not None:
         parts["locations"] = content_of(data.locations)
@@ -385,6 +389,7 @@ def scan(source: Source) -> Scans:
     kind = np.full(len(rows), -1, dtype=np.int32)
     places: NDArray[np.float64] | None = None
     doubts: dict[str, int] = {}
+    converted = False
     content = _ListDigest()
     read: Callable[[int], Scan] = source.scan
     memo: ScanMemo | None = None
@@ -420,17 +425,20 @@ def scan(source: Source) -> Scans:
         content.add(["places", hashlib.sha256(source.records.places.tobytes()).hexdigest()])
     if isinstance(source, FileSource):
         settled = source.patches.settle(kinds, () if places is None else places[:, 2])
-        source.bands, doubts = settled.spec, settled.doubts
+        source.bands, doubts, converted = settled.spec, settled.doubts, settled.converted
         notes.update(settled.notes)
         for bands, reason in settled.reasons.items():
             for row in np.flatnonzero(kind == numbers[bands]).tolist():
                 sizes[row], reasons[row] = 0, reason
+    whole = source.known_content or content.hexdigest()
+    if converted and isinstance(source, FileSource):  # else patches are what they are for a model or for nobody
+        whole = digest({"content": whole, "bands": source.bands.to_dict()})
     return Scans(
         sizes,
         reasons,
         dict(sorted(notes.items())),
         doubts,
-        source.known_content or content.hexdigest(),
+        whole,
         None if places is None else places[:, :2].copy(),
     )
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from landsift.bands import BandSpec
 from landsift.config import BUILT_IN_SOURCES, DataConfig
 from landsift.data.decoding.unreadable import in_words
-from landsift.data.decoding.wanted import Wanted
+from landsift.data.decoding.wanted import Taken, Wanted
 from landsift.data.sources.arrays import ArraySource, Dataset, read_dataset
 from landsift.data.sources.base import (
     OF_PICTURES,
@@ -292,7 +292,9 @@ class PatchStore:
         return path if root is None else os.path.join(root, path)
 
 
-def build_store(data: DataConfig | Path | str, folder: Path | str, least_classes: int = 2) -> PatchStore:
+def build_store(
+    data: DataConfig | Path | str, folder: Path | str, least_classes: int = 2, taken: Taken | None = None
+) -> PatchStore:
     """Decode a source into `folder`, or open the store of it that is there already.
 
     Downloads if need be. Two processes may build the same folder at once: both end with the store that was
@@ -303,6 +305,7 @@ def build_store(data: DataConfig | Path | str, folder: Path | str, least_classes
             then stand in both folders, as one on the disk where that can be.
         folder: A new or empty folder, or a store built from the same content.
         least_classes: How many classes there must be; a training needs two.
+        taken: What a model takes, which files are brought to; None: they stay as they are.
 
     Raises:
         DataError: the source cannot be used (its message says why), more than `data.max_unreadable` of its files
@@ -316,14 +319,14 @@ def build_store(data: DataConfig | Path | str, folder: Path | str, least_classes
     data = data if isinstance(data, DataConfig) else DataConfig(source=str(data))
     folder = absolute(folder)
     if (folder / META).exists():
-        return _reopen(data, folder, content_fingerprint(data), f"data.source={data.source} has now")
+        return _reopen(data, folder, content_fingerprint(data, taken), f"data.source={data.source} has now")
     moved_later = folder.name.startswith(".") and folder.suffix == ".partial"  # a result of the pipeline's
     if data.source not in BUILT_IN_SOURCES and not moved_later:
         check_outside(folder, [data.source])
     _check_new(folder)
     if (stored := store_folder(data)) is not None:
         return _link(PatchStore.open(stored), data, folder, least_classes)
-    source = open_source(data)
+    source = open_source(data, taken)
     _check_classes(source.records.classes, source.root or source.name, least_classes)
     return _write(source, data, folder)
 
@@ -372,6 +375,9 @@ def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
         }
         if told:
             info["numbers"] = told
+        if data.reading:
+            of = {"of": source.patches.count} if data.bands and isinstance(source, FileSource) else {}
+            info["reading"] = data.reading | of
         meta = {
             "format": STORE_FORMAT,
             "landsift": __version__,

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from landsift.bands import BandSpec
-from landsift.config import DataConfig
+from landsift.config import READING, DataConfig
 from landsift.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from landsift.data.decoding.wanted import Taken
     from landsift.data.store.patch_store import PatchStore
 
 
@@ -103,10 +104,11 @@ def _from_source(paths: Sequence[str], run: Run, name: str) -> dict[str, Picture
     from landsift.data.sources.base import open_source, store_folder
     from landsift.data.store.patch_store import PatchStore
 
-    data = DataConfig(source=name, synthetic=run.config.data.synthetic)
+    data, taken = _read_as(run)
+    data = data.model_copy(update={"source": name, "synthetic": run.config.data.synthetic})
     if (stored := store_folder(data)) is not None:
         return _from_store(paths, PatchStore.open(stored))
-    source = open_source(data)
+    source = open_source(data, taken)
     rows = {source.records.path(row): row for row in range(len(source.records))}
     found = {}
     with quiet_pillow():
@@ -127,8 +129,25 @@ def _from_source(paths: Sequence[str], run: Run, name: str) -> dict[str, Picture
     return found
 
 
+def _read_as(run: Run) -> tuple[DataConfig, Taken | None]:
+    """How the files of a run's patches were read, and what they became, as its manifest says; defaults where not."""
+    from landsift.data.decoding.wanted import Taken
+
+    said = run.manifest.get("data")
+    said = said if isinstance(said, dict) else {}
+    try:
+        keys = said.get("reading") or {}
+        data = DataConfig(**{key: keys[key] for key in READING if key in keys})
+        return data, Taken(BandSpec.from_dict(said["bands"])) if "bands" in said else None
+    except (ValueError, TypeError):  # a manifest that somebody changed
+        return DataConfig(), None
+
+
 def _below(folder: Path, path: str, outside: Picture) -> Picture:
-    """The picture of a file below the folder, wherever links lead; `outside` where it is not."""
+    """The picture of a file below the folder, wherever links lead; `outside` where it is not.
+
+    GDAL is not asked: a file may name others of this machine.
+    """
     from landsift.data.decoding.decode import decode, quiet_pillow, read_bytes, read_header
     from landsift.data.decoding.unreadable import UnreadableError
 
