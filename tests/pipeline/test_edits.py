@@ -43,10 +43,13 @@ OF_CODE = [
     ("a changed line in metrics", "evaluation/metrics.py", r"\Z", "\nX = 1\n", {TEST, CELL}),
     ("a changed line in t-SNE", "evaluation/tsne.py", "1e-4", "2e-4", {EMBED}),
     ("a changed line in decoding", "data/decoding/decode.py", r"\Z", "\nX = 1\n", ALL),
-    ("a new configuration section", "config.py", r"\nclass RunConfig\(_Section\):\n",
-     "\nclass Maps(_Section):\n    tile: int = 64\n\n    @property\n    def side(self):\n        return self.tile\n\n"
-     "\nclass RunConfig(_Section):\n    maps: Maps = Maps()\n", NOTHING),
+    ("a new configuration section", "config.py", r"\nclass RunConfig\(Section\):\n",
+     "\nclass Maps(Section):\n    tile: int = 64\n\n    @property\n    def side(self):\n        return self.tile\n\n"
+     "\nclass RunConfig(Section):\n    maps: Maps = Maps()\n", NOTHING),
     ("a new error message of the configuration", "config.py", "unknown configuration key", "no such key", NOTHING),
+    ("another message of the section data", "config_data.py", "bands are", "bands must be", NOTHING),
+    ("another meaning of a setting of the section data", "config_data.py",
+     "self.split.seed if", "self.split.seed + 1 if", ALL),
     ("another meaning of a setting", "config.py", r'return "balanced" in', 'return "equal" in', AFTER_DECODING),
     ("a changed line of the command line", "cli/main.py", r"\Z", "\nX = 1\n", NOTHING),
     ("a changed line of the pipeline", "pipeline/tasks.py", r"\Z", "\nX = 1\n", NOTHING),

@@ -24,7 +24,7 @@ from landsift.runtime import module_imports
 from landsift.runtime.module_imports import imported, with_packages
 
 PACKAGE = Path(__file__).parents[2]
-CONFIG = "landsift.config"
+CONFIG = ("landsift.config", "landsift.config_data")
 NOTE = "code.json"
 """In the cache folder: per module and content, its digest and what it imports."""
 
@@ -46,9 +46,9 @@ def code_version(stage: Stage, package: Path = PACKAGE) -> str:
     """
     before = dict(_found)
     files = in_reach(stage, package)
-    found = {name: _read(name, file)[1] for name, file in files.items() if name != CONFIG}
-    if CONFIG in files:
-        found[CONFIG] = _properties(files[CONFIG].read_bytes(), sections(stage))
+    found = {name: _read(name, file)[1] for name, file in files.items() if name not in CONFIG}
+    for name in files.keys() & {*CONFIG}:
+        found[name] = _properties(files[name].read_bytes(), sections(stage))
     noted = _noted(cache_folder() / NOTE)
     if _found != before and any(noted.get(name) != known for name, known in _found.items()):
         with contextlib.suppress(LandsiftError):  # who cannot write the cache is told by those who must
@@ -61,8 +61,8 @@ def in_reach(stage: Stage, package: Path = PACKAGE) -> dict[str, Path]:
     """The landsift modules that belong to a stage, with their files.
 
     These are the modules that it begins in, those that they import anywhere, at their top or inside a function, and so
-    on. Not followed: imports for type checkers alone, those of the configuration's module, and `landsift/__init__.py`,
-    which only names what users may import.
+    on. Not followed: imports for type checkers alone, those of the configuration's modules but for each other, and
+    `landsift/__init__.py`, which only names what users may import.
     """
     found: dict[str, Path] = {}
     ahead = {part for name in stage.code for part in with_packages(name)[1:]}
@@ -72,8 +72,8 @@ def in_reach(stage: Stage, package: Path = PACKAGE) -> dict[str, Path]:
         if name in found or file is None:
             continue
         found[name] = file
-        if name != CONFIG:
-            ahead |= {*_read(name, file)[2]}
+        read = {*_read(name, file)[2]}
+        ahead |= read & {*CONFIG} if name in CONFIG else read
     return found
 
 
