@@ -113,6 +113,14 @@ def test_paths_that_are_none_are_refused_before_the_model_is_read(paths, said):
         landsift.predict_files("no model", paths)
 
 
+def test_a_folder_without_images_is_refused_with_the_endings_that_are_read(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError, match=r"no images in .*\(1 in \.txt\)|no images in .*txt") as refused:
+        landsift.predict_files("no model", tmp_path)
+    assert "images end in ." in refused.value.hint
+    assert ".png, " in refused.value.hint
+
+
 def test_patches_in_memory_are_trained_on_and_the_same_ones_come_from_the_cache(tmp_path, caplog):
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 2

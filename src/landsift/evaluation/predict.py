@@ -34,11 +34,12 @@ from landsift.data.sources.walk import (
     tell_not_read,
     walk,
 )
-from landsift.errors import DataError, RunError
+from landsift.errors import DataError, ModelError, RunError
 from landsift.evaluation.model_files import files_for
 from landsift.evaluation.predictions import predictions_table
 from landsift.image_sizes import Size, by, is_scene, is_squeezed
-from landsift.models.predictor import load_model
+from landsift.models.model_json import DESCRIPTION_FILE, read_description
+from landsift.models.predictor import load_model, model_folder
 from landsift.runs import write_parquet
 from landsift.runtime.memory_allocator import keep_freed_memory
 from landsift.runtime.outputs import as_path
@@ -117,12 +118,17 @@ def predict_files(
         ModelError: there is no model, or it is damaged.
     """
     given = list(_paths(paths))
-    predictor = load_model(model, module=module)
-    patches = Patches(Wanted.of(*files_for(predictor.description, reading or {})))
-    files, passed_over = image_files(given, suffixes(rasters=patches.wanted.anything))
-    if not files:
+    if not given:
         raise DataError("no paths are given", "give image files, folders or tables with a column path")
+    try:
+        description = read_description(model_folder(model) / DESCRIPTION_FILE)
+    except ModelError:
+        image_files(given, suffixes(rasters=True))  # what is wrong with the paths is said first
+        raise
+    patches = Patches(Wanted.of(*files_for(description, reading or {})))
+    files, passed_over = image_files(given, suffixes(rasters=patches.wanted.anything))
     keep_freed_memory()
+    predictor = load_model(model, module=module)
     patch = predictor.description.patch_size
     tables: list[NDArray[np.float32]] = []
     kept: list[str] = []
@@ -194,8 +200,8 @@ def image_files(
         if path.is_dir():
             below, unread = _images_below(path, endings)
             if not below:
-                endings = counted(by_ending(entry.path for entry in unread))
-                instead = f", only files that are not read ({endings})" if unread else ""
+                others = counted(by_ending(entry.path for entry in unread))
+                instead = f", only files that are not read ({others})" if unread else ""
                 hint = f"images end in {', '.join(sorted(endings))}"
                 raise not_patches(path) or DataError(f"no images in {path}{instead}", hint)
             files += below

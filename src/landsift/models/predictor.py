@@ -221,12 +221,23 @@ def load_model(path: Path | str, device: str = "auto", *, module: str | None = N
         ModelError: there is no model, its files do not fit each other, or there is no such device.
         RunError: `path` is no path.
     """
-    path = as_path(path)
+    folder = model_folder(path)
     module = None if module is None else os.fspath(module) if isinstance(module, os.PathLike) else module
+    return Predictor(*_rebuild(folder, module), device=device)
+
+
+def model_folder(path: Path | str) -> Path:
+    """The folder that holds a model's two files: RUN/model, or `path` itself.
+
+    Raises:
+        ModelError: there is no model.
+        RunError: `path` is no path.
+    """
+    path = as_path(path)
     folder = path / MODEL if (path / MODEL).is_dir() else path
     if not (folder / DESCRIPTION_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         raise ModelError(f"no model at {path}", f"give a run directory or the folder that holds {DESCRIPTION_FILE}")
-    return Predictor(*_rebuild(folder, module), device=device)
+    return folder
 
 
 def _rebuild(folder: Path, module: str | None) -> tuple[PatchClassifier, ModelDescription]:

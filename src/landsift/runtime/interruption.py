@@ -7,15 +7,16 @@ notebook's Stop: it ends the work, but not the process, which may be somebody el
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 logger = logging.getLogger("landsift")
 
@@ -103,7 +104,8 @@ def interruptible(said: str = "") -> Iterator[None]:
 
 def loop_waits() -> bool:
     """Whether this code was called from within an event loop of this thread, which waits for it to return."""
-    return asyncio._get_running_loop() is not None
+    asyncio: Any = sys.modules.get("asyncio")  # who has not imported it runs no loop; importing it takes a while
+    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 class _Interrupts:
