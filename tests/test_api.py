@@ -115,7 +115,7 @@ def test_paths_that_are_none_are_refused_before_the_model_is_read(paths, said):
 
 def test_a_folder_without_images_is_refused_with_the_endings_that_are_read(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(DataError, match=r"no images in .*\(1 in \.txt\)|no images in .*txt") as refused:
+    with pytest.raises(DataError, match="no images in") as refused:
         landsift.predict_files("no model", tmp_path)
     assert "images end in ." in refused.value.hint
     assert ".png, " in refused.value.hint
