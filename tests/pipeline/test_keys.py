@@ -164,7 +164,9 @@ def test_weights_are_known_by_their_content(tiny, tmp_path):
     weights.write_bytes(b"one")
     config = tiny.replace(f"model.weights={weights}")
     before = training_key(config)
-    weights.write_bytes(b"two")
+    moved = weights.rename(tmp_path / "moved.safetensors")
+    assert training_key(tiny.replace(f"model.weights={moved}")) == before
+    moved.rename(weights).write_bytes(b"two")
     assert training_key(config) != before
 
     folder = tmp_path / "pretrained" / "model"

@@ -12,7 +12,7 @@ from functools import reduce
 from operator import getitem
 from typing import Any
 
-from landsift.config import RunConfig
+from landsift.config import WEIGHTS_BY_NAME, RunConfig
 from landsift.data.split_rows import known_by_content
 from landsift.training.strategies import settled, strategy_of
 
@@ -140,6 +140,8 @@ def counted(stage: Stage, config: RunConfig) -> dict[str, Any]:
     }
     if "strategy" in found:
         found["strategy"], found["strategies"] = [asdict(phase) for phase in strategy_of(config)], None
+    if "model" in found and config.model.weights not in WEIGHTS_BY_NAME:
+        found["model"]["weights"] = "file"  # which the key knows by its content, wherever it lies
     if "data.split" in found:
         found["data.split"] = known_by_content(config.data.split)
     if "data.budget_seed" in found:
@@ -159,4 +161,5 @@ def _with(config: RunConfig, keys: tuple[str, ...], other: RunConfig) -> RunConf
 def manifest_with(config: RunConfig, manifest: dict[str, Any]) -> dict[str, Any]:
     """A training's manifest with what a training is not told: the source, and how the model predicts."""
     data, model = manifest["data"] | {"source": config.data.source}, manifest["model"] | {"tta": config.evaluation.tta}
+    model["weights"] = settled(config).model.weights  # a file may have been moved since
     return manifest | {"data": data, "model": model}

@@ -15,6 +15,7 @@ from landsift.config import Normalization, RunConfig, digest
 from landsift.data.sensors import red_green_blue
 from landsift.errors import ConfigError
 from landsift.models import hub, own_networks
+from landsift.models.fingerprint import weights_fingerprint
 from landsift.runtime import surroundings
 from landsift.runtime.whole import remove_partials
 from landsift.training.phases import Strategy, lr_factor, scale_rates
@@ -87,7 +88,9 @@ def _train_here(
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
     code = own_networks.fingerprint(config.model.module)
-    identity = digest({"settings": deciding_settings(config), "data": store.fingerprint, "code": code})
+    settings = deciding_settings(config)
+    settings["model"]["weights"] = weights_fingerprint(config.model)  # a file is the same wherever it lies
+    identity = digest({"settings": settings, "data": store.fingerprint, "code": code})
     if config.training.num_nodes > 1:
         resume.share_between_nodes(folder)
     how = resume.settled_before(folder, identity)
