@@ -244,7 +244,7 @@ def _seats(
             raise DataError(
                 f"class '{name}' is too small to split: {distinct} {kind} ({members.sum()} patches), "
                 f"{len(fractions)} are needed",
-                "add labels to the class, or remove it",
+                f"add labels to the class, {'use fewer folds, ' * (len(fractions) > len(PARTS))}or remove it",
             )
         seats[c] = part_sizes(int(members.sum()), fractions)
     return seats
