@@ -103,6 +103,11 @@ def test_at_the_dateline_and_at_a_pole_a_block_is_whole_and_the_buffer_holds():
         assert all(np.isin(range(3), side[index["label"] == c]).all() for c in range(3))
 
 
+def test_a_budget_that_a_fold_has_not_names_the_fold():
+    index = index_of(*europe(60, classes=2))
+    refused(lambda: split(index, budget=50, folds=3, fold=1, block_km=10.0), "50 is more than", "in train of fold 2")
+
+
 class TestVanishing:
     """A class that would not be in a part is named, with the size of blocks that does, and that one does."""
 

@@ -128,7 +128,7 @@ def _parts(placed: _Placed, block_km: float, split: SplitConfig, *, tell: bool =
         part = _dealt(labels, unit, classes, split.fractions, rng, of_blocks)
     else:
         part = np.full(len(labels), 2, dtype=np.int64)
-        fold = _dealt(labels, unit, classes, [1 / split.folds] * split.folds, rng, of_blocks)
+        fold = _dealt(labels, unit, classes, [1 / split.folds] * split.folds, rng, of_blocks, "fold")
         rest, of_fold = np.flatnonzero(fold != split.fold), np.random.default_rng([split.seed, 2, split.fold or 0])
         numbers = np.unique(unit[rest], return_inverse=True)[1].astype(np.int64)
         part[rest] = _dealt(labels[rest], numbers, classes, split.fractions[:2], of_fold, of_blocks)
@@ -148,7 +148,13 @@ def _parts(placed: _Placed, block_km: float, split: SplitConfig, *, tell: bool =
 
 
 def _dealt(
-    labels: Ints, unit: Ints, classes: Sequence[str], fractions: Sequence[float], rng: np.random.Generator, of: str
+    labels: Ints,
+    unit: Ints,
+    classes: Sequence[str],
+    fractions: Sequence[float],
+    rng: np.random.Generator,
+    of: str,
+    what: str = "part",
 ) -> Ints:
     """The part of each patch, blocks dealt whole, [n]; raises _VanishesError where a class cannot be in all parts."""
     needed = len(fractions)
@@ -158,7 +164,6 @@ def _dealt(
         here = len(np.unique(unit[members]))
         if here < needed:
             there = "in no block" if not here else "in one block" if here == 1 else f"in {here} blocks"
-            what = "part" if needed <= len(PARTS) else "fold"
             text = f"class '{name}' would vanish from a {what}: of {of} it is {there}, {needed} are needed"
             raise _VanishesError(text)
         seats[c] = part_sizes(int(members.sum()), fractions)
@@ -166,7 +171,7 @@ def _dealt(
         return deal_groups(labels, unit, seats, rng)
     except NoSplitError as error:
         those = " and ".join(f"'{classes[c]}'" for c in error.classes[:5])
-        raise _VanishesError(f"of {of}, no split was found that has {those} in all {needed} parts") from None
+        raise _VanishesError(f"of {of}, no split was found that has {those} in all {needed} {what}s") from None
 
 
 def _in_buffer(part: Ints, places: Places, buffer_km: float) -> NDArray[np.bool_]:
