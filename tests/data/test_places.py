@@ -54,6 +54,15 @@ def test_degrees_under_x_y_and_crs_need_no_library(located):
     assert places[:, 0].tolist() == LON
 
 
+def test_a_place_that_rounding_put_beyond_a_pole_or_the_dateline_is_on_it(located):
+    places = located({"lon": [180.0000001, -180.0000001, -5.0, 5.0], "lat": [90.0000001, -90.0000001, 0.0, 1.0]})
+    assert places.tolist() == [[180.0, 90.0], [-180.0, -90.0], [-5.0, 0.0], [5.0, 1.0]]
+
+
+def test_the_reference_system_may_be_called_as_in_postgis(located):
+    assert located({"x": LON, "y": LAT, "SRID": [4326] * 4})[:, 0].tolist() == LON
+
+
 @pytest.mark.parametrize("crs", ["4326.0", "EPSG:4326", "wgs84"])
 def test_an_epsg_number_that_pandas_made_a_float_is_one(located, crs):
     places = located({"x": [*LON[:3], None], "y": [*LAT[:3], None], "crs": [crs] * 3 + ["nan"]})
@@ -93,6 +102,7 @@ def test_projected_places_are_converted_or_say_what_is_missing(located):
         ({"lon": [500000.0] * 4, "lat": [5800000.0] * 4}, ["4 places are none on Earth", "columns x, y and crs"]),
         ({"lon": LAT, "lat": [113.1, 113.2, 113.3, 113.4]}, ["lon and lat swapped?"]),
         ({"lon": [-9999, *LON[1:]], "lat": [-9999, *LAT[1:]]}, ["stand for a missing location?"]),
+        ({"lon": LON, "lat": [-9999, *LAT[1:]]}, ["stand for a missing location?"]),
         ({"lon": [999, *LON[1:]], "lat": [999, *LAT[1:]]}, ["stand for a missing location?"]),
         ({"lon": [170.0] * 4, "lat": [91.0, *LAT[1:]]}, ["latitudes from -90 to 90"]),
         ({"lon": [0, 0, 0, 0], "lat": [0, 0, 0, 0]}, ["all places are 0, 0"]),

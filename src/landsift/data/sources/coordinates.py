@@ -23,7 +23,7 @@ PLACE_COLUMNS = ("lon", "lat", "x", "y", "crs")
 _ALIASES = {
     "lon": {"lon", "long", "lng", "longitude"},
     "lat": {"lat", "latitude"},
-    "crs": {"crs", "epsg", "srs"},
+    "crs": {"crs", "epsg", "srs", "srid", "epsg_code", "epsgcode", "crs_code"},
 }
 _FILLING = {
     "center", "centre", "centroid", "central", "mid", "patch", "point", "image", "tile", "coord", "coords",
@@ -31,6 +31,8 @@ _FILLING = {
 }  # fmt: skip
 """Words beside a longitude's in a name that means no other thing."""
 _CLOSE = 0.85  # of difflib's ratio: "longtitude" and "lattitude" are; so is "altitude", which begins otherwise
+_ROUNDING = 1e-6
+"""Degrees by which arithmetic may have put a place beyond a pole or the dateline; 0.1 m."""
 APART_KM = 5.0
 """Kilometres from which a place is another one than that of the patch's own file; a patch is smaller."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -227,6 +229,9 @@ def checked(source: str, places: Places) -> Places | None:
     if not len(there):
         once(logging.WARNING, f"{source}: all its places are empty")
         return None
+    for values, limit in ((lon, 180.0), (lat, 90.0)):
+        just = (np.abs(values) > limit) & (np.abs(values) <= limit + _ROUNDING)
+        values[just] = np.copysign(limit, values[just])
     wrong = there[(np.abs(lon[there]) > 360) | (np.abs(lat[there]) > 90)]
     if len(wrong):
         raise _no_place(source, lon[there], lat[there], found[wrong[0]], len(wrong))
@@ -285,8 +290,8 @@ def _apart_km(a: Places, b: Places) -> NDArray[np.float64]:
 
 def _no_place(source: str, lon: NDArray[np.float64], lat: NDArray[np.float64], first: Places, count: int) -> DataError:
     text = f"{source}: {count:,} places are none on Earth; the first: lon {first[0]:.10g}, lat {first[1]:.10g}"
-    absurd = (np.abs(lon) > 360) | (np.abs(lat) > 90)
-    if not absurd.all() and len(np.unique(lon[absurd] + 1j * lat[absurd])) == 1 and first[0] == first[1]:
+    absurd = np.concatenate([lon[np.abs(lon) > 360], lat[np.abs(lat) > 360]])
+    if count < len(lon) and len(np.unique(absurd)) == 1:
         hint = "do they stand for a missing location? leave lon and lat empty there"
     elif max(np.abs(lon).max(), np.abs(lat).max()) > 360:
         hint = "are they metres of a projection? give columns x, y and crs, such as EPSG:32633"
