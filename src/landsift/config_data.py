@@ -69,7 +69,7 @@ class SplitConfig(Section):
 
     Patches that are in none of them are in no part.
     """
-    block_km: float = Field(100.0, gt=0.0, le=10_000.0)
+    block_km: float = Field(100.0, ge=0.001, le=10_000.0)
     """Of `spatial`: side of the blocks in kilometres. 100: about a Sentinel-2 tile."""
     buffer_km: float = Field(0.0, ge=0.0, le=10_000.0)
     """Of `spatial`: training patches within this distance of one in val or test are left out, and those of val within

@@ -14,7 +14,7 @@ from landsift.config import RunConfig, SplitConfig
 from landsift.data.geodesy import blocks, nearest_km
 from landsift.data.split_rows import known_by_content
 from landsift.data.splits import divide
-from landsift.errors import ConfigError
+from landsift.errors import ConfigError, DataError
 
 PARTS = ("train", "val", "test")
 
@@ -103,6 +103,11 @@ def test_at_the_dateline_and_at_a_pole_a_block_is_whole_and_the_buffer_holds():
         assert all(np.isin(range(3), side[index["label"] == c]).all() for c in range(3))
 
 
+def test_a_budget_that_a_fold_has_not_names_the_fold():
+    index = index_of(*europe(60, classes=2))
+    refused(lambda: split(index, budget=50, folds=3, fold=1, block_km=10.0), "50 is more than", "in train of fold 2")
+
+
 class TestVanishing:
     """A class that would not be in a part is named, with the size of blocks that does, and that one does."""
 
@@ -113,6 +118,14 @@ class TestVanishing:
         labels = index["label"].to_numpy()
         assert all(np.isin(range(3), side[labels == c]).all() for c in range(labels.max() + 1))
         return size
+
+    def test_the_advice_for_a_cross_validation_does_for_all_its_folds(self):
+        places, labels = europe(60, classes=2, spread=(3.0, 3.0))
+        index = index_of(places, labels)
+        size = self.advice(index, "would vanish from a fold", block_km=200.0, folds=5, fold=0)
+        for fold in range(5):
+            split(index, block_km=size, folds=5, fold=fold)
+        refused(lambda: split(index, folds=50, fold=0), "would vanish", "fewer folds")
 
     def test_where_all_lies_in_one_block(self):
         index = index_of(*europe(spread=(0.2, 0.2)))
@@ -175,7 +188,10 @@ def test_groups_stay_together_although_they_span_blocks():
 
 def test_groups_that_chain_all_blocks_are_named():
     places, labels = europe(300)
-    refused(lambda: split(index_of(places, labels, groups=["all"] * 300)), "in one block")
+    joined = r"of 1 \(of \d+ blocks of 100 km, joined by shared groups\) it is in one block"
+    with pytest.raises(DataError, match=joined) as refusal:
+        split(index_of(places, labels, groups=["all"] * 300))
+    assert "smaller groups" in str(refusal.value)
 
 
 @given(st.integers(0, 1000))

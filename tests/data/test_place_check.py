@@ -47,6 +47,22 @@ def test_a_random_split_beside_its_training_patches_is_told(store):
     assert "A random split measures accuracy close to the training patches; data.split.kind=spatial" in found.text
 
 
+def test_locations_of_which_test_has_none_are_told_and_not_passed_over(store):
+    places = np.full((600, 2), np.nan)
+    places[0] = 10, 50
+    found = section(store(places))
+    assert found.verdict == "look"
+    assert "locations are known for 1 of 600 patches, but for none in t" in found.text
+    assert "median_km" not in found.counts
+
+
+def test_how_many_test_patches_the_figures_are_of_is_counted(store):
+    places = np.stack([np.arange(600) % 20, 40 + np.arange(600) // 20], axis=1).astype(float)
+    places[::2] = np.nan
+    counts = section(store(places)).counts
+    assert 0 < counts["test_placed"] < counts["test"] == 120
+
+
 def test_a_split_by_place_is_worth_more(store):
     found = section(store(), kind="spatial", block_km=50.0, gsd=10.0)
     assert found.verdict == "ok"

@@ -54,6 +54,22 @@ def test_degrees_under_x_y_and_crs_need_no_library(located):
     assert places[:, 0].tolist() == LON
 
 
+def test_a_place_that_rounding_put_beyond_a_pole_or_the_dateline_is_on_it(located):
+    places = located({"lon": [180.0000001, -180.0000001, -5.0, 5.0], "lat": [90.0000001, -90.0000001, 0.0, 1.0]})
+    assert places.tolist() == [[180.0, 90.0], [-180.0, -90.0], [-5.0, 0.0], [5.0, 1.0]]
+
+
+def test_the_reference_system_may_be_called_as_in_postgis(located):
+    assert located({"x": LON, "y": LAT, "SRID": [4326] * 4})[:, 0].tolist() == LON
+
+
+@pytest.mark.parametrize("crs", ["4326.0", "EPSG:4326", "wgs84"])
+def test_an_epsg_number_that_pandas_made_a_float_is_one(located, crs):
+    places = located({"x": [*LON[:3], None], "y": [*LAT[:3], None], "crs": [crs] * 3 + ["nan"]})
+    assert places[:3, 0].tolist() == LON[:3]
+    assert np.isnan(places[3]).all()
+
+
 def test_projected_places_are_converted_or_say_what_is_missing(located):
     columns = {"x": [500000.0] * 3 + [600000.0], "y": [5800000.0] * 4, "crs": ["EPSG:32633"] * 4}
     try:
@@ -85,6 +101,9 @@ def test_projected_places_are_converted_or_say_what_is_missing(located):
         ({"lon": ["inf", *LON[1:]], "lat": LAT}, ["no number"]),
         ({"lon": [500000.0] * 4, "lat": [5800000.0] * 4}, ["4 places are none on Earth", "columns x, y and crs"]),
         ({"lon": LAT, "lat": [113.1, 113.2, 113.3, 113.4]}, ["lon and lat swapped?"]),
+        ({"lon": [-9999, *LON[1:]], "lat": [-9999, *LAT[1:]]}, ["stand for a missing location?"]),
+        ({"lon": LON, "lat": [-9999, *LAT[1:]]}, ["stand for a missing location?"]),
+        ({"lon": [999, *LON[1:]], "lat": [999, *LAT[1:]]}, ["stand for a missing location?"]),
         ({"lon": [170.0] * 4, "lat": [91.0, *LAT[1:]]}, ["latitudes from -90 to 90"]),
         ({"lon": [0, 0, 0, 0], "lat": [0, 0, 0, 0]}, ["all places are 0, 0"]),
         ({"lon": [-10.0, 350.0, 13.0, 14.0], "lat": LAT}, ["1 longitudes are beyond 180 beside negative ones"]),
@@ -104,7 +123,9 @@ def test_columns_that_only_look_like_places_are_none(located, caplog):
 def test_other_ways_to_say_where_are_pointed_at(located, caplog):
     with caplog.at_level(logging.INFO, "landsift"):
         located({"easting": LON, "northing": LAT})
+        located({"POINT_X": LON, "POINT_Y": LAT})
     assert "not used: easting, northing; a table's places are the columns lon, lat" in caplog.text
+    assert "not used: POINT_X, POINT_Y; a table's places are the columns lon, lat" in caplog.text
 
 
 def test_columns_that_are_empty_are_said(located, caplog):
@@ -183,6 +204,7 @@ class TestFileOfLocations:
             (lambda name: f"./{name[0]}/{name}.png", ""),
             (lambda name: f"{name}.png", "patches are found by file name"),
             (lambda name: f"{name}.jpg", "by file name without endings"),
+            (lambda name: f"{name}.JPG".lower(), "by file name, whatever its case"),
             (lambda name: rf"C:\data\patches\{name[0]}\{name}.png", "by their last three names"),
             (lambda name: f"/elsewhere/{name[0]}/{name}.tif", "by folder and file name without endings"),
         ],
@@ -284,6 +306,14 @@ class TestArrays:
         given[1] = np.nan
         np.testing.assert_array_equal(self.store(tmp_path, given).places(), given)
 
+    def test_the_columns_of_a_data_frame_are_taken_by_name(self, tmp_path):
+        given = pd.DataFrame({"name": LABELS, "Latitude": LAT, "Longitude": LON})
+        np.testing.assert_array_equal(self.store(tmp_path, given).places(), np.stack([LON, LAT], axis=1))
+
+    def test_what_is_masked_is_unknown(self, tmp_path):
+        given = np.ma.masked_array(np.stack([LON, LAT], axis=1), mask=[[True] * 2, *[[False] * 2] * 3])
+        assert np.isnan(self.store(tmp_path, given).places()).all(axis=1).tolist() == [True, False, False, False]
+
     @pytest.mark.parametrize(
         ("locations", "said"),
         [
@@ -293,6 +323,10 @@ class TestArrays:
             ([[1, np.nan]] * 4, ["one coordinate"]),
             ([[1, np.inf]] * 4, ["infinite"]),
             ([[44.0, 128.0]] * 4, ["swapped"]),
+            (np.ones((4, 2), dtype=bool), ["no array of numbers"]),
+            (np.full((4, 2), np.datetime64("2020")), ["no array of numbers"]),
+            (pd.DataFrame({"lon": LON, "name": LABELS}), ["column 'lon' and none 'lat'"]),
+            (pd.DataFrame({"a": LON, "b": LAT}), ["the columns a, b", "name them lon and lat"]),
         ],
     )
     def test_other_arrays_are_refused(self, tmp_path, locations, said):

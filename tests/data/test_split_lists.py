@@ -49,6 +49,12 @@ def lists(tmp_path):
     return write
 
 
+@pytest.mark.parametrize("between", [",", " ", "; "])
+def test_a_list_with_several_images_on_a_line_is_refused(store, lists, between):
+    split = lists({"train": [between.join(f"{NAMES[i]}.png" for i in ROWS["train"])]})
+    refused(lambda: make_split(store, split), "several names of images on a line", "write one on each line")
+
+
 def rows_of(store, split):
     parts = make_split(store, split)
     return {name: getattr(parts, name).tolist() for name in PARTS}

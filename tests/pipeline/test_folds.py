@@ -72,6 +72,13 @@ def test_a_row_that_lacks_a_fold_is_left_out_and_that_is_said(caplog):
         pooled(trained, 3)
 
 
+def test_another_number_of_folds_in_the_configuration_is_refused():
+    base, _ = load_base(None, [*TINY, "data.split.folds=4", "data.split.fold=1"])
+    with pytest.raises(ConfigError, match=r"3 folds and data\.split\.folds=4"):
+        Grid.of(base, ["linear_probe"], folds=3)
+    assert [split.fold for split in Grid.of(base, ["linear_probe"], folds=4).splits] == [0, 1, 2, 3]
+
+
 def test_lists_and_rows_have_no_folds():
     base, _ = load_base(None, [*TINY, "data.split.rows=a.csv"])
     with pytest.raises(ConfigError, match="a given split has no folds"):

@@ -52,6 +52,13 @@ def test_a_run_with_places_says_how_far_away_it_was_tested_and_maps_it(run):
     assert "Location alone, without the image, classifies 34.6 % of all test patches correctly." in top
     assert 'id="places"' in page
     assert "Test patches are 37 km away. The map shows up to 400 patches of each part." in text
+    counts |= {"test_placed": 150, "test": 200}
+    runs.write_json(run.path / runs.MANIFEST, manifest)
+    text = Page(report_html(runs.Run.open(run.path))).text
+    assert "Half of the 150 of 200 test patches whose location is known are 37 km or more from any" in text
+    found["counts"] = {"placed": 50}
+    runs.write_json(run.path / runs.MANIFEST, manifest)
+    assert 'id="places"' not in report_html(runs.Run.open(run.path))
 
 
 def test_the_facts_of_the_run_are_told(run):

@@ -121,12 +121,14 @@ def _parts(placed: _Placed, block_km: float, split: SplitConfig, *, tell: bool =
     unit = units_of(placed.places, placed.groups, block_km)
     count = int(unit.max()) + 1
     of_blocks = f"{count:,} block{'s' * (count > 1)} of {block_km:g} km"
+    if placed.groups is not None and (single := int(blocks(placed.places, block_km).max()) + 1) > count:
+        of_blocks = f"{count:,} (of {single:,} blocks of {block_km:g} km, joined by shared groups)"
     rng = np.random.default_rng([split.seed, 0])
     if split.folds is None:
         part = _dealt(labels, unit, classes, split.fractions, rng, of_blocks)
     else:
         part = np.full(len(labels), 2, dtype=np.int64)
-        fold = _dealt(labels, unit, classes, [1 / split.folds] * split.folds, rng, of_blocks)
+        fold = _dealt(labels, unit, classes, [1 / split.folds] * split.folds, rng, of_blocks, "fold")
         rest, of_fold = np.flatnonzero(fold != split.fold), np.random.default_rng([split.seed, 2, split.fold or 0])
         numbers = np.unique(unit[rest], return_inverse=True)[1].astype(np.int64)
         part[rest] = _dealt(labels[rest], numbers, classes, split.fractions[:2], of_fold, of_blocks)
@@ -138,18 +140,21 @@ def _parts(placed: _Placed, block_km: float, split: SplitConfig, *, tell: bool =
     present = np.bincount(labels[part >= 0] * 3 + part[part >= 0], minlength=3 * K).reshape(K, 3) > 0
     if not present.all():
         c, p = np.argwhere(~present)[0]
-        left_out = "the buffer" if near.any() else "copies in other parts"
-        of = f" of {split.buffer_km:g} km" if near.any() else ""
-        raise _VanishesError(
-            f"class '{classes[c]}' would vanish from {PARTS[p]}: {left_out}{of} takes its last patches"
-        )
+        left_out = f"the buffer of {split.buffer_km:g} km takes" if near.any() else "copies in other parts take"
+        raise _VanishesError(f"class '{classes[c]}' would vanish from {PARTS[p]}: {left_out} its last patches")
     if tell:
         _tell(part, unit, of_blocks, copies, (near_train, near_val), split)
     return part
 
 
 def _dealt(
-    labels: Ints, unit: Ints, classes: Sequence[str], fractions: Sequence[float], rng: np.random.Generator, of: str
+    labels: Ints,
+    unit: Ints,
+    classes: Sequence[str],
+    fractions: Sequence[float],
+    rng: np.random.Generator,
+    of: str,
+    what: str = "part",
 ) -> Ints:
     """The part of each patch, blocks dealt whole, [n]; raises _VanishesError where a class cannot be in all parts."""
     needed = len(fractions)
@@ -159,14 +164,14 @@ def _dealt(
         here = len(np.unique(unit[members]))
         if here < needed:
             there = "in no block" if not here else "in one block" if here == 1 else f"in {here} blocks"
-            text = f"class '{name}' would vanish from a part: of {of} it is {there}, {needed} are needed"
+            text = f"class '{name}' would vanish from a {what}: of {of} it is {there}, {needed} are needed"
             raise _VanishesError(text)
         seats[c] = part_sizes(int(members.sum()), fractions)
     try:
         return deal_groups(labels, unit, seats, rng)
     except NoSplitError as error:
         those = " and ".join(f"'{classes[c]}'" for c in error.classes[:5])
-        raise _VanishesError(f"of {of}, no split was found that has {those} in all {needed} parts") from None
+        raise _VanishesError(f"of {of}, no split was found that has {those} in all {needed} {what}s") from None
 
 
 def _in_buffer(part: Ints, places: Places, buffer_km: float) -> NDArray[np.bool_]:
@@ -204,12 +209,21 @@ def _size_that_does(placed: _Placed, split: SplitConfig) -> str:
         if size == asked:
             continue
         try:
-            _parts(placed, size, split)
+            for each in _folds_of(split):
+                _parts(placed, size, each)
         except _VanishesError:
             continue
         return f"data.split.block_km={size:g} works"
-    buffer = ", a smaller buffer" if split.buffer_km else ""
+    others = ["fewer folds"] * (split.folds is not None) + ["a smaller buffer"] * (split.buffer_km > 0)
+    others += ["smaller groups"] * (placed.groups is not None)
     return (
         f"no size from {SIZES_KM[0]:g} to {SIZES_KM[-1]:,.0f} km works: label patches of the class in more places"
-        f"{buffer}, or leave the class out"
+        f"{''.join(f', {other}' for other in others)}, or leave the class out"
     )
+
+
+def _folds_of(split: SplitConfig) -> list[SplitConfig]:
+    """The split, or those of all folds: a cross-validation needs every one of them."""
+    if split.folds is None:
+        return [split]
+    return [split.model_copy(update={"fold": fold}) for fold in range(split.folds)]

@@ -6,6 +6,7 @@ import logging
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ _WAYS = (
     "by their last three names", "by folder and file name", "by file name",
     "by their last three names without endings", "by folder and file name without endings",
     "by file name without endings",
+    "by their last three names, whatever their case", "by folder and file name, whatever their case",
+    "by file name, whatever its case",
 )  # fmt: skip
 
 
@@ -34,8 +37,8 @@ def look_up(file: Path, entries: Sequence[str], paths: Iterable[str], root: str,
 
     Entries are paths, absolute, relative to `root` or to the list's own folder. Where none of them is that of a patch,
     ends of paths are compared: the last three names, folder and file name, or the file name alone; with its ending, or
-    where none fits with it, without. The first of these ways that finds a patch is taken for all entries, and said: a
-    looser one for the rest could take a patch for another of its name. `\` is read as `/`.
+    where none fits with it, without, or without and in any case. The first of these ways that finds a patch is taken
+    for all entries, and said: a looser one for the rest could take a patch for another of its name. `\` is read as `/`.
 
     Args:
         file: the list.
@@ -54,11 +57,12 @@ def look_up(file: Path, entries: Sequence[str], paths: Iterable[str], root: str,
         found = [rows.get(plain(os.path.join(folder, entry)), UNKNOWN) for entry in written]
         if any(row != UNKNOWN for row in found):
             return np.array(found, dtype=np.int64)
-    for way, (count, ending) in zip(_WAYS, ((n, e) for e in (True, False) for n in (3, 2, 1)), strict=True):
+    looser = (_with_ending, _without_ending, _in_any_case)
+    for way, (written_as, count) in zip(_WAYS, product(looser, (3, 2, 1)), strict=True):
         by_end: dict[str, list[int]] = {}
         for row, path in enumerate(known):
-            by_end.setdefault(_end(path, count, ending=ending), []).append(row)
-        ends = [_end(entry, count, ending=ending) for entry in written]
+            by_end.setdefault(_end(written_as(path), count), []).append(row)
+        ends = [_end(written_as(entry), count) for entry in written]
         meant = [by_end.get(end, [UNKNOWN]) for end in ends]
         if all(rows_of == [UNKNOWN] for rows_of in meant):
             continue
@@ -72,9 +76,21 @@ def look_up(file: Path, entries: Sequence[str], paths: Iterable[str], root: str,
     raise DataError(f"{what}: none of the {len(written):,} entries of {file} is a patch; the first: {example}", hint)
 
 
-def _end(path: str, count: int, *, ending: bool) -> str:
+def _end(path: str, count: int) -> str:
     """The last names of a path: "A/1.png" of "x/A/1.png"."""
-    *folders, name = plain(path).split("/")
-    if not ending:
-        name = name.rpartition(".")[0] or name
-    return "/".join([*folders, name][-count:])
+    return "/".join(path.split("/")[-count:])
+
+
+def _with_ending(path: str) -> str:
+    return plain(path)
+
+
+def _without_ending(path: str) -> str:
+    path = plain(path)
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}{name.rpartition('.')[0] or name}"
+
+
+def _in_any_case(path: str) -> str:
+    """Without ending and in one case, as systems see names that do not tell cases apart."""
+    return _without_ending(path).casefold()

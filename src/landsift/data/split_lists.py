@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _KEY = "data.split.lists"
 _MOST_BYTES = 2**30
 _SHOWN = 3
-_FOLLOWED = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))}))[\s,;]+\S.*", re.IGNORECASE)
+_ENDINGS = "|".join(map(re.escape, sorted(IMAGE_SUFFIXES)))
+_NAMES = re.compile(rf"(?:{_ENDINGS})(?:[\s,;]|$)", re.IGNORECASE)
+_FOLLOWED = re.compile(rf"(.+?(?:{_ENDINGS}))[\s,;]+\S.*", re.IGNORECASE)
 """A line that goes on after the name of an image."""
 
 
@@ -96,6 +98,8 @@ def read_list(file: Path) -> list[str]:
     entries = [line for line in lines if line]
     followed = [_FOLLOWED.match(line) for line in entries]
     if all(followed[1:]) and (followed[0] or len(entries) > 1):  # by a class or its number; the first may be a header
+        if any(_NAMES.search(line[found.end(1) :]) for line, found in zip(entries, followed, strict=True) if found):
+            raise DataError(f"{_KEY}: {file} has several names of images on a line", "write one on each line")
         once(logging.INFO, f"{file}: of each line the name of a file is read, and what follows it is not")
         return [found[1] for found in followed if found]
     return entries

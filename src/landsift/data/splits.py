@@ -148,7 +148,8 @@ def divide(
         part = _drawn(labels, classes, contents, "distinct patches", split, rng)
     train, val, test = (np.flatnonzero(part == p) for p in range(len(PARTS)))
     if budget is not None:
-        train = _within_budget(train, labels, budget, split.seed if budget_seed is None else budget_seed)
+        where = "train" if split.fold is None or split.folds is None else f"train of fold {split.fold + 1}"
+        train = _within_budget(train, labels, budget, split.seed if budget_seed is None else budget_seed, where)
     return Split(train, val, test)
 
 
@@ -188,10 +189,12 @@ def nested_order(labels: Rows, seed: int) -> Rows:
     return np.lexsort((labels, keys)).astype(np.int64)
 
 
-def _within_budget(train: Rows, labels: Rows, budget: int, seed: int) -> Rows:
+def _within_budget(train: Rows, labels: Rows, budget: int, seed: int, where: str) -> Rows:
     classes = len(np.unique(labels[train]))
     if budget > len(train):
-        raise DataError(f"data.budget={budget} is more than the {len(train)} patches in train", "lower it or set null")
+        raise DataError(
+            f"data.budget={budget} is more than the {len(train)} patches in {where}", "lower it or set null"
+        )
     if budget < classes:
         raise DataError(f"data.budget={budget} is below one label for each of the {classes} classes", "raise it")
     return np.sort(train[nested_order(labels[train], seed)[:budget]])
@@ -244,7 +247,7 @@ def _seats(
             raise DataError(
                 f"class '{name}' is too small to split: {distinct} {kind} ({members.sum()} patches), "
                 f"{len(fractions)} are needed",
-                "add labels to the class, or remove it",
+                f"add labels to the class, {'use fewer folds, ' * (len(fractions) > len(PARTS))}or remove it",
             )
         seats[c] = part_sizes(int(members.sum()), fractions)
     return seats

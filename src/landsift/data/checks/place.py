@@ -38,7 +38,9 @@ BESIDE = 0.01
 
 
 def place_section(store: PatchStore, part: Rows, kind: str, gsd: float | None = None) -> Iterator[Section]:
-    """Distances and the accuracy of location alone; nothing if the locations of train or test are not known.
+    """Distances and the accuracy of location alone; nothing if no location is known.
+
+    If none is known in train or in test, the section says that alone.
 
     Args:
         store: The patches.
@@ -49,11 +51,18 @@ def place_section(store: PatchStore, part: Rows, kind: str, gsd: float | None = 
     places = store.places()
     there = known(places)
     rows = [np.flatnonzero(there & (part == p)) for p in range(len(PARTS))]
+    if not there.any():
+        return
     if not len(rows[0]) or not len(rows[2]):
+        placed, where = int(there.sum()), "train" if not len(rows[0]) else "test"
+        text = f"locations are known for {placed:,} of {len(part):,} patches, but for none in {where}: no distances."
+        yield Section("places", "look", text, {"placed": placed})
         return
     side, how = _side_km(store, places[there], gsd)
     figures = {
         "placed": int(there.sum()),
+        "test_placed": len(rows[2]),
+        "test": int((part == PARTS.index("test")).sum()),
         **distances(places, rows[0], rows[2], side),
         "side_from": how,
         **location_alone(places, store.labels, *rows),

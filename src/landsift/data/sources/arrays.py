@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from landsift.bands import BRIGHTNESS, DTYPES, PLAUSIBLE, REFLECTANCE, BandSpec
 from landsift.data.geodesy import Places
 from landsift.data.sources.base import Scan, as_stored
-from landsift.data.sources.coordinates import checked
+from landsift.data.sources.coordinates import checked, place_columns
 from landsift.data.sources.records import UNLABELLED, Record, Records
 from landsift.data.sources.split_names import SPLIT_NAMES
 from landsift.data.sources.walk import PassedOver
@@ -358,8 +358,17 @@ def _split(given: Sequence[str | None], labels: NDArray[np.int64]) -> list[str |
 
 
 def _locations(given: Any, count: int) -> Places | None:
+    if hasattr(given, "columns"):  # of a DataFrame, whose order may be another
+        names = [str(name) for name in given.columns]
+        found = place_columns("locations", names)
+        if found.keys() != {"lon", "lat"}:
+            raise DataError(f"locations have the columns {', '.join(names[:8])[:200]}", "name them lon and lat")
+        given = given.iloc[:, [found["lon"], found["lat"]]]
+    values = np.ma.filled(np.ma.asarray(given, dtype=np.float64), np.nan) if np.ma.isMaskedArray(given) else given
     try:
-        places = np.asarray(given, dtype=np.float64)
+        if np.asarray(values).dtype.kind in "bcmM":  # truth values, complex numbers and dates become numbers
+            raise TypeError
+        places = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, RuntimeError):
         raise DataError("locations make no array of numbers", _LOCATIONS) from None
     if places.shape != (count, 2):

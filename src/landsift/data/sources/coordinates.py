@@ -23,7 +23,7 @@ PLACE_COLUMNS = ("lon", "lat", "x", "y", "crs")
 _ALIASES = {
     "lon": {"lon", "long", "lng", "longitude"},
     "lat": {"lat", "latitude"},
-    "crs": {"crs", "epsg", "srs"},
+    "crs": {"crs", "epsg", "srs", "srid", "epsg_code", "epsgcode", "crs_code"},
 }
 _FILLING = {
     "center", "centre", "centroid", "central", "mid", "patch", "point", "image", "tile", "coord", "coords",
@@ -31,15 +31,19 @@ _FILLING = {
 }  # fmt: skip
 """Words beside a longitude's in a name that means no other thing."""
 _CLOSE = 0.85  # of difflib's ratio: "longtitude" and "lattitude" are; so is "altitude", which begins otherwise
+_ROUNDING = 1e-6
+"""Degrees by which arithmetic may have put a place beyond a pole or the dateline; 0.1 m."""
 APART_KM = 5.0
 """Kilometres from which a place is another one than that of the patch's own file; a patch is smaller."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_EPSG_AS_FLOAT = re.compile(r"(\d+)\.0+")
+"""An EPSG number from a column of pandas that has a missing value."""
 _MISSING = frozenset({"", "nan", "<na>", "na", "n/a", "none", "null"})
 _GEOGRAPHIC = frozenset({"4326", "EPSG:4326", "OGC:CRS84", "CRS84", "WGS84", "WGS 84"})
 RULE = "a table's places are the columns lon, lat (degrees, WGS 84) or x, y, crs"
 
 
-def place_columns(file: Path, names: Sequence[str]) -> dict[str, int]:
+def place_columns(file: Path | str, names: Sequence[str]) -> dict[str, int]:
     """Where a table's columns of places stand, by their names in `PLACE_COLUMNS`; of another table, nothing.
 
     `lon`, `long`, `lng`, `longitude` and `lat`, `latitude` are taken in any case.
@@ -69,7 +73,7 @@ def place_columns(file: Path, names: Sequence[str]) -> dict[str, int]:
     return _one_way(file, names, found)
 
 
-def _one_way(file: Path, names: Sequence[str], found: dict[str, int]) -> dict[str, int]:
+def _one_way(file: Path | str, names: Sequence[str], found: dict[str, int]) -> dict[str, int]:
     """Of the columns that were found, those of the one way in which places are given."""
     degrees: dict[str, int] = {column: found[column] for column in ("lon", "lat") if column in found}
     metres: dict[str, int] = {column: found[column] for column in ("x", "y", "crs") if column in found}
@@ -128,6 +132,7 @@ class PlaceReader:
             return
         self.read = True
         lon, lat, x, y, crs = (value.strip() for value in values)
+        crs = "" if crs.lower() in _MISSING else _EPSG_AS_FLOAT.sub(r"\1", crs)
         projected = bool(x or y or crs)
         pair = (("x", x), ("y", y)) if projected else (("lon", lon), ("lat", lat))
         numbers = [_number(row, name, value) for name, value in pair]
@@ -224,6 +229,9 @@ def checked(source: str, places: Places) -> Places | None:
     if not len(there):
         once(logging.WARNING, f"{source}: all its places are empty")
         return None
+    for values, limit in ((lon, 180.0), (lat, 90.0)):
+        just = (np.abs(values) > limit) & (np.abs(values) <= limit + _ROUNDING)
+        values[just] = np.copysign(limit, values[just])
     wrong = there[(np.abs(lon[there]) > 360) | (np.abs(lat[there]) > 90)]
     if len(wrong):
         raise _no_place(source, lon[there], lat[there], found[wrong[0]], len(wrong))
@@ -282,7 +290,10 @@ def _apart_km(a: Places, b: Places) -> NDArray[np.float64]:
 
 def _no_place(source: str, lon: NDArray[np.float64], lat: NDArray[np.float64], first: Places, count: int) -> DataError:
     text = f"{source}: {count:,} places are none on Earth; the first: lon {first[0]:.10g}, lat {first[1]:.10g}"
-    if max(np.abs(lon).max(), np.abs(lat).max()) > 360:
+    absurd = np.concatenate([lon[np.abs(lon) > 360], lat[np.abs(lat) > 360]])
+    if count < len(lon) and len(np.unique(absurd)) == 1:
+        hint = "do they stand for a missing location? leave lon and lat empty there"
+    elif max(np.abs(lon).max(), np.abs(lat).max()) > 360:
         hint = "are they metres of a projection? give columns x, y and crs, such as EPSG:32633"
     elif np.abs(lon).max() <= 90 and np.abs(lat).max() <= 360:
         hint = "are lon and lat swapped?"

@@ -28,7 +28,9 @@ _PLACES = frozenset({"scene", "sceneid", "tile", "tileid", "site", "siteid", "lo
 _COORDINATES = frozenset(
     {"easting", "northing", "utmx", "utmy", "utme", "utmn", "xcoord", "ycoord", "coordx", "coordy", "geometry", "geom",
      "wkt", "wkb", "bounds", "bbox", "lonmin", "lonmax", "latmin", "latmax", "minlon", "maxlon", "minlat", "maxlat",
-     "coordinates", "latlon", "lonlat", "position"}
+     "coordinates", "latlon", "lonlat", "position", "pointx", "pointy", "centroidx", "centroidy", "centerx", "centery",
+     "centrex", "centrey", "geox", "geoy", "mapx", "mapy", "coordinatex", "coordinatey", "eastings", "northings",
+     "rechtswert", "hochwert", "geopoint", "latlng", "thegeom", "shape"}
 )  # fmt: skip
 """Names (letters only) of columns that say where a patch lies in a way that is not read."""
 _FLAG_WORDS = frozenset({"is", "in", "for", "mask", "flag"})

@@ -171,7 +171,7 @@ class PatchStore:
             split: train, val or test, N times, or None for a patch without a label; None: `data.split` decides.
             bands: what the numbers mean; needed for everything but 8-bit RGB, because it is not guessed.
             locations: longitude and latitude of the patches' centres in degrees (WGS 84), [N, 2], NaN where one is not
-                known; None: none is known.
+                known; a DataFrame has them by the names of its columns; None: none is known.
 
         Raises:
             DataError: something of this is otherwise, or `folder` cannot be written or holds something else.

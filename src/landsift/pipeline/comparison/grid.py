@@ -139,6 +139,9 @@ class Grid:
         ):
             raise ConfigError("variants are settings by name", "such as {'resnet18': {'model.backbone': 'resnet18'}}")
         if folds is not None:
+            if base.data.split.folds not in (None, folds):
+                text = f"a cross-validation of {folds} folds and data.split.folds={base.data.split.folds}"
+                raise ConfigError(text, "leave data.split.folds and data.split.fold out")
             base.replace(f"data.split.folds={folds}", "data.split.fold=0")  # raises what is wrong with it
         strategies = strategies or (*STRATEGIES, *base.strategies)
         for name in strategies:

@@ -150,7 +150,7 @@ def _sentence(evaluation: Mapping[str, Any], places: Mapping[str, Any] | None = 
 def places_of(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the data check says of locations: the section's text and its figures; None where they are not known."""
     for section in ((manifest.get("data") or {}).get("checks") or {}).get("sections", []):
-        if section["name"] == "places":
+        if section["name"] == "places" and "median_km" in section["counts"]:
             return {"text": section["text"], "verdict": section["verdict"], **section["counts"]}
     return None
 
@@ -158,9 +158,13 @@ def places_of(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
 def _location_sentence(places: Mapping[str, Any] | None) -> str:
     if places is None:
         return ""
+    half, right = "the test patches", "all test patches"
+    if places.get("test_placed") != places.get("test"):
+        half = f"the {places['test_placed']:,} of {places['test']:,} test patches whose location is known"
+        right = "them"
     return (
-        f" Half of the test patches are {distance(places['median_km'])} or more from any training patch. Location "
-        f"alone, without the image, classifies {percent(places['location_accuracy'], 1)} of all test patches correctly."
+        f" Half of {half} are {distance(places['median_km'])} or more from any training patch. Location alone, "
+        f"without the image, classifies {percent(places['location_accuracy'], 1)} of {right} correctly."
     )
 
 
