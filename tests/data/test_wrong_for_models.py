@@ -85,7 +85,7 @@ CONVERTED = [
         SENTINEL,
         np.concatenate([FOUR[..., :1] + 7, FOUR], -1),
         named(names=("B01", *NAMED)),
-        "read by name; 1 are not used",
+        "read by name; 1 is not used",
         FOUR,
     ),
     Wrong(
@@ -240,7 +240,7 @@ CONVERTED = [
         RGB,
         np.concatenate([COLOURS[..., :1] + 1, COLOURS], -1),
         {"names": ("nir", "red", "green", "blue")},
-        "read by name; 1 are not used",
+        "read by name; 1 is not used",
         COLOURS,
     ),
 ]

@@ -130,7 +130,8 @@ def by_name(picks: Sequence[int], count: int) -> list[str]:
     moved, unused = list(picks) != sorted(picks), count - len(picks)
     if not moved and not unused:
         return []
-    return [f"bands read by name{', in another order' * moved}{f'; {unused} are not used' if unused else ''}"]
+    rest = f"; {unused} {'is' if unused == 1 else 'are'} not used" if unused else ""
+    return [f"bands read by name{', in another order' * moved}{rest}"]
 
 
 def _nothing(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
