@@ -91,3 +91,22 @@ def test_the_real_patches_are_sound(shared, tmp_path):
         pytest.skip("the 98 real patches are not here")
     store = build_store(data_config(f"data.source={folder}", "data.sensor=eurosat"), tmp_path / "store")
     assert next(s for s in check_data(store).sections if s.name == "bands").verdict == "ok"
+
+
+def test_of_many_bands_the_first_are_said(tmp_path):
+    """Hundreds of bands are no sentence; the counts have them all."""
+    images = np.random.default_rng(0).normal(0, 1, (N, 4, 4, 200)).astype(np.float32)
+    images[..., :100] = 7
+    bands = BandSpec(tuple(f"band_{c}" for c in range(200)), "float32", (1.0,) * 200, (0.0,) * 200, None, "unknown")
+    found = section(tmp_path, images, bands)
+    assert "and 84 more" in found.text
+    assert "and 184 more" in found.text
+    assert len(found.text) < 2500
+    assert len(found.counts["mean"]) == 200
+
+
+def test_zeros_that_stand_for_nothing_in_floats_are_seen(tmp_path):
+    images = np.random.default_rng(0).uniform(0.05, 0.4, (N, 12, 12, 2)).astype(np.float32)
+    images[:, :2] = 0
+    bands = BandSpec(("red", "nir"), "float32", (1.0,) * 2, (0.0,) * 2, math.nan, "reflectance")
+    assert "16.7 % of band red is 0" in section(tmp_path, images, bands).text

@@ -30,7 +30,7 @@ def test_another_order_and_more_bands_are_read_by_name():
     change = conversion(own, TAKEN)
     found, _ = change(np.concatenate([NUMBERS, NUMBERS[..., :1]], axis=-1))
     np.testing.assert_array_equal(found, np.stack([NUMBERS[..., 0], NUMBERS[..., 2], NUMBERS[..., 0]], axis=-1))
-    assert change.notes == ("bands read by name, in another order; 1 are not used",)
+    assert change.notes == ("bands read by name, in another order; 1 is not used",)
 
 
 def test_sentinels_offset_is_taken_out_exactly_and_said():

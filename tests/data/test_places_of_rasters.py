@@ -1,6 +1,9 @@
 """Rasters bring their locations into the store: split, check and a table beside them use them."""
 
 import logging
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -167,3 +170,21 @@ class TestUnlabelled:
             parts = make_split(made, SplitConfig(lists=files))
         assert parts.train.tolist() == [i for i in range(0, 60, 3) if labels[i] >= 0]
         assert "12 of 60 patches have no label" in caplog.text
+
+
+def test_another_programs_proj_is_named_and_places_are_found_without_it(rasters, tmp_path):
+    """Conda, QGIS and PostGIS set PROJ_LIB for all programs; what was not found then is not noted for ever."""
+    code = (
+        "import sys, logging; logging.basicConfig(level=logging.INFO)\n"
+        "from landsift.config import DataConfig\n"
+        "from landsift.data.store.patch_store import build_store\n"
+        "print(build_store(DataConfig(source=sys.argv[1]), sys.argv[2]).index['lon'].notna().sum())"
+    )
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PROJ_")}
+    variables["LANDSIFT_HOME"] = str(tmp_path / "home")
+    found = []
+    for number, more in enumerate(({"PROJ_LIB": str(tmp_path)}, {})):
+        command = [sys.executable, "-c", code, str(rasters), str(tmp_path / f"store{number}")]
+        found.append(subprocess.run(command, env=variables | more, capture_output=True, text=True, check=True))
+    assert [each.stdout.split() for each in found] == [["0"], [str(COUNT)]]
+    assert f"PROJ_LIB={tmp_path} is set" in found[0].stderr

@@ -10,6 +10,7 @@ import pytest
 import rasterio
 from PIL import Image
 from raster_files import NORTH_UP, numbers, raster
+from rasterio.enums import ColorInterp
 from rasterio.transform import Affine, from_origin
 from small_sources import data_config, random_pixels, refused
 
@@ -22,6 +23,7 @@ from landsift.data.decoding.patches import Opened, open_patches
 from landsift.data.decoding.unreadable import UnreadableError
 from landsift.data.sources import scan_memo
 from landsift.data.sources.base import content_fingerprint, open_source, scan
+from landsift.errors import DataError
 
 TURNED = Affine(8.66, 5, 500_000, 5, -8.66, 4_000_000)
 EUROSAT = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")
@@ -122,7 +124,8 @@ class TestValues:
         np.testing.assert_array_equal(found.read(file).array, values)
         assert found.spec.dtype == stored
 
-    @pytest.mark.parametrize(("dtype", "number"), [("int32", 2**24 + 1), ("uint32", 2**31), ("float64", 0.1)])
+    @pytest.mark.parametrize(("dtype", "number"), [("int32", 2**24 + 1), ("uint32", 2**31), ("float64", 2**24 + 1),
+                                                   ("float64", 1e300)])  # fmt: skip
     def test_and_refused_where_one_would_not(self, tmp_path, dtype, number):
         values = np.full((8, 8, 2), number, dtype=dtype)
         file = raster(tmp_path / "a.tif", values)
@@ -269,7 +272,7 @@ class TestUnits:
     def test_without_a_baseline_it_is_0_and_said(self, tmp_path, caplog):
         file = raster(tmp_path / "a.tif", numbers(12))
         assert opened(file, sensor="sentinel2_l2a").spec.offset == (0.0,) * 12
-        assert "1 of 1 files: Sentinel-2 without a processing baseline in its tags: offset 0" in caplog.text
+        assert "1 of 1 files: no processing baseline of Sentinel-2 in its tags: offset 0" in caplog.text
 
     def test_before_04_00_it_is_0(self, tmp_path, caplog):
         file = raster(tmp_path / "a.tif", numbers(12), tags={"PROCESSING_BASELINE": "03.01"})
@@ -595,3 +598,78 @@ class TestRealPatches:
         refused(lambda: opened(*files), "4 bands", "data.bands")
         found = opened(*files, bands=("red=3", "green=2", "blue=1", "nir=4"))
         np.testing.assert_array_equal(found.read(files[0]).array, as_rasterio_reads(files[0])[..., [2, 1, 0, 3]])
+
+
+class TestExports:
+    """Files as programs export them."""
+
+    def test_fractions_of_float64_are_rounded_with_their_count(self, tmp_path, caplog):
+        values = numbers(2, "float64") / 1e4
+        values[0] = np.nan
+        file = raster(tmp_path / "a.tif", values, names=("B3", "B4"))
+        found = opened(file, reflectance=(1, 0))
+        decoded = found.read(file)
+        np.testing.assert_array_equal(decoded.array, values.astype(np.float32))
+        (count,) = (n for text, n in decoded.told.items() if "rounded to float32" in text)
+        assert 0 < count <= np.isfinite(values).sum()
+
+    @pytest.mark.parametrize(
+        ("values", "reflectance", "nodata"),
+        [
+            (numbers(7) * 3 + 8000, None, 0),
+            ((numbers(7) / 1e4).astype(np.float32), (1, 0), np.nan),
+            ((numbers(7) * 3 + 8000).astype(np.float32), (2.75e-5, -0.2), 0),
+        ],
+    )
+    def test_a_sensors_number_for_no_data_is_one_of_its_scale(self, tmp_path, values, reflectance, nodata):
+        file = raster(tmp_path / "a.tif", values.astype(values.dtype), names=[f"SR_B{i}" for i in range(1, 8)])
+        found = opened(file, sensor="landsat8", reflectance=reflectance)
+        np.testing.assert_equal(found.spec.nodata, nodata)
+
+    @pytest.mark.parametrize("names", [("B2_1", "B3_1"), ("0_B2", "0_B3"), ("B2, central wavelength 490 nm", "B3")])
+    def test_names_that_a_sensor_does_not_have_can_be_said_by_number(self, tmp_path, names):
+        file = raster(tmp_path / "a.tif", numbers(2), names=names)
+        with pytest.raises(DataError, match=r"data.bands=\[red=3, nir=4, ...\]"):
+            opened(file, sensor="sentinel2_l2a")
+        found = opened(file, sensor="sentinel2_l2a", bands=("blue=1", "green=2"))
+        assert found.spec.names == ("B02", "B03")
+
+    def test_names_of_some_bands_are_said_to_be_that(self, tmp_path):
+        some = raster(tmp_path / "some.tif", numbers(4), names=("red", "green", "blue", ""))
+        for bands in (None, ("red", "green")):
+            with pytest.raises(DataError, match="4 bands of uint16 with names for 3 of them alone"):
+                opened(some, bands=bands)
+        twice = raster(tmp_path / "twice.tif", numbers(4), names=("B4", "B4", "B3", "B2"))
+        with pytest.raises(DataError, match="two of them called B4, where files of sentinel2_l2a have 12"):
+            opened(twice, sensor="sentinel2_l2a")
+
+
+class TestDeclaredAlpha:
+    """red, green, blue, near infrared and alpha, as mosaics of drones have them."""
+
+    def of(self, path, order, names, **options):
+        values = np.concatenate([numbers(4, "uint8"), np.full((16, 12, 1), 255, np.uint8)], axis=-1)
+        values[:4, :, 4] = 0
+        file = raster(path, values[..., order], photometric="RGB", **options)
+        with rasterio.open(file, "r+") as dataset:
+            dataset.colorinterp = [
+                ColorInterp.alpha if at == 4 else [ColorInterp.red, ColorInterp.green, ColorInterp.blue][at]
+                if at < 3 else ColorInterp.undefined for at in order
+            ]  # fmt: skip
+            dataset.descriptions = [names[at] for at in order]
+        return file
+
+    @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (0, 1, 2, 4, 3)])
+    def test_hides_wherever_it_stands(self, tmp_path, order):
+        file = self.of(tmp_path / "a.tif", order, ("red", "green", "blue", "nir", "alpha"), nodata=0)
+        found = opened(file)
+        assert found.spec.names == ("red", "green", "blue", "nir")
+        array = found.read(file).array
+        assert not array[:4].any()
+        np.testing.assert_array_equal(array[4:], numbers(4, "uint8")[4:])
+
+    def test_is_said_where_all_bands_are_stored(self, tmp_path, caplog):
+        caplog.set_level("INFO")
+        file = self.of(tmp_path / "a.tif", (0, 1, 2, 3, 4), (None,) * 5)
+        assert len(opened(file, bands="all").spec) == 5
+        assert "band 5, which is declared as alpha, is stored as a band like the others" in caplog.text

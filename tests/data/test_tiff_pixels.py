@@ -92,7 +92,7 @@ def test_near_infrared_that_is_declared_as_alpha_is_refused():
     """GDAL declares the fourth of any four bands as alpha, unless it is told not to."""
     text, cause = reason(tiff(page(BANDS[..., :4], model=2, extra=(2,), compression=5)))
     assert text.startswith("4 bands (the fourth is declared as alpha, but holds values like the others)")
-    assert cause is Cause.BANDS
+    assert cause is Cause.ALPHA
     assert reason(tiff(page(BANDS[..., :2], model=1, extra=(2,))))[0].startswith("2 bands (the second is declared")
 
 

@@ -12,7 +12,7 @@ from small_sources import data_config, random_pixels, refused
 
 from landsift.config import SplitConfig
 from landsift.data.checks.check import check_data
-from landsift.data.sources.base import content_fingerprint
+from landsift.data.sources.base import content_fingerprint, open_source
 from landsift.data.sources.folder import read_folder
 from landsift.data.store.patch_store import build_store
 from landsift.evaluation.predict import image_files
@@ -176,7 +176,7 @@ class TestEndings:
         refused(
             lambda: read_folder(root),
             f"class 'Urban' is empty: no images in {root}/Urban, only files that are not read (2 .jp2, 1 .npy)",
-            "convert",
+            "such rasters are read where data.sensor or data.bands says which bands they have",
         )
 
     def test_so_does_a_folder_without_any_image(self, tmp_path):
@@ -185,6 +185,10 @@ class TestEndings:
             (tmp_path / name / "a.npy").touch()
         refused(lambda: read_folder(tmp_path), f"{tmp_path}, only files that are not read (2 .npy)")
         refused(lambda: image_files([tmp_path]), "no images in", "only files that are not read (2 .npy)")
+
+    def test_an_archive_is_to_be_unpacked(self, tmp_path):
+        (tmp_path / "patches.zip").write_bytes(b"PK\3\4")
+        refused(lambda: open_source(data_config(f"data.source={tmp_path}/patches.zip")), "an archive", "unpack it")
 
     def test_a_name_that_is_not_utf8_among_them_is_escaped(self, root):
         Path(os.fsdecode(os.fsencode(root / "Water") + b"/\xff.jp2")).touch()

@@ -132,8 +132,8 @@ INPUTS = [
           right(4, names=NAMED)),
     Wrong("float64", of(lambda: np.rint(numbers(4, "float64")), names=NAMED), {}, "converted",
           "numbers of float64, read as float32"),
-    Wrong("float64 beyond float32", of(lambda: np.full((8, 8, 2), 0.1), names=("a", "b")), {}, "refused",
-          "numbers of float64 that float32 does not hold exactly, such as 0.1"),
+    Wrong("float64 beyond float32", of(lambda: np.full((8, 8, 2), 2.0**24 + 1), names=("a", "b")), {}, "refused",
+          "numbers of float64 that float32 does not hold exactly, such as 16777217.0"),
     Wrong("complex numbers", of(lambda: np.ones((8, 8, 2), np.complex64)), {"bands": "all"}, "refused",
           "numbers of complex64"),
     # units

@@ -85,7 +85,7 @@ CONVERTED = [
         SENTINEL,
         np.concatenate([FOUR[..., :1] + 7, FOUR], -1),
         named(names=("B01", *NAMED)),
-        "read by name; 1 are not used",
+        "read by name; 1 is not used",
         FOUR,
     ),
     Wrong(
@@ -189,7 +189,7 @@ CONVERTED = [
         SENTINEL,
         FOUR,
         {"names": NAMED},
-        "without a processing baseline",
+        "no processing baseline",
         FOUR,
         {"sensor": "sentinel2_l1c"},
     ),
@@ -240,7 +240,7 @@ CONVERTED = [
         RGB,
         np.concatenate([COLOURS[..., :1] + 1, COLOURS], -1),
         {"names": ("nir", "red", "green", "blue")},
-        "read by name; 1 are not used",
+        "read by name; 1 is not used",
         COLOURS,
     ),
 ]
@@ -294,7 +294,7 @@ LEFT_OUT = [
         named(offset=-0.1),
         "is that offset in them?",
     ),
-    Wrong("one name twice", SENTINEL, FOUR, named(names=("B02", "B02", "B04", "B08")), "without names"),
+    Wrong("one name twice", SENTINEL, FOUR, named(names=("B02", "B02", "B04", "B08")), "two of them called B02"),
     Wrong("complex numbers", SENTINEL, FOUR.astype(np.complex64), {"names": NAMED}, "complex64"),
     Wrong(
         "numbers of bands that were said of files of 13",

@@ -30,6 +30,10 @@ DARKEST = 0.0005
 """Reflectance that something of each band exceeds, which for the cirrus band is the noise."""
 CIRRUS = ("b10", "cirrus")
 """Names of the band at 1,375 nm, which sees next to nothing of the ground."""
+MOST_SHOWN = 16
+"""Bands of which mean and range are said in words."""
+MOST_ODD = 16
+"""Odd things about bands that are said in words."""
 CLIPPED = 0.05
 """Share of a band's pixels at 0 or at 255 from which it is worth a look."""
 HALF, MOST = 0.4, 0.6
@@ -180,27 +184,34 @@ def bands_section(store: PatchStore, facts: PixelFacts) -> Section:
     look += _per_band(spec, names, mean, store.std, facts)
     look += [f"bands {names[a]} and {names[b]} are equal" for a, b in facts.equal if store.std[a] > 0]
     clipped = [(facts.zero, 0), (facts.saturated, _limits(spec.numpy_dtype)[1])]
-    for shares, level in clipped if spec.dtype != "float32" else []:
+    for shares, level in clipped if spec.dtype != "float32" else clipped[:1]:
         look += [
             f"{100 * shares[c]:.1f} % of band {names[c]} is {level}"
             for c in range(C)
             if shares[c] >= CLIPPED and store.std[c] > 0
         ]
-    found = "; ".join([*wrong, *look])
+    found = "; ".join(_shortened(said, MOST_ODD, "; ") for said in (wrong, look) if said)
     verdict: Verdict = "wrong" if wrong else "look" if look else "ok"
     if pictures:
         means = ", ".join(f"{m:.0f} ± {s:.0f}" for m, s in zip(mean, std, strict=True))
         return Section("bands", verdict, f"{found or 'values look sound'} (mean ± std of 255: {means}).", counts)
-    means = ", ".join(
+    each = [
         f"{names[c]} {mean[c]:.4g} ± {std[c]:.4g}, {_in_units(spec, c, facts.low[c]):.4g} to "
         f"{_in_units(spec, c, facts.high[c]):.4g}"
         if facts.nodata[c] < 1
         else f"{names[c]} none"
         for c in range(C)
-    )
+    ]
+    means = _shortened(each, MOST_SHOWN, ", ")
     without = f"; {100 * facts.nodata.mean():.1f} % of the numbers are nodata" if facts.nodata.any() else ""
     text = f"{found or 'values look sound'} (mean ± std and range, {spec.units}: {means}{without})."
     return Section("bands", verdict, text, counts)
+
+
+def _shortened(said: Sequence[str], most: int, between: str) -> str:
+    """The first of what is said of bands, and how many more there are; all of it is in the section's counts."""
+    more = f"{between}and {len(said) - most} more" if len(said) > most else ""
+    return between.join(said[:most]) + more
 
 
 def _per_band(

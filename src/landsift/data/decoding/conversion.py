@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.bands import UNKNOWN, BandSpec
+from landsift.bands import REFLECTANCE, UNKNOWN, BandSpec
 from landsift.data.decoding.unreadable import Cause, UnreadableError
 
 CLIPPED = "numbers beyond those of the type that the model takes, set to the nearest"
@@ -96,7 +96,10 @@ def conversion(own: BandSpec, wanted: BandSpec) -> Conversion:
         raise UnreadableError(f"no band {absent[0]} among {', '.join(own.names)}", Cause.OTHER_BANDS)
     picks = tuple(own.names.index(name) for name in wanted.names)
     if own.units != wanted.units:
-        raise UnreadableError(f"numbers in {own.units} units, where {wanted.units} is taken", Cause.UNITS)
+        raise UnreadableError(
+            f"numbers in {own.units} units, where {wanted.units} is taken",
+            Cause.UNITS if wanted.units == REFLECTANCE else Cause.OTHER_UNITS,
+        )
     scale, offset = (np.array([each[at] for at in picks]) for each in (own.scale, own.offset))
     factor = scale / np.array(wanted.scale)
     summand = (offset - np.array(wanted.offset)) / np.array(wanted.scale)
@@ -127,7 +130,8 @@ def by_name(picks: Sequence[int], count: int) -> list[str]:
     moved, unused = list(picks) != sorted(picks), count - len(picks)
     if not moved and not unused:
         return []
-    return [f"bands read by name{', in another order' * moved}{f'; {unused} are not used' if unused else ''}"]
+    rest = f"; {unused} {'is' if unused == 1 else 'are'} not used" if unused else ""
+    return [f"bands read by name{', in another order' * moved}{rest}"]
 
 
 def _nothing(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:

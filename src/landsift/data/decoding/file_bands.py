@@ -83,9 +83,23 @@ class FileBands:
         return all(names) and len(set(names)) == len(names)
 
     @property
+    def half_named(self) -> str:
+        """What is said of names that are passed over; "" where all bands have their own, or none has any."""
+        names = [self.names[i] for i in self.colours]
+        if self.named or not any(names):
+            return ""
+        if not all(names):
+            return f" with names for {len(names) - names.count(None)} of them alone"
+        twice = next(name for name in names if names.count(name) > 1)
+        return f", two of them called {twice}"
+
+    @property
     def reason(self) -> Reason:
         """Why the bands cannot be read as they are, where nobody says which these are."""
-        return Reason(self.unread or f"{said(len(self.colours), self.dtype)} without names", Cause.UNNAMED)
+        many = said(len(self.colours), self.dtype)
+        if self.half_named:
+            return Reason(many + self.half_named, Cause.UNNAMED)
+        return Reason(self.unread or f"{many} without names", Cause.UNNAMED)
 
     def to_json(self) -> str:
         """Text that `from_json` reads."""

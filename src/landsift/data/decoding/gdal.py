@@ -33,6 +33,9 @@ RASTER_SUFFIXES = frozenset({
 })  # fmt: skip
 """Endings (lower case) of rasters that GDAL reads and Pillow does not."""
 
+READ_WITH = "such rasters are read where data.sensor or data.bands says which bands they have"
+"""What to do about files of these endings alone."""
+
 _OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # files beside a file are looked for by name alone
     "GDAL_NUM_THREADS": "1",  # the threads are ours

@@ -151,7 +151,8 @@ class Patches:
             if not _for_gdal(error.reason.cause, path, raw):
                 raise
             if not gdal.installed():
-                raise UnreadableError(error.reason.text, Cause.EXTRA) from None
+                of_bands = self.wanted.taken is not None and not self.spec.is_rgb8
+                raise UnreadableError(error.reason.text, Cause.EXTRA_FOR_MODEL if of_bands else Cause.EXTRA) from None
             why = error.reason.text if tiff or _is_png(raw) else None
             return rasters.look(path.absolute(), raw, MAX_PIXELS, why, choose)
         if tiff and self.wanted.anything:
@@ -432,5 +433,5 @@ def _with_tags(seen: Seen, path: Path, raw: bytes) -> Seen:
     notes = seen.notes
     if names and not raster.bands.picture and list(map(plain, names)) != list(RGB_NAMES)[: len(names)]:
         notes += (f"bands that are called {', '.join(names)}, stored as red, green and blue",)
-    on_place = tuple(note for note in raster.notes if note in (ON_THE_GROUND, LOST))
+    on_place = tuple(note for note in raster.notes if note.startswith((ON_THE_GROUND, LOST)))
     return seen._replace(place=raster.place, notes=notes + on_place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING
 
 from landsift.data.decoding.file_bands import NOWHERE, Place
@@ -23,6 +24,8 @@ ON_THE_GROUND = (
 ABSURD = "pixels of less than a millimetre or more than 1,000 km, so that its place is taken as not known"
 FINEST, COARSEST = 1e-3, 1e6
 """Metres."""
+PROJ = ("PROJ_DATA", "PROJ_LIB")
+"""Variables of the environment that say where PROJ finds coordinate reference systems."""
 LOST = "a place that its own coordinate reference system cannot give in degrees, taken as not known"
 
 
@@ -47,9 +50,9 @@ def place_of(dataset: DatasetReader) -> tuple[Place, tuple[str, ...]]:
     try:
         lons, lats = transform(crs, WGS84, xs, ys)
     except Exception:  # noqa: BLE001 (GDAL's errors have no base of their own in rasterio's API)
-        return NOWHERE, (LOST,)
+        return NOWHERE, (_lost(),)
     if not all(map(math.isfinite, (*lons, *lats))) or max(map(abs, lats)) > 90 or max(map(abs, lons)) > 540:
-        return NOWHERE, (LOST,)
+        return NOWHERE, (_lost(),)
     across = _metres(lons[1], lats[1], lons[2], lats[2], lats[0])
     down = _metres(lons[3], lats[3], lons[4], lats[4], lats[0])
     gsd = math.sqrt(abs(across[0] * down[1] - across[1] * down[0]) / (width * height))
@@ -58,6 +61,12 @@ def place_of(dataset: DatasetReader) -> tuple[Place, tuple[str, ...]]:
     told = math.sqrt(abs(affine.determinant)) * _unit(dataset)
     notes = () if abs(told / gsd - 1) <= _INFLATED else (ON_THE_GROUND,)
     return Place((lons[0] + 180) % 360 - 180, lats[0], gsd), notes
+
+
+def _lost() -> str:
+    """What is said of a place that PROJ cannot give, often for the sake of another installation's PROJ."""
+    name = next((name for name in PROJ if os.environ.get(name)), None)
+    return f"{LOST} ({name}={os.environ[name]} is set: unset it if that belongs to other programs)" if name else LOST
 
 
 def _at(affine: Affine, pixel: tuple[float, float]) -> tuple[float, float]:

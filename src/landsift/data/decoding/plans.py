@@ -15,7 +15,7 @@ from landsift.data.decoding.conversion import by_name
 from landsift.data.decoding.file_bands import FileBands, said
 from landsift.data.decoding.headers import ALPHA
 from landsift.data.decoding.indices import Index, bands_of
-from landsift.data.decoding.rasters import EXACT
+from landsift.data.decoding.rasters import ALPHA_NAMES, EXACT
 from landsift.data.decoding.units import Units, units_of
 from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError
 from landsift.data.decoding.wanted import Taken, Wanted
@@ -78,7 +78,7 @@ def plan(bands: FileBands, wanted: Wanted) -> Plan:
     _check_once([pick.name for pick in picks])
     _check_type(bands, wanted)
     units = units_of(bands, wanted, doubts)
-    nodata = _no_data(bands, wanted, doubts)
+    nodata = _no_data(bands, wanted, units, doubts)
     dtype: str = EXACT.get(bands.dtype, bands.dtype)
     held = _held(nodata, dtype)
     at = [pick.at for pick in picks]
@@ -98,6 +98,8 @@ def plan(bands: FileBands, wanted: Wanted) -> Plan:
         notes += by_name(at, len(bands.colours))
     if bands.alpha is not None and not bands.pillow and bands.alpha not in found.picks:
         notes.append(ALPHA if found.spec.dtype == "uint8" and bands.picture else NO_ALPHA)
+    if bands.alpha is not None and bands.alpha in found.picks[: found.stored] and wanted.bands == "all":
+        notes.append(f"band {bands.alpha + 1}, which is declared as alpha, is stored as a band like the others")
     if bands.add_offset and wanted.reflectance is None:
         notes.append(f"an offset of {bands.add_offset:,g} in Sentinel-2's tags, which is kept beside the numbers")
     return replace(found, notes=tuple(notes), doubts=tuple(doubts), offset_guessed=units.guessed)
@@ -120,7 +122,8 @@ def _names(bands: FileBands, wanted: Wanted, doubts: list[str]) -> list[str | No
     count = len(stored)
     if count != len(expected):
         raise UnreadableError(
-            f"{said(count, bands.dtype)}, where files of {wanted.sensor.name} have {len(expected)}", Cause.OTHER_BANDS
+            f"{said(count, bands.dtype)}{bands.half_named}, where files of {wanted.sensor.name} have {len(expected)}",
+            Cause.OTHER_BANDS,
         )
     found: list[str | None] = [None] * len(bands)
     for at, name in zip(stored, expected, strict=True):
@@ -172,7 +175,7 @@ def _picks(bands: FileBands, wanted: Wanted, names: Sequence[str | None], doubts
     if wanted.bands is None or isinstance(wanted.bands, str):
         if wanted.bands is None and not all(names[i] for i in bands.colours):
             raise UnreadableError(bands.reason.text, bands.reason.cause)
-        stored = [i for i in range(len(bands)) if i != bands.alpha or names[i] or wanted.bands == "all"]
+        stored = [i for i in range(len(bands)) if i != bands.alpha or _is_called(names[i]) or wanted.bands == "all"]
         picks = [_Pick(names[i] or f"band_{i + 1}", i) for i in stored]
         if wanted.bands is None and wanted.sensor is not None:
             _check_known(picks, wanted.sensor)
@@ -200,7 +203,9 @@ def _pick(entry: int | str, bands: FileBands, wanted: Wanted, names: Sequence[st
     if not found:
         if not any(names):
             raise UnreadableError(
-                f"{said(len(bands), bands.dtype)} without names, where data.bands asks for {entry}", Cause.UNNAMED
+                f"{said(len(bands), bands.dtype)}{bands.half_named or ' without names'}, "
+                f"where data.bands asks for {entry}",
+                Cause.UNNAMED,
             )
         raise UnreadableError(f"no band {entry} among {_listed(names)}", Cause.OTHER_BANDS)
     return _Pick(known.name if wanted.sensor and known else entry, found[0])
@@ -214,10 +219,15 @@ def _position(number: int, bands: FileBands) -> int:
     return number - 1
 
 
+def _is_called(name: str | None) -> bool:
+    """Whether the last band has a name that is not that of an alpha band."""
+    return name is not None and plain(name) not in ALPHA_NAMES
+
+
 def _check_known(picks: Sequence[_Pick], of: Sensor) -> None:
     foreign = [pick.name for pick in picks if pick.name not in of.names]
     if foreign:
-        raise UnreadableError(f"a band {foreign[0]}, which {of.name} does not have", Cause.OTHER_BANDS)
+        raise UnreadableError(f"a band {foreign[0]}, which {of.name} does not have", Cause.FOREIGN)
 
 
 def _check_once(names: Sequence[str]) -> None:
@@ -235,15 +245,20 @@ def _check_type(bands: FileBands, wanted: Wanted) -> None:
         raise UnreadableError(f"numbers of {bands.dtype}, where files of {wanted.sensor.name} hold {held}", Cause.UNITS)
 
 
-def _no_data(bands: FileBands, wanted: Wanted, doubts: list[str]) -> float | None:
+def _no_data(bands: FileBands, wanted: Wanted, units: Units, doubts: list[str]) -> float | None:
     """The number of the file that means that there is nothing."""
     if bands.pillow or bands.picture:
         return None
     if bands.nodata is not None:
         return bands.nodata
-    if wanted.sensor is not None and wanted.sensor.nodata is not None:
-        doubts.append(f"no no-data value in its tags: {wanted.sensor.nodata:g}, as {wanted.sensor.name} has it")
-        return wanted.sensor.nodata
+    own = wanted.sensor
+    # In floats a sensor's number means what it does in its files only where they are scaled as these are.
+    as_in_files = np.dtype(bands.dtype).kind != "f" or (
+        own is not None and (set(units.scale), set(units.offset)) == ({own.scale}, {own.offset})
+    )
+    if own is not None and own.nodata is not None and as_in_files:
+        doubts.append(f"no no-data value in its tags: {own.nodata:g}, as {own.name} has it")
+        return own.nodata
     return math.nan if np.dtype(bands.dtype).kind == "f" else None
 
 

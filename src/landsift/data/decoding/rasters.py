@@ -34,7 +34,11 @@ MAX_BYTES = 2**31
 
 EXACT = {"int8": "int16", "int32": "float32", "uint32": "float32", "int64": "float32", "uint64": "float32",
          "float64": "float32", "float16": "float32"}  # fmt: skip
-"""Types that no store keeps, and the one that their numbers are read in where it holds each of them exactly."""
+"""Types that no store keeps, and the one that their numbers are read in: where it holds each whole number exactly;
+fractions of float64 are rounded to float32's seven digits."""
+
+ALPHA_NAMES = ("alpha", "mask")
+"""What an alpha band may be called, in `plain` form."""
 
 _ADD_OFFSET = re.compile(r"(BOA|RADIO)_ADD_OFFSET(_\w+)?|(BOA|RADIO)_ADD_OFFSET_VALUES?", re.IGNORECASE)
 _QUANTIFICATION = ("BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE", "L1C_QUANTIFICATION_VALUE")
@@ -80,7 +84,8 @@ def look(
             raise UnreadableError(f"more than {max_pixels:,} pixels", Cause.TOO_LARGE)
         place, notes = place_of(dataset)
         if bands.dtype in EXACT:
-            notes += (f"numbers of {bands.dtype}, read as {EXACT[bands.dtype]}, which holds each of them exactly",)
+            held = "" if bands.dtype == "float64" else ", which holds each of them exactly"
+            notes += (f"numbers of {bands.dtype}, read as {EXACT[bands.dtype]}{held}",)
         seen = Seen(size, bands, place, notes + in_words(heard, path), _beside(dataset.files, path))
         before = len(heard)
         picks = None if choose is None else choose(seen)
@@ -98,10 +103,11 @@ def _values(dataset: DatasetReader, bands: FileBands, picks: Sequence[int]) -> t
     if bands.alpha is not None and bands.alpha not in picks:
         alpha = dataset.read(bands.alpha + 1)
         if not masks(alpha):
+            which = "the last" if bands.alpha == len(bands) - 1 else f"band {bands.alpha + 1}"
             raise UnreadableError(
-                f"{said(len(bands), bands.dtype)}, of which the last is declared as alpha, "
+                f"{said(len(bands), bands.dtype)}, of which {which} is declared as alpha, "
                 "but holds values like the others",
-                Cause.UNNAMED,
+                Cause.ALPHA,
             )
         return values, alpha == 0
     if bands.masked and bands.alpha is None:
@@ -120,9 +126,7 @@ def _bands(dataset: DatasetReader, unread: str | None) -> FileBands:
         raise UnreadableError(unread or "bands of inks (CMYK)", Cause.BANDS)
     colours = dataset.colorinterp
     names = tuple(_name(text) for text in dataset.descriptions)
-    alpha = dataset.count - 1 if dataset.count > 1 and colours[-1] == ColorInterp.alpha else None
-    if alpha is not None and plain(names[alpha] or "alpha") not in ("alpha", "mask"):
-        alpha = None  # programs declare a fourth band so, whatever it is
+    alpha = _alpha([colour == ColorInterp.alpha for colour in colours], names)
     own = [i for i in range(dataset.count) if i != alpha]
     dtype = _one([dataset.dtypes[i] for i in own], "types", Cause.VALUES)
     if dtype not in DTYPES and dtype not in EXACT:
@@ -148,6 +152,20 @@ def _bands(dataset: DatasetReader, unread: str | None) -> FileBands:
         unread=unread,
         **_sentinel(dataset),
     )
+
+
+def _alpha(declared: Sequence[bool], names: Sequence[str | None]) -> int | None:
+    """Position of the alpha band; None: there is none.
+
+    Programs declare a fourth band so, whatever it is: one that is called something else is not believed, and one that
+    has bands behind it only by its name.
+    """
+    if len(declared) < 2:
+        return None
+    if declared[-1] and plain(names[-1] or "alpha") in ALPHA_NAMES:
+        return len(declared) - 1
+    found = [i for i, name in enumerate(names) if declared[i] and plain(name or "") in ALPHA_NAMES]
+    return found[0] if len(found) == 1 else None
 
 
 def _is_picture(dtype: str, names: tuple[str | None, ...], colours: Sequence[Any], own: list[int]) -> bool:

@@ -73,7 +73,7 @@ def read_pixels(tiff: Tiff, raw: bytes) -> tuple[Pixels, Pixels | None]:
     if alpha is not None and not masks(alpha):
         which = "second" if tiff.bands == 2 else "fourth"
         raise UnreadableError(
-            unread_bands(tiff.bands, f"the {which} is declared as alpha, but holds values like the others"), Cause.BANDS
+            unread_bands(tiff.bands, f"the {which} is declared as alpha, but holds values like the others"), Cause.ALPHA
         )
     if tiff.palette is not None:
         colours = tiff.palette[colours[..., 0]]

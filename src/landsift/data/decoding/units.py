@@ -20,7 +20,7 @@ SINCE_OFFSET = (4, 0)
 QUANTIFICATION = 1e4
 
 NO_BASELINE = (
-    "Sentinel-2 without a processing baseline in its tags: offset 0, as before 04.00 "
+    "no processing baseline of Sentinel-2 in its tags: offset 0, as before 04.00 "
     "(since then data.reflectance=[0.0001, -0.1])"
 )
 INSTEAD = (

@@ -25,9 +25,18 @@ class Cause(Enum):
         "pip install 'landsift[bands]' and say which bands they are with data.bands or data.sensor; "
         "or write the three bands that are to be seen as an 8-bit RGB file"
     )
+    EXTRA_FOR_MODEL = "pip install 'landsift[bands]', which reads them"
     UNNAMED = (
         "say which bands they are with data.sensor=NAME, or data.bands=all, [1, 2, ...] or [red=1, nir=4, ...]; "
         "or write the three bands that are to be seen as an 8-bit RGB file"
+    )
+    ALPHA = (
+        "read it as a band too, data.bands=[red=1, ..., nir=4], or say in the files that it is none of alpha, as "
+        "gdal_edit.py -colorinterp_4 undefined does; or write the three bands that are to be seen as an 8-bit RGB file"
+    )
+    FOREIGN = (
+        "name the bands that are wanted, data.bands=[B04, B03, ...], or say by number which they are, "
+        "data.bands=[red=3, nir=4, ...]"
     )
     UNNAMED_FOR_MODEL = "say which bands they are: --set data.sensor=NAME, or --set 'data.bands=[red=1, nir=4, ...]'"
     OTHER_BANDS = "let data.sensor and data.bands say what lies in the files, or remove them"
@@ -37,6 +46,7 @@ class Cause(Enum):
     VALUES = "write them again as uint8, uint16, int16 or float32"
     NO_DATA = "declare one no-data value for all bands, as gdal_edit.py -a_nodata does, or write NaN in float32"
     UNITS = "say how numbers become reflectance with data.reflectance=[scale, offset]"
+    OTHER_UNITS = "give files whose numbers are in the units of the model's own, or remove them"
     BASELINE = (
         "data.reflectance=[0.0001, -0.1] where the offset is still in the numbers, [0.0001, 0] where it was taken out"
     )

@@ -25,6 +25,10 @@ NEGATIVE = -0.02
 """Reflectance below that of any surface after atmospheric correction, with room for its errors."""
 _EXACT_WHOLE = 2**24  # float32 holds each whole number up to it
 
+_ROUNDED = 2**-24  # of a number: half a step of float32
+_LEAST = float(np.finfo(np.float32).tiny)
+
+ROUNDED = "numbers of float64 rounded to float32's seven digits"
 INFINITE = "infinite numbers, stored as no data"
 NAN = "NaN beside another no-data value, stored as that one"
 HIDDEN = "pixels that a mask or an alpha band hides, stored as no data"
@@ -46,7 +50,7 @@ def stored_values(plan: Plan, values: Values, hidden: Flags | None) -> tuple[Val
     """
     told = Counter[str]()
     nothing = _nothing(plan, values, hidden, told)
-    converted = _converted(values, plan.spec, nothing)
+    converted = _converted(values, plan.spec, nothing, told)
     if plan.spec.units == REFLECTANCE:
         _check_reflectance(plan, converted, nothing)
     stored = converted[..., : plan.stored]
@@ -88,7 +92,7 @@ def _nothing(plan: Plan, values: Values, hidden: Flags | None, told: Counter[str
     return nothing
 
 
-def _converted(values: Values, spec: BandSpec, nothing: Flags) -> Values:
+def _converted(values: Values, spec: BandSpec, nothing: Flags, told: Counter[str]) -> Values:
     """The same numbers in the type that is stored, and its no-data value where there is nothing."""
     kind = np.dtype(spec.dtype)
     if values.dtype == kind:
@@ -98,6 +102,12 @@ def _converted(values: Values, spec: BandSpec, nothing: Flags) -> Values:
             converted = values.astype(kind)
         if values.dtype.kind == "f":
             same = (converted == values) | nothing
+            with np.errstate(all="ignore"):
+                rounded = (
+                    ~same & (values != np.rint(values)) & np.isclose(converted, values, rtol=_ROUNDED, atol=_LEAST)
+                )
+            told[ROUNDED] += int(rounded.sum())
+            same |= rounded
         elif kind.kind == "f":
             there = np.where(nothing, 0, values)
             same = (there <= _EXACT_WHOLE) & (there >= (-_EXACT_WHOLE if values.dtype.kind == "i" else 0))

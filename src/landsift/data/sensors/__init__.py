@@ -63,7 +63,8 @@ def sensor(name: str) -> Sensor:
     if entry is None:
         known = names()
         hint = nearest(name.lower().replace("-", ""), known)
-        raise ConfigError(f"data.sensor: there is no sensor '{name}'", hint or f"known: {', '.join(known)}")
+        others = f"known: {', '.join(known)}; for others say what each band is, data.bands=[blue=1, green=2, ...]"
+        raise ConfigError(f"data.sensor: there is no sensor '{name}'", hint or others)
     return _sensor(name, entry)
 
 

@@ -486,6 +486,8 @@ def _path(source: str) -> Path:
 
 
 def _unknown(name: str, path: Path) -> DataError:
+    if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z") and path.is_file():
+        return DataError(f"{path} is an archive, which is not read as it is", "unpack it and give its folder")
     if path.exists():
         return DataError(f"{path} is neither a folder nor a CSV or Parquet table", _KNOWN)
     if os.sep in name or path.suffix:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from landsift import runs
 from landsift.data.decoding.decode import IMAGE_SUFFIXES
+from landsift.data.decoding.gdal import RASTER_SUFFIXES, READ_WITH
 from landsift.data.sources.folder_layout import Layout, Tree, find_layout, home_of
 from landsift.data.sources.records import CHUNK, Record, Records
 from landsift.data.sources.split_names import part_of
@@ -68,6 +69,8 @@ def read_folder(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> tuple
         endings = by_ending(entry.path for entry in found.not_read)
         instead = f", only files that are not read ({counted(endings)})" if endings else ""
         hint = f"is {root / tables[0]} a table of the patches? give that as the source" if tables else _LAYOUT
+        if RASTER_SUFFIXES.intersection(endings):
+            hint = READ_WITH
         raise not_patches(root) or DataError(f"no images in the class folders of {root}{instead}", hint)
     layout = find_layout(root, tree)
     if masks := [path for path in found.masks if home_of(path, layout.places)]:
@@ -108,6 +111,7 @@ def _refuse_empty(root: Path, layout: Layout, records: Records, unread: list[Pas
         inside = by_ending(entry.path for entry in unread if home_of(entry.path, {home: place}))
         if inside:
             instead, hint = f", only files that are not read ({counted(inside)})", "convert these files to PNG or TIFF"
+            hint = READ_WITH if RASTER_SUFFIXES.intersection(inside) else hint
         else:
             instead, hint = "", "add images"
         raise DataError(

@@ -27,6 +27,7 @@ from landsift.config import cache_folder
 from landsift.data import decoding
 from landsift.data.decoding.file_bands import FileBands, Place
 from landsift.data.decoding.gdal import installed
+from landsift.data.decoding.places import PROJ
 from landsift.errors import LandsiftError
 from landsift.runtime.whole import write_whole
 
@@ -134,8 +135,9 @@ class ScanMemo:
 
 
 def code_of_scans() -> str:
-    """What decides what a scan finds in a file: the code that reads headers, Pillow and rasterio."""
+    """What decides what a scan finds in a file: the code that reads headers, Pillow, rasterio, and where PROJ looks."""
     hashed = hashlib.sha256(f"{version('pillow')} {version('rasterio') if installed() else None}".encode())
+    hashed.update(repr([os.environ.get(name) for name in PROJ]).encode())
     for file in sorted(Path(decoding.__file__).parent.glob("*.py")):
         hashed.update(file.read_bytes())
     return hashed.hexdigest()
