@@ -9,6 +9,7 @@ from page_reader import Page
 from landsift import runs
 from landsift.errors import RunError
 from landsift.reports.run.page import report_html
+from landsift.reports.run.sections import _in_short
 
 
 @pytest.fixture
@@ -282,3 +283,8 @@ def test_thumbnails_come_from_the_store_of_the_run(make_run, tmp_path):
     runs.write_json(run.path / runs.MANIFEST, run.manifest | {"data": data})
     assert len(Page(with_store).all("img")) > 0
     assert Page(report_html(runs.Run.open(run.path))).all("img") == Page(with_store).all("img")
+
+
+def test_of_hundreds_of_bands_the_first_are_listed():
+    assert _in_short([0.5, 2]) == "0.5, 2"
+    assert _in_short([1.0] * 200).endswith("1, 1 and 184 more (model.json)")

@@ -18,6 +18,8 @@ SKIPPED = 500
 """Skipped files listed at most."""
 CONFUSIONS = 6
 """Pairs of classes listed at most."""
+MOST_BANDS = 16
+"""Bands whose mean and standard deviation are listed."""
 CHOSEN_BY = {"val_acc": "validation accuracy", "val_recall": "balanced accuracy on validation"}
 """What the best epoch was selected by: its name in `manifest.json` (best.chosen_by) and its name on the page."""
 
@@ -281,10 +283,16 @@ def _bands(data: Mapping[str, Any]) -> str | None:
     return None if bands.is_rgb8 else str(bands)
 
 
+def _in_short(values: Sequence[float]) -> str:
+    """Numbers of bands in words; of hundreds of bands the first, and how many more are in model.json."""
+    more = f" and {len(values) - MOST_BANDS} more (model.json)" if len(values) > MOST_BANDS else ""
+    return ", ".join(f"{value:.4g}" for value in values[:MOST_BANDS]) + more
+
+
 def _model_facts(manifest: Mapping[str, Any], run: Run) -> list[tuple[str, str]]:
     model, best = manifest.get("model", {}), manifest.get("best", {})
     normalization = model.get("normalization") or {}
-    numbers = {key: ", ".join(f"{v:.4g}" for v in normalization.get(key) or []) for key in ("mean", "std")}
+    numbers = {key: _in_short(normalization.get(key) or []) for key in ("mean", "std")}
     checkpoint = best.get("checkpoint") or run.evaluation.get("checkpoint")
     rows = [
         ("backbone", model.get("backbone")),
