@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.bands import BandSpec
-from landsift.config import DataConfig, SyntheticConfig, digest
+from landsift.config import BUILT_IN_SOURCES, DataConfig, SyntheticConfig, digest
 from landsift.data.decoding.decode import quiet_pillow, read_bytes, resize
 from landsift.data.decoding.file_bands import NOWHERE, PICTURE, FileBands, Place
 from landsift.data.decoding.gdal import has_company, suffixes
@@ -42,7 +42,6 @@ from landsift.runtime.progress_bar import progress_bar
 
 T = TypeVar("T")
 
-NAMES = ("synthetic", "eurosat")
 _KNOWN = (
     "known sources: synthetic, eurosat, a folder with one folder per class, a CSV or Parquet table, or a patch store"
 )
@@ -252,7 +251,7 @@ def _opened(data: DataConfig, wanted: Wanted) -> Source:
 
 def store_folder(data: DataConfig) -> Path | None:
     """The patch store that `data.source` names; None where it names something else."""
-    if data.source in NAMES or not data.source.strip():
+    if data.source in BUILT_IN_SOURCES or not data.source.strip():
         return None
     path = _path(data.source)
     return path if (path / STORE_META).is_file() else None
@@ -260,7 +259,7 @@ def store_folder(data: DataConfig) -> Path | None:
 
 def root_of(data: DataConfig) -> Path | None:
     """The folder that the paths of `data.source` are relative to, as far as it is there; None where there is none."""
-    if data.source in NAMES:
+    if data.source in BUILT_IN_SOURCES:
         return eurosat.find(data.eurosat) if data.source == "eurosat" else None
     if store_folder(data) is not None:
         return None  # the store says where its files were
@@ -493,5 +492,6 @@ def _unknown(name: str, path: Path) -> DataError:
     if os.sep in name or path.suffix:
         return DataError(f"data source {path} does not exist", "check the path; " + _KNOWN)
     return DataError(
-        f"unknown data source '{name}': no source and no folder of that name", nearest(name.lower(), NAMES) or _KNOWN
+        f"unknown data source '{name}': no source and no folder of that name",
+        nearest(name.lower(), BUILT_IN_SOURCES) or _KNOWN,
     )
