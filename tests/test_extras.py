@@ -25,7 +25,7 @@ from landsift.models.predictor import load_model, save_model
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "landsift").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn", "flyteplugins-wandb": "flyteplugins"}
+MODULES = {"odc-geo": "odc", "pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn", "flyteplugins-wandb": "flyteplugins"}
 """Of a package, what it is called in `import`, where that is not its own name."""
 
 
@@ -163,14 +163,15 @@ def test_every_package_that_is_imported_is_declared_and_every_one_that_is_asked_
                 asked.setdefault(extra, set()).update(map(ast.literal_eval, node.args))
     brought = {"packaging", "requests", "urllib3"}  # by huggingface-hub; by pooch, whose errors are theirs
     assert imported - set(sys.stdlib_module_names) - {"landsift"} <= modules("all") | brought
-    assert set(asked) == {"train", "report", "pipeline", "bands"}
+    assert set(asked) == {"train", "report", "pipeline", "bands", "maps"}
     for extra, names in asked.items():
         assert names <= modules(extra)
 
 
 def test_each_extra_includes_the_one_before_it():
     assert modules(None) < modules("train") < modules("report") < modules("pipeline")
-    assert modules("all") == modules("pipeline") | modules("bands")
+    assert modules("report") | modules("bands") < modules("maps")
+    assert modules("all") == modules("pipeline") | modules("maps")
 
 
 def test_a_missing_package_is_both_an_error_of_landsift_and_one_of_importing():

@@ -39,7 +39,7 @@ OF_CODE = [
     ("a docstring in training", "training/module.py", r'"""The Lightning module', '"""That Lightning module', NOTHING),
     ("lines laid out anew in training", "training/losses.py", r"\n\n\n", "\n\n\n\n\n", NOTHING),
     ("a changed line in training", "training/losses.py", r"\Z", "\nX = 1\n", AFTER_DECODING),
-    ("a changed colour", "reports/palette.py", "#332288", "#332289", NOTHING),
+    ("a changed colour", "palette.py", "#332288", "#332289", NOTHING),
     ("a changed line in metrics", "evaluation/metrics.py", r"\Z", "\nX = 1\n", {TEST, CELL}),
     ("a changed line in t-SNE", "evaluation/tsne.py", "1e-4", "2e-4", {EMBED}),
     ("a changed line in decoding", "data/decoding/decode.py", r"\Z", "\nX = 1\n", ALL),

@@ -27,7 +27,7 @@ def test_a_stage_reaches_no_module_of_the_stages_after_it():
         assert reached(stage, "landsift.reports", "landsift.cli", "landsift.pipeline") == []
     assert stages_of("landsift.data.splits") == {"train_model", "test_model", "create_embeddings", "train_cell"}
     assert stages_of("landsift.evaluation.metrics") == {"test_model", "train_cell"}
-    assert stages_of("landsift.reports.palette") == set()
+    assert stages_of("landsift.palette") == set()
 
 
 def test_the_tasks_begin_their_work_where_the_table_says():

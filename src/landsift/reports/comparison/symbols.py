@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from landsift.reports import palette
+from landsift import palette
 
 COLOURS = tuple(colour for colour in palette.COLOURS if colour not in {"#ddaa33", "#88ccee", "#ee99aa", "#bbcc33"})
 """The palette without what is too pale for a thin line on white."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landsift.reports.palette import class_colours, class_symbols
+from landsift.palette import class_colours, class_symbols
 from landsift.reports.style import ACCENT, GRID, INK, QUIET, SECOND, Figure, axis_of, layout_of, text
 
 if TYPE_CHECKING:

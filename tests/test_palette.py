@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landsift.reports.palette import COLOURS, class_colours, class_symbols
+from landsift.palette import COLOURS, class_colours, class_symbols
 
 EUROSAT = (
     "AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial",
