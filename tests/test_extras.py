@@ -25,7 +25,13 @@ from landsift.models.predictor import load_model, save_model
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "landsift").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-MODULES = {"odc-geo": "odc", "pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn", "flyteplugins-wandb": "flyteplugins"}
+MODULES = {
+    "odc-geo": "odc",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+    "flyteplugins-wandb": "flyteplugins",
+}
 """Of a package, what it is called in `import`, where that is not its own name."""
 
 

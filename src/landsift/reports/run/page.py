@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from landsift.reports.document import render
 from landsift.palette import class_colours
+from landsift.reports.document import render
 from landsift.reports.run import figures, sections
 from landsift.reports.run.mistakes import ELSEWHERE, Picture, common_folder, confident_mistakes, thumbnails
 from landsift.reports.run.tsne_figure import embedding_figure, shown_epoch
