@@ -83,6 +83,8 @@ class AugmentConfig(Section):
     """Smallest share of the area that a random crop keeps; null: no crops."""
     color_jitter: tuple[Fraction, Fraction, Fraction, Annotated[float, Field(ge=0.0, le=0.5)]] = (0.2, 0.2, 0.2, 0.1)
     """Strength of brightness, contrast, saturation and hue (the tutorial's .2, .2, .2, .1); zeros: off."""
+    blur: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
+    """Largest standard deviation, in pixels of the patch, of a Gaussian blur, drawn per patch from 0 up; 0: off."""
     noise: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
     """Standard deviation of noise that is added to each number, in standard deviations of its band; 0: off."""
     band_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0

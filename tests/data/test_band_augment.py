@@ -1,4 +1,4 @@
-"""Noise and dropped bands: drawn per patch from the batch's generator, off by default, nothing made of no data."""
+"""Blur, noise and dropped bands: drawn per patch from the batch's generator, off by default; no data stays no data."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 
 from landsift.bands import BandSpec
 from landsift.config import AugmentConfig
-from landsift.data.augment import add_noise, augment, batch_generator, drop_bands
+from landsift.data.augment import add_noise, augment, batch_generator, drop_bands, gaussian_blur
 from landsift.data.batches import Batch
 from landsift.models.preprocess import Preprocess
 from landsift.training.feature_cache import uncachable
@@ -49,6 +49,25 @@ def test_noise_is_in_units_of_each_bands_std():
     assert len({patch.numpy().tobytes() for patch in added}) == 64
 
 
+def test_a_blur_is_scipys_gaussian_of_a_width_drawn_per_patch():
+    ndimage = pytest.importorskip("scipy.ndimage")
+    given = images(32, size=24)
+    blurred = gaussian_blur(given, 1.5, batch_generator(0, 0, 0))
+    widths = 1.5 * torch.rand(32, generator=batch_generator(0, 0, 0))
+    for patch, result, width in zip(given, blurred, widths, strict=True):
+        filters = {"sigma": float(width), "mode": "mirror", "radius": 5, "axes": (1, 2)}
+        torch.testing.assert_close(result, torch.from_numpy(ndimage.gaussian_filter(patch.numpy(), **filters)))
+    assert widths.min() < 0.1
+    assert widths.max() > 1.4
+
+
+def test_a_blur_wider_than_a_patch_is_cut_at_its_size():
+    blurred = gaussian_blur(images(4, size=2), 9.0, batch_generator(0, 0, 0))
+    assert blurred.shape == (4, C, 2, 2)
+    assert blurred.isfinite().all()
+    torch.testing.assert_close(gaussian_blur(MEAN, 9.0, batch_generator(0, 0, 0)), MEAN)  # one pixel
+
+
 def test_a_dropped_band_is_its_mean_everywhere_and_one_stays():
     dropped = (augmented(images(400), with_settings(band_dropout=0.3)) == MEAN).all((2, 3))
     assert 0.25 < dropped.float().mean() < 0.35
@@ -56,7 +75,7 @@ def test_a_dropped_band_is_its_mean_everywhere_and_one_stays():
     assert not many.all(1).any()
 
 
-@pytest.mark.parametrize("config", [with_settings(noise=0.3), with_settings(band_dropout=0.4)])
+@pytest.mark.parametrize("config", [with_settings(noise=0.3), with_settings(blur=1.5), with_settings(band_dropout=0.4)])
 def test_a_patch_is_augmented_the_same_however_many_processes_there_are(config):
     given = images(6)
     whole = augmented(given, config)
@@ -68,7 +87,13 @@ def test_a_patch_is_augmented_the_same_however_many_processes_there_are(config):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"noise": 1.0}, {"band_dropout": 0.5}, {"color_jitter": (0.5, 0.5, 0, 0)}, {"noise": 1.0, "band_dropout": 0.5}],
+    [
+        {"noise": 1.0},
+        {"blur": 1.0},
+        {"band_dropout": 0.5},
+        {"color_jitter": (0.5, 0.5, 0, 0)},
+        {"noise": 1.0, "band_dropout": 0.5},
+    ],
 )
 def test_a_pixel_without_data_stays_what_it_was(changes):
     stored = images(16).permute(0, 2, 3, 1).clone()
@@ -97,12 +122,13 @@ def test_what_is_given_stays_as_it_is():
     given = images(4)
     before = given.clone()
     add_noise(given, STD, batch_generator(0, 0, 0))
+    gaussian_blur(given, 2.0, batch_generator(0, 0, 0))
     drop_bands(given, 0.9, MEAN, batch_generator(0, 0, 0))
     assert torch.equal(given, before)
 
 
 def test_features_are_not_cached_where_every_view_differs():
-    assert uncachable(with_settings(noise=0.1, band_dropout=0.1), BANDS) == (
-        "training.augment.noise, training.augment.band_dropout"
+    assert uncachable(with_settings(noise=0.1, blur=0.1, band_dropout=0.1), BANDS) == (
+        "training.augment.noise, training.augment.blur, training.augment.band_dropout"
     )
     assert not uncachable(OFF, BANDS)

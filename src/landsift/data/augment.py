@@ -58,7 +58,7 @@ def augment(
     mean: Tensor | None = None,
     std: Tensor | None = None,
 ) -> Tensor:
-    """Colour jitter, noise, dropped bands and crops, as configured.
+    """Colour jitter, blur, noise, dropped bands and crops, as configured.
 
     A pixel without data is its band's mean before, and stays that.
 
@@ -85,6 +85,8 @@ def augment(
         images = color_jitter(images, *strengths, generator=generator, part=part, clip=clip)
     elif any(strengths):
         images = band_jitter(images, *strengths[:2], generator=generator, part=part, clip=clip)
+    if config.blur > 0:
+        images = gaussian_blur(images, config.blur, generator, part)
     if config.noise > 0:
         assert std is not None
         images = add_noise(images, config.noise * std, generator, part)
@@ -207,6 +209,32 @@ def band_jitter(
     mean = images.mean(dim=(2, 3), keepdim=True)
     jittered = bright * (contr * images + (1.0 - contr) * mean)
     return jittered.clamp_(0.0, 1.0) if clip else jittered
+
+
+def gaussian_blur(images: Tensor, largest: float, generator: torch.Generator, part: Part | None = None) -> Tensor:
+    """Blur each patch by a Gaussian of its own, whose standard deviation is uniform in [0, largest] pixels.
+
+    Edges are mirrored. The kernels end at three standard deviations, or at the patch's size.
+
+    Args:
+        images: float [B, C, H, W].
+        largest: in pixels of the images.
+        generator: on the CPU.
+        part: as in `augment`.
+    """
+    sigma = largest * _uniform(len(images), generator, part)
+    blurred = images
+    for axis in (2, 3):
+        radius = min(math.ceil(3.0 * largest), images.shape[axis] - 1)
+        at = torch.arange(-radius, radius + 1, dtype=torch.float32)
+        kernels = torch.exp(-0.5 * (at / sigma.clamp(min=1e-3)[:, None]) ** 2)
+        kernels = _sent(kernels / kernels.sum(dim=1, keepdim=True), images.device)  # [B, 2 radius + 1]
+        count, bands, height, width = blurred.shape
+        lines = blurred.movedim(1, 0).reshape(bands, count, height, width)
+        shape = (count, 1, -1, 1) if axis == 2 else (count, 1, 1, -1)
+        padded = F.pad(lines, (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0), mode="reflect")
+        blurred = F.conv2d(padded, kernels.view(shape), groups=count).movedim(0, 1)
+    return blurred
 
 
 def add_noise(images: Tensor, std: Tensor, generator: torch.Generator, part: Part | None = None) -> Tensor:

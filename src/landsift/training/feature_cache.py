@@ -55,6 +55,7 @@ def uncachable(augment: AugmentConfig, bands: BandSpec) -> str:
         "color_jitter": any(jitter_of(augment, bands)),
         "crop": augment.crop is not None,
         "noise": augment.noise > 0,
+        "blur": augment.blur > 0,
         "band_dropout": augment.band_dropout > 0,
         "mixup": augment.mixup > 0,
         "cutmix": augment.cutmix > 0,

@@ -87,7 +87,7 @@ def trained_on(run: Run) -> list[str]:
     found = {
         "augmentation": augment.flips
         or augment.crop is not None
-        or any((*augment.color_jitter, augment.noise, augment.band_dropout)),
+        or any((*augment.color_jitter, augment.blur, augment.noise, augment.band_dropout)),
         "mixup or CutMix": augment.mixup > 0 or augment.cutmix > 0,
         "label smoothing": training.label_smoothing > 0,
         "class balancing": training.balances_classes,
