@@ -142,3 +142,23 @@ def test_table_and_geopackage_have_the_same_columns(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["zones.csv", "zones.gpkg"]
     with pytest.raises(DataError, match="neither"):
         write_zones(table, tmp_path / "zones.xlsx")
+
+
+def test_overlapping_zones_and_those_outside_the_map_are_named(tmp_path, caplog):
+    inside, partly = shapely.box(2.0, 42.0, 2.1, 42.1), shapely.box(2.05, 42.0, 2.15, 42.1)
+    neighbour, away = shapely.box(2.15, 42.0, 2.2, 42.1), shapely.box(9, 42, 9.1, 42.1)
+    table = gpd.GeoDataFrame(
+        {"n": ["a", "b", "next", "away"]}, geometry=[inside, partly, neighbour, away], crs="EPSG:4326"
+    )
+    table.to_file(tmp_path / "z.gpkg")
+    zones = read_zones(tmp_path / "z.gpkg", "EPSG:4326", column="n")
+    assert "do not add up: a, b" in caplog.text
+    assert "next" not in caplog.text
+    areas_in_zones(zones, DEGREES, _blocks(_codes(DEGREES)), _geodesic(DEGREES), CLASSES)
+    assert "wholly outside the map: away" in caplog.text
+
+
+def test_a_zone_of_the_whole_earth_has_its_area():
+    zones = gpd.GeoDataFrame({"zone": [1]}, geometry=[shapely.box(-180, -90, 180, 90)], crs="EPSG:4326")
+    table = areas_in_zones(zones, DEGREES, _blocks(_codes(DEGREES)), _geodesic(DEGREES), CLASSES)
+    assert table.hectares[0] == pytest.approx(5.1006562e10, rel=1e-6)

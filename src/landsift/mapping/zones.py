@@ -28,6 +28,8 @@ ZONE = "zone"
 NO_DATA = 0
 NAMED = 5
 """Zones that a message names before it only counts them."""
+STEP = 0.1
+"""Degrees of the longest part of a side whose area on the ellipsoid is computed."""
 _log = logging.getLogger("landsift")
 
 
@@ -74,6 +76,14 @@ def read_zones(path: Path | str, crs: CRS | str, *, column: str | None = None, l
     lost = zones[~np.isfinite(zones.geometry.bounds.to_numpy()).all(axis=1)]
     if len(lost):
         raise DataError(f"{path}: {_listed(lost[ZONE])} cannot be brought to the map's CRS", "leave out what lies far")
+    one, other = zones.sindex.query(zones.geometry, predicate="intersects")
+    pairs = one < other
+    one, other = one[pairs], other[pairs]
+    geometries = zones.geometry.to_numpy()
+    shared = shapely.area(shapely.intersection(geometries[one], geometries[other])) > 0
+    if shared.any():
+        names = zones[ZONE].to_numpy()[np.unique([*one[shared], *other[shared]])]
+        _log.warning("%s: zones overlap, so their areas do not add up: %s", path, _listed(names))
     return zones
 
 
@@ -137,6 +147,9 @@ def areas_in_zones(
 
 def _table(zones: Any, grid: GeoBox, area: NDArray[np.float64], classes: Sequence[str], confidence: Any) -> Any:
     outside_parts = shapely.difference(zones.geometry.to_numpy(), shapely.box(*grid.boundingbox.bbox))
+    away = ~shapely.intersects(zones.geometry.to_numpy(), shapely.box(*grid.boundingbox.bbox))
+    if away.any():
+        _log.warning("wholly outside the map: %s", _listed(zones[ZONE][away]))
     outside = np.array([_hectares(part, zones.crs) for part in outside_parts])
     mapped = area[:, 1:].sum(axis=1)
     columns: dict[str, Any] = {
@@ -157,7 +170,13 @@ def _hectares(part: Any, crs: CRS) -> float:
     if part.is_empty:
         return 0.0
     if crs.is_geographic:
-        return abs(Geod(ellps="WGS84").geometry_area_perimeter(shapely.orient_polygons(part))[0]) / 1e4
+        quarters = [shapely.box(west, -90, west + 90, 90) for west in range(-360, 360, 90)]  # none goes round the Earth
+        pieces = [shapely.intersection(part, q) for q in quarters if part.intersects(q)]
+        geod, total = Geod(ellps="WGS84"), 0.0
+        for piece in filter(None, map(_polygons, pieces)):
+            fine = shapely.segmentize(piece, STEP)  # a geodesic leaves the straight line between far corners
+            total += abs(geod.geometry_area_perimeter(shapely.orient_polygons(fine))[0]) / 1e4
+        return total
     return float(part.area * crs.axis_info[0].unit_conversion_factor ** 2 / 1e4)
 
 
