@@ -43,14 +43,14 @@ def transition_table(matrix: ChangeMatrix, classes: Sequence[str]) -> pd.DataFra
         Columns: `transition`, `from`, `to`, `changed`, `cells`, `hectares`, `per cent`, and `low confidence ha`, the
         part in cells below the limit of confidence.
     """
-    before, after = np.nonzero(matrix.cells)
-    at = (before, after)
+    before, after = (index.tolist() for index in np.nonzero(matrix.cells))
+    at = np.nonzero(matrix.cells)
     table = pd.DataFrame(
         {
             "transition": [f"{classes[a]}{ARROW}{classes[b]}" for a, b in zip(before, after, strict=True)],
             "from": [classes[a] for a in before],
             "to": [classes[b] for b in after],
-            "changed": before != after,
+            "changed": at[0] != at[1],
             "cells": matrix.cells[at],
             "hectares": matrix.hectares[at],
             "per cent": matrix.per_cent[at],
