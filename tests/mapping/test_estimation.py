@@ -26,7 +26,7 @@ def test_the_worked_example_of_olofsson_2014():
     assert [round(e.value, 2) for e in found.users] == [0.88, 0.73, 0.93, 0.96]
     assert np.round(half, 2).tolist() == [0.07, 0.10, 0.04, 0.02]
     assert [round(e.value, 2) for e in found.producers] == [0.75, 0.85, 0.93, 0.96]
-    # The paper's variance written out for forest gain, whose producer's accuracy rests on one unit of the largest stratum.
+    # The paper's variance written out for forest gain, which hangs on one unit of the largest stratum.
     gain = 150_000 * 55 / 75 + 6_450_000 / 325
     p, u, q = 150_000 * 55 / 75 / gain, 55 / 75, 1 / 325
     inside = (150_000 * (1 - p)) ** 2 * u * (1 - u) / 74
