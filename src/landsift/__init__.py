@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from landsift.data.store.patch_store import PatchStore, build_store
     from landsift.errors import LandsiftError
     from landsift.evaluation.predict import predict_files
+    from landsift.mapping.zones import zone_areas
     from landsift.models.predictor import Predictor, load_model
     from landsift.pipeline.comparison.compare import compare
     from landsift.pipeline.run import run
@@ -39,6 +40,7 @@ _HOMES = {
     "load_model": "landsift.models.predictor",
     "predict_files": "landsift.evaluation.predict",
     "run": "landsift.pipeline.run",
+    "zone_areas": "landsift.mapping.zones",
 }
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "load_model",
     "predict_files",
     "run",
+    "zone_areas",
 ]
 
 

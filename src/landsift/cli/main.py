@@ -303,6 +303,37 @@ def report(
     print_result(result, [*lines, str(page_file)], as_json=as_json)
 
 
+@app.command(no_args_is_help=True)
+def zones(
+    map_path: Annotated[Path, typer.Argument(metavar="MAP", help="A raster of classes.", show_default=False)],
+    polygons: Annotated[
+        Path, typer.Argument(metavar="POLYGONS", help="A GeoPackage, GeoJSON or Shapefile.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The table to write: .csv or .gpkg.", show_default=False)
+    ],
+    column: Annotated[
+        str | None,
+        typer.Option(
+            "--id", metavar="COLUMN", help="The column that names the zones.  Default: 1, 2, ...", show_default=False
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", metavar="LAYER", help="Of a file of several layers.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Areas of a map's classes per polygon: hectares and shares.
+
+    MAP is any raster of whole numbers whose classes have names in it: a raster
+    attribute table or category names. A cell that a border cuts counts by the
+    part inside.
+    """
+    from landsift.cli.zones import zones as call
+
+    call(map_path, polygons, out, column=column, layer=layer, as_json=as_json)
+
+
 def main() -> None:
     """Run the command line; the entry point of the `landsift` command."""
     open_missing_streams()

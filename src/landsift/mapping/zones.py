@@ -19,6 +19,8 @@ from pyproj import CRS, Geod
 from pyproj.exceptions import CRSError
 
 from landsift.errors import DataError, nearest
+from landsift.mapping.cell_areas import cell_areas
+from landsift.mapping.map_file import blocks, read_classes, read_confidence, read_info
 from landsift.runtime.whole import write_whole
 
 if TYPE_CHECKING:
@@ -87,6 +89,30 @@ def read_zones(path: Path | str, crs: CRS | str, *, column: str | None = None, l
     return zones
 
 
+def zone_areas(
+    map_path: Path | str, polygons: Path | str, *, column: str | None = None, layer: str | None = None
+) -> Any:
+    """Hectares and shares of a map's classes per polygon.
+
+    Args:
+        map_path: a map, of landsift or of another tool that names its classes.
+        polygons: a GeoPackage, GeoJSON, Shapefile, or what else GDAL reads.
+        column: names the zones; without it they are numbered from 1.
+        layer: of a file of several.
+
+    Returns:
+        A GeoDataFrame in the map's CRS, as `areas_in_zones` describes it.
+
+    Raises:
+        DataError: the map or the polygons cannot be read or do not say what is needed.
+    """
+    info = read_info(map_path)
+    hectares = cell_areas(info.grid)
+    zones = read_zones(polygons, CRS(info.grid.crs.to_wkt()), column=column, layer=layer)
+    found = ((rows, read_classes(info, rows), read_confidence(info, rows)) for rows in blocks(info))
+    return areas_in_zones(zones, info.grid, found, hectares, info.classes.names)
+
+
 def areas_in_zones(
     zones: Any,
     grid: GeoBox,
@@ -140,17 +166,20 @@ def areas_in_zones(
                 valid = inside != NO_DATA
                 weighted[place] += (weight * confidence.ravel()[cells])[valid].sum()
                 known[place] += weight[valid].sum()
-    return _table(
-        zones, grid, area, classes, np.divide(weighted, known, where=known > 0, out=np.full(len(zones), np.nan))
-    )
+    confidences = np.divide(weighted, known, where=known > 0, out=np.full(len(zones), np.nan))
+    plane = float(hectares.mean()) / (dx * dy)
+    return _table(zones, grid, area, classes, confidences, plane)
 
 
-def _table(zones: Any, grid: GeoBox, area: NDArray[np.float64], classes: Sequence[str], confidence: Any) -> Any:
+def _table(
+    zones: Any, grid: GeoBox, area: NDArray[np.float64], classes: Sequence[str], confidence: Any, plane: float
+) -> Any:
+    """The columns; `plane` is how many hectares a square unit of the map's CRS has, on the average of the map."""
     outside_parts = shapely.difference(zones.geometry.to_numpy(), shapely.box(*grid.boundingbox.bbox))
     away = ~shapely.intersects(zones.geometry.to_numpy(), shapely.box(*grid.boundingbox.bbox))
     if away.any():
         _log.warning("wholly outside the map: %s", _listed(zones[ZONE][away]))
-    outside = np.array([_hectares(part, zones.crs) for part in outside_parts])
+    outside = np.array([_hectares(part, zones.crs, plane) for part in outside_parts])
     mapped = area[:, 1:].sum(axis=1)
     columns: dict[str, Any] = {
         ZONE: zones[ZONE].to_numpy(),
@@ -165,19 +194,19 @@ def _table(zones: Any, grid: GeoBox, area: NDArray[np.float64], classes: Sequenc
     return gpd.GeoDataFrame(pd.DataFrame(columns), geometry=zones.geometry.to_numpy(), crs=zones.crs)
 
 
-def _hectares(part: Any, crs: CRS) -> float:
-    """Of a polygon: on the ellipsoid for degrees, else in the plane of the CRS."""
+def _hectares(part: Any, crs: CRS, plane: float) -> float:
+    """Of a polygon: on the ellipsoid for degrees, else in the plane of the CRS, distorted as the map is."""
     if part.is_empty:
         return 0.0
     if crs.is_geographic:
         quarters = [shapely.box(west, -90, west + 90, 90) for west in range(-360, 360, 90)]  # none goes round the Earth
         pieces = [shapely.intersection(part, q) for q in quarters if part.intersects(q)]
-        geod, total = Geod(ellps="WGS84"), 0.0
+        geod, total = crs.get_geod() or Geod(ellps="WGS84"), 0.0
         for piece in filter(None, map(_polygons, pieces)):
             fine = shapely.segmentize(piece, STEP)  # a geodesic leaves the straight line between far corners
             total += abs(geod.geometry_area_perimeter(shapely.orient_polygons(fine))[0]) / 1e4
         return total
-    return float(part.area * crs.axis_info[0].unit_conversion_factor ** 2 / 1e4)
+    return float(part.area * plane)
 
 
 def _names(table: Any, column: str | None, path: Path) -> Any:

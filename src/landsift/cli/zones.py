@@ -1,0 +1,49 @@
+"""`landsift zones`: areas of a map's classes per polygon."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from landsift.cli.printing import print_result
+from landsift.errors import DataError
+from landsift.runtime.outputs import check_file, check_outside
+
+SHOWN = 20
+"""Zones that are printed; all are in the table."""
+
+
+def zones(map_path: Path, polygons: Path, out: Path, *, column: str | None, layer: str | None, as_json: bool) -> None:
+    """Compute the areas, write the table, print its head."""
+    from landsift.mapping.zones import ZONE, write_zones, zone_areas
+
+    if out.suffix.lower() not in {".csv", ".gpkg"}:
+        raise DataError(f"--out {out} is neither .csv nor .gpkg", "give it a name that ends in one of them")
+    check_file(out)
+    check_outside(out, [map_path, polygons], hint="give --out another name")
+    table = zone_areas(map_path, polygons, column=column, layer=layer)
+    write_zones(table, out)
+    classes = [name.removesuffix(" ha") for name in table.columns if name.endswith(" ha")]
+    rows = table.drop(columns="geometry").to_dict("records")
+    result = {"out": str(out), "map": str(map_path), "classes": classes, "zones": [_plain(row) for row in rows]}
+    width = max([len(ZONE), *(len(str(row[ZONE])) for row in rows[:SHOWN])])
+    lines = [f"{ZONE:<{width}}  {'hectares':>14}  {'no data':>9}  {'outside':>9}  largest classes"]
+    for row in rows[:SHOWN]:
+        gone = [f"{100 * row[name] / row['hectares']:>7.1f} %" for name in ("no data", "outside")]
+        lines.append(
+            f"{row[ZONE]!s:<{width}}  {row['hectares']:>14,.2f}  {gone[0]}  {gone[1]}  {_largest(row, classes)}"
+        )
+    if len(rows) > SHOWN:
+        lines.append(f"and {len(rows) - SHOWN} more")
+    print_result(result, [*lines, "", str(out)], as_json=as_json)
+
+
+def _largest(row: dict[str, Any], classes: list[str]) -> str:
+    shares = sorted(((row[f"{name} share"], name) for name in classes if row[f"{name} ha"] > 0), reverse=True)
+    return ", ".join(f"{name} {share:.1%}" for share, name in shares[:3]) or "none"
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for JSON, which has no NaN."""
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
