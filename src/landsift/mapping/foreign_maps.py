@@ -47,7 +47,7 @@ def read_foreign(path: Path, dataset: DatasetReader, grid: GeoBox, names: Mappin
     if not found:
         raise DataError(
             f"{path} is no map of classes: no raster attribute table or category names say what its values are",
-            "give a map of landsift, or the names of its classes",
+            "give a raster whose classes have names in it",
         )
     table = ClassTable.of(_distinct(found), {})
     if colours := colours or _colour_table(dataset):
