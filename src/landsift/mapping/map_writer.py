@@ -206,7 +206,8 @@ class MapWriter:
         vrt = self._folder / f"{name}.vrt"
         vrt.write_text(vrt_of(self.grid, self._folder.absolute(), bands, tags), encoding="utf-8")
         rasterio.shutil.copy(
-            vrt, self._folder / name, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=TILE, BIGTIFF="IF_SAFER",
+            vrt, self._folder / name, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=TILE,
+            OVERVIEWS="FORCE_USE_EXISTING", BIGTIFF="IF_SAFER",
         )  # fmt: skip
 
     def _description(self) -> dict[str, Any]:
@@ -245,7 +246,7 @@ def _add_overviews(path: Path, resampling: str, grid: GeoBox) -> int:
 
     factors: list[int] = []
     side = max(grid.shape)
-    while side > TILE:
+    while side > TILE and 2 ** (len(factors) + 1) <= grid.width:  # COG readers take the decimation from the widths
         side = -(-side // 2)
         factors.append(2 ** (len(factors) + 1))
     if factors:
