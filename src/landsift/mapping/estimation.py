@@ -225,7 +225,7 @@ def _root(falling: Callable[[float], float]) -> float:
 def limits(
     value: float, error: float, freedom: float, units: int, interval: str, confidence: float
 ) -> tuple[float, float]:
-    """The interval of a share in 0..1 from its standard error; see `assess` for its kinds. `units` are what the share rests on."""
+    """The interval of a share in 0..1 from its standard error; see `assess`. `units` are what it rests on."""
     tail = (1 - confidence) / 2
     if interval == "logit":
         if value <= 0 or value >= 1:
