@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from landsift.errors import DataError
-from landsift.mapping.estimation import assess
+from landsift.mapping.estimation import INTERVALS, assess
 
 OLOFSSON = ("deforestation", "forest gain", "stable forest", "stable non-forest")
 PIXELS = dict(zip(OLOFSSON, (200_000, 150_000, 3_200_000, 6_450_000), strict=True))
@@ -95,7 +96,7 @@ def test_strata_of_no_size_and_classes_never_found_say_nothing():
     assert found.areas[2].value == 0
 
 
-@pytest.mark.parametrize("interval", ["normal", "t", "logit"])
+@pytest.mark.parametrize("interval", INTERVALS)
 def test_intervals_stay_within_0_and_1(interval):
     mapped, reference = units(np.array([[9, 1], [0, 30]]), ["a", "b"])
     found = assess(mapped, mapped, reference, {"a": 10, "b": 1000}, ["a", "b"], interval=interval)
@@ -106,3 +107,36 @@ def test_intervals_stay_within_0_and_1(interval):
 def test_a_class_that_is_not_known_is_refused_by_name():
     with pytest.raises(DataError, match="'lake'"):
         assess(["a", "a"], ["a", "a"], ["a", "lake"], {"a": 5}, ["a"])
+
+
+def test_the_default_interval_of_one_stratum_is_wilsons():
+    found = assess(["all"] * 50, ["a"] * 50, ["a"] * 47 + ["b"] * 3, {"all": 1.0}, ["a", "b"])
+    expected = stats.binomtest(47, 50).proportion_ci(method="wilson")
+    for e in (found.overall, found.users[0], found.areas[0]):
+        assert (e.low, e.high) == pytest.approx(tuple(expected), abs=1e-9)
+
+
+def test_a_large_stratum_without_an_error_is_not_taken_for_certain():
+    mapped, reference = units(np.array([[40, 10], [0, 250]]), ["rare", "rest"])
+    sizes = {"rare": 3_000, "rest": 997_000}
+    found = assess(mapped, mapped, reference, sizes, ["rare", "rest"])
+    assert found.areas[0].value == pytest.approx(0.0024)
+    assert found.areas[0].high > 0.997 * 0.01
+    assert found.producers[0].low < 0.2
+    assert assess(mapped, mapped, reference, sizes, ["rare", "rest"], interval="normal").areas[0].high < 0.003
+
+
+def test_the_intervals_hold_the_truth_of_simulated_maps_about_95_times_in_100():
+    rng = np.random.default_rng(0)
+    cells, names = np.array([[1_700, 300], [2_000, 96_000]]), ["rare", "rest"]
+    sizes, truth = dict(zip(names, map(int, cells.sum(axis=1)), strict=True)), cells.sum(axis=0)[0] / cells.sum()
+    held = {"strata": 0, "random": 0}
+    for _ in range(200):
+        counts = np.stack([rng.multivariate_hypergeometric(row, n) for row, n in zip(cells, (75, 325), strict=True)])
+        mapped, reference = units(counts, names)
+        e = assess(mapped, mapped, reference, sizes, names, cells=sizes).areas[0]
+        held["strata"] += e.low <= truth <= e.high
+        mapped, reference = units(rng.multivariate_hypergeometric(cells.ravel(), 400).reshape(2, 2), names)
+        e = assess(["map"] * 400, mapped, reference, {"map": 1.0}, names).areas[0]
+        held["random"] += e.low <= truth <= e.high
+    assert all(0.92 * 200 <= count <= 0.985 * 200 for count in held.values()), held

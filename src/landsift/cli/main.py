@@ -334,6 +334,110 @@ def zones(
     call(map_path, polygons, out, column=column, layer=layer, as_json=as_json)
 
 
+@app.command(no_args_is_help=True)
+def sample(
+    map_path: Annotated[Path, typer.Argument(metavar="MAP", help="A raster of classes.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", help="The points to write: .gpkg or .csv.", show_default=False),
+    ],
+    size: Annotated[
+        int | None, typer.Option("--size", metavar="N", help="Number of points.", show_default=False)
+    ] = None,
+    error: Annotated[
+        float | None,
+        typer.Option(
+            "--error",
+            metavar="SHARE",
+            help="Instead of a size: the standard error of the overall accuracy to aim at.  Default: 0.02.",
+            show_default=False,
+        ),
+    ] = None,
+    allocation: Annotated[
+        str,
+        typer.Option("--allocation", metavar="NAME", help="Points per stratum: proportional, equal or neyman."),
+    ] = "proportional",
+    minimum: Annotated[int, typer.Option("--minimum", metavar="M", help="Points per stratum at least.")] = 50,
+    expected: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--expected",
+            metavar="[STRATUM=]SHARE",
+            help="Expected accuracy, of all strata or of one; repeatable.  Default: the map's mean confidence.",
+            show_default=False,
+        ),
+    ] = None,
+    strata: Annotated[
+        Path | None,
+        typer.Option(
+            "--strata",
+            metavar="RASTER",
+            help="A raster of classes on the same grid, whose classes are the strata.  Default: the map's classes.",
+            show_default=False,
+        ),
+    ] = None,
+    random: Annotated[bool, typer.Option("--random", help="Draw from the whole map, without strata.")] = False,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Of the draw.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw points of a map at random, to label and to estimate areas from.
+
+    The points do not say what the map says of them; the file
+    POINTS.design.json beside them does, and `landsift areas` needs it.
+    """
+    from landsift.cli.sample import sample as call
+
+    call(
+        map_path,
+        out,
+        size=size,
+        error=error,
+        allocation=allocation,
+        minimum=minimum,
+        expected=expected or (),
+        strata=strata,
+        random=random,
+        seed=seed,
+        as_json=as_json,
+    )
+
+
+@app.command(no_args_is_help=True)
+def areas(
+    map_path: Annotated[
+        Path, typer.Argument(metavar="MAP", help="The map that the points were drawn from.", show_default=False)
+    ],
+    labelled: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LABELLED", help="The points of `landsift sample`, with their classes.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="A new or empty folder for the tables.", show_default=False),
+    ] = None,
+    design: Annotated[
+        Path | None,
+        typer.Option(
+            "--design",
+            metavar="FILE",
+            help="How the points were drawn.  Default: beside them, LABELLED.design.json.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Accuracy and areas of a map, with 95 % intervals, from labelled points.
+
+    Only points that `landsift sample` drew from this map are taken, and only
+    all of them; unlabelled ones are counted.
+    """
+    from landsift.cli.areas import areas as call
+
+    call(map_path, labelled, out, design=design, as_json=as_json)
+
+
 def main() -> None:
     """Run the command line; the entry point of the `landsift` command."""
     open_missing_streams()
