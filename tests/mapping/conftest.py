@@ -21,9 +21,8 @@ def make_model(folder, patch=(16, 16), **more):
         noise = torch.rand((64, 3, 4, 4)).repeat_interleave(8, 2).repeat_interleave(8, 3)
         features = backbone.network.eval()((noise - 0.4) / 0.2)
         linear = next(each for each in classifier.head.modules() if isinstance(each, torch.nn.Linear))
-        linear.weight.copy_(
-            torch.randn(linear.weight.shape) / features.std(0).clamp(min=1e-6) / features.shape[1] ** 0.5
-        )
+        spread = features.std(0).clamp(min=1e-6) * features.shape[1] ** 0.5
+        linear.weight.copy_(torch.randn(linear.weight.shape) / spread)
         linear.bias.copy_(-linear.weight @ features.mean(0))
     description = ModelDescription(
         backbone="test_efficientnet", backbone_args={}, head={"hidden": None, "dropout": 0.3}, classes=CLASSES,

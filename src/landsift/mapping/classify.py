@@ -1,8 +1,8 @@
 """From a scene to probabilities on the grid of a map, strip by strip: memory does not grow with the scene's height.
 
-A cell of the map is `stride` × `stride` pixels. Patches start at multiples of the stride; the last ones of a row and of a
-column are moved inwards, so that the edges are covered. The probabilities of a cell are the mean over the patches that
-cover it: of one, where the stride is the side of a patch.
+A cell of the map is `stride` × `stride` pixels. Patches start at multiples of the stride; the last ones of a row and of
+a column are moved inwards, so that the edges are covered. The probabilities of a cell are the mean over the patches
+that cover it: of one, where the stride is the side of a patch.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from landsift.models.predictor import Predictor
 
 MIN_VALID = 0.9
-"""Share of a patch's pixels, and of a cell's, that must have data. What is missing of a patch is the mean of the training,
-which no patch of the training had much of."""
+"""Share of a patch's pixels, and of a cell's, that must have data. What is missing of a patch is the mean of the
+training, which no patch of the training had much of."""
 CHUNK_BYTES = 64 * 2**20
 """Of a scene that is read at once, about; two are held, one of them while the next is read."""
 _AT_ONCE = 1024  # patches given to the model in one call
