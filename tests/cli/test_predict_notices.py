@@ -88,7 +88,7 @@ def test_a_scene_has_one_label_only_with_a_notice_that_says_what_to_do(predict, 
 def test_many_scenes_are_one_line(predict, files):
     _, _, said, _ = predict(files({f"{i}.png": (64, 70) for i in range(9)}))
     (warning,) = (line for line in said if line.startswith("warning"))
-    assert "4.png (64 × 70) and 4 more. landsift does not map scenes" in warning
+    assert "4.png (64 × 70) and 4 more: cut them into patches" in warning
 
 
 def test_other_shapes_are_squeezed_only_with_a_notice(predict, files):

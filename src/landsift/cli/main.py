@@ -303,6 +303,66 @@ def report(
     print_result(result, [*lines, str(page_file)], as_json=as_json)
 
 
+@app.command("map", no_args_is_help=True)
+def map_scene(
+    run: RunArgument,
+    scene: Annotated[
+        list[Path],
+        typer.Argument(metavar="SCENE...", help="A raster, or the rasters of one scene's bands.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="MAP.tif", help="The map to write.", show_default=False)],
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            "--stride",
+            metavar="PIXELS",
+            help="Side of a cell of the map. Less than a patch: the mean over all patches that cover a cell.  "
+            "Default: a patch.",
+            show_default=False,
+        ),
+    ] = None,
+    min_valid: Annotated[
+        float, typer.Option("--min-valid", metavar="SHARE", help="Of a patch's pixels that must have data.")
+    ] = 0.9,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write the probabilities of all classes beside the map.")
+    ] = False,
+    entropy: Annotated[bool, typer.Option("--entropy", help="Write their entropy beside the map.")] = False,
+    no_tta: Annotated[
+        bool, typer.Option("--no-tta", help="Without test-time augmentation, which takes eight times as long.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", "-s", metavar="KEY=VALUE", help="How the files are read, such as data.sensor=sentinel2_l2a."
+        ),
+    ] = None,
+    module: ModuleOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Map a scene: classify it patch by patch and write a raster of classes.
+
+    MAP.tif is a Cloud-Optimized GeoTIFF with the class and its confidence in
+    per cent; names and colours are in it. MAP.areas.csv has the hectares.
+    A cell with too few valid pixels has no class.
+    """
+    from landsift.cli.map import map_scene as call
+
+    call(
+        run,
+        scene,
+        out,
+        stride=stride,
+        min_valid=min_valid,
+        probabilities=probabilities,
+        entropy=entropy,
+        tta=not no_tta,
+        settings=settings or (),
+        module=module,
+        as_json=as_json,
+    )
+
+
 @app.command(no_args_is_help=True)
 def zones(
     map_path: Annotated[Path, typer.Argument(metavar="MAP", help="A raster of classes.", show_default=False)],

@@ -326,8 +326,8 @@ class _Told:
         if self._scenes:
             logger.warning(
                 "%d of %d files have room for several patches of %s pixels, the size the model was trained on, but "
-                "each was resized to one patch with one label: %s. landsift does not map scenes: cut them into patches "
-                "of %s pixels first",
+                "each was resized to one patch with one label: %s: cut them into patches of %s pixels first, or map "
+                "them with `landsift map`",
                 len(self._scenes),
                 self._files,
                 patch,

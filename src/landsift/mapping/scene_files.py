@@ -149,8 +149,8 @@ def look(
         raise refused(path, error) from None
     called = tuple(tuple(names[i]) if i < len(names) else () for i in range(len(bands.colours)))
     return SceneFile(
-        path, head, bands, sources, hides, nodata, size, transform, crs, gcps, where, block, dtype, called, colours, when,
-        notes,
+        path, head, bands, sources, hides, nodata, size, transform, crs, gcps, where, block, dtype, called, colours,
+        when, notes,
     )  # fmt: skip
 
 

@@ -111,7 +111,8 @@ class Scene:
         """A window of the scene.
 
         Args:
-            rows, cols: of the grid, with a start and a stop inside it.
+            rows: of the grid, with a start and a stop inside it.
+            cols: likewise.
 
         Returns:
             Values [h, w, C] of `bands`, and which pixels are valid, [h, w]. Where there is nothing, values are

@@ -63,7 +63,9 @@ def stored_where(
     """The same, and where there is nothing, [H, W, C]; where no number means that, the numbers stay as they are.
 
     Args:
-        plan, values, hidden: as of `stored_values`.
+        plan: as of `stored_values`.
+        values: likewise.
+        hidden: likewise.
         check: what was seen of the reflectances of other parts of the same raster; None: there are none.
     """
     told = Counter[str]()
