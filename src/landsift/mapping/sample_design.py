@@ -121,7 +121,7 @@ class SampleDesign:
         """As the file holds it, with the digest of all else."""
         values = {"format": FORMAT, "landsift": __version__, **asdict(self)}
         values["points"] = [list(asdict(point).values()) for point in self.points]
-        values = json.loads(json.dumps(values))
+        values = dict(json.loads(json.dumps(values)))
         return values | {"digest": _digest(values)}
 
     @classmethod

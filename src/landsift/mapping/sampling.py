@@ -84,7 +84,7 @@ def allocate(
     weight = np.maximum(weights[allocation], 1e-9)
 
     def scaled(scale: float) -> NDArray[np.float64]:
-        return np.clip(scale * weight, least, counts)
+        return np.asarray(np.clip(scale * weight, least, counts))
 
     low, high = 0.0, float(np.max(counts / weight))
     for _ in range(200):  # the scale at which the strata, held between minimum and cells, add up to the size
