@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from landsift.evaluation.predict import predict_files
     from landsift.mapping.make import map_scene
     from landsift.mapping.zones import zone_areas
+    from landsift.mapping.change import map_change
     from landsift.models.predictor import Predictor, load_model
     from landsift.pipeline.comparison.compare import compare
     from landsift.pipeline.run import run
@@ -40,6 +41,7 @@ _HOMES = {
     "compare": "landsift.pipeline.comparison.compare",
     "load_model": "landsift.models.predictor",
     "map_scene": "landsift.mapping.make",
+    "map_change": "landsift.mapping.change",
     "predict_files": "landsift.evaluation.predict",
     "run": "landsift.pipeline.run",
     "zone_areas": "landsift.mapping.zones",
@@ -59,6 +61,7 @@ __all__ = [
     "compare",
     "load_model",
     "map_scene",
+    "map_change",
     "predict_files",
     "run",
     "zone_areas",

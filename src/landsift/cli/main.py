@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from landsift.cli import cache as cache_commands
 from landsift.cli import data as data_commands
+from landsift.cli.change import change
 from landsift.cli.compare import compare
 from landsift.cli.crash_report import tell
 from landsift.cli.options import (
@@ -139,6 +140,7 @@ def run(
 
 
 app.command(no_args_is_help=True)(compare)
+app.command(no_args_is_help=True)(change)
 
 
 @app.command(no_args_is_help=True)

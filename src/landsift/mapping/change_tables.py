@@ -60,6 +60,21 @@ def transition_table(matrix: ChangeMatrix, classes: Sequence[str]) -> pd.DataFra
     return table.sort_values("hectares", ascending=False, kind="stable", ignore_index=True)
 
 
+def class_table(matrix: ChangeMatrix, classes: Sequence[str]) -> pd.DataFrame:
+    """Hectares of each class at the first and last date, and what became of them.
+
+    Returns:
+        Columns: `class`, `first ha`, `last ha`, and `gain`, `loss`, `net`, `swap` and `persistence` in hectares.
+    """
+    margins = matrix.margins()
+    table = pd.DataFrame(
+        {"class": list(classes), "first ha": matrix.hectares.sum(axis=1), "last ha": matrix.hectares.sum(axis=0)}
+    )
+    for name in ("gain", "loss", "net", "swap", "persistence"):
+        table[name] = margins[name]
+    return table
+
+
 def trajectory_table(found: Sequence[Trajectory], classes: Sequence[str]) -> pd.DataFrame:
     """The sequences of classes in the order given.
 

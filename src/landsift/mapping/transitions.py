@@ -56,12 +56,12 @@ class ChangeMatrix:
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of cells of two or more maps on one grid.
+    """Some rows of cells, or a part of each, of two or more maps on one grid.
 
     Attributes:
         codes: of each date, [h, w]; 0 is no data.
         hectares: of each cell of a row, float64 [h].
-        confidence: the lowest of all dates, [h, w] in 0..1; None where a map has none.
+        confidence: the lower of the first and last date, [h, w] in 0..1; None where one has none.
     """
 
     codes: Sequence[NDArray[np.integer]]
