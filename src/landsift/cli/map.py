@@ -26,11 +26,13 @@ def map_scene(
 ) -> None:
     """Map the scene and print what is in the map."""
     from landsift.mapping.make import map_scene as make
+    from landsift.reports.maps.page import write_map_page
 
     made = make(
         run, scene, out, stride=stride, min_valid=min_valid, probabilities=probabilities, entropy=entropy, tta=tta,
         reading=reading(settings, "in a map"), module=module,
     )  # fmt: skip
+    page = write_map_page(made.path)
     areas = made.areas
     rows = [
         {"class": name, "cells": int(cells), "hectares": float(hectares), "share": float(share)}
@@ -39,10 +41,10 @@ def map_scene(
         )
     ]
     result = {
-        "map": str(made.path), "stride": made.stride, "patches": made.patches, "seconds": round(made.seconds, 3),
-        "areas": rows,
+        "map": str(made.path), "page": str(page), "stride": made.stride, "patches": made.patches,
+        "seconds": round(made.seconds, 3), "areas": rows,
     }  # fmt: skip
-    print_result(result, [*_lines(areas), "", f"{made.path}"], as_json=as_json)
+    print_result(result, [*_lines(areas), "", f"map   {made.path}", f"page  {page}"], as_json=as_json)
 
 
 def _lines(areas: AreaCount) -> list[str]:

@@ -127,7 +127,9 @@ class ChangeRaster:
         with _writing(self._shown):
             for name, resampling in zip(self._names, ("mode", "average"), strict=False):
                 _add_overviews(self.path.with_name(name), resampling, self.grid)
-            vrt.write_text(vrt_of(self.grid, bands, {TAG: json.dumps(described)}), encoding="utf-8")
+            vrt.write_text(
+                vrt_of(self.grid, vrt.parent.absolute(), bands, {TAG: json.dumps(described)}), encoding="utf-8"
+            )
             rasterio.shutil.copy(
                 vrt, self.path, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=TILE, OVERVIEW_RESAMPLING="MODE",
                 BIGTIFF="IF_SAFER",

@@ -1,6 +1,6 @@
 """A scene as a model takes it: its bands, units and pixels, window by window.
 
-    with open_scene(["B02.tif", "B03.tif", "B04.tif"], model, mask=Path("SCL.tif")) as scene:
+    with open_scene(["B02.tif", "B03.tif", "B04.tif"], model) as scene:
         values, valid = scene.read(slice(0, 64), slice(0, scene.grid.shape[1]))
 
 What files say and how they are converted is decided by the code that reads patches (`landsift.data.decoding`), so that
@@ -182,7 +182,6 @@ def open_scene(
     model: ModelDescription,
     *,
     reading: Mapping[str, Any] | None = None,
-    mask: Path | None = None,
 ) -> Scene:
     """A scene as a model takes it.
 
@@ -190,7 +189,6 @@ def open_scene(
         sources: its files: one raster of all bands, or several of some each, of any resolutions.
         model: what model.json says.
         reading: how these files are read, as of `predict_files`.
-        mask: a raster of pixels that are not valid.
 
     Raises:
         ConfigError: `reading` has another key, or a value that is none.
@@ -227,7 +225,7 @@ def fill_of(model: ModelDescription) -> Values:
     means = (np.array(model.mean) - np.array(bands.offset)) / np.array(bands.scale)
     if kind.kind != "f":
         means = np.clip(np.rint(means), np.iinfo(kind).min, np.iinfo(kind).max)
-    return means.astype(kind)
+    return np.asarray(means.astype(kind))
 
 
 def _layers(files: Sequence[SceneFile], fit: Fit, stack: Stacked) -> tuple[list[Layer], tuple[int, ...]]:
@@ -241,7 +239,8 @@ def _layers(files: Sequence[SceneFile], fit: Fit, stack: Stacked) -> tuple[list[
     for pick in fit.plan.picks:
         number, at = stack.where[pick]
         by_file.setdefault(number, []).append(at)
-    layers, place = [], {}
+    layers: list[Layer] = []
+    place: dict[tuple[int, int], int] = {}
     for number, every in sorted(by_file.items()):
         file, picks = files[number], tuple(dict.fromkeys(every))
         hides = None if file.bands.alpha in picks else file.hides
