@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landsift.cli.options import JsonOption
-from landsift.cli.printing import print_result
 
 if TYPE_CHECKING:
     from landsift.mapping.change import MapChange
@@ -40,6 +39,7 @@ def change(
     by date where all have one, else in the order given. Maps on another grid
     are resampled to that of the first, each cell to the nearest.
     """
+    from landsift.cli.printing import print_result
     from landsift.mapping.change import CAUTION, map_change
     from landsift.mapping.change_tables import transition_table
 
