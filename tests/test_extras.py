@@ -126,7 +126,7 @@ print(json.dumps(said))
     said = json.loads(alone(code))
     assert {name: re.search(r"landsift\[(\w+)\]", text).group(1) for name, text in said.items()} == {
         "PatchStore": "train", "Phase": "train", "build_store": "train", "check_data": "train",
-        "compare": "pipeline", "map_scene": "maps", "run": "pipeline", "zone_areas": "maps",
+        "compare": "pipeline", "map_change": "maps", "map_scene": "maps", "run": "pipeline", "zone_areas": "maps",
     }  # fmt: skip
     assert all(text.count("\n") == 1 for text in said.values())
     assert said["run"] == "the pipeline needs flyte, flyteplugins, wandb, which are not installed\n" + (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from affine import Affine
+from rasterio import Affine
 from numpy.typing import NDArray
 
 from landsift.errors import DataError, nearest
