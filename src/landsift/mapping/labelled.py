@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rasterio import Affine
 from numpy.typing import NDArray
+from rasterio import Affine
 
 from landsift.errors import DataError, nearest
 from landsift.mapping.estimation import Assessment, assess
