@@ -120,6 +120,17 @@ def test_the_raster_holds_names_colours_and_the_lower_confidence(tmp_path):
         assert dataset.transform == PLACE
 
 
+def test_overviews_are_the_most_frequent_transition_and_the_mean_confidence(tmp_path):
+    before, after = np.ones((400, 600), np.uint8), np.full((400, 600), 2, np.uint8)
+    before[::2, ::2] = after[::2, ::2] = 3  # one in four
+    confidence = np.where(before == 3, 0.4, 0.8)
+    one = own_map(tmp_path / "a.tif", before, confidence=confidence)
+    map_change([one, own_map(tmp_path / "b.tif", after, confidence=confidence)], tmp_path / "out")
+    with rasterio.open(tmp_path / "out" / "change.tif", overview_level=0) as small:
+        assert (small.read(1) == 2).all()
+        assert (small.read(2) == 70).all()  # (0.4 + 3 × 0.8) / 4; the mode is 80
+
+
 def test_maps_are_compared_by_date_and_that_is_said(tmp_path, two, said):
     found = map_change(two[::-1], tmp_path / "out")
     assert [each.path for each in found.maps] == list(two)

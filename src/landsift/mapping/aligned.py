@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from landsift.errors import DataError
 from landsift.mapping.classes import NO_DATA
 from landsift.mapping.foreign_maps import codes_of
-from landsift.mapping.gdal import reason
+from landsift.mapping.gdal import crs_of, errors, reason
 from landsift.mapping.map_file import open_raster
 from landsift.mapping.map_info import MapInfo
 
@@ -103,13 +103,12 @@ class AlignedMap:
         return None if band is None else self._band(band, rows, columns).astype(np.uint16)
 
     def _band(self, band: int, rows: slice, columns: slice) -> NDArray[Any]:
-        from rasterio.errors import RasterioError
         from rasterio.windows import Window
 
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         try:
             return np.asarray(self._dataset.read(band, window=window))
-        except RasterioError as error:
+        except errors() as error:
             hint = "copy or make the map again"
             raise DataError(f"{self.info.path} cannot be read to its end: {reason(error)}", hint) from None
 
@@ -132,18 +131,11 @@ def aligned(info: MapInfo, first: MapInfo) -> Iterator[AlignedMap]:
         own_alpha = kinds.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in kinds else None
         height, width = first.grid.shape
         with WarpedVRT(
-            dataset, src_crs=_crs(info.grid), crs=_crs(first.grid), transform=first.grid.affine, height=height,
+            dataset, src_crs=crs_of(info.grid), crs=crs_of(first.grid), transform=first.grid.affine, height=height,
             width=width, resampling=Resampling.nearest, tolerance=TOLERANCE, src_nodata=None, nodata=None,
             add_alpha=own_alpha is None,
         ) as warped:  # fmt: skip
             yield AlignedMap(info, first, warped, own_alpha or warped.count)
-
-
-def _crs(grid: GeoBox) -> Any:
-    from rasterio.crs import CRS
-
-    assert grid.crs is not None
-    return CRS.from_epsg(grid.crs.epsg) if grid.crs.epsg is not None else CRS.from_wkt(grid.crs.to_wkt())
 
 
 def date_of(info: MapInfo) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,10 @@ from numpy.typing import NDArray
 from landsift.errors import DataError, RunError
 from landsift.mapping.change_tables import ARROW
 from landsift.mapping.classes import MOST, NO_DATA, ClassTable, MapClass
-from landsift.mapping.gdal import gdal, reason
+from landsift.mapping.cog import FULL, join, open_band, writing_raster
 from landsift.mapping.map_file import TILE, open_raster
 from landsift.mapping.map_info import CONFIDENCE_SCALE, FORMAT, TAG, MapAbout
-from landsift.mapping.vrt import Band, vrt_of
-from landsift.runtime.whole import writing
+from landsift.mapping.vrt import Band
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -76,30 +76,24 @@ class ChangeRaster:
     def __init__(self, folder: Path, out: Path, grid: GeoBox, transitions: ClassTable, *, confidence: bool) -> None:
         self.path, self._shown = folder / "change.tif", out / "change.tif"
         self.grid, self.transitions = grid, transitions
-        self._names = ["class.tif", *(["confidence.tif"] if confidence else [])]
+        self._work = folder / "work"
+        self._bands = [Band("class.tif", 1, "class", "uint16", NO_DATA, classes=transitions)]
+        if confidence:
+            self._bands.append(Band("confidence.tif", 1, "confidence", "uint16", NO_DATA, CONFIDENCE_SCALE))
         self._cells = np.zeros(len(transitions) + 1, np.int64)
 
     def __enter__(self) -> ChangeRaster:
-        import rasterio
-
-        height, width = self.grid.shape
-        place = {"transform": self.grid.affine, "crs": _crs(self.grid)}
-        with contextlib.ExitStack() as stack, _writing(self._shown):
+        with contextlib.ExitStack() as stack, writing_raster(self._shown):
+            self._work.mkdir()
             self._open = [
-                stack.enter_context(
-                    rasterio.open(
-                        self.path.with_name(name), "w", driver="GTiff", height=height, width=width, count=1,
-                        dtype="uint16", nodata=NO_DATA, tiled=True, blockxsize=TILE, blockysize=TILE,
-                        BIGTIFF="IF_SAFER", SPARSE_OK=True, **place,
-                    )
-                )
-                for name in self._names
-            ]  # fmt: skip
+                stack.enter_context(open_band(self._work / band.source, self.grid, band.dtype, band.no_data))
+                for band in self._bands
+            ]
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        with _writing(self._shown):
+        with writing_raster(self._shown):
             self._stack.close()
 
     def write(
@@ -111,32 +105,16 @@ class ChangeRaster:
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         self._cells += np.bincount(codes.ravel(), minlength=len(self._cells))
         bands = [codes] if per_cent is None else [codes, np.where(codes == NO_DATA, NO_DATA, per_cent)]
-        with _writing(self._shown):
+        with writing_raster(self._shown):
             for dataset, values in zip(self._open, bands, strict=True):
                 dataset.write(values.astype(np.uint16), 1, window=window)
 
     def finish(self, about: MapAbout) -> None:
         """Join the bands in a Cloud-Optimized GeoTIFF, after the `with` statement."""
-        import rasterio.shutil
-
         described = {"format": FORMAT, "classes": self.transitions.to_json(), "about": about.to_json()}
-        bands = [Band("class.tif", 1, "class", "uint16", NO_DATA, classes=self.transitions)]
-        if len(self._names) > 1:
-            bands.append(Band("confidence.tif", 1, "confidence", "uint16", NO_DATA, CONFIDENCE_SCALE))
-        vrt = self.path.with_name("change.vrt")
-        with _writing(self._shown):
-            for name, resampling in zip(self._names, ("mode", "average"), strict=False):
-                _add_overviews(self.path.with_name(name), resampling, self.grid)
-            vrt.write_text(
-                vrt_of(self.grid, vrt.parent.absolute(), bands, {TAG: json.dumps(described)}), encoding="utf-8"
-            )
-            rasterio.shutil.copy(
-                vrt, self.path, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=TILE, OVERVIEW_RESAMPLING="MODE",
-                BIGTIFF="IF_SAFER",
-            )  # fmt: skip
-            for name in (*self._names, vrt.name):
-                self.path.with_name(name).unlink()
-                self.path.with_name(f"{name}.aux.xml").unlink(missing_ok=True)
+        with writing_raster(self._shown):
+            join(self._work, self._bands, self.grid, {TAG: json.dumps(described)}, self.path)
+            shutil.rmtree(self._work)
         self._check()
 
     def _check(self) -> None:
@@ -149,39 +127,8 @@ class ChangeRaster:
                 window = Window.from_slices(rows, columns)
                 counts += np.bincount(dataset.read(1, window=window).ravel(), minlength=len(counts))
         if not np.array_equal(counts, self._cells):
-            raise RunError(f"cannot write {self._shown}: the file does not hold what was written", "free space on disk")
+            raise RunError(f"cannot write {self._shown}: the file does not hold what was written", FULL)
 
 
 def _pale(each: MapClass) -> str:
     return "#" + "".join(f"{round(255 * PALE + level * (1 - PALE)):02x}" for level in each.rgb)
-
-
-def _crs(grid: GeoBox) -> str:
-    assert grid.crs is not None
-    return grid.crs.to_wkt() if grid.crs.epsg is None else f"EPSG:{grid.crs.epsg}"
-
-
-def _add_overviews(path: Path, resampling: str, grid: GeoBox) -> None:
-    import rasterio
-    from rasterio.enums import Resampling
-
-    factors: list[int] = []
-    side = max(grid.shape)
-    while side > TILE:
-        side = -(-side // 2)
-        factors.append(2 ** (len(factors) + 1))
-    if factors:
-        with rasterio.open(path, "r+") as dataset:
-            dataset.build_overviews(factors, Resampling[resampling])
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    from rasterio.errors import RasterioError
-
-    try:
-        with gdal(), writing(path):
-            yield
-    except RasterioError as error:
-        hint = "check the disk's free space and the folder's rights"
-        raise RunError(f"cannot write {path}: {reason(error)}", hint) from None

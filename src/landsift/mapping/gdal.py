@@ -5,6 +5,11 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+    from rasterio.crs import CRS
 
 OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
@@ -36,3 +41,11 @@ def errors() -> tuple[type[Exception], ...]:
 def reason(error: BaseException) -> str:
     """What GDAL says of an error, on one line."""
     return " ".join(str(error.__cause__ or error).split())[:200]
+
+
+def crs_of(grid: GeoBox) -> CRS:
+    """The CRS of a grid that has one, as rasterio takes it."""
+    from rasterio.crs import CRS
+
+    assert grid.crs is not None
+    return CRS.from_epsg(grid.crs.epsg) if grid.crs.epsg is not None else CRS.from_wkt(grid.crs.to_wkt())

@@ -1,9 +1,4 @@
-"""Writing a map: strips of probabilities in, a Cloud-Optimized GeoTIFF and all that lies beside it out.
-
-Each band is written to a file of its own first, with overviews of its own: the most frequent class, but the mean
-confidence. A VRT joins them, with names and colours, and GDAL's driver COG copies it. That driver alone would make the
-overviews of all bands in one way. Memory does not grow with the map.
-"""
+"""Writing a map: strips of probabilities in, a Cloud-Optimized GeoTIFF (`cog.py`) and all that lies beside it out."""
 
 from __future__ import annotations
 
@@ -12,8 +7,6 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +16,15 @@ from numpy.typing import NDArray
 from landsift.errors import RunError
 from landsift.mapping.class_areas import AreaCount, write_areas
 from landsift.mapping.classes import NO_DATA, ClassTable
-from landsift.mapping.gdal import errors, gdal, reason
-from landsift.mapping.map_file import TILE, blocks, read_classes, read_info
+from landsift.mapping.cog import FULL, join, open_band, writing_raster
+from landsift.mapping.map_file import blocks, read_classes, read_info
 from landsift.mapping.map_info import CONFIDENCE_SCALE, FORMAT, TAG, MapAbout
 from landsift.mapping.overview import write_png
 from landsift.mapping.qgis_style import qml_of
 from landsift.mapping.stac_item import write_item
-from landsift.mapping.vrt import Band, vrt_of
+from landsift.mapping.vrt import Band
 from landsift.runtime.outputs import check_file
-from landsift.runtime.whole import beside, flush, writing
+from landsift.runtime.whole import beside, flush
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -88,23 +81,26 @@ class MapWriter:
         self._next = 0
 
     def __enter__(self) -> MapWriter:
-        with contextlib.ExitStack() as stack, _gdal(self.path):
+        with contextlib.ExitStack() as stack, writing_raster(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._folder = stack.enter_context(beside(self.path))
             self._work = self._folder / "work"  # a map may have the name of a band's file
             self._work.mkdir(parents=True)
             dtype = self.classes.dtype
-            self._class = stack.enter_context(self._open("class.tif", dtype, 1, NO_DATA))
-            self._confidence = stack.enter_context(self._open("confidence.tif", dtype, 1, NO_DATA))
+            self._class = stack.enter_context(open_band(self._work / "class.tif", self.grid, dtype, NO_DATA))
+            self._confidence = stack.enter_context(open_band(self._work / "confidence.tif", self.grid, dtype, NO_DATA))
             bands = (len(self.classes) if self.probabilities else 0) + self.entropy
-            self._more = stack.enter_context(self._open("more.tif", "uint8", bands, EMPTY)) if bands else None
+            self._more = None
+            if bands:
+                more = open_band(self._work / "more.tif", self.grid, "uint8", EMPTY, bands)
+                self._more = stack.enter_context(more)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         with self._stack:
             if error is None:
-                with _gdal(self.path):
+                with writing_raster(self.path):
                     self._finish()
 
     def write(self, rows: slice, probabilities: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
@@ -133,7 +129,7 @@ class MapWriter:
         codes = np.where(valid, filled.argmax(axis=-1) + 1, NO_DATA).astype(self.classes.dtype)
         per_cent = np.clip(np.rint(filled.max(axis=-1) / CONFIDENCE_SCALE), 1, 100)
         window = Window(0, rows.start, width, height)
-        with _gdal(self.path):
+        with writing_raster(self.path):
             self._class.write(codes, 1, window=window)
             self._confidence.write(np.where(valid, per_cent, NO_DATA).astype(codes.dtype), 1, window=window)
             if self._more:
@@ -149,26 +145,17 @@ class MapWriter:
         stored = np.clip(np.rint(shares / PROBABILITY_SCALE), 0, 200)
         return np.where(valid, stored, EMPTY).astype(np.uint8)
 
-    def _open(self, name: str, dtype: str, bands: int, no_data: int) -> Any:
-        import rasterio
-
-        height, width = self.grid.shape
-        return rasterio.open(
-            self._work / name, "w", driver="GTiff", height=height, width=width, count=bands, dtype=dtype,
-            nodata=no_data, tiled=True, blockxsize=TILE, blockysize=TILE, interleave="band", BIGTIFF="IF_SAFER",
-            SPARSE_OK=True, **_place(self.grid),
-        )  # fmt: skip
-
     def _finish(self) -> None:
         if self._next != self.grid.height:
             raise ValueError(f"rows {self._next} to {self.grid.height} of a map were not written")
         for each in filter(None, (self._class, self._confidence, self._more)):
             each.close()
         name = self.path.name
-        self._copy(name, self._bands(), {TAG: json.dumps(self._description())})
+        tags = {TAG: json.dumps(self._description())}
+        join(self._work, self._bands(), self.grid, tags, self._folder / name)
         if self._more:
             ending = "probabilities.tif" if self.probabilities else "entropy.tif"
-            self._copy(beside_map(self.path, ending).name, self._more_bands(), {})
+            join(self._work, self._more_bands(), self.grid, {}, self._folder / beside_map(self.path, ending).name)
         self._check(self._folder / name)
         write_areas(self._folder / beside_map(self.path, "areas.csv").name, self.areas)
         self._describe()
@@ -210,21 +197,6 @@ class MapWriter:
         names = [*(self.classes.names if self.probabilities else ()), *(["entropy"] if self.entropy else ())]
         return [Band("more.tif", i, name, "uint8", EMPTY, PROBABILITY_SCALE) for i, name in enumerate(names, start=1)]
 
-    def _copy(self, name: str, bands: list[Band], tags: dict[str, str]) -> None:
-        import rasterio.shutil
-
-        levels = 0
-        for source in {band.source for band in bands}:
-            how = "mode" if source == "class.tif" else "average"
-            levels = _add_overviews(self._work / source, how, self.grid)
-        bands = [replace(band, overviews=levels) for band in bands]
-        vrt = self._work / f"{name}.vrt"
-        vrt.write_text(vrt_of(self.grid, self._work.absolute(), bands, tags), encoding="utf-8")
-        rasterio.shutil.copy(
-            vrt, self._folder / name, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=TILE,
-            OVERVIEWS="FORCE_USE_EXISTING", BIGTIFF="IF_SAFER",
-        )  # fmt: skip
-
     def _description(self) -> dict[str, Any]:
         return {"format": FORMAT, "classes": self.classes.to_json(), "about": self.about.to_json()}
 
@@ -235,7 +207,7 @@ class MapWriter:
         for rows in blocks(info):
             counts += np.bincount(read_classes(info, rows).ravel(), minlength=len(counts))
         if not np.array_equal(counts, self.areas.cells):
-            raise RunError(f"cannot write {self.path}: the file does not hold what was written", "free space on disk")
+            raise RunError(f"cannot write {self.path}: the file does not hold what was written", FULL)
 
 
 def normalised_entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -244,38 +216,3 @@ def normalised_entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32
     logs = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
     entropy = -(probabilities * logs).sum(axis=-1) / (np.log(classes) if classes > 1 else 1.0)
     return np.asarray(np.clip(entropy, 0, 1), dtype=np.float32)
-
-
-def _place(grid: GeoBox) -> dict[str, Any]:
-    """CRS and transform as rasterio takes them; none where the scene has none."""
-    place: dict[str, Any] = {} if grid.affine.is_identity else {"transform": grid.affine}
-    if grid.crs is not None:
-        place["crs"] = grid.crs.to_wkt() if grid.crs.epsg is None else f"EPSG:{grid.crs.epsg}"
-    return place
-
-
-def _add_overviews(path: Path, resampling: str, grid: GeoBox) -> int:
-    """Add overviews until the smallest is one tile; returns how many."""
-    import rasterio
-    from rasterio.enums import Resampling
-
-    factors: list[int] = []
-    side = max(grid.shape)
-    while side > TILE and 2 ** (len(factors) + 1) <= grid.width:  # COG readers take the decimation from the widths
-        side = -(-side // 2)
-        factors.append(2 ** (len(factors) + 1))
-    if factors:
-        with rasterio.open(path, "r+") as dataset:
-            dataset.build_overviews(factors, Resampling[resampling])
-    return len(factors)
-
-
-@contextlib.contextmanager
-def _gdal(path: Path) -> Iterator[None]:
-    """GDAL's settings for writing, and its errors in our words."""
-    try:
-        with gdal(), writing(path):
-            yield
-    except errors() as error:
-        hint = "check the disk's free space and the folder's rights"
-        raise RunError(f"cannot write {path}: {reason(error)}", hint) from None

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from landsift.errors import plain
 from landsift.mapping.classes import NO_DATA_NAME, ClassTable
+from landsift.mapping.gdal import crs_of
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -58,10 +59,7 @@ def vrt_of(grid: GeoBox, folder: Path, bands: Sequence[Band], tags: Mapping[str,
     height, width = grid.shape
     root = Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
     if grid.crs is not None:
-        from rasterio.crs import CRS
-
-        crs = CRS.from_epsg(grid.crs.epsg) if grid.crs.epsg is not None else CRS.from_wkt(grid.crs.to_wkt())
-        _add(root, "SRS", crs.to_wkt())
+        _add(root, "SRS", crs_of(grid).to_wkt())
     if not grid.affine.is_identity:
         _add(root, "GeoTransform", ", ".join(map(repr, grid.affine.to_gdal())))
     metadata = SubElement(root, "Metadata")
