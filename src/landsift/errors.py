@@ -74,6 +74,13 @@ def from_record(record: Mapping[str, str], who: str) -> LandsiftError:
     return RunError(f"{who} failed: {record['message']}", f"it happened at {record['where']}")
 
 
+def listed(values: Iterable[object], most: int = 5) -> str:
+    """The first few values by name, and how many more there are."""
+    shown = [str(value) for value in values]
+    more = f" and {len(shown) - most:,} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
+
+
 def nearest(name: str, known: Iterable[str], count: int = 1) -> str:
     """Say which known names are close to `name`: "did you mean 'a'?", or "" where none is."""
     close = get_close_matches(name, list(known), n=count, cutoff=0.6)

@@ -8,10 +8,10 @@ import rasterio
 from PIL import Image
 from rasterio.transform import from_origin
 from rio_cogeo.cogeo import cog_validate
+from small_models import CLASSES, make_model
 from typer.testing import CliRunner
 
 import landsift
-from conftest import CLASSES, make_model
 from landsift.cli.main import app
 from landsift.errors import LandsiftError
 from landsift.mapping.classify import CHUNK_BYTES, Layout, classify
@@ -20,6 +20,12 @@ from landsift.mapping.scenes import open_scene
 from landsift.models.predictor import load_model
 
 PATCH = 16
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """The run directory of a small model."""
+    return make_model(tmp_path_factory.mktemp("run"))
 
 
 def pixels(height, width, seed=0):
@@ -154,6 +160,7 @@ def test_the_command_prints_areas_and_writes_what_lies_beside_the_map(run, tmp_p
     assert cog_validate(out, quiet=True)[0]
     about = read_info(out).about
     assert (about.patch, about.stride, about.min_valid, about.scenes) == (16, 16, 0.9, (str(path),))
+    assert about.tta == "none"
     assert "hectares" in mapped(run, path, "--out", out).stdout
 
 

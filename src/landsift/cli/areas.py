@@ -4,17 +4,46 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from landsift.cli.printing import print_result
+import typer
+
+from landsift.cli.options import JsonOption, MapArgument
 from landsift.runtime.outputs import check_output, check_outside, output_error
 
 if TYPE_CHECKING:
     from landsift.mapping.labelled import LabelledMap
 
 
-def areas(map_path: Path, labelled: Path, out: Path | None, *, design: Path | None, as_json: bool) -> None:
-    """Assess the map, write the figures where wanted, print them."""
+def areas(
+    map_path: MapArgument,
+    labelled: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LABELLED", help="The points of `landsift sample`, with their classes.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="A new or empty folder for the tables.", show_default=False),
+    ] = None,
+    design: Annotated[
+        Path | None,
+        typer.Option(
+            "--design",
+            metavar="FILE",
+            help="How the points were drawn.  Default: beside them, LABELLED.design.json.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Accuracy and areas of a map, with 95 % intervals, from labelled points.
+
+    Only points that `landsift sample` drew from this map are taken, and only
+    all of them; unlabelled ones are counted.
+    """
+    from landsift.cli.printing import print_result
     from landsift.mapping.labelled import assess_map, to_json, write_assessment
     from landsift.runtime.whole import beside, writing
 

@@ -18,9 +18,11 @@ from typer.core import TyperGroup
 
 from landsift.cli import cache as cache_commands
 from landsift.cli import data as data_commands
+from landsift.cli.areas import areas
 from landsift.cli.change import change
 from landsift.cli.compare import compare
 from landsift.cli.crash_report import tell
+from landsift.cli.map import map_scene
 from landsift.cli.options import (
     ConfigOption,
     CriterionOption,
@@ -28,9 +30,12 @@ from landsift.cli.options import (
     MarginOption,
     ModuleOption,
     RemoteOption,
+    RunArgument,
     reading,
     rule_changes,
 )
+from landsift.cli.sample import sample
+from landsift.cli.zones import zones
 from landsift.errors import LandsiftError
 from landsift.runtime.interruption import Terminated, end_on_signals
 from landsift.runtime.notices import open_missing_streams, put_out, show_on_stderr
@@ -61,8 +66,6 @@ app.add_typer(data_commands.app, name="data")
 app.add_typer(cache_commands.app, name="cache")
 
 INTERRUPTED = 130
-
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 
 
 def _print_version(asked: bool) -> None:
@@ -140,7 +143,9 @@ def run(
 
 
 app.command(no_args_is_help=True)(compare)
-app.command(no_args_is_help=True)(change)
+app.command("map", no_args_is_help=True)(map_scene)
+for command in (zones, change, sample, areas):
+    app.command(no_args_is_help=True)(command)
 
 
 @app.command(no_args_is_help=True)
@@ -303,201 +308,6 @@ def report(
             page = report_html(Run.open(folder), source=data)
         write_text(page_file, page)
     print_result(result, [*lines, str(page_file)], as_json=as_json)
-
-
-@app.command("map", no_args_is_help=True)
-def map_scene(
-    run: RunArgument,
-    scene: Annotated[
-        list[Path],
-        typer.Argument(metavar="SCENE...", help="A raster, or the rasters of one scene's bands.", show_default=False),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="MAP.tif", help="The map to write.", show_default=False)],
-    stride: Annotated[
-        int | None,
-        typer.Option(
-            "--stride",
-            metavar="PIXELS",
-            help="Side of a cell of the map. Less than a patch: the mean over all patches that cover a cell.  "
-            "Default: a patch.",
-            show_default=False,
-        ),
-    ] = None,
-    min_valid: Annotated[
-        float, typer.Option("--min-valid", metavar="SHARE", help="Of a patch's pixels that must have data.")
-    ] = 0.9,
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Write the probabilities of all classes beside the map.")
-    ] = False,
-    entropy: Annotated[bool, typer.Option("--entropy", help="Write their entropy beside the map.")] = False,
-    no_tta: Annotated[
-        bool, typer.Option("--no-tta", help="Without test-time augmentation, which takes eight times as long.")
-    ] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", "-s", metavar="KEY=VALUE", help="How the files are read, such as data.sensor=sentinel2_l2a."
-        ),
-    ] = None,
-    module: ModuleOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Map a scene: classify it patch by patch and write a raster of classes.
-
-    MAP.tif is a Cloud-Optimized GeoTIFF with the class and its confidence in
-    per cent; names and colours are in it. MAP.areas.csv has the hectares.
-    A cell with too few valid pixels has no class.
-    """
-    from landsift.cli.map import map_scene as call
-
-    call(
-        run,
-        scene,
-        out,
-        stride=stride,
-        min_valid=min_valid,
-        probabilities=probabilities,
-        entropy=entropy,
-        tta=not no_tta,
-        settings=settings or (),
-        module=module,
-        as_json=as_json,
-    )
-
-
-@app.command(no_args_is_help=True)
-def zones(
-    map_path: Annotated[Path, typer.Argument(metavar="MAP", help="A raster of classes.", show_default=False)],
-    polygons: Annotated[
-        Path, typer.Argument(metavar="POLYGONS", help="A GeoPackage, GeoJSON or Shapefile.", show_default=False)
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="The table to write: .csv or .gpkg.", show_default=False)
-    ],
-    column: Annotated[
-        str | None,
-        typer.Option(
-            "--id", metavar="COLUMN", help="The column that names the zones.  Default: 1, 2, ...", show_default=False
-        ),
-    ] = None,
-    layer: Annotated[
-        str | None, typer.Option("--layer", metavar="LAYER", help="Of a file of several layers.", show_default=False)
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Areas of a map's classes per polygon: hectares and shares.
-
-    MAP is any raster of whole numbers whose classes have names in it: a raster
-    attribute table or category names. A cell that a border cuts counts by the
-    part inside.
-    """
-    from landsift.cli.zones import zones as call
-
-    call(map_path, polygons, out, column=column, layer=layer, as_json=as_json)
-
-
-@app.command(no_args_is_help=True)
-def sample(
-    map_path: Annotated[Path, typer.Argument(metavar="MAP", help="A raster of classes.", show_default=False)],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="FILE", help="The points to write: .gpkg or .csv.", show_default=False),
-    ],
-    size: Annotated[
-        int | None, typer.Option("--size", metavar="N", help="Number of points.", show_default=False)
-    ] = None,
-    error: Annotated[
-        float | None,
-        typer.Option(
-            "--error",
-            metavar="SHARE",
-            help="Instead of a size: the standard error of the overall accuracy to aim at.  Default: 0.02.",
-            show_default=False,
-        ),
-    ] = None,
-    allocation: Annotated[
-        str,
-        typer.Option("--allocation", metavar="NAME", help="Points per stratum: proportional, equal or neyman."),
-    ] = "proportional",
-    minimum: Annotated[int, typer.Option("--minimum", metavar="M", help="Points per stratum at least.")] = 50,
-    expected: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--expected",
-            metavar="[STRATUM=]SHARE",
-            help="Expected accuracy, of all strata or of one; repeatable.  Default: the map's mean confidence.",
-            show_default=False,
-        ),
-    ] = None,
-    strata: Annotated[
-        Path | None,
-        typer.Option(
-            "--strata",
-            metavar="RASTER",
-            help="A raster of classes on the same grid, whose classes are the strata.  Default: the map's classes.",
-            show_default=False,
-        ),
-    ] = None,
-    random: Annotated[bool, typer.Option("--random", help="Draw from the whole map, without strata.")] = False,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Of the draw.")] = 0,
-    as_json: JsonOption = False,
-) -> None:
-    """Draw points of a map at random, to label and to estimate areas from.
-
-    The points do not say what the map says of them; the file
-    POINTS.design.json beside them does, and `landsift areas` needs it.
-    """
-    from landsift.cli.sample import sample as call
-
-    call(
-        map_path,
-        out,
-        size=size,
-        error=error,
-        allocation=allocation,
-        minimum=minimum,
-        expected=expected or (),
-        strata=strata,
-        random=random,
-        seed=seed,
-        as_json=as_json,
-    )
-
-
-@app.command(no_args_is_help=True)
-def areas(
-    map_path: Annotated[
-        Path, typer.Argument(metavar="MAP", help="The map that the points were drawn from.", show_default=False)
-    ],
-    labelled: Annotated[
-        Path,
-        typer.Argument(
-            metavar="LABELLED", help="The points of `landsift sample`, with their classes.", show_default=False
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="A new or empty folder for the tables.", show_default=False),
-    ] = None,
-    design: Annotated[
-        Path | None,
-        typer.Option(
-            "--design",
-            metavar="FILE",
-            help="How the points were drawn.  Default: beside them, LABELLED.design.json.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Accuracy and areas of a map, with 95 % intervals, from labelled points.
-
-    Only points that `landsift sample` drew from this map are taken, and only
-    all of them; unlabelled ones are counted.
-    """
-    from landsift.cli.areas import areas as call
-
-    call(map_path, labelled, out, design=design, as_json=as_json)
 
 
 def main() -> None:

@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from landsift.cli.options import reading
-from landsift.cli.printing import print_result
-from landsift.mapping.class_areas import AreaCount
+import typer
+
+from landsift.cli.options import JsonOption, ModuleOption, RunArgument, reading
+
+if TYPE_CHECKING:
+    from landsift.mapping.class_areas import AreaCount
 
 
 def map_scene(
-    run: Path,
-    scene: Sequence[Path],
-    out: Path,
-    *,
-    stride: int | None,
-    min_valid: float,
-    probabilities: bool,
-    entropy: bool,
-    tta: bool,
-    settings: Iterable[str],
-    module: str | None,
-    as_json: bool,
+    run: RunArgument,
+    scene: Annotated[
+        list[Path],
+        typer.Argument(metavar="SCENE...", help="A raster, or the rasters of one scene's bands.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="MAP.tif", help="The map to write.", show_default=False)],
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            "--stride",
+            metavar="PIXELS",
+            help="Side of a cell of the map. Less than a patch: the mean over all patches that cover a cell.  "
+            "Default: a patch.",
+            show_default=False,
+        ),
+    ] = None,
+    min_valid: Annotated[
+        float, typer.Option("--min-valid", metavar="SHARE", help="Of a patch's pixels that must have data.")
+    ] = 0.9,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write the probabilities of all classes beside the map.")
+    ] = False,
+    entropy: Annotated[bool, typer.Option("--entropy", help="Write their entropy beside the map.")] = False,
+    no_tta: Annotated[
+        bool, typer.Option("--no-tta", help="Without test-time augmentation, which takes eight times as long.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", "-s", metavar="KEY=VALUE", help="How the files are read, such as data.sensor=sentinel2_l2a."
+        ),
+    ] = None,
+    module: ModuleOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Map the scene and print what is in the map."""
+    """Map a scene: classify it patch by patch and write a raster of classes.
+
+    MAP.tif is a Cloud-Optimized GeoTIFF with the class and its confidence in
+    per cent; names and colours are in it. MAP.areas.csv has the hectares.
+    A cell with too few valid pixels has no class.
+    """
+    from landsift.cli.printing import print_result
     from landsift.mapping.make import map_scene as make
     from landsift.reports.maps.page import write_map_page
 
     made = make(
-        run, scene, out, stride=stride, min_valid=min_valid, probabilities=probabilities, entropy=entropy, tta=tta,
-        reading=reading(settings, "in a map"), module=module,
+        run, scene, out, stride=stride, min_valid=min_valid, probabilities=probabilities, entropy=entropy,
+        tta=not no_tta, reading=reading(settings or (), "in a map"), module=module,
     )  # fmt: skip
     page = write_map_page(made.path)
     areas = made.areas

@@ -44,6 +44,10 @@ ModuleOption = Annotated[
         show_default=False,
     ),
 ]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+MapArgument = Annotated[
+    Path, typer.Argument(metavar="MAP", help="A raster whose classes have names in it.", show_default=False)
+]
 RemoteOption = Annotated[
     Path | None,
     typer.Option("--remote", metavar="FLYTE_CONFIG", help="Submit to the Flyte cluster of this configuration file."),

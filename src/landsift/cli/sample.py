@@ -4,17 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import typer
 
-from landsift.cli.printing import print_result
+from landsift.cli.options import JsonOption, MapArgument
 from landsift.errors import DataError
 from landsift.runtime.outputs import check_file
 
 
-def sample(map_path: Path, out: Path, *, expected: Iterable[str], as_json: bool, **how: Any) -> None:
-    """Draw the points, write them with their design, print the strata."""
+def sample(
+    map_path: MapArgument,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", help="The points to write: .gpkg or .csv.", show_default=False),
+    ],
+    size: Annotated[
+        int | None, typer.Option("--size", metavar="N", help="Number of points.", show_default=False)
+    ] = None,
+    error: Annotated[
+        float | None,
+        typer.Option(
+            "--error",
+            metavar="SHARE",
+            help="Instead of a size: the standard error of the overall accuracy to aim at.  Default: 0.02.",
+            show_default=False,
+        ),
+    ] = None,
+    allocation: Annotated[
+        str,
+        typer.Option("--allocation", metavar="NAME", help="Points per stratum: proportional, equal or neyman."),
+    ] = "proportional",
+    minimum: Annotated[int, typer.Option("--minimum", metavar="M", help="Points per stratum at least.")] = 50,
+    expected: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--expected",
+            metavar="[STRATUM=]SHARE",
+            help="Expected accuracy, of all strata or of one; repeatable.  Default: the map's mean confidence.",
+            show_default=False,
+        ),
+    ] = None,
+    strata: Annotated[
+        Path | None,
+        typer.Option(
+            "--strata",
+            metavar="RASTER",
+            help="A raster of classes on the same grid, whose classes are the strata.  Default: the map's classes.",
+            show_default=False,
+        ),
+    ] = None,
+    random: Annotated[bool, typer.Option("--random", help="Draw from the whole map, without strata.")] = False,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Of the draw.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw points of a map at random, to label and to estimate areas from.
+
+    The points do not say what the map says of them; the file
+    POINTS.design.json beside them does, and `landsift areas` needs it.
+    """
+    from landsift.cli.printing import print_result
     from landsift.mapping.sample_design import check_new, design_path, write_sample
     from landsift.mapping.sampling import draw_sample
 
@@ -23,16 +72,19 @@ def sample(map_path: Path, out: Path, *, expected: Iterable[str], as_json: bool,
     check_file(out)
     check_file(design_path(out))
     check_new(out)
-    design = draw_sample(map_path, expected=_accuracies(expected), **how)
+    design = draw_sample(
+        map_path, size=size, error=error, allocation=allocation, minimum=minimum, expected=_accuracies(expected or ()),
+        strata=strata, random=random, seed=seed,
+    )  # fmt: skip
     write_sample(design, out)
-    strata = [{"stratum": s.name, "cells": s.cells, "hectares": s.hectares, "points": s.points} for s in design.strata]
+    drawn = [{"stratum": s.name, "cells": s.cells, "hectares": s.hectares, "points": s.points} for s in design.strata]
     result = {
         "out": str(out),
         "design": str(design_path(out)),
         "map": str(map_path),
         "points": len(design.points),
         "classes": [each.name for each in design.classes],
-        "strata": strata,
+        "strata": drawn,
     }
     width = max(len("stratum"), *(len(s.name) for s in design.strata))
     lines = [f"{'stratum':<{width}}  {'cells':>13}  {'hectares':>15}  {'points':>7}"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from landsift.cli.printing import print_result
+import typer
+
+from landsift.cli.options import JsonOption, MapArgument
 from landsift.errors import DataError
 from landsift.runtime.outputs import check_file, check_outside
 
@@ -14,8 +16,32 @@ SHOWN = 20
 """Zones that are printed; all are in the table."""
 
 
-def zones(map_path: Path, polygons: Path, out: Path, *, column: str | None, layer: str | None, as_json: bool) -> None:
-    """Compute the areas, write the table, print its head."""
+def zones(
+    map_path: MapArgument,
+    polygons: Annotated[
+        Path, typer.Argument(metavar="POLYGONS", help="A GeoPackage, GeoJSON or Shapefile.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The table to write: .csv or .gpkg.", show_default=False)
+    ],
+    column: Annotated[
+        str | None,
+        typer.Option(
+            "--id", metavar="COLUMN", help="The column that names the zones.  Default: 1, 2, ...", show_default=False
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", metavar="LAYER", help="Of a file of several layers.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Areas of a map's classes per polygon: hectares and shares.
+
+    MAP is any raster of whole numbers whose classes have names in it: a raster
+    attribute table or category names. A cell that a border cuts counts by the
+    part inside.
+    """
+    from landsift.cli.printing import print_result
     from landsift.mapping.zones import ZONE, write_zones, zone_areas
 
     if out.suffix.lower() not in {".csv", ".gpkg"}:

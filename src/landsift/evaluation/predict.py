@@ -34,7 +34,7 @@ from landsift.data.sources.walk import (
     tell_not_read,
     walk,
 )
-from landsift.errors import DataError, ModelError, RunError
+from landsift.errors import DataError, ModelError, RunError, listed
 from landsift.evaluation.model_files import files_for
 from landsift.evaluation.predictions import predictions_table
 from landsift.image_sizes import Size, by, is_scene, is_squeezed
@@ -55,9 +55,6 @@ logger = logging.getLogger("landsift")
 CHUNK = 256
 """Files decoded at a time, fewer of large patches: memory stays the same, however many there are."""
 _CHUNK_BYTES = 2**26
-
-EXAMPLES = 5
-"""Files named in a notice at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,7 +318,7 @@ class _Told:
                 len(self._squeezed),
                 self._files,
                 patch,
-                _some(self._squeezed),
+                listed(self._squeezed),
             )
         if self._scenes:
             logger.warning(
@@ -331,11 +328,6 @@ class _Told:
                 len(self._scenes),
                 self._files,
                 patch,
-                _some(self._scenes),
+                listed(self._scenes),
                 patch,
             )
-
-
-def _some(files: list[str]) -> str:
-    more = f" and {len(files) - EXAMPLES:,} more" if len(files) > EXAMPLES else ""
-    return ", ".join(files[:EXAMPLES]) + more

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.errors import DataError
+from landsift.errors import DataError, listed
 from landsift.mapping.classes import NO_DATA
 from landsift.mapping.foreign_maps import codes_of
 from landsift.mapping.gdal import crs_of, errors, reason
@@ -22,15 +22,13 @@ from landsift.mapping.map_info import MapInfo
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-NAMED = 5
-"""Classes that a message names before it only counts them."""
 TOLERANCE = 1e-6
 """Of a cell, by which the place of another grid's cell may be off; GDAL takes no 0."""
 SHIFT = 0.01
 """Of a cell, by which the corners of two grids may differ that count as one."""
 _METHOD = (
     ("model", "models"), ("patch", "patch sizes"), ("stride", "strides"), ("gsd", "ground sampling distances"),
-    ("dense", "modes (dense or patch by patch)"), ("smoothing", "smoothing"),
+    ("tta", "test-time augmentation"), ("dense", "modes (dense or patch by patch)"), ("smoothing", "smoothing"),
 )  # fmt: skip
 _log = logging.getLogger("landsift")
 
@@ -150,7 +148,7 @@ def _utc(when: datetime) -> datetime:
 def _in_order(maps: Sequence[MapInfo]) -> list[MapInfo]:
     unknown = [str(each.path) for each in maps if each.when is None]
     if unknown:
-        _log.info("no date is known of %s: the maps are compared in the order given", _listed(unknown))
+        _log.info("no date is known of %s: the maps are compared in the order given", listed(unknown))
         return list(maps)
     ordered = sorted(maps, key=lambda each: _utc(each.when or datetime.min))
     if any(one is not other for one, other in zip(maps, ordered, strict=True)):
@@ -167,7 +165,7 @@ def _check_classes(first: MapInfo, other: MapInfo) -> None:
     if set(here) != set(there):
         sides = ((first, here, there), (other, there, here))
         only = [(info.path, [n for n in names if n not in set(theirs)]) for info, names, theirs in sides]
-        said = "; ".join(f"only in {path}: {_listed(names)}" for path, names in only if names)
+        said = "; ".join(f"only in {path}: {listed(names)}" for path, names in only if names)
         raise DataError(f"{first.path} and {other.path} have other classes: {said}", "give maps of the same classes")
     if here != there:
         _log.info("%s: its classes are in another order than those of %s: matched by name", other.path, first.path)
@@ -206,8 +204,3 @@ def _tell_methods(maps: Sequence[MapInfo]) -> None:
 
 def _short(value: Any) -> str:
     return {None: "none", True: "dense", False: "patch by patch"}.get(value) or str(value)[:16]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

@@ -117,22 +117,20 @@ def classify(
         )
     down, across = Layout(height, patch, stride), Layout(width, patch, stride)
     cells = _Cells(down, across, len(predictor.classes))
-    valid_rows = np.zeros((down.cells, across.cells), dtype=bool)
     for tops, values, valid in _chunks(scene, down):
         first = tops[0]
         patches = 0
-        begun = cells.done
+        before = cells.done
         for top in tops.tolist():
             there = valid[top - first : top - first + patch]
             patches += _row(predictor, cells, values[top - first : top - first + patch], there, top, min_valid)
-            for row in down.covered(top):
-                valid_rows[row] = _cell_shares(there, row * stride - top, across, down, row) >= min_valid
+            for row in cells.begun(top):
+                shares = _cell_shares(there, row * stride - top, across, down, row)
+                cells.valid[row] = shares >= min_valid
         last = tops[-1] + stride if tops[-1] + patch < height else None
-        rows, probabilities, found = cells.finished(down.cells if last is None else last // stride)
+        rows, probabilities, known = cells.finished(down.cells if last is None else last // stride)
         if advance is not None:
-            advance(rows.stop - begun)
-        known = found & valid_rows[rows]
-        probabilities[~known] = 0
+            advance(rows.stop - before)
         yield Strip(rows, probabilities, known, patches)
 
 
@@ -148,16 +146,26 @@ def side_of(predictor: Predictor) -> int:
 
 
 class _Cells:
-    """Sums of the probabilities of rows of cells that are not finished."""
+    """Sums of the probabilities of rows of cells that are not finished.
+
+    Attributes:
+        done: how many rows are finished.
+        valid: of the others, by row, which cells have enough valid pixels, bool [w].
+    """
 
     def __init__(self, down: Layout, across: Layout, classes: int) -> None:
         self.down, self.across, self.done = down, across, 0
+        self.valid: dict[int, NDArray[np.bool_]] = {}
         self._sums: dict[int, NDArray[np.float64]] = {}
         self._counts: dict[int, NDArray[np.int64]] = {}
         self._classes = classes
         lefts = across.starts.tolist()
         self._first = np.array([across.covered(left).start for left in lefts])
         self._stop = np.array([across.covered(left).stop for left in lefts])
+
+    def begun(self, top: int) -> list[int]:
+        """Rows of cells that patches of this row are the first to cover."""
+        return [row for row in self.down.covered(top) if row not in self.valid]
 
     def add(self, top: int, places: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:
         """Add patches of one row, [n, K], which start at `across.starts[places]`."""
@@ -177,16 +185,19 @@ class _Cells:
                 self._sums[row], self._counts[row] = sums.copy(), counts.copy()
 
     def finished(self, stop: int) -> tuple[slice, NDArray[np.float32], NDArray[np.bool_]]:
-        """Rows up to `stop`: their means, float32 [h, w, K], and which cells a classified patch covers, [h, w]."""
+        """Rows up to `stop`: their means, float32 [h, w, K], and which cells have a class, bool [h, w].
+
+        Those have enough valid pixels, and a classified patch covers them; the means of others are 0.
+        """
         rows = slice(self.done, stop)
         shape = (stop - self.done, self.across.cells)
         means = np.zeros((*shape, self._classes), dtype=np.float32)
         found = np.zeros(shape, dtype=bool)
         for i, row in enumerate(range(self.done, stop)):
-            counts = self._counts.pop(row, None)
+            valid, counts = self.valid.pop(row), self._counts.pop(row, None)
             if counts is not None:
-                found[i] = counts > 0
-                means[i] = self._sums.pop(row) / np.maximum(counts, 1)[:, None]
+                found[i] = valid & (counts > 0)
+                means[i] = np.where(found[i][:, None], self._sums.pop(row) / np.maximum(counts, 1)[:, None], 0)
         self.done = stop
         return rows, means, found
 

@@ -76,7 +76,8 @@ def codes_of(raw: NDArray[np.integer], info: MapInfo) -> NDArray[np.uint16]:
             unknown &= raw != 0
     if unknown.any():
         odd = ", ".join(map(str, np.unique(raw[unknown])[:5].tolist()))
-        raise DataError(f"{info.path}: values without a class: {odd}", "give the names of all classes of the map")
+        hint = "name them in the raster attribute table or category names, or make them no data"
+        raise DataError(f"{info.path}: values without a class: {odd}", hint)
     return codes
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio import Affine
 
-from landsift.errors import DataError, nearest
+from landsift.errors import DataError, listed, nearest
 from landsift.mapping.estimation import Assessment, assess
 from landsift.mapping.map_file import read_info
 from landsift.mapping.sample_design import REFERENCE, WHY, SampleDesign, design_path, read_design
@@ -23,8 +23,6 @@ from landsift.mapping.sampling import survey
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-NAMED = 5
-"""Points or classes that a message names before it only counts them."""
 logger = logging.getLogger(__name__)
 
 
@@ -140,7 +138,7 @@ def _read_vector(path: Path) -> DataFrame:
         layers = [str(name) for name, _ in pyogrio.list_layers(path)]
         ours = [name for name in layers if {"id", REFERENCE} <= set(pyogrio.read_info(path, layer=name)["fields"])]
         if len(ours) > 1:
-            raise ValueError(f"its layers {_listed(ours)} may all be the points; leave one of them")
+            raise ValueError(f"its layers {listed(ours)} may all be the points; leave one of them")
         table = gpd.read_file(path, layer=(ours or layers)[0], engine="pyogrio")
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise ValueError(str(error)) from None
@@ -169,24 +167,24 @@ def _references(table: DataFrame, design: SampleDesign, path: Path) -> list[str]
     hint = f"a sample is assessed whole, as it was drawn: {WHY}"
     wanted = {point.id for point in design.points}
     if double := sorted(k for k, count in Counter(ids).items() if count > 1):
-        raise DataError(f"{path}: points that are there more than once: {_listed(double)}", "leave one row of each")
+        raise DataError(f"{path}: points that are there more than once: {listed(double)}", "leave one row of each")
     if added := sorted(set(ids) - wanted):
-        raise DataError(f"{path}: points that were not drawn: {_listed(added)}", hint)
+        raise DataError(f"{path}: points that were not drawn: {listed(added)}", hint)
     if missing := sorted(wanted - set(ids)):
         raise DataError(
-            f"{path}: points that were drawn and are not there: {_listed(missing)}",
+            f"{path}: points that were drawn and are not there: {listed(missing)}",
             "put them back; one that cannot be labelled keeps an empty reference",
         )
     table = table.assign(id=ids).sort_values("id").reset_index(drop=True)
     if len(moved := np.flatnonzero(_moved(table, design, path))):
-        raise DataError(f"{path}: points that were moved: {_listed(table['id'][moved])}", hint)
+        raise DataError(f"{path}: points that were moved: {listed(table['id'][moved])}", hint)
     names = [each.name for each in design.classes]
     found = [value.strip() for value in table[REFERENCE]]
     if strangers := sorted(set(found) - {"", *names}):
         where = table["id"][[value == strangers[0] for value in found]]
         close = nearest(strangers[0], names) or nearest(strangers[0].casefold(), names)
         raise DataError(
-            f"{path}: {_listed(strangers)}: no class of the map (point {_listed(where)})",
+            f"{path}: {listed(strangers)}: no class of the map (point {listed(where)})",
             close or f"its classes are {', '.join(names)}",
         )
     return found
@@ -225,12 +223,6 @@ def _moved(table: DataFrame, design: SampleDesign, path: Path) -> NDArray[np.boo
         col, row = a * x + b * y + c, d * x + e * y + f
         moved |= ~((np.abs(col - cols) < 0.5) & (np.abs(row - rows) < 0.5))  # also where they are NaN
     return moved
-
-
-def _listed(values: Iterable[Any]) -> str:
-    shown = [str(value) for value in values]
-    rest = f" and {len(shown) - NAMED} more" if len(shown) > NAMED else ""
-    return ", ".join(shown[:NAMED]) + rest
 
 
 def to_json(found: LabelledMap) -> dict[str, Any]:

@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from landsift.errors import DataError, RunError
+from landsift.errors import DataError
 from landsift.mapping.class_areas import AreaCount
 from landsift.mapping.classes import ClassTable
 from landsift.mapping.classify import MIN_VALID, classify, map_grid, side_of
 from landsift.mapping.map_info import MapAbout
-from landsift.mapping.map_writer import MapWriter
+from landsift.mapping.map_writer import MapWriter, map_path
 from landsift.mapping.scenes import open_scene
 from landsift.models.model_json import WEIGHTS_FILE
 from landsift.models.predictor import load_model, model_folder
-from landsift.runtime.outputs import check_file, check_outside
+from landsift.runtime.outputs import check_outside
 from landsift.runtime.progress_bar import progress_bar
 
 logger = logging.getLogger("landsift")
@@ -75,17 +75,15 @@ def map_scene(
         device: as of `load_model`.
 
     Raises:
-        ConfigError: `stride`, `min_valid` or a key of `reading` is none.
-        DataError: the scene cannot be read, or has not what the model takes.
+        ConfigError: a key of `reading` is none.
+        DataError: `stride` or `min_valid` is out of range, or the scene cannot be read or has not what the model
+            takes.
         ModelError: there is no model.
         RunError: the map cannot be written.
     """
     began = time.monotonic()
-    out = Path(out)
+    out = map_path(out)
     sources = [Path(each) for each in ([scene] if isinstance(scene, str | Path) else scene)]
-    if out.suffix.lower() not in (".tif", ".tiff"):
-        raise RunError(f"--out {out} does not end in .tif", "give the name of a GeoTIFF, such as map.tif")
-    check_file(out)
     check_outside(out, sources, hint="give --out another name")
     predictor = load_model(run, device, module=module)
     if not tta:
@@ -101,6 +99,7 @@ def map_scene(
         about = MapAbout(
             patch=patch, stride=cell, gsd=opened.bands.gsd, when=opened.when, scenes=tuple(map(str, sources)),
             model=_fingerprint(run), run=str(run), min_valid=min_valid,
+            tta=predictor.description.tta,
         )  # fmt: skip
         writer = MapWriter(
             out, grid, ClassTable.of(predictor.classes), about, probabilities=probabilities, entropy=entropy

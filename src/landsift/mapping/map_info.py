@@ -32,6 +32,7 @@ class MapAbout:
         scenes: names of what was mapped.
         model: fingerprint of its weights.
         run: the run that trained it.
+        tta: test-time augmentation that the probabilities have, as `evaluation.tta`; None: not known.
         dense: whether features were computed once per strip and pooled per patch.
         smoothing: words about the smoothing of probabilities; None: none.
         mask: the file of masked pixels, such as clouds.
@@ -46,6 +47,7 @@ class MapAbout:
     scenes: tuple[str, ...] = ()
     model: str | None = None
     run: str | None = None
+    tta: str | None = None
     dense: bool = False
     smoothing: str | None = None
     mask: str | None = None

@@ -42,6 +42,15 @@ def beside_map(path: Path, ending: str) -> Path:
     return path.with_name(f"{path.stem}.{ending}")
 
 
+def map_path(path: Path | str) -> Path:
+    """Where a map may be written; raises RunError where that is not, or does not end in .tif."""
+    path = Path(path)
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        raise RunError(f"--out {path} does not end in .tif", "give the name of a GeoTIFF, such as map.tif")
+    check_file(path)
+    return path
+
+
 class MapWriter:
     """A map that is being written; used in a `with` statement.
 
@@ -71,10 +80,7 @@ class MapWriter:
         probabilities: bool = False,
         entropy: bool = False,
     ) -> None:
-        self.path = Path(path)
-        if self.path.suffix.lower() not in (".tif", ".tiff"):
-            raise RunError(f"--out {path} does not end in .tif", "give the name of a GeoTIFF, such as map.tif")
-        check_file(self.path)
+        self.path = map_path(path)
         self.grid, self.classes, self.about = grid, classes, about or MapAbout()
         self.probabilities, self.entropy = probabilities, entropy
         self.areas = AreaCount(grid, classes)

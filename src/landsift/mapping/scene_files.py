@@ -29,7 +29,7 @@ from landsift.data.decoding.rasters import describe, read_as
 from landsift.data.decoding.tiff_directories import MAGIC
 from landsift.data.decoding.tiff_pixels import masks
 from landsift.data.decoding.tiff_tags import GUESSED_RGB
-from landsift.data.decoding.unreadable import Cause, UnreadableError
+from landsift.data.decoding.unreadable import Cause, UnreadableError, opening
 from landsift.data.sensors import plain
 from landsift.errors import DataError
 
@@ -156,19 +156,13 @@ def look(
 
 def _head(path: Path) -> bytes:
     """The first bytes of a regular file that may be a raster."""
-    try:
+    with opening():
         if path.is_dir():
             raise UnreadableError("a folder, where a raster is read", Cause.ACCESS)
         if not stat.S_ISREG(path.stat().st_mode):  # opening a device may do something
             raise UnreadableError("not a regular file", Cause.ACCESS)
         with path.open("rb") as file:
             head = file.read(_HEAD)
-    except FileNotFoundError:
-        raise UnreadableError("the file does not exist", Cause.MISSING) from None
-    except ValueError as error:  # a name with a NUL
-        raise UnreadableError(str(error), Cause.MISSING) from None
-    except OSError as error:
-        raise UnreadableError((error.strerror or str(error)).lower(), Cause.ACCESS) from None
     if not head:
         raise UnreadableError("the file is empty", Cause.DAMAGED)
     if not head.startswith(_PICTURES) and not is_raster(path, head):

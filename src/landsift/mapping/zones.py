@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Geod
 from pyproj.exceptions import CRSError
 
-from landsift.errors import DataError, nearest
+from landsift.errors import DataError, listed, nearest
 from landsift.mapping.cell_areas import cell_areas
 from landsift.mapping.map_file import blocks, read_classes, read_confidence, read_info
 from landsift.runtime.whole import write_whole
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 ZONE = "zone"
 NO_DATA = 0
-NAMED = 5
-"""Zones that a message names before it only counts them."""
 STEP = 0.1
 """Degrees of the longest part of a side whose area on the ellipsoid is computed."""
 _log = logging.getLogger("landsift")
@@ -57,7 +55,7 @@ def read_zones(path: Path | str, crs: CRS | str, *, column: str | None = None, l
     try:
         layers = [str(name) for name, _ in pyogrio.list_layers(path)]
         if layer is None and len(layers) > 1:
-            raise DataError(f"{path} has {len(layers)} layers: {', '.join(layers[:NAMED])}", "name one of them")
+            raise DataError(f"{path} has {len(layers)} layers: {listed(layers)}", "name one of them")
         if layer is not None and layer not in layers:
             raise DataError(f"{path} has no layer {layer}", nearest(layer, layers) or f"it has {', '.join(layers)}")
         table = gpd.read_file(path, layer=layer, engine="pyogrio")
@@ -77,7 +75,7 @@ def read_zones(path: Path | str, crs: CRS | str, *, column: str | None = None, l
         raise DataError(f"{path} cannot be brought to the map's CRS: {error}", "give both a known CRS") from None
     lost = zones[~np.isfinite(zones.geometry.bounds.to_numpy()).all(axis=1)]
     if len(lost):
-        raise DataError(f"{path}: {_listed(lost[ZONE])} cannot be brought to the map's CRS", "leave out what lies far")
+        raise DataError(f"{path}: {listed(lost[ZONE])} cannot be brought to the map's CRS", "leave out what lies far")
     one, other = zones.sindex.query(zones.geometry, predicate="intersects")
     pairs = one < other
     one, other = one[pairs], other[pairs]
@@ -85,7 +83,7 @@ def read_zones(path: Path | str, crs: CRS | str, *, column: str | None = None, l
     shared = shapely.area(shapely.intersection(geometries[one], geometries[other])) > 0
     if shared.any():
         names = zones[ZONE].to_numpy()[np.unique([*one[shared], *other[shared]])]
-        _log.warning("%s: zones overlap, so their areas do not add up: %s", path, _listed(names))
+        _log.warning("%s: zones overlap, so their areas do not add up: %s", path, listed(names))
     return zones
 
 
@@ -178,7 +176,7 @@ def _table(
     outside_parts = shapely.difference(zones.geometry.to_numpy(), shapely.box(*grid.boundingbox.bbox))
     away = ~shapely.intersects(zones.geometry.to_numpy(), shapely.box(*grid.boundingbox.bbox))
     if away.any():
-        _log.warning("wholly outside the map: %s", _listed(zones[ZONE][away]))
+        _log.warning("wholly outside the map: %s", listed(zones[ZONE][away]))
     outside = np.array([_hectares(part, zones.crs, plane) for part in outside_parts])
     mapped = area[:, 1:].sum(axis=1)
     columns: dict[str, Any] = {
@@ -222,7 +220,7 @@ def _names(table: Any, column: str | None, path: Path) -> Any:
         raise DataError(f"{path}: {names.isna().sum()} polygons have no {column}", "name all, or give another column")
     if names.duplicated().any():
         twice = names[names.duplicated()].unique()
-        raise DataError(f"{path}: {column} names several polygons {_listed(twice)}", "dissolve them or name another")
+        raise DataError(f"{path}: {column} names several polygons {listed(twice)}", "dissolve them or name another")
     return names.to_numpy()
 
 
@@ -230,14 +228,14 @@ def _mended(zones: Any, path: Path) -> Any:
     """Valid polygons; what is empty or no polygon is left out with a notice."""
     invalid = ~zones.geometry.is_valid & zones.geometry.notna()
     if invalid.any():
-        _log.warning("%s: invalid geometries mended: %s", path, _listed(zones[ZONE][invalid]))
+        _log.warning("%s: invalid geometries mended: %s", path, listed(zones[ZONE][invalid]))
         zones.geometry = np.where(invalid, shapely.make_valid(zones.geometry.to_numpy()), zones.geometry.to_numpy())
     areal = [_polygons(geometry) for geometry in zones.geometry]
     empty = np.array([geometry is None for geometry in areal])
     if empty.all():
         raise DataError(f"{path} holds no polygons", "give a file of polygons")
     if empty.any():
-        _log.warning("%s: left out as empty or no polygon: %s", path, _listed(zones[ZONE][empty]))
+        _log.warning("%s: left out as empty or no polygon: %s", path, listed(zones[ZONE][empty]))
     return gpd.GeoDataFrame(
         {ZONE: zones[ZONE][~empty].to_numpy()}, geometry=[g for g in areal if g is not None], crs=zones.crs
     )
@@ -251,12 +249,6 @@ def _polygons(geometry: Any) -> Any:
     parts = [q for p in parts for q in (shapely.get_parts(p).tolist() if "Multi" in p.geom_type else [p])]
     parts = [p for p in parts if p.geom_type == "Polygon" and p.area > 0]
     return shapely.union_all(parts) if parts else None
-
-
-def _listed(names: Iterable[Any]) -> str:
-    names = [str(name) for name in names]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def write_zones(table: Any, out: Path | str) -> None:

@@ -36,7 +36,7 @@ from landsift.data.decoding.headers import (
 from landsift.data.decoding.tiff_directories import MAGIC
 from landsift.data.decoding.tiff_pixels import read_pixels
 from landsift.data.decoding.tiff_tags import read_tags
-from landsift.data.decoding.unreadable import Cause, UnreadableError
+from landsift.data.decoding.unreadable import Cause, UnreadableError, opening
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -96,7 +96,7 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         UnreadableError: it is missing, empty, larger than MAX_BYTES, not a regular file, or may not be read.
     """
-    try:
+    with opening():
         if not stat.S_ISREG(path.stat().st_mode):  # opening a device may do something
             raise UnreadableError("not a regular file", Cause.ACCESS)
         # Without blocking: by now the file may be a named pipe.
@@ -110,12 +110,6 @@ def read_bytes(path: Path) -> bytes:
         if not raw:
             raise UnreadableError("the file is empty", Cause.DAMAGED)
         return raw
-    except FileNotFoundError:
-        raise UnreadableError("the file does not exist", Cause.MISSING) from None
-    except ValueError as error:  # a name with a NUL
-        raise UnreadableError(str(error), Cause.MISSING) from None
-    except OSError as error:
-        raise UnreadableError((error.strerror or str(error)).lower(), Cause.ACCESS) from None
 
 
 def read_header(raw: bytes) -> Header:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from typing import NamedTuple
 
@@ -71,6 +72,19 @@ class UnreadableError(Exception):
     def __init__(self, text: str, cause: Cause) -> None:
         super().__init__(text)
         self.reason = Reason(text, cause)
+
+
+@contextmanager
+def opening() -> Iterator[None]:
+    """Turn what the system says of a file that is opened and read into an UnreadableError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UnreadableError("the file does not exist", Cause.MISSING) from None
+    except ValueError as error:  # a name with a NUL
+        raise UnreadableError(str(error), Cause.MISSING) from None
+    except OSError as error:
+        raise UnreadableError((error.strerror or str(error)).lower(), Cause.ACCESS) from None
 
 
 class LeftOut(NamedTuple):

@@ -160,6 +160,7 @@ def _facts(info: MapInfo) -> list[tuple[str, str]]:
         ("Ground sampling distance", f"{about.gsd:g} m" if about.gsd else ""),
         ("Model", about.model or ""),
         ("Run", about.run or ""),
+        ("Test-time augmentation", about.tta or ""),
         ("Mode", "dense" if about.dense else "patch by patch" if info.own else ""),
         ("Smoothing", (about.smoothing or "none") if info.own else ""),
         ("Mask", about.mask or ""),

@@ -1,6 +1,5 @@
 """A small model without training, whose classes differ from patch to patch."""
 
-import pytest
 import torch
 
 from landsift.config import HeadConfig, ModelConfig
@@ -30,9 +29,3 @@ def make_model(folder, patch=(16, 16), **more):
     )  # fmt: skip
     save_model(classifier, description, folder / "model")
     return folder
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory):
-    """The model's run directory."""
-    return make_model(tmp_path_factory.mktemp("run"))
