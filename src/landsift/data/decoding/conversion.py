@@ -50,6 +50,15 @@ class Conversion:
         Raises:
             UnreadableError: there is nothing in some pixels, and no wanted number means that.
         """
+        result, nothing, told = self.where(values)
+        if self.wanted.nodata is None and self.notes and nothing.any():
+            raise UnreadableError(
+                f"nothing in {nothing.mean():.1%} of its numbers, where no number means that", Cause.NO_DATA
+            )
+        return result, told
+
+    def where(self, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_], Counter[str]]:
+        """The same, and where there is nothing, [..., C]; 0 there, where no wanted number means that."""
         told = Counter[str]()
         picked = values[..., list(self.picks)]
         nothing = _nothing(picked, self.own.nodata)
@@ -58,7 +67,7 @@ class Conversion:
             told[UNDECLARED] += int(undeclared.sum())
             nothing |= undeclared
         if not self.notes:
-            return np.ascontiguousarray(picked), +told
+            return np.ascontiguousarray(picked), nothing, +told
         found = picked.astype(np.float64)
         found = np.where(nothing, 0, found) * self.factor + self.summand
         kind = np.dtype(self.wanted.dtype)
@@ -69,16 +78,13 @@ class Conversion:
         result = found.astype(kind)
         nodata = self.wanted.nodata
         if nodata is None:
-            if nothing.any():
-                raise UnreadableError(
-                    f"nothing in {nothing.mean():.1%} of its numbers, where no number means that", Cause.NO_DATA
-                )
+            result[nothing] = 0
         else:
             if kind.kind != "f":  # a number that happens to be the no-data value
                 beside = nodata + 1 if nodata < np.iinfo(kind).max else nodata - 1
                 result[(result == kind.type(nodata)) & ~nothing] = kind.type(beside)
             result[nothing] = kind.type(nodata)
-        return np.ascontiguousarray(result), +told
+        return np.ascontiguousarray(result), nothing, +told
 
     @property
     def _same_numbers(self) -> bool:

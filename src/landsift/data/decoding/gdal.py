@@ -19,6 +19,7 @@ from landsift.data.decoding.decode import IMAGE_SUFFIXES
 from landsift.data.decoding.headers import PNG_MAGIC
 from landsift.data.decoding.tiff_directories import MAGIC
 from landsift.data.decoding.unreadable import Cause, UnreadableError
+from landsift.errors import LandsiftError
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -48,6 +49,8 @@ _LEADING_ELSEWHERE = (b"<", b"{", b"SQLite format 3", b"PK\x03\x04")
 """How files begin that describe a service, or an index or archive of other files."""
 _SOURCE_OF_VRT = re.compile(rb"<(SourceFilename|SourceDataset)\b([^>]*)>([^<]*)<")
 _ERROR = re.compile(r"GDAL signalled an error: err_no=\d+, msg=['\"](.*)['\"]")
+_BY_ANOTHER = re.compile(r"^(CPLE_\w+):")
+"""How rasterio begins what GDAL says of files that it opens within others."""
 _DEEPEST = 4  # VRTs within VRTs
 
 _heard = threading.local()
@@ -94,20 +97,41 @@ def opened(path: Path, raw: bytes) -> Iterator[tuple[DatasetReader, list[str]]]:
     Raises:
         UnreadableError: GDAL cannot read it, or it leads to the network; in one line.
     """
+    with reading(path) as said, open_raster(path, raw) as dataset:
+        yield dataset, said
+
+
+def open_raster(path: Path, raw: bytes) -> DatasetReader:
+    """A raster that stays open, for one thread; arguments as of `opened`.
+
+    It is opened and read inside `reading`.
+    """
     import rasterio
 
     if raw[:512].lstrip().startswith(VRT_ROOT):
         _check_sources(path, raw)
+    return rasterio.open(path, driver=_driver(raw), sharing=False)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[list[str]]:
+    """GDAL as landsift uses it, in this thread: its errors in our words, and what else it says of a raster.
+
+    Args:
+        path: of the file that is read.
+
+    Raises:
+        UnreadableError: GDAL cannot read it, or it leads to the network; in one line.
+    """
+    import rasterio
+
     _listen()
     said: list[str] = []
     _heard.said = said
     try:
-        with (
-            rasterio.Env(**_OPTIONS),
-            rasterio.open(path, driver=_driver(raw), sharing=False) as dataset,
-        ):
-            yield dataset, said
-    except UnreadableError:
+        with rasterio.Env(**_OPTIONS):
+            yield said
+    except (UnreadableError, LandsiftError):
         raise
     except MemoryError:
         raise UnreadableError("more than fits into memory", Cause.TOO_LARGE) from None
@@ -156,7 +180,7 @@ def _overhear(record: logging.LogRecord) -> bool:
     said = getattr(_heard, "said", None)
     if said is None:
         return record.levelno >= logging.WARNING
-    text = " ".join(record.getMessage().split())
+    text = _BY_ANOTHER.sub(r"\1 in ", " ".join(record.getMessage().split()), count=1)
     if record.levelno >= logging.WARNING:
         said.append(text)
     elif found := _ERROR.fullmatch(text):
@@ -167,9 +191,10 @@ def _overhear(record: logging.LogRecord) -> bool:
 @functools.cache
 def _listen() -> None:
     """Overhear what rasterio logs of GDAL: warnings as such, and errors that nothing came of as information."""
-    logger = logging.getLogger("rasterio._env")
-    logger.setLevel(logging.INFO)
-    logger.addFilter(_overhear)
+    for name in ("rasterio._env", "rasterio._err"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.addFilter(_overhear)
 
 
 def _words(error: BaseException, path: Path) -> str:

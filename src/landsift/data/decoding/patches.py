@@ -246,7 +246,7 @@ class Patches:
                 told.update(more)
                 stored, more = (own, Counter[str]()) if change is None else change(own)
                 told.update(more)
-                self._note(found, own, stored, told)
+                self.note(found, own, stored, told)
             if stored.shape[:2] != tuple(size):
                 from landsift.resampling import resample_patch  # with torch
 
@@ -309,7 +309,15 @@ class Patches:
             )
         return dict(told)
 
-    def _note(self, found: Plan, own: NDArray[Any], stored: NDArray[Any], told: Counter[str]) -> None:
+    def note(self, found: Plan, own: NDArray[Any], stored: NDArray[Any], told: Counter[str]) -> None:
+        """Take note of a patch for `tell`.
+
+        Args:
+            found: how it was read.
+            own: [H, W, C] as its file has them.
+            stored: the same as the model takes them.
+            told: what is to be said, and of how many numbers.
+        """
         least = math.inf
         if found.offset_guessed:
             there = own if found.spec.nodata is None else own[own != found.spec.nodata]

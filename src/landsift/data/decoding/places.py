@@ -10,6 +10,7 @@ from landsift.data.decoding.file_bands import NOWHERE, Place
 
 if TYPE_CHECKING:
     from rasterio import Affine
+    from rasterio.crs import CRS
     from rasterio.io import DatasetReader
 
 WGS84 = "EPSG:4326"
@@ -37,12 +38,16 @@ def place_of(dataset: DatasetReader) -> tuple[Place, tuple[str, ...]]:
 
     The ground sampling distance is the root of a pixel's area on the ellipsoid.
     """
+    return place_at(dataset.crs, dataset.transform, (dataset.height, dataset.width))
+
+
+def place_at(crs: CRS | None, affine: Affine, size: tuple[int, int]) -> tuple[Place, tuple[str, ...]]:
+    """The same of a raster of this height and width in pixels, from its CRS and transform."""
     from rasterio.warp import transform
 
-    affine, crs = dataset.transform, dataset.crs
     if not crs or affine.is_identity or affine.determinant == 0:
         return NOWHERE, ()
-    height, width = dataset.height, dataset.width
+    height, width = size
     column, row = width // 2 + 0.5, height // 2 + 0.5
     ends = ((column, row), (column - width / 2, row), (column + width / 2, row), (column, row - height / 2),
             (column, row + height / 2))  # fmt: skip
@@ -58,7 +63,7 @@ def place_of(dataset: DatasetReader) -> tuple[Place, tuple[str, ...]]:
     gsd = math.sqrt(abs(across[0] * down[1] - across[1] * down[0]) / (width * height))
     if not FINEST <= gsd <= COARSEST:
         return NOWHERE, (ABSURD,)
-    told = math.sqrt(abs(affine.determinant)) * _unit(dataset)
+    told = math.sqrt(abs(affine.determinant)) * _unit(crs)
     notes = () if abs(told / gsd - 1) <= _INFLATED else (ON_THE_GROUND,)
     return Place((lons[0] + 180) % 360 - 180, lats[0], gsd), notes
 
@@ -75,11 +80,11 @@ def _at(affine: Affine, pixel: tuple[float, float]) -> tuple[float, float]:
     return affine.a * column + affine.b * row + affine.c, affine.d * column + affine.e * row + affine.f
 
 
-def _unit(dataset: DatasetReader) -> float:
+def _unit(crs: CRS) -> float:
     """Metres in a unit of the CRS; 0 for degrees."""
-    if not dataset.crs.is_projected:
+    if not crs.is_projected:
         return 0.0
-    return float(dataset.crs.linear_units_factor[1])
+    return float(crs.linear_units_factor[1])
 
 
 def _metres(lon: float, lat: float, other_lon: float, other_lat: float, at: float) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from landsift.bands import DTYPES, MOST, RGB_NAMES
 from landsift.data.decoding.file_bands import FileBands, Seen, said
 from landsift.data.decoding.gdal import in_words, opened
 from landsift.data.decoding.places import place_of
-from landsift.data.decoding.tiff_directories import MAGIC, directories
+from landsift.data.decoding.tiff_directories import MAGIC, Buffer, directories
 from landsift.data.decoding.tiff_pixels import masks
 from landsift.data.decoding.tiff_tags import NO_DATA
 from landsift.data.decoding.unreadable import Cause, UnreadableError
@@ -77,15 +77,12 @@ def look(
         UnreadableError: it is no raster, holds several, its bands are not alike, or it is damaged.
     """
     with opened(path, raw) as (dataset, heard):
-        bands = _bands(dataset, unread)
-        _check_declared(bands, raw)
+        bands = describe(dataset, raw, unread)
         size = (dataset.height, dataset.width)
         if math.prod(size) > max_pixels:
             raise UnreadableError(f"more than {max_pixels:,} pixels", Cause.TOO_LARGE)
         place, notes = place_of(dataset)
-        if bands.dtype in EXACT:
-            held = "" if bands.dtype == "float64" else ", which holds each of them exactly"
-            notes += (f"numbers of {bands.dtype}, read as {EXACT[bands.dtype]}{held}",)
+        notes += read_as(bands)
         seen = Seen(size, bands, place, notes + in_words(heard, path), _beside(dataset.files, path))
         before = len(heard)
         picks = None if choose is None else choose(seen)
@@ -93,6 +90,30 @@ def look(
             return seen, None
         values, hidden = _values(dataset, bands, picks)
     return seen, Read(values, hidden, in_words(heard[before:], path))
+
+
+def describe(dataset: DatasetReader, raw: Buffer, unread: str | None = None) -> FileBands:
+    """What an open raster says of its bands.
+
+    Args:
+        dataset: the raster.
+        raw: its bytes, of which a TIFF's directories are read.
+        unread: why Pillow does not read it, where it could be thought to.
+
+    Raises:
+        UnreadableError: it holds several rasters, or its bands are not alike.
+    """
+    bands = _bands(dataset, unread)
+    _check_declared(bands, raw)
+    return bands
+
+
+def read_as(bands: FileBands) -> tuple[str, ...]:
+    """What is to be said of the type in which numbers are read; nothing where it is their own."""
+    if bands.dtype not in EXACT:
+        return ()
+    held = "" if bands.dtype == "float64" else ", which holds each of them exactly"
+    return (f"numbers of {bands.dtype}, read as {EXACT[bands.dtype]}{held}",)
 
 
 def _values(dataset: DatasetReader, bands: FileBands, picks: Sequence[int]) -> tuple[Values, NDArray[np.bool_] | None]:
@@ -190,9 +211,9 @@ def _no_data(value: float | None, dtype: str) -> float | str | None:
     return str(float(value))
 
 
-def _check_declared(bands: FileBands, raw: bytes) -> None:
+def _check_declared(bands: FileBands, raw: Buffer) -> None:
     """Refuse a TIFF whose no-data value rasterio passes over, as its type cannot have it."""
-    if bands.nodata is not None or not raw.startswith(MAGIC):
+    if bands.nodata is not None or raw[:4] not in MAGIC:
         return
     text = next((found for tags in directories(raw) if (found := tags.content(NO_DATA))), b"")
     value = text.rstrip(b"\0 ").decode("ascii", "replace")

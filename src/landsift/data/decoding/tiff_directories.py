@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from landsift.data.decoding.unreadable import Cause, UnreadableError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+Buffer = bytes | mmap.mmap
+"""The bytes of a file, in memory or, of a large one, mapped."""
 
 MAX_PAGES = 1000
 """Directories that are looked at."""
@@ -37,7 +41,7 @@ class _Entry(NamedTuple):
 class Tags:
     """The tags of one directory."""
 
-    def __init__(self, raw: bytes, order: str, entries: dict[int, _Entry]) -> None:
+    def __init__(self, raw: Buffer, order: str, entries: dict[int, _Entry]) -> None:
         self._raw, self._order, self._entries = raw, order, entries
 
     @property
@@ -69,7 +73,7 @@ class Tags:
         return np.frombuffer(self._raw, dtype, entry.values, entry.at)
 
 
-def directories(raw: bytes) -> Iterator[Tags]:
+def directories(raw: Buffer) -> Iterator[Tags]:
     """The directories of a TIFF, one for each page, thumbnail or mask; a circle of them ends."""
     order = "<" if raw[:2] == b"II" else ">"
     big = b"+" in raw[2:4]

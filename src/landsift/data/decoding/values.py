@@ -48,15 +48,37 @@ def stored_values(plan: Plan, values: Values, hidden: Flags | None) -> tuple[Val
     Raises:
         UnreadableError: a number cannot be stored as it is, or the numbers are not what they are said to be.
     """
+    if hidden is not None and hidden.any() and plan.spec.nodata is None:
+        raise UnreadableError(
+            f"a mask or an alpha band hides {hidden.mean():.1%} of it, and no number means that there is nothing",
+            Cause.NO_DATA,
+        )
+    stored, _, told = stored_where(plan, values, hidden)
+    return stored, told
+
+
+def stored_where(
+    plan: Plan, values: Values, hidden: Flags | None, check: Reflectances | None = None
+) -> tuple[Values, Flags, Counter[str]]:
+    """The same, and where there is nothing, [H, W, C]; where no number means that, the numbers stay as they are.
+
+    Args:
+        plan, values, hidden: as of `stored_values`.
+        check: what was seen of the reflectances of other parts of the same raster; None: there are none.
+    """
     told = Counter[str]()
     nothing = _nothing(plan, values, hidden, told)
     converted = _converted(values, plan.spec, nothing, told)
     if plan.spec.units == REFLECTANCE:
-        _check_reflectance(plan, converted, nothing)
-    stored = converted[..., : plan.stored]
+        check = check or Reflectances()
+        check.add(plan, converted, nothing)
+        check.check(plan)
+    stored, missing = converted[..., : plan.stored], nothing[..., : plan.stored]
     if plan.indices:
-        stored = np.concatenate([stored, _index_bands(plan, converted, nothing, told)], axis=-1)
-    return np.ascontiguousarray(stored), +told
+        indices = _index_bands(plan, converted, nothing, told)
+        stored = np.concatenate([stored, indices], axis=-1)
+        missing = np.concatenate([missing, np.isnan(indices)], axis=-1)
+    return np.ascontiguousarray(stored), missing, +told
 
 
 def _nothing(plan: Plan, values: Values, hidden: Flags | None, told: Counter[str]) -> Flags:
@@ -82,11 +104,6 @@ def _nothing(plan: Plan, values: Values, hidden: Flags | None, told: Counter[str
             )
     if hidden is not None and hidden.any():
         covered = hidden[..., None] & ~nothing
-        if plan.spec.nodata is None:
-            raise UnreadableError(
-                f"a mask or an alpha band hides {hidden.mean():.1%} of it, and no number means that there is nothing",
-                Cause.NO_DATA,
-            )
         told[HIDDEN] += int(covered.any(axis=-1).sum())
         nothing |= covered
     return nothing
@@ -124,27 +141,46 @@ def _converted(values: Values, spec: BandSpec, nothing: Flags, told: Counter[str
     return converted
 
 
-def _check_reflectance(plan: Plan, values: Values, nothing: Flags) -> None:
-    """Refuse numbers that cannot be reflectances with the scale and offset that they are said to have."""
-    there = values[..., : plan.stored].astype(np.float32)
-    own = there.shape[-1]
-    scale, offset = (np.array(each[:own], dtype=np.float32) for each in (plan.scale, plan.offset))
-    reflectance = (there * scale + offset)[~nothing[..., :own]]
-    if not reflectance.size:
-        return
-    if not there.any():
-        raise UnreadableError("nothing but 0 in it, which is not declared as no data", Cause.NO_DATA)
-    mean, largest = float(reflectance.mean(dtype=np.float64)), float(reflectance.max())
-    below = float((reflectance < NEGATIVE).mean())
-    how = f"× {plan.spec.scale[0]:g} + {plan.spec.offset[0]:g}"
-    if mean > BRIGHTEST:
-        raise UnreadableError(f"a mean reflectance of {mean:,.3g} ({how}), which nothing has", Cause.UNITS)
-    if largest < DARKEST and largest > NEGATIVE:
-        raise UnreadableError(f"a reflectance of at most {largest:.2g} ({how}), which nothing has", Cause.UNITS)
-    if below > 0.5:
-        raise UnreadableError(
-            f"a negative reflectance in {below:.0%} of its numbers ({how}): is that offset in them?", Cause.UNITS
-        )
+class Reflectances:
+    """Refuses numbers that cannot be reflectances with the scale and offset that they are said to have."""
+
+    def __init__(self) -> None:
+        self._numbers = 0
+        self._sum = 0.0
+        self._largest = -np.inf
+        self._below = 0
+        self._empty = True
+
+    def add(self, plan: Plan, values: Values, nothing: Flags) -> None:
+        """Take note of stored numbers [H, W, P], and of where there is nothing."""
+        there = values[..., : plan.stored].astype(np.float32)
+        own = there.shape[-1]
+        scale, offset = (np.array(each[:own], dtype=np.float32) for each in (plan.scale, plan.offset))
+        reflectance = (there * scale + offset)[~nothing[..., :own]]
+        if not reflectance.size:
+            return
+        self._numbers += reflectance.size
+        self._sum += float(reflectance.sum(dtype=np.float64))
+        self._largest = max(self._largest, float(reflectance.max()))
+        self._below += int((reflectance < NEGATIVE).sum())
+        self._empty &= not there.any()
+
+    def check(self, plan: Plan) -> None:
+        """Raise UnreadableError where all that was seen is nothing that a surface has."""
+        if not self._numbers:
+            return
+        if self._empty:
+            raise UnreadableError("nothing but 0 in it, which is not declared as no data", Cause.NO_DATA)
+        mean, largest, below = self._sum / self._numbers, self._largest, self._below / self._numbers
+        how = f"× {plan.spec.scale[0]:g} + {plan.spec.offset[0]:g}"
+        if mean > BRIGHTEST:
+            raise UnreadableError(f"a mean reflectance of {mean:,.3g} ({how}), which nothing has", Cause.UNITS)
+        if largest < DARKEST and largest > NEGATIVE:
+            raise UnreadableError(f"a reflectance of at most {largest:.2g} ({how}), which nothing has", Cause.UNITS)
+        if below > 0.5:
+            raise UnreadableError(
+                f"a negative reflectance in {below:.0%} of its numbers ({how}): is that offset in them?", Cause.UNITS
+            )
 
 
 def _index_bands(plan: Plan, values: Values, nothing: Flags, told: Counter[str]) -> NDArray[np.float32]:

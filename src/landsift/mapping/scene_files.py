@@ -1,0 +1,311 @@
+"""The files of a scene: what each says of its bands, its place and its time, before anybody says which are wanted."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.windows import Window
+
+from landsift.bands import RGB_NAMES
+from landsift.data.decoding.file_bands import FileBands, Place, said
+from landsift.data.decoding.gdal import in_words, is_raster, open_raster, reading
+from landsift.data.decoding.headers import GREY, JPEG_MAGIC, PNG_MAGIC, other_format
+from landsift.data.decoding.places import place_at
+from landsift.data.decoding.rasters import describe, read_as
+from landsift.data.decoding.tiff_directories import MAGIC
+from landsift.data.decoding.tiff_pixels import masks
+from landsift.data.decoding.tiff_tags import GUESSED_RGB
+from landsift.data.decoding.unreadable import Cause, UnreadableError
+from landsift.data.sensors import plain
+from landsift.errors import DataError
+
+if TYPE_CHECKING:
+    from rasterio.control import GroundControlPoint
+    from rasterio.io import DatasetReader
+
+_HEAD = 2**20
+"""Bytes of a file that tell its format; all of a VRT."""
+_SAMPLE = 256
+"""Side of what is read of an alpha band to see whether it is one, in pixels."""
+_PICTURES = (*MAGIC, PNG_MAGIC, JPEG_MAGIC, b"BM", b"RIFF")
+_DATE = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)([-_]?)([01]\d)\2([0-3]\d)(?:[T_-]?([0-2]\d)[:-]?([0-5]\d)[:-]?([0-5]\d))?(?!\d)"
+)
+"""A date, and perhaps a time, in the name of a file."""
+
+
+@dataclass(frozen=True, eq=False)
+class SceneFile:
+    """A raster of a scene.
+
+    Attributes:
+        path: of the file.
+        head: its first bytes.
+        bands: what it says of its bands; of a picture, as `predict` reads it: red, green and blue.
+        sources: position in the file of each of `bands`, from 0.
+        hides: the band of a mask or alpha band that hides pixels, as a VRT calls it; None: there is none.
+        nodata: the number that means nothing, as the file declares it; None: none is declared.
+        size: height and width in pixels.
+        transform, crs: where its pixels lie; the transform of a raster that lies by ground control points is near them.
+        gcps: ground control points; none of a raster that has a transform.
+        place: its centre, and its ground sampling distance.
+        block: height and width of the pieces that it is stored in, in pixels.
+        names: what else each band may be called, best first.
+        colours: 256 colours [256, 3] that the numbers of its one band stand for; None: they are none.
+        dtype: of its numbers.
+        when: when it was taken, in UTC; None: it does not say.
+        notes: what is to be said of how it is read.
+    """
+
+    path: Path
+    head: bytes
+    bands: FileBands
+    sources: tuple[int, ...]
+    hides: str | None
+    nodata: float | None
+    size: tuple[int, int]
+    transform: Affine
+    crs: CRS
+    gcps: tuple[GroundControlPoint, ...]
+    place: Place
+    block: tuple[int, int]
+    dtype: str
+    names: tuple[tuple[str, ...], ...]
+    colours: NDArray[np.uint8] | None = None
+    when: datetime | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def geobox(self) -> GeoBox | None:
+        """Its own grid; None of a raster that lies by ground control points."""
+        return None if self.gcps else GeoBox(self.size, self.transform, self.crs.to_wkt())
+
+    def open(self) -> DatasetReader:
+        """The raster, open for one thread, which reads it inside `reading`."""
+        return open_raster(self.path.absolute(), self.head)
+
+
+def refused(path: Path | str, error: UnreadableError) -> DataError:
+    """The error of a file that cannot be read, for people."""
+    return DataError(f"{path}: {error.reason.text}", error.reason.cause.value)
+
+
+def look(
+    path: Path,
+    *,
+    pictures: bool,
+    names: Sequence[Sequence[str]] = (),
+    when: datetime | None = None,
+    place: tuple[CRS, Affine | None, tuple[int, int] | None] | None = None,
+) -> SceneFile:
+    """What a raster says of itself.
+
+    Args:
+        path: of the file.
+        pictures: whether 8-bit grey, palette and RGB are read as red, green and blue, as `predict` reads pictures.
+        names: what each band may be called besides, from elsewhere.
+        when: when it was taken, from elsewhere.
+        place: CRS, transform and the height and width that the transform is for, of a raster that says none of them.
+
+    Raises:
+        DataError: it cannot be read, or has no place.
+    """
+    try:
+        head = _head(path)
+        with _mapped(path) as raw, reading(path.absolute()) as heard, open_raster(path.absolute(), head) as dataset:
+            bands, sources, colours, notes = _bands(dataset, raw, pictures=pictures)
+            size = (dataset.height, dataset.width)
+            crs, transform, gcps = dataset.crs, dataset.transform, ()
+            if not crs and dataset.gcps[0] and dataset.gcps[1]:
+                from rasterio.transform import from_gcps
+
+                gcps, crs = tuple(dataset.gcps[0]), dataset.gcps[1]
+                transform = from_gcps(gcps)
+                notes += ("placed by its ground control points",)
+            elif place is not None and (not crs or transform.is_identity):
+                crs, transform, more = _placed(path, dataset, *place)
+                notes += more
+            where, _ = _place(path, dataset, crs, transform, size)
+            notes += read_as(bands)
+            hides = _hides(dataset)
+            nodata, dtype, block = dataset.nodata, dataset.dtypes[sources[0]], dataset.block_shapes[0]
+            when = when or _dated(path, dataset)
+            notes += in_words(heard, path.absolute())
+    except UnreadableError as error:
+        raise refused(path, error) from None
+    called = tuple(tuple(names[i]) if i < len(names) else () for i in range(len(bands.colours)))
+    return SceneFile(
+        path, head, bands, sources, hides, nodata, size, transform, crs, gcps, where, block, dtype, called, colours, when,
+        notes,
+    )  # fmt: skip
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a regular file that may be a raster."""
+    try:
+        if path.is_dir():
+            raise UnreadableError("a folder, where a raster is read", Cause.ACCESS)
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a device may do something
+            raise UnreadableError("not a regular file", Cause.ACCESS)
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except FileNotFoundError:
+        raise UnreadableError("the file does not exist", Cause.MISSING) from None
+    except ValueError as error:  # a name with a NUL
+        raise UnreadableError(str(error), Cause.MISSING) from None
+    except OSError as error:
+        raise UnreadableError((error.strerror or str(error)).lower(), Cause.ACCESS) from None
+    if not head:
+        raise UnreadableError("the file is empty", Cause.DAMAGED)
+    if not head.startswith(_PICTURES) and not is_raster(path, head):
+        raise other_format(head)
+    return head
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    """The bytes of a file that is not empty, not read before they are looked at."""
+    with path.open("rb") as file:  # what was taken of it may still point there: it is closed when nothing does
+        yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _bands(dataset: DatasetReader, raw: mmap.mmap, *, pictures: bool) -> _Described:
+    """What the bands of a raster are; a picture is red, green and blue, as `predict` reads it."""
+    tags = dataset.tags(1, ns="IMAGE_STRUCTURE") | dataset.tags(ns="IMAGE_STRUCTURE") if dataset.count else {}
+    try:
+        bands = describe(dataset, raw)
+    except UnreadableError as error:
+        if error.reason.cause is not Cause.COLOURS or dataset.dtypes[0] != "uint8" or dataset.count > 1:
+            raise
+        table = dataset.colormap(1)
+        colours = np.array([table.get(i, (0, 0, 0))[:3] for i in range(256)], dtype=np.uint8)
+        return _Described(_PICTURE, (0, 0, 0), colours, ("colours of a table, read as red, green and blue",))
+    own = bands.colours
+    if not pictures or bands.dtype != "uint8" or len(own) not in (1, 3):
+        return _Described(bands, tuple(range(len(bands))), None, ())
+    if tags.get("MINISWHITE") == "YES" or tags.get("NBITS", "8") != "8":
+        raise UnreadableError("a drawing, of fewer than 8 bits or in which 0 is white", Cause.COLOURS)
+    notes = ("an alpha band: what it hides is no data",) if bands.alpha is not None else ()
+    if len(own) == 1:
+        return _Described(_PICTURE, own * 3, None, (*notes, GREY))
+    names = [bands.names[i] for i in own]
+    if any(names) and [plain(name or "") for name in names] != list(RGB_NAMES):
+        called = ", ".join(name or "(nothing)" for name in names)
+        notes += (f"bands that are called {called}, taken as red, green and blue",)
+    elif not bands.picture:
+        notes += (GUESSED_RGB,)
+    return _Described(_PICTURE, own, None, notes)
+
+
+class _Described(NamedTuple):
+    bands: FileBands
+    sources: tuple[int, ...]
+    colours: NDArray[np.uint8] | None
+    notes: tuple[str, ...]
+
+
+_PICTURE = FileBands("uint8", RGB_NAMES, picture=True)
+
+
+def _hides(dataset: DatasetReader) -> str | None:
+    """The band that hides pixels, as a VRT calls it."""
+    bands = describe(dataset, b"") if ColorInterp.palette not in dataset.colorinterp else _PICTURE
+    _check_alpha(dataset, bands)
+    if bands.alpha is not None:
+        return str(bands.alpha + 1)
+    return "mask,1" if any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums) else None
+
+
+def _check_alpha(dataset: DatasetReader, bands: FileBands) -> None:
+    """Refuse an alpha band that holds values like the others, in nine places: any fourth band may be declared so."""
+    if bands.alpha is None:
+        return
+    side = min(_SAMPLE, dataset.height, dataset.width)
+    rows, columns = (np.linspace(0, length - side, 3).astype(int) for length in (dataset.height, dataset.width))
+    sample = np.concatenate(
+        [dataset.read(bands.alpha + 1, window=Window(c, r, side, side)).ravel() for r in rows for c in columns]
+    )
+    if sample.dtype.kind == "u":
+        sample = np.where(sample == np.iinfo(sample.dtype).max, 255, sample)
+    if not masks(sample):
+        raise UnreadableError(
+            f"{said(len(bands), bands.dtype)}, of which band {bands.alpha + 1} is declared as alpha, "
+            "but holds values like the others",
+            Cause.ALPHA,
+        )
+
+
+def _placed(
+    path: Path, dataset: DatasetReader, crs: CRS, transform: Affine | None, size: tuple[int, int] | None
+) -> tuple[CRS, Affine, tuple[str, ...]]:
+    """The place of a raster that says none, from elsewhere."""
+    own = (dataset.height, dataset.width)
+    if transform is None:
+        if dataset.transform.is_identity:
+            raise DataError(f"{path}: neither the file nor its STAC item says where its pixels lie", _NO_PLACE)
+        return crs, dataset.transform, ("CRS from its STAC item",)
+    if size is None or size == own:
+        return crs, transform, ("CRS and transform from its STAC item",)
+    down, across = size[0] / own[0], size[1] / own[1]
+    if abs(down / across - 1) > 0.5 / min(own):
+        raise DataError(
+            f"{path}: {own[0]} × {own[1]} pixels, where its STAC item says {size[0]} × {size[1]}",
+            "give files that are those of the item",
+        )
+    note = f"CRS and transform from its STAC item, whose pixels are {across:.3g} times smaller than the file's"
+    return crs, transform * Affine.scale(across, down), (note,)
+
+
+_NO_PLACE = (
+    "a map needs a place: write the CRS and the place into the file, as gdal_translate -a_srs EPSG:32631 -a_ullr does"
+)
+
+
+def _place(
+    path: Path, dataset: DatasetReader, crs: CRS | None, transform: Affine, size: tuple[int, int]
+) -> tuple[Place, tuple[str, ...]]:
+    if not crs or transform.is_identity or transform.determinant == 0:
+        if dataset.rpcs is not None:
+            raise DataError(
+                f"{path}: not orthorectified, its place is given by RPCs alone", "gdalwarp -rpc makes a map of it"
+            )
+        what = "no CRS" if not crs else "no transform"
+        raise DataError(f"{path}: {what}, so a map of it would have no place", _NO_PLACE)
+    place, notes = place_at(crs, transform, size)
+    if not place.known:
+        raise DataError(f"{path}: {notes[0] if notes else 'a place that is not known'}", _NO_PLACE)
+    return place, notes
+
+
+def _dated(path: Path, dataset: DatasetReader) -> datetime | None:
+    """When a scene was taken: as its tags say, else its name."""
+    tags = {key.upper(): value for key, value in dataset.tags().items()}
+    imagery = {key.upper(): value for key, value in dataset.tags(ns="IMAGERY").items()}
+    for text in (imagery.get("ACQUISITIONDATETIME"), tags.get("ACQUISITIONDATETIME"), tags.get("DATETIME")):
+        if text and (found := when_of(text)):
+            return found
+    return when_of(path.name)
+
+
+def when_of(text: str) -> datetime | None:
+    """The first date of a text, as UTC; None: there is none."""
+    for year, _, month, day, *time in _DATE.findall(text):
+        try:
+            return datetime(int(year), int(month), int(day), *(int(each or 0) for each in time), tzinfo=UTC)
+        except ValueError:
+            continue
+    return None

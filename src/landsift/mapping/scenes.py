@@ -1,0 +1,291 @@
+"""A scene as a model takes it: its bands, units and pixels, window by window.
+
+    with open_scene(["B02.tif", "B03.tif", "B04.tif"], model, mask=Path("SCL.tif")) as scene:
+        values, valid = scene.read(slice(0, 64), slice(0, scene.grid.shape[1]))
+
+What files say and how they are converted is decided by the code that reads patches (`landsift.data.decoding`), so that
+a window of a scene holds the numbers that `predict` reads from a file of the same pixels.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+
+from landsift.bands import BRIGHTNESS, REFLECTANCE, BandSpec
+from landsift.data.decoding.patches import Fit, Patches
+from landsift.data.decoding.unreadable import Reason, UnreadableError
+from landsift.data.decoding.values import HIDDEN as COVERED
+from landsift.data.decoding.values import Reflectances, stored_where
+from landsift.data.decoding.wanted import Wanted
+from landsift.errors import DataError
+from landsift.evaluation.model_files import files_for
+from landsift.mapping.grids import Grid, grid_of, is_aligned, is_same, overlaps
+from landsift.mapping.layers import Layer, LayerReader, one_array, windows_of
+from landsift.mapping.scene_files import SceneFile, look, refused
+from landsift.mapping.stacked_bands import Stacked, stacked
+from landsift.models.model_json import ModelDescription
+
+_log = logging.getLogger("landsift")
+
+Values = NDArray[Any]
+Flags = NDArray[np.bool_]
+
+VALID = 0.5
+"""Share of a pixel's bands that must have data: single zeros in dark water are no holes."""
+BLACK = "pixels that are 0 in all bands, and not declared as no data: they count as such"
+_FEW = 3  # bands, of which zeros in all mean that there is nothing
+
+
+class Scene:
+    """A scene on a grid of the pixels that a model takes, open until `close`; a context manager.
+
+    `read` may be called from several threads at once: each has datasets of its own. `close` may be called when none
+    reads. Memory is that of a window, and of GDAL's block cache.
+
+    Attributes:
+        name: of the scene, for people.
+        grid: CRS, transform, height and width of its pixels.
+        bands: what the numbers of `read` mean, as the model takes them.
+        when: when it was taken, in UTC; None: not known.
+        block: height and width of the pieces in which the files are stored, in pixels of the grid: windows of whole
+            ones are read fastest.
+        notes: what was said of how it is read.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        files: Sequence[SceneFile],
+        patches: Patches,
+        fit: Fit,
+        stack: Stacked,
+        grid: Grid,
+        fill: Values,
+        when: datetime | None,
+    ) -> None:
+        self.name = name
+        self.grid: GeoBox = grid.box
+        self.bands: BandSpec = patches.spec
+        self.when = when
+        self.notes: tuple[str, ...] = ()
+        self._patches, self._fit, self._fill = patches, fit, fill
+        self._picture = stack.bands.picture
+        self._colours = files[0].colours if len(files) == 1 else None
+        self._layers, self._order = _layers(files, fit, stack)
+        self._readers = [LayerReader(layer, self.grid) for layer in self._layers]
+        self.block = _block(grid, [layer.file for layer in self._layers])
+        self._seen = Reflectances()
+        self._lock = threading.Lock()
+        self._told: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files, and say what was found in their numbers."""
+        for reader in self._readers:
+            for text in (each for each in reader.tell() if each not in self.notes):
+                _log.warning("%s: %s: %s", self.name, reader.layer.file.path.name, text)
+            reader.close()
+        with self._lock:
+            told, self._told = self._told, Counter()
+        for text, count in sorted(told.items()):
+            _log.warning("%s: %s (%s in all)", self.name, text, f"{count:,}")
+        self._patches.tell()
+
+    def read(self, rows: slice, cols: slice) -> tuple[Values, Flags]:
+        """A window of the scene.
+
+        Args:
+            rows, cols: of the grid, with a start and a stop inside it.
+
+        Returns:
+            Values [h, w, C] of `bands`, and which pixels are valid, [h, w]. Where there is nothing, values are
+            `bands.nodata`, or, where no number means that, the mean of the model's training. Pixels that are 0 in all
+            bands without being declared as no data are not valid, and keep their zeros.
+
+        Raises:
+            DataError: a file is damaged, or its numbers are not what they are said to be.
+        """
+        rows, cols = slice(*rows.indices(self.grid.shape[0])), slice(*cols.indices(self.grid.shape[1]))
+        if rows.step != 1 or cols.step != 1 or rows.start >= rows.stop or cols.start >= cols.stop:
+            raise ValueError(f"no window of {self.grid.shape[0]} × {self.grid.shape[1]} pixels: {rows}, {cols}")
+        window = windows_of(rows, cols)
+        values, hidden = one_array([reader.read(window) for reader in self._readers])
+        values = values[..., list(self._order)] if self._order != tuple(range(values.shape[-1])) else values
+        try:
+            stored, missing, black = self._converted(values, hidden)
+        except UnreadableError as error:
+            raise refused(self.name, error) from None
+        valid = missing.mean(axis=-1) < VALID if missing.shape[-1] > 1 else ~missing[..., 0]
+        valid &= ~black
+        if missing.any():
+            stored = np.where(missing, self._fill, stored)
+        return np.ascontiguousarray(stored), valid
+
+    def _converted(self, values: Values, hidden: Flags | None) -> tuple[Values, Flags, Flags]:
+        """Values as the model takes them, where there is nothing, [h, w, C], and what is black, [h, w]."""
+        plan, change = self._fit.plan, self._fit.change
+        told: Counter[str] = Counter()
+        black = self._black(values, hidden)
+        told[BLACK] += int(black.sum())
+        if self._picture:
+            own = values if self._colours is None else self._colours[values[..., 0]]
+            missing = np.zeros(own.shape, dtype=bool)
+        else:
+            nothing = hidden if not black.any() else black if hidden is None else hidden | black
+            # Black pixels keep their zeros, but do not count for what the numbers may be.
+            own, missing, found = stored_where(plan, values, nothing, self._seen)
+            told.update({text: count for text, count in found.items() if text != COVERED})
+            if black.any():
+                own[black], missing[black] = 0, False
+        if hidden is not None:
+            missing[hidden] = True
+        stored = own
+        if change is not None:
+            stored, empty, found = change.where(own)
+            told.update(found)
+            missing = missing[..., list(change.picks)] | empty
+        if not self._picture and (there := ~(missing.all(axis=-1) | black)).any():
+            self._patches.note(plan, own[there][:, None], stored[there][:, None], Counter())
+        with self._lock:
+            self._told.update(+told)
+        return stored, missing, black
+
+    def _black(self, values: Values, hidden: Flags | None) -> Flags:
+        """Pixels that are 0 in all bands, where no number is declared that means nothing."""
+        units, nodata = self._fit.plan.spec.units, self._layers[0].nodata
+        means = units in (REFLECTANCE, BRIGHTNESS) or values.shape[-1] >= _FEW
+        if not means or self._colours is not None or (nodata is not None and not np.isnan(nodata)):
+            return np.zeros(values.shape[:2], dtype=bool)
+        found: Flags = (values == 0).all(axis=-1)
+        return found if hidden is None else found & ~hidden
+
+
+def open_scene(
+    sources: Sequence[Path | str] | Path | str,
+    model: ModelDescription,
+    *,
+    reading: Mapping[str, Any] | None = None,
+    mask: Path | None = None,
+) -> Scene:
+    """A scene as a model takes it.
+
+    Args:
+        sources: its files: one raster of all bands, or several of some each, of any resolutions.
+        model: what model.json says.
+        reading: how these files are read, as of `predict_files`.
+        mask: a raster of pixels that are not valid.
+
+    Raises:
+        ConfigError: `reading` has another key, or a value that is none.
+        DataError: a file cannot be read or has no place, or the files have not what the model takes.
+    """
+    paths = [Path(each) for each in ([sources] if isinstance(sources, str | Path) else sources)]
+    if not paths:
+        raise DataError("no files of a scene are given")
+    patches = Patches(Wanted.of(*files_for(model, reading or {})))
+    pictures = len(paths) == 1 and not patches.wanted.anything
+    files = [look(path, pictures=pictures) for path in paths]
+    name = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
+    stack = stacked(files, patches.wanted)
+    fit = patches.fit(stack.bands)
+    if isinstance(fit, Reason):
+        raise refused(name, UnreadableError(fit.text, fit.cause))
+    read = [files[number] for number in sorted({stack.where[pick][0] for pick in fit.plan.picks})]
+    grid = grid_of(read, patches.spec.gsd)
+    for file in read:
+        if not overlaps(file, grid.box):
+            raise DataError(f"{file.path}: it does not overlap {grid.reference.path.name}", "give files of one place")
+    when = min((file.when for file in read if file.when), default=None)
+    scene = Scene(name, files, patches, fit, stack, grid, fill_of(model), when)
+    _say(scene, _notes(files, read, fit, stack, grid), _doubts(read, fit, stack, patches, grid))
+    return scene
+
+
+def fill_of(model: ModelDescription) -> Values:
+    """The number of each band that stands where there is nothing, [C]: no data, else the mean of the training."""
+    bands = model.bands
+    kind = bands.numpy_dtype
+    if bands.nodata is not None:
+        return np.full(len(bands), bands.nodata, dtype=kind)
+    means = (np.array(model.mean) - np.array(bands.offset)) / np.array(bands.scale)
+    if kind.kind != "f":
+        means = np.clip(np.rint(means), np.iinfo(kind).min, np.iinfo(kind).max)
+    return means.astype(kind)
+
+
+def _layers(files: Sequence[SceneFile], fit: Fit, stack: Stacked) -> tuple[list[Layer], tuple[int, ...]]:
+    """What is read of which file, and at which places of that each of the plan's bands stands."""
+    if stack.bands.picture:
+        file = files[0]
+        picks = tuple(dict.fromkeys(file.sources))
+        layer = Layer(file, picks, file.nodata, file.hides, together=True, resampling=_smooth(file))
+        return [layer], tuple(picks.index(source) for source in file.sources)
+    by_file: dict[int, list[int]] = {}
+    for pick in fit.plan.picks:
+        number, at = stack.where[pick]
+        by_file.setdefault(number, []).append(at)
+    layers, place = [], {}
+    for number, every in sorted(by_file.items()):
+        file, picks = files[number], tuple(dict.fromkeys(every))
+        hides = None if file.bands.alpha in picks else file.hides
+        for i, at in enumerate(picks):
+            place[number, at] = len(place) if i else sum(len(layer.picks) for layer in layers)
+        layers.append(Layer(file, picks, fit.plan.nodata, hides))
+    return layers, tuple(place[stack.where[pick]] for pick in fit.plan.picks)
+
+
+def _smooth(file: SceneFile) -> Resampling:
+    """How pixels are resampled: numbers of colours are not mixed."""
+    return Resampling.cubic if file.colours is None else Resampling.nearest
+
+
+def _block(grid: Grid, files: Sequence[SceneFile]) -> tuple[int, int]:
+    """Height and width of the largest pieces that files are stored in, in pixels of the grid."""
+    pieces = [[max(1, round(side * file.place.gsd / grid.gsd)) for side in file.block] for file in files]
+    height, width = (max(sides) for sides in zip(*pieces, strict=True))
+    return min(height, grid.box.shape[0]), min(width, grid.box.shape[1])
+
+
+def _notes(files: Sequence[SceneFile], read: Sequence[SceneFile], fit: Fit, stack: Stacked, grid: Grid) -> list[str]:
+    notes = [note for file in read for note in file.notes]
+    if unused := [file.path.name for file in files if file not in read]:
+        notes.append(f"not used: {', '.join(unused)}")
+    others = [file.path.name for file in read if file is not grid.reference and not is_aligned(file, grid.box)]
+    if others and is_same(grid.reference, grid.box):
+        notes.append(f"resampled to the pixels of {grid.reference.path.name}: {', '.join(others)}")
+    return list(dict.fromkeys([*notes, *stack.notes, *fit.notes, *grid.notes]))
+
+
+def _doubts(files: Sequence[SceneFile], fit: Fit, stack: Stacked, patches: Patches, grid: Grid) -> list[str]:
+    found = [*stack.doubts, *fit.plan.doubts]
+    if patches.spec.gsd is None:
+        found.append(
+            f"the model does not know the ground sampling distance of its patches: the scene's {grid.gsd:.3g} m is "
+            "taken to be that"
+        )
+    if len(days := {file.when.date() for file in files if file.when}) > 1:
+        found.append(f"files of different dates: {', '.join(map(str, sorted(days)))}")
+    return list(dict.fromkeys(found))
+
+
+def _say(scene: Scene, notes: Sequence[str], doubts: Sequence[str]) -> None:
+    for level, texts in ((logging.INFO, notes), (logging.WARNING, doubts)):
+        for text in texts:
+            _log.log(level, "%s: %s", scene.name, text)
+    scene.notes = (*notes, *doubts)
