@@ -71,7 +71,7 @@ def _distortion(grid: GeoBox, crs: CRS, plane: float) -> NDArray[np.float64] | f
     rows = np.unique(np.linspace(0, grid.height - 1, _ROWS).astype(np.int64))
     columns = np.unique(np.linspace(0, grid.width - 1, _COLUMNS).astype(np.int64))
     found = plane / _on_ellipsoid(grid, crs, rows, columns).mean(axis=1)
-    return np.interp(np.arange(grid.height), rows, found)
+    return np.asarray(np.interp(np.arange(grid.height), rows, found))
 
 
 def _on_ellipsoid(grid: GeoBox, crs: CRS, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -25,6 +25,9 @@ from landsift.mapping.classes import NO_DATA, ClassTable
 from landsift.mapping.gdal import gdal, reason
 from landsift.mapping.map_file import TILE, blocks, read_classes, read_info
 from landsift.mapping.map_info import CONFIDENCE_SCALE, FORMAT, TAG, MapAbout
+from landsift.mapping.overview import write_png
+from landsift.mapping.qgis_style import qml_of
+from landsift.mapping.stac_item import write_item
 from landsift.mapping.vrt import Band, vrt_of
 from landsift.runtime.outputs import check_file
 from landsift.runtime.whole import beside, flush, writing
@@ -184,6 +187,19 @@ class MapWriter:
 
     def _describe(self) -> None:
         """Write what else lies beside a map."""
+        folder, name = self._folder, self.path.name
+        info = read_info(folder / name)
+        (folder / beside_map(self.path, "qml").name).write_text(qml_of(self.classes), encoding="utf-8")
+        write_png(folder / beside_map(self.path, "png").name, info)
+        endings = {
+            "probabilities": "probabilities.tif",
+            "entropy": "entropy.tif",
+            "areas": "areas.csv",
+            "preview": "png",
+        }
+        files = {kind: folder / beside_map(self.path, ending).name for kind, ending in endings.items()}
+        files = {"map": folder / name} | {kind: file for kind, file in files.items() if file.exists()}
+        write_item(folder / beside_map(self.path, "json").name, info, files)
 
     def _bands(self) -> list[Band]:
         return [

@@ -48,7 +48,7 @@ def render(template: str, plots: Mapping[str, tuple[Figure, str]], **values: Any
 
 def _plot(name: str, figure: Figure, description: str) -> str:
     """A place for a figure, of the figure's height, and its data as JSON that is safe inside a script."""
-    data, height = _script_safe(figure), figure["layout"]["height"]
+    data, height = script_safe(figure), figure["layout"]["height"]
     return (
         f'<div class="plot" id="plot-{name}" role="img" aria-label="{description}" '
         f'style="height:{height}px"></div>\n'
@@ -56,7 +56,8 @@ def _plot(name: str, figure: Figure, description: str) -> str:
     )
 
 
-def _script_safe(value: Mapping[str, Any]) -> str:
+def script_safe(value: Mapping[str, Any]) -> str:
+    """JSON that is safe inside a script."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 

@@ -1,0 +1,169 @@
+"""The page of a map: one HTML file that works offline, with a map that moves and zooms, areas, uncertain places."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from landsift.mapping.certainty import Certainty, Uncertain, certainty
+from landsift.mapping.class_areas import AreaCount, count_areas
+from landsift.mapping.map_file import read_info
+from landsift.mapping.map_info import MapInfo
+from landsift.mapping.map_writer import beside_map
+from landsift.reports.document import render, script_safe
+from landsift.reports.maps import maplibre
+from landsift.reports.maps.layers import LONGEST, Backdrop, map_layers
+from landsift.reports.maps.maplibre import Plane
+from landsift.reports.wording import moment, percent
+from landsift.runtime.whole import write_whole
+from landsift.version import __version__
+
+
+def write_map_page(path: Path | str, backdrop: Backdrop | None = None) -> Path:
+    """Write MAP.html beside a map; returns its path.
+
+    Args:
+        path: of the map.
+        backdrop: a picture of the scene, from `backdrop_of`.
+
+    Raises:
+        DataError: the map cannot be read.
+        RunError: the page cannot be written.
+    """
+    page = beside_map(Path(path), "html")
+    html = map_html(read_info(path), backdrop)
+    write_whole(page, lambda partial: partial.write_text(html, encoding="utf-8"))
+    return page
+
+
+def map_html(info: MapInfo, backdrop: Backdrop | None = None) -> str:
+    """The page of a map as HTML, self-contained: about 1 MB, and the pixels of the map.
+
+    Raises:
+        DataError: the map cannot be read.
+    """
+    areas, sure, plane = count_areas(info), certainty(info), Plane.of(info.grid)
+    places = sure.places if sure else ()
+    layers = map_layers(info, plane, backdrop)
+    layers["places"] = [plane.degrees(place.x, place.y) for place in places]
+    return render(
+        "map.html",
+        {},
+        version=__version__,
+        created=moment({}),
+        title=info.path.stem,
+        subtitle=_subtitle(info),
+        policy=maplibre.POLICY,
+        map_script=maplibre.script(),
+        map_style=maplibre.style(),
+        layers=script_safe(layers),
+        has_scene=backdrop is not None,
+        has_confidence=sure is not None,
+        known=areas.known,
+        legend=sorted(_rows(info, areas, sure), key=lambda row: -row["amount"]),
+        rows=_rows(info, areas, sure),
+        total=_total(areas),
+        empty=_empty(areas),
+        places=[_place(info, place) for place in places],
+        reduced=_reduced(info, layers["shape"]),
+        facts_rows=_facts(info),
+    )
+
+
+def hectares(amount: float) -> str:
+    """Hectares as people read them: 12,345; 12.3; 0.0123."""
+    if amount == 0 or amount >= 1000:
+        return f"{amount:,.0f}"
+    return f"{amount:.1f}" if amount >= 10 else f"{amount:.3g}"
+
+
+def _rows(info: MapInfo, areas: AreaCount, sure: Certainty | None) -> list[dict[str, Any]]:
+    shares = areas.shares
+    return [
+        {
+            "code": each.code,
+            "name": each.name,
+            "colour": each.colour,
+            "cells": f"{areas.cells[each.code]:,}",
+            "hectares": hectares(areas.hectares[each.code]) if areas.known else "–",
+            "share": percent(shares[each.code], 1),
+            "amount": float(shares[each.code]),
+            "confidence": percent(sure.mean[each.code], 0) if sure and areas.cells[each.code] else "–",
+        }
+        for each in info.classes
+    ]
+
+
+def _total(areas: AreaCount) -> dict[str, str]:
+    return {
+        "cells": f"{areas.cells[1:].sum():,}",
+        "hectares": hectares(float(areas.hectares[1:].sum())) if areas.known else "–",
+    }
+
+
+def _empty(areas: AreaCount) -> dict[str, str]:
+    return {
+        "cells": f"{areas.cells[0]:,}",
+        "hectares": hectares(float(areas.hectares[0])) if areas.known else "–",
+        "share": percent(areas.cells[0] / max(1, areas.cells.sum()), 1),
+    }
+
+
+def _place(info: MapInfo, place: Uncertain) -> dict[str, Any]:
+    digits = 6 if info.grid.crs is not None and info.grid.crs.geographic else 0
+    there = "–"
+    if math.isfinite(place.latitude) and math.isfinite(place.longitude):
+        north, east = "N" if place.latitude >= 0 else "S", "E" if place.longitude >= 0 else "W"
+        there = f"{abs(place.latitude):.5f}° {north}, {abs(place.longitude):.5f}° {east}"
+    each = info.classes[place.code - 1]
+    return {
+        "name": each.name,
+        "colour": each.colour,
+        "confidence": percent(place.confidence, 0),
+        "there": there,
+        "x": f"{place.x:.{digits}f}",
+        "y": f"{place.y:.{digits}f}",
+    }
+
+
+def _subtitle(info: MapInfo) -> str:
+    parts = [", ".join(info.scenes[:3]) + (f" and {len(info.scenes) - 3} more" if len(info.scenes) > 3 else "")]
+    parts.append(f"{info.when:%Y-%m-%d %H:%M} UTC" if info.when else "")
+    parts.append(f"{info.grid.width:,} × {info.grid.height:,} cells")
+    return " · ".join(filter(None, parts))
+
+
+def _reduced(info: MapInfo, shape: list[int]) -> str:
+    """What is to be said where the page shows fewer pixels than the map has cells."""
+    factor = max(info.grid.shape) / max(shape)
+    if factor <= 1:
+        return ""
+    return (
+        f"The page shows at most {LONGEST:,} pixels a side: each stands for about {factor:.1f} × {factor:.1f} cells, "
+        "with their most frequent class and mean confidence. Areas and places are those of all cells."
+    )
+
+
+def _facts(info: MapInfo) -> list[tuple[str, str]]:
+    about, crs = info.about, info.grid.crs
+    side = f"{about.stride} pixels" if about.stride else ""
+    if about.stride and about.gsd:
+        side += f", {about.stride * about.gsd:g} m"
+    rows = [
+        ("File", info.path.name),
+        ("Scenes", ", ".join(about.scenes)),
+        ("Acquired", f"{about.when:%Y-%m-%d %H:%M} UTC" if about.when else "not known"),
+        ("CRS", "none" if crs is None else f"EPSG:{crs.epsg}" if crs.epsg else crs.to_wkt()[:120]),
+        ("Cell", side),
+        ("Patch", f"{about.patch} pixels" if about.patch else ""),
+        ("Ground sampling distance", f"{about.gsd:g} m" if about.gsd else ""),
+        ("Model", about.model or ""),
+        ("Run", about.run or ""),
+        ("Mode", "dense" if about.dense else "patch by patch" if info.own else ""),
+        ("Smoothing", (about.smoothing or "none") if info.own else ""),
+        ("Mask", about.mask or ""),
+        ("Valid pixels", f"at least {percent(about.min_valid, 0)} of a patch" if about.min_valid is not None else ""),
+        ("landsift", about.landsift if info.own else ""),
+    ]
+    return [(name, value) for name, value in rows if value]

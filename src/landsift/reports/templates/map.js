@@ -1,0 +1,183 @@
+// A map of classes on a plane of MapLibre. All data is in the page; codes and confidences are deflated bytes in base64.
+
+const RAMP = [[127, 39, 4], [253, 208, 162], [255, 247, 240]];  // confidence of 0, 50 and 100 %
+
+async function inflated(text) {
+  const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Response(stream).arrayBuffer();
+}
+
+function canvasOf(width, height) {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  return canvas;
+}
+
+function drawClasses(canvas, codes, classes, hidden) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  const colours = new Map(classes.filter(each => !hidden.has(each.code)).map(each => [each.code, each.rgb]));
+  for (let i = 0; i < codes.length; i++) {
+    const rgb = colours.get(codes[i]);
+    if (rgb) image.data.set([...rgb, 255], 4 * i);
+  }
+  context.putImageData(image, 0, 0);
+}
+
+function drawConfidence(canvas, confidence, codes, hidden) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  for (let i = 0; i < codes.length; i++) {
+    if (codes[i] === 0 || hidden.has(codes[i])) continue;
+    const place = Math.min(confidence[i], 100) / 50, low = Math.min(Math.floor(place), 1);
+    const rgb = RAMP[low].map((level, k) => level + (place - low) * (RAMP[low + 1][k] - level));
+    image.data.set([...rgb, 255], 4 * i);
+  }
+  context.putImageData(image, 0, 0);
+}
+
+async function drawPicture(canvas, source) {
+  const image = new Image();
+  image.src = source;
+  await image.decode();
+  canvas.width = image.naturalWidth;
+  canvas.height = image.naturalHeight;
+  canvas.getContext("2d").drawImage(image, 0, 0);
+}
+
+function length(metres) {
+  return metres >= 1000 ? `${metres / 1000} km` : `${metres} m`;
+}
+
+// What the browser shows where it has no WebGL: the whole map, without moving and zooming.
+function plainMap(box, shown) {
+  const [width, height] = [shown.canvases.classes.width, shown.canvases.classes.height];
+  const canvas = canvasOf(width, height);
+  canvas.className = "plain";
+  box.replaceChildren(canvas);
+  document.getElementById("readout").textContent =
+    "This browser has no WebGL: the map is shown as a picture, without moving and zooming.";
+  return () => {
+    const context = canvas.getContext("2d");
+    context.clearRect(0, 0, width, height);
+    if (shown.scene && shown.canvases.scene) context.drawImage(shown.canvases.scene, 0, 0, width, height);
+    context.globalAlpha = shown.opacity;
+    context.drawImage(shown.canvases[shown.layer], 0, 0);
+    context.globalAlpha = 1;
+  };
+}
+
+function movingMap(box, data, shown, onPlace) {
+  const fit = Math.log2(64 / 512 * Math.min(box.clientWidth, box.clientHeight));
+  const largest = Math.min(22, Math.max(fit + 1, Math.log2(96 / (512 * data.cell))));
+  const longitudes = data.corners.map(each => each[0]), latitudes = data.corners.map(each => each[1]);
+  const bounds = [[Math.min(...longitudes), Math.min(...latitudes)], [Math.max(...longitudes), Math.max(...latitudes)]];
+  const map = new maplibregl.Map({
+    container: box, bounds, fitBoundsOptions: {padding: 16}, maxZoom: largest, minZoom: fit - 3, attributionControl: false,
+    dragRotate: false, pitchWithRotate: false, touchPitch: false, renderWorldCopies: false, fadeDuration: 0,
+    style: {version: 8, sources: {}, layers: []},
+  });
+  map.touchZoomRotate.disableRotation();
+  map.keyboard.disableRotation();
+  map.addControl(new maplibregl.NavigationControl({showCompass: false}));
+  map.addControl(new maplibregl.FullscreenControl());
+  const corners = {scene: data.scene && data.scene.corners, classes: data.corners, confidence: data.corners};
+  const update = () => {
+    for (const [name, canvas] of Object.entries(shown.canvases)) {
+      if (!map.getSource(name)) {
+        map.addSource(name, {type: "canvas", canvas, coordinates: corners[name], animate: false});
+        map.addLayer({id: name, type: "raster", source: name, paint: {
+          "raster-fade-duration": 0, "raster-resampling": name === "scene" ? "linear" : "nearest"}});
+      }
+      map.setLayoutProperty(name, "visibility", name === shown.layer || (name === "scene" && shown.scene) ? "visible" : "none");
+      if (name !== "scene") map.setPaintProperty(name, "raster-opacity", shown.opacity);
+      map.getSource(name).play();  // copies the canvas once
+      map.getSource(name).pause();
+    }
+    map.triggerRepaint();
+  };
+  const loaded = new Promise(resolve => map.once("load", resolve));
+  map.on("mousemove", event => {
+    const {x, y} = maplibregl.MercatorCoordinate.fromLngLat(event.lngLat), [a, b, c, d, e, f] = data.pixels;
+    onPlace(a * x + b * y + c, d * x + e * y + f);
+  });
+  if (data.metres) {
+    const bar = document.createElement("div");
+    bar.className = "scale";
+    box.append(bar);
+    const measure = () => {
+      const perPixel = data.metres / (512 * 2 ** map.getZoom()), most = 110 * perPixel;
+      const power = 10 ** Math.floor(Math.log10(most));
+      const metres = [5, 2, 1].map(k => k * power).find(each => each <= most);
+      bar.style.width = `${metres / perPixel}px`;
+      bar.textContent = length(metres);
+    };
+    map.on("zoom", measure);
+    measure();
+  }
+  let spot;
+  const go = place => {
+    spot?.remove();
+    const mark = document.createElement("div");
+    mark.className = "spot";
+    spot = new maplibregl.Marker({element: mark}).setLngLat(place).addTo(map);
+    map.flyTo({center: place, zoom: Math.min(largest, Math.max(map.getZoom(), Math.log2(20 / (512 * data.cell))))});
+    box.scrollIntoView({block: "nearest"});
+  };
+  return {update, loaded, go, map};
+}
+
+async function showMap(data) {
+  const [height, width] = data.shape, box = document.getElementById("map"), hidden = new Set();
+  const raw = await inflated(data.codes);
+  const codes = data.wide ? new Uint16Array(raw) : new Uint8Array(raw);
+  const confidence = data.confidence && new Uint8Array(await inflated(data.confidence));
+  const names = new Map(data.classes.map(each => [each.code, each.name]));
+  const opacity = document.getElementById("opacity"), scene = document.getElementById("scene");
+  const shown = {layer: "classes", opacity: opacity.value / 100, scene: true, canvases: {}};
+  if (data.scene) await drawPicture(shown.canvases.scene = canvasOf(1, 1), data.scene.picture);
+  shown.canvases.classes = canvasOf(width, height);
+  if (confidence) shown.canvases.confidence = canvasOf(width, height);
+  const draw = () => {
+    drawClasses(shown.canvases.classes, codes, data.classes, hidden);
+    if (confidence) drawConfidence(shown.canvases.confidence, confidence, codes, hidden);
+  };
+  const readout = (column, row) => {
+    const [a, b, c, d, e, f] = data.affine, i = Math.floor(row) * width + Math.floor(column);
+    const inside = column >= 0 && column < width && row >= 0 && row < height;
+    const code = inside ? codes[i] : 0;
+    const what = !inside ? "outside the map" : code ? names.get(code) : "no data";
+    const sure = code && confidence ? `, confidence ${confidence[i]} %` : "";
+    const digits = Math.abs(a) + Math.abs(b) < 0.1 ? 5 : 0;
+    const [x, y] = [a * column + b * row + c, d * column + e * row + f];
+    document.getElementById("readout").textContent = `${x.toFixed(digits)}, ${y.toFixed(digits)}: ${what}${sure}`;
+  };
+  draw();
+  let update, go = () => {};
+  if (canvasOf(1, 1).getContext("webgl2")) {
+    const moving = movingMap(box, data, shown, readout);
+    await moving.loaded;
+    ({update, go} = moving);
+    window.landsiftMap = moving.map;
+  } else {
+    update = plainMap(box, shown);
+  }
+  update();
+  for (const radio of document.querySelectorAll("input[name=shown]")) radio.addEventListener("change", () => {
+    shown.layer = radio.value;
+    document.getElementById("ramp").hidden = shown.layer !== "confidence";
+    update();
+  });
+  opacity.addEventListener("input", () => { shown.opacity = opacity.value / 100; update(); });
+  scene?.addEventListener("change", () => { shown.scene = scene.checked; update(); });
+  for (const each of document.querySelectorAll("[data-code]")) each.addEventListener("change", () => {
+    each.checked ? hidden.delete(Number(each.dataset.code)) : hidden.add(Number(each.dataset.code));
+    draw();
+    update();
+  });
+  for (const each of document.querySelectorAll("[data-place]"))
+    each.addEventListener("click", () => go(data.places[each.dataset.place]));
+  document.documentElement.dataset.map = "ready";
+}
