@@ -23,7 +23,7 @@ TINY = {
 def test_every_public_name_can_be_had_and_there_are_no_more():
     assert set(landsift.__all__) == {
         "BandSpec", "LandsiftError", "PatchStore", "Phase", "Predictor", "Run", "RunConfig", "__version__",
-        "build_store", "check_data", "compare", "load_model", "predict_files", "run",
+        "build_store", "check_data", "compare", "load_model", "map_scene", "predict_files", "run",
     }  # fmt: skip
     for name in set(landsift.__all__) - {"__version__"}:
         assert getattr(landsift, name).__module__.startswith("landsift.")

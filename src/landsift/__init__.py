@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from landsift.data.store.patch_store import PatchStore, build_store
     from landsift.errors import LandsiftError
     from landsift.evaluation.predict import predict_files
+    from landsift.mapping.make import map_scene
     from landsift.models.predictor import Predictor, load_model
     from landsift.pipeline.comparison.compare import compare
     from landsift.pipeline.run import run
@@ -37,6 +38,7 @@ _HOMES = {
     "check_data": "landsift.data.checks.check",
     "compare": "landsift.pipeline.comparison.compare",
     "load_model": "landsift.models.predictor",
+    "map_scene": "landsift.mapping.make",
     "predict_files": "landsift.evaluation.predict",
     "run": "landsift.pipeline.run",
 }
@@ -54,6 +56,7 @@ __all__ = [
     "check_data",
     "compare",
     "load_model",
+    "map_scene",
     "predict_files",
     "run",
 ]

@@ -81,14 +81,14 @@ def test_a_scene_has_one_label_only_with_a_notice_that_says_what_to_do(predict, 
     (warning,) = (line for line in said if line.startswith("warning"))
     assert warning.startswith("warning: 2 of 3 files have room for several patches of 32 × 32 pixels")
     assert f"{folder}/scene.png (300 × 280), {folder}/strip.png (32 × 320)" in warning
-    assert "cut them into patches of 32 × 32 pixels first" in warning
+    assert "`landsift map` maps scenes, patch by patch" in warning
     assert "2 of 3 files were resized to 32 × 32 pixels" in said
 
 
 def test_many_scenes_are_one_line(predict, files):
     _, _, said, _ = predict(files({f"{i}.png": (64, 70) for i in range(9)}))
     (warning,) = (line for line in said if line.startswith("warning"))
-    assert "4.png (64 × 70) and 4 more. landsift does not map scenes" in warning
+    assert "4.png (64 × 70) and 4 more. `landsift map` maps scenes" in warning
 
 
 def test_other_shapes_are_squeezed_only_with_a_notice(predict, files):
@@ -145,7 +145,7 @@ def test_arrays_of_scenes_are_classified_with_a_notice(model, caplog):
     assert caplog.text == ""
     assert predictor(np.zeros((1, 300, 280, 3), np.uint8)).shape == (1, 2)
     assert "images of 300 × 280 pixels are predicted as a single patch each" in caplog.text
-    assert "patches of 32 × 32 pixels: cut scenes into such patches first" in caplog.text
+    assert "patches of 32 × 32 pixels: `landsift map` maps scenes" in caplog.text
 
 
 @pytest.mark.shared
@@ -157,4 +157,4 @@ def test_real_scenes_have_one_label_only_with_a_notice(shared, predict):
         (warning,) = (line for line in said if line.startswith("warning"))
         for name, size in (("scene.jpg", "718 × 791"), ("wide.jpg", "64 × 640")):
             assert (f"{folder / name} ({size})" in warning) == (folder / name in paths or paths == [folder])
-        assert "cut them into patches of 32 × 32 pixels first" in warning
+        assert "`landsift map` maps scenes, patch by patch" in warning

@@ -20,6 +20,7 @@ from landsift.cli import cache as cache_commands
 from landsift.cli import data as data_commands
 from landsift.cli.compare import compare
 from landsift.cli.crash_report import tell
+from landsift.cli.map import map_command
 from landsift.cli.options import (
     ConfigOption,
     CriterionOption,
@@ -139,6 +140,7 @@ def run(
 
 
 app.command(no_args_is_help=True)(compare)
+app.command("map", no_args_is_help=True)(map_command)
 
 
 @app.command(no_args_is_help=True)

@@ -326,13 +326,11 @@ class _Told:
         if self._scenes:
             logger.warning(
                 "%d of %d files have room for several patches of %s pixels, the size the model was trained on, but "
-                "each was resized to one patch with one label: %s. landsift does not map scenes: cut them into patches "
-                "of %s pixels first",
+                "each was resized to one patch with one label: %s. `landsift map` maps scenes, patch by patch",
                 len(self._scenes),
                 self._files,
                 patch,
                 _some(self._scenes),
-                patch,
             )
 
 

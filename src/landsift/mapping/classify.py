@@ -76,7 +76,8 @@ class Model(Protocol):
         Args:
             values: their pixels, [h, w, C].
             wanted: of which patches there must be some, [rows.count, cols.count].
-            rows, cols: the runs.
+            rows: the run along the height.
+            cols: the run along the width.
         """
 
 
@@ -114,7 +115,7 @@ def classify(
     grid: PatchGrid,
     *,
     min_valid: float = MIN_VALID,
-    advance: Callable[[int], None] = lambda patches: None,
+    advance: Callable[[int, int], None] = lambda patches, classified: None,
 ) -> Iterator[Strip]:
     """The rows of a scene's map, from the first to the last.
 
@@ -126,7 +127,7 @@ def classify(
         model: what answers for patches.
         grid: where they lie.
         min_valid: share of a patch's pixels, and of a cell's, that must be valid; above 0.
-        advance: is told how many more patches were classified or passed over.
+        advance: is told how many more patches are done, and how many of them were classified.
 
     Raises:
         DataError: a file of the scene is damaged.
@@ -147,7 +148,7 @@ def classify(
                 visible[:, cols.cells] = shares_of_cells(window.valid, rows, cols) >= min_valid
                 if some.any():
                     probabilities[:, cols.patches] = model(window.values, some, rows, cols)
-                advance(some.size)
+                advance(some.size, int(some.sum()))
             strip = overlap.add(probabilities, wanted, visible)
             if strip is not None:
                 yield strip

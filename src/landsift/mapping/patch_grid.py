@@ -160,7 +160,7 @@ class PatchGrid:
     @property
     def cells(self) -> GeoBox:
         """The map's grid: its origin and CRS are those of the scene, its cells a stride."""
-        affine = self.box.affine * Affine.scale(self.cols.stride, self.rows.stride)
+        affine = self.box.affine @ Affine.scale(self.cols.stride, self.rows.stride)
         return GeoBox((self.rows.cells, self.cols.cells), affine, self.box.crs)
 
 

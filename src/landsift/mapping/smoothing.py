@@ -3,9 +3,10 @@
 Reference: Camara, Assunção, Carvalho, Simões, Souza, Carvalho 2024, Bayesian Inference for Post-Processing of
 Remote-Sensing Image Classification, Remote Sensing 16(23), 4572, https://doi.org/10.3390/rs16234572.
 
-Each class has a logit in each cell, x. The neighbours with the highest logits of that class give a mean m and a variance
-s², and x becomes (s² x + σ² m) / (s² + σ²): where neighbours agree, a cell follows them. σ² says how much cells vary
-that are of one class. Unlike in sits, nothing is mirrored at the edges of a map, and probabilities add up to 1 again.
+Each class has a logit in each cell, x. The neighbours with the highest logits of that class give a mean m and a
+variance s², and x becomes (s² x + σ² m) / (s² + σ²): where neighbours agree, a cell follows them. σ² says how much
+cells vary that are of one class. Unlike in sits, nothing is mirrored at the edges of a map, and probabilities add up to
+1 again.
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ class Predictor:
         self._told.add(size)
         logger.warning(
             "images of %s pixels are predicted as a single patch each; the model was trained on patches of %s pixels: "
-            "cut scenes into such patches first",
+            "`landsift map` maps scenes",
             by(size),
             by(self.description.patch_size),
         )
