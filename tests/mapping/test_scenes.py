@@ -18,6 +18,8 @@ ROWS, COLS = slice(16, 32), slice(32, 48)
 SIZE = (64, 80)
 SAID = {"names": NAMED, "scale": 1e-4, "units": "reflectance"}
 
+HOLED = np.where(numbers(4, size=SIZE) % 7, numbers(4, size=SIZE), 0)
+
 
 def cut(file: Path, rows: slice = ROWS, cols: slice = COLS) -> Path:
     """A window of a raster as a file of its own, with all that the raster says."""
@@ -44,8 +46,8 @@ CASES = {
     "with an offset": (SENTINEL, numbers(4, size=SIZE) + 1000, SAID | {"offset": -0.1}, {}),
     "in int16": (SENTINEL, numbers(4, "int16", SIZE), SAID | {"nodata": -9999}, {}),
     "in float64": (SENTINEL, numbers(4, size=SIZE) * 1e-4, SAID | {"scale": 1.0}, {"reflectance": [1, 0]}),
-    "with nothing in places": (EMPTY, np.where(numbers(4, size=SIZE) % 7, numbers(4, size=SIZE), 0), SAID | {"nodata": 0}, {}),
-    "with NaN": (EMPTY, np.where(numbers(4, size=SIZE) % 7, numbers(4, size=SIZE) * 1e-4, np.nan).astype("float32"),
+    "with nothing in places": (EMPTY, HOLED, SAID | {"nodata": 0}, {}),
+    "with NaN": (EMPTY, np.where(HOLED, HOLED * 1e-4, np.nan).astype("float32"),
                  SAID | {"scale": 1.0}, {"reflectance": [1, 0]}),
     "of which numbers are said": (SENTINEL, numbers(6, size=SIZE), {},
                                   {"bands": ["B02=1", "B03=2", "B04=3", "B08=6"], "reflectance": [1e-4, 0]}),

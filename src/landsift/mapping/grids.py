@@ -20,6 +20,8 @@ from landsift.mapping.scene_files import SceneFile
 
 WIDEST_OF_UTM = 12.0
 """Degrees of longitude that a grid in UTM spans at most: two zones. Of wider ones the grid has its own centre."""
+FARTHEST = 100.0
+"""Factor between the ground sampling distances of a scene and a model, beyond which nothing is resampled."""
 MOST_PIXELS = 2**40
 """Of a grid; 10⁶ × 10⁶."""
 _ALONG = 33  # points along each side of a raster, and inside it, that are brought to another CRS
@@ -57,6 +59,11 @@ def grid_of(files: Sequence[SceneFile], gsd: float | None) -> Grid:
     target = finest if gsd is None else gsd
     reference = min(files, key=lambda file: abs(math.log(file.place.gsd / target)))
     own = reference.place.gsd
+    if not 1 / FARTHEST <= own / target <= FARTHEST:
+        raise DataError(
+            f"{reference.path}: pixels of {own:.3g} m, where the model takes {target:.3g} m",
+            "map a scene of a resolution nearer to that of the model's patches",
+        )
     if own / SAME_GSD <= target <= own * SAME_GSD:
         target = own
     at = reference.transform
@@ -70,9 +77,9 @@ def grid_of(files: Sequence[SceneFile], gsd: float | None) -> Grid:
         notes += [] if square else [f"pixels of {abs(at.a):g} × {abs(at.e):g}, resampled to square ones"]
         return Grid(_zoomed(reference, _side(reference, target)), reference, target, tuple(notes))
     if projected:
-        side = _side(reference, target)
+        side = _side(reference, target if gsd is None else gsd)
         points = _outline(reference, reference.crs)
-        notes.append(f"pixels that do not lie north up, resampled to {side:.4g} units of {_named(reference.crs)}")
+        notes.append(f"pixels that do not lie north up, resampled to the grid of {_named(reference.crs)}")
         return Grid(_around(points, reference.crs, side), reference, target, tuple(notes))
     crs = _utm(reference)
     side = float(f"{own:.{_DIGITS}g}") if gsd is None else gsd
@@ -199,7 +206,7 @@ def _utm(file: SceneFile) -> CRS:
 
 def _named(crs: CRS) -> str:
     code = crs.to_epsg()
-    return f"EPSG:{code}" if code else crs.to_string()[:80]
+    return f"EPSG:{code}" if code else crs.to_proj4() or "its CRS"
 
 
 def _resampled(own: float, target: float) -> str:

@@ -137,6 +137,7 @@ class LayerReader:
         layer, file = self.layer, self.layer.file
         source = stack.enter_context(rasterio.open(self._selected(), driver="VRT", sharing=False))
         resampling = Resampling.nearest if self.aligned else layer.resampling
+        crs = CRS.from_wkt(self._box.crs.to_wkt())
         # Of several bands each has its own holes, and what is beside one is not made of it.
         if layer.nodata is None:
             how: dict[str, Any] = {"add_alpha": True}
@@ -144,11 +145,14 @@ class LayerReader:
             how = {"add_alpha": True, "src_nodata": layer.nodata, "UNIFIED_SRC_NODATA": "YES"}
         else:
             how = {"src_nodata": layer.nodata, "nodata": layer.nodata, "UNIFIED_SRC_NODATA": "NO"}
+        if file.gcps:  # rasterio has GDAL follow them only to a grid of its own choice
+            inner = WarpedVRT(source, src_crs=file.crs, crs=crs, resampling=resampling, **how)
+            source, how = stack.enter_context(inner), {} if "add_alpha" in how else how
         return stack.enter_context(
             WarpedVRT(
                 source,
-                src_crs=_wrapped(file),
-                crs=CRS.from_wkt(self._box.crs.to_wkt()),
+                src_crs=None if file.gcps else _wrapped(file),
+                crs=crs,
                 transform=self._box.affine,
                 height=self._box.shape[0],
                 width=self._box.shape[1],
@@ -190,9 +194,8 @@ def _wrapped(file: SceneFile) -> CRS | None:
     """A CRS of degrees whose longitudes go on beyond 180, where those of a file do; None: the file's own will do."""
     if file.crs.is_projected:
         return None
-    xs = [point.x for point in file.gcps] if file.gcps else [
-        (file.transform * corner)[0] for corner in ((0, 0), (file.size[1], 0), (0, file.size[0]), file.size[::-1])
-    ]  # fmt: skip
+    corners = ((0, 0), (file.size[1], 0), (0, file.size[0]), file.size[::-1])
+    xs = [(file.transform * corner)[0] for corner in corners]
     if min(xs) >= -180 and max(xs) <= 180:
         return None
     return CRS.from_string(f"{file.crs.to_proj4()} +lon_wrap={(min(xs) + max(xs)) / 2:.6f}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import re
 import stat
@@ -32,6 +33,7 @@ from landsift.data.decoding.tiff_tags import GUESSED_RGB
 from landsift.data.decoding.unreadable import Cause, UnreadableError
 from landsift.data.sensors import plain
 from landsift.errors import DataError
+from landsift.image_sizes import by
 
 if TYPE_CHECKING:
     from rasterio.control import GroundControlPoint
@@ -41,6 +43,8 @@ _HEAD = 2**20
 """Bytes of a file that tell its format; all of a VRT."""
 _SAMPLE = 256
 """Side of what is read of an alpha band to see whether it is one, in pixels."""
+_OFF_POINTS = 0.5
+"""Pixels by which a transform may lead off ground control points and stand for them."""
 _PICTURES = (*MAGIC, PNG_MAGIC, JPEG_MAGIC, b"BM", b"RIFF")
 _DATE = re.compile(
     r"(?<!\d)((?:19|20)\d\d)([-_]?)([01]\d)\2([0-3]\d)(?:[T_-]?([0-2]\d)[:-]?([0-5]\d)[:-]?([0-5]\d))?(?!\d)"
@@ -99,6 +103,17 @@ class SceneFile:
         return open_raster(self.path.absolute(), self.head)
 
 
+class Elsewhere(NamedTuple):
+    """The place of a raster that does not say its own."""
+
+    crs: CRS
+    transform: Affine | None
+    size: tuple[int, int] | None
+    """Height and width of the raster that the transform is of; one of the same area may have others."""
+    whose: str
+    """Where this is from, such as "its STAC item"."""
+
+
 def refused(path: Path | str, error: UnreadableError) -> DataError:
     """The error of a file that cannot be read, for people."""
     return DataError(f"{path}: {error.reason.text}", error.reason.cause.value)
@@ -110,7 +125,7 @@ def look(
     pictures: bool,
     names: Sequence[Sequence[str]] = (),
     when: datetime | None = None,
-    place: tuple[CRS, Affine | None, tuple[int, int] | None] | None = None,
+    place: Elsewhere | None = None,
 ) -> SceneFile:
     """What a raster says of itself.
 
@@ -119,7 +134,7 @@ def look(
         pictures: whether 8-bit grey, palette and RGB are read as red, green and blue, as `predict` reads pictures.
         names: what each band may be called besides, from elsewhere.
         when: when it was taken, from elsewhere.
-        place: CRS, transform and the height and width that the transform is for, of a raster that says none of them.
+        place: of a raster that says none.
 
     Raises:
         DataError: it cannot be read, or has no place.
@@ -130,18 +145,17 @@ def look(
             bands, sources, colours, notes = _bands(dataset, raw, pictures=pictures)
             size = (dataset.height, dataset.width)
             crs, transform, gcps = dataset.crs, dataset.transform, ()
-            if not crs and dataset.gcps[0] and dataset.gcps[1]:
-                from rasterio.transform import from_gcps
-
-                gcps, crs = tuple(dataset.gcps[0]), dataset.gcps[1]
-                transform = from_gcps(gcps)
-                notes += ("placed by its ground control points",)
+            if not crs and len(dataset.gcps[0]) > 2 and dataset.gcps[1]:
+                transform, gcps, more = _by_points(*dataset.gcps)
+                crs, notes = dataset.gcps[1], notes + more
             elif place is not None and (not crs or transform.is_identity):
-                crs, transform, more = _placed(path, dataset, *place)
+                crs, transform, more = _placed(path, dataset, place)
                 notes += more
             where, _ = _place(path, dataset, crs, transform, size)
             notes += read_as(bands)
             hides = _hides(dataset)
+            if hides is not None and hides.startswith("mask"):
+                notes += (MASK,)
             nodata, dtype, block = dataset.nodata, dataset.dtypes[sources[0]], dataset.block_shapes[0]
             when = when or _dated(path, dataset)
             notes += in_words(heard, path.absolute())
@@ -149,8 +163,8 @@ def look(
         raise refused(path, error) from None
     called = tuple(tuple(names[i]) if i < len(names) else () for i in range(len(bands.colours)))
     return SceneFile(
-        path, head, bands, sources, hides, nodata, size, transform, crs, gcps, where, block, dtype, called, colours, when,
-        notes,
+        path, head, bands, sources, hides, nodata, size, transform, crs, gcps, where, block, dtype, called, colours,
+        when, notes,
     )  # fmt: skip
 
 
@@ -218,6 +232,7 @@ class _Described(NamedTuple):
     notes: tuple[str, ...]
 
 
+MASK = "a mask: what it hides is no data"
 _PICTURE = FileBands("uint8", RGB_NAMES, picture=True)
 
 
@@ -249,25 +264,36 @@ def _check_alpha(dataset: DatasetReader, bands: FileBands) -> None:
         )
 
 
-def _placed(
-    path: Path, dataset: DatasetReader, crs: CRS, transform: Affine | None, size: tuple[int, int] | None
-) -> tuple[CRS, Affine, tuple[str, ...]]:
+def _by_points(
+    points: Sequence[GroundControlPoint], crs: CRS
+) -> tuple[Affine, tuple[GroundControlPoint, ...], tuple[str, ...]]:
+    """The transform that is nearest to ground control points, and those, where it leads off them."""
+    from rasterio.transform import from_gcps
+
+    transform = from_gcps(points)
+    inverse = ~transform
+    off = max(math.hypot(x - p.col, y - p.row) for p in points for x, y in [inverse * (p.x, p.y)])
+    note = "placed by its ground control points"
+    if off < _OFF_POINTS:
+        return transform, (), (note,)
+    return transform, tuple(points), (f"{note}, which no shift, turn and scale fit: resampled twice",)
+
+
+def _placed(path: Path, dataset: DatasetReader, place: Elsewhere) -> tuple[CRS, Affine, tuple[str, ...]]:
     """The place of a raster that says none, from elsewhere."""
-    own = (dataset.height, dataset.width)
+    own, size, transform = (dataset.height, dataset.width), place.size, place.transform
     if transform is None:
-        if dataset.transform.is_identity:
-            raise DataError(f"{path}: neither the file nor its STAC item says where its pixels lie", _NO_PLACE)
-        return crs, dataset.transform, ("CRS from its STAC item",)
+        return place.crs, dataset.transform, (f"CRS from {place.whose}",)
     if size is None or size == own:
-        return crs, transform, ("CRS and transform from its STAC item",)
+        return place.crs, transform, (f"CRS and transform from {place.whose}",)
     down, across = size[0] / own[0], size[1] / own[1]
     if abs(down / across - 1) > 0.5 / min(own):
         raise DataError(
-            f"{path}: {own[0]} × {own[1]} pixels, where its STAC item says {size[0]} × {size[1]}",
-            "give files that are those of the item",
+            f"{path}: no place of its own, and {by(own)} pixels, where {place.whose} has {by(size)}",
+            _NO_PLACE,
         )
-    note = f"CRS and transform from its STAC item, whose pixels are {across:.3g} times smaller than the file's"
-    return crs, transform * Affine.scale(across, down), (note,)
+    note = f"CRS and transform from {place.whose}, of which each pixel is {across:.3g} × {down:.3g}"
+    return place.crs, transform * Affine.scale(across, down), (note,)
 
 
 _NO_PLACE = (

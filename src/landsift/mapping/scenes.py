@@ -12,10 +12,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +34,11 @@ from landsift.errors import DataError
 from landsift.evaluation.model_files import files_for
 from landsift.mapping.grids import Grid, grid_of, is_aligned, is_same, overlaps
 from landsift.mapping.layers import Layer, LayerReader, one_array, windows_of
+from landsift.mapping.masks import NO_MASK, Mask, open_mask
+from landsift.mapping.safe import is_safe, product_of, read_product, read_safe, with_product
 from landsift.mapping.scene_files import SceneFile, look, refused
-from landsift.mapping.stacked_bands import Stacked, stacked
+from landsift.mapping.stac_scene import is_item, read_item
+from landsift.mapping.stacked_bands import APART, Stacked, stacked
 from landsift.models.model_json import ModelDescription
 
 _log = logging.getLogger("landsift")
@@ -41,9 +46,24 @@ _log = logging.getLogger("landsift")
 Values = NDArray[Any]
 Flags = NDArray[np.bool_]
 
+
+class _Parts(NamedTuple):
+    """What a scene is made of."""
+
+    files: Sequence[SceneFile]
+    patches: Patches
+    fit: Fit
+    bands: Stacked
+    grid: Grid
+    mask: Mask | None
+    fill: Values
+
+
 VALID = 0.5
 """Share of a pixel's bands that must have data: single zeros in dark water are no holes."""
 BLACK = "pixels that are 0 in all bands, and not declared as no data: they count as such"
+BEYOND = "pixels beyond the mask: they count as no data"
+_TALLEST = 1024  # rows that are worth reading at once
 _FEW = 3  # bands, of which zeros in all mean that there is nothing
 
 
@@ -63,31 +83,22 @@ class Scene:
         notes: what was said of how it is read.
     """
 
-    def __init__(
-        self,
-        name: str,
-        files: Sequence[SceneFile],
-        patches: Patches,
-        fit: Fit,
-        stack: Stacked,
-        grid: Grid,
-        fill: Values,
-        when: datetime | None,
-    ) -> None:
+    def __init__(self, name: str, parts: _Parts) -> None:
+        files, self._patches, self._fit, bands, grid, self._mask, self._fill = parts
         self.name = name
         self.grid: GeoBox = grid.box
-        self.bands: BandSpec = patches.spec
-        self.when = when
+        self.bands: BandSpec = self._patches.spec
+        self.when: datetime | None = None
         self.notes: tuple[str, ...] = ()
-        self._patches, self._fit, self._fill = patches, fit, fill
-        self._picture = stack.bands.picture
-        self._colours = files[0].colours if len(files) == 1 else None
-        self._layers, self._order = _layers(files, fit, stack)
+        self._picture = bands.bands.picture
+        self._colours = files[0].colours if self._picture else None
+        self._layers, self._order = _layers(files, self._fit, bands)
         self._readers = [LayerReader(layer, self.grid) for layer in self._layers]
         self.block = _block(grid, [layer.file for layer in self._layers])
         self._seen = Reflectances()
         self._lock = threading.Lock()
         self._told: Counter[str] = Counter()
+        self._closes = ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +108,7 @@ class Scene:
 
     def close(self) -> None:
         """Close the files, and say what was found in their numbers."""
-        for reader in self._readers:
+        for reader in [*self._readers, *([self._mask.reader] if self._mask else [])]:
             for text in (each for each in reader.tell() if each not in self.notes):
                 _log.warning("%s: %s: %s", self.name, reader.layer.file.path.name, text)
             reader.close()
@@ -106,12 +117,18 @@ class Scene:
         for text, count in sorted(told.items()):
             _log.warning("%s: %s (%s in all)", self.name, text, f"{count:,}")
         self._patches.tell()
+        self._closes.close()
+
+    def closes(self, stack: ExitStack) -> None:
+        """Take over what is to be closed with the scene."""
+        self._closes = stack
 
     def read(self, rows: slice, cols: slice) -> tuple[Values, Flags]:
         """A window of the scene.
 
         Args:
-            rows, cols: of the grid, with a start and a stop inside it.
+            rows: of the grid.
+            cols: of the grid.
 
         Returns:
             Values [h, w, C] of `bands`, and which pixels are valid, [h, w]. Where there is nothing, values are
@@ -133,6 +150,12 @@ class Scene:
             raise refused(self.name, error) from None
         valid = missing.mean(axis=-1) < VALID if missing.shape[-1] > 1 else ~missing[..., 0]
         valid &= ~black
+        if self._mask is not None:
+            clear, beyond = self._mask.read(window)
+            valid &= clear
+            missing = missing | ~clear[..., None]
+            with self._lock:
+                self._told.update(+Counter({BEYOND: beyond}))
         if missing.any():
             stored = np.where(missing, self._fill, stored)
         return np.ascontiguousarray(stored), valid
@@ -181,40 +204,86 @@ def open_scene(
     model: ModelDescription,
     *,
     reading: Mapping[str, Any] | None = None,
-    mask: Path | None = None,
+    mask: Path | str | None = None,
+    mask_classes: Collection[int] | None = None,
 ) -> Scene:
     """A scene as a model takes it.
 
     Args:
-        sources: its files: one raster of all bands, or several of some each, of any resolutions.
+        sources: one raster of all bands, several of some each, of any resolutions, a STAC item (a file, or a URL of
+            this machine), or a folder .SAFE of Sentinel-2.
         model: what model.json says.
         reading: how these files are read, as of `predict_files`.
-        mask: a raster of pixels that are not valid.
+        mask: a raster of classes that says which pixels show the ground; None: the one that a STAC item or a product
+            brings; "none": no mask.
+        mask_classes: numbers of the mask that do not show the ground; as of `open_mask`.
 
     Raises:
         ConfigError: `reading` has another key, or a value that is none.
         DataError: a file cannot be read or has no place, or the files have not what the model takes.
     """
-    paths = [Path(each) for each in ([sources] if isinstance(sources, str | Path) else sources)]
-    if not paths:
-        raise DataError("no files of a scene are given")
+    given = [sources] if isinstance(sources, str | Path) else list(sources)
     patches = Patches(Wanted.of(*files_for(model, reading or {})))
-    pictures = len(paths) == 1 and not patches.wanted.anything
-    files = [look(path, pictures=pictures) for path in paths]
-    name = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
-    stack = stacked(files, patches.wanted)
-    fit = patches.fit(stack.bands)
-    if isinstance(fit, Reason):
-        raise refused(name, UnreadableError(fit.text, fit.cause))
-    read = [files[number] for number in sorted({stack.where[pick][0] for pick in fit.plan.picks})]
-    grid = grid_of(read, patches.spec.gsd)
-    for file in read:
-        if not overlaps(file, grid.box):
-            raise DataError(f"{file.path}: it does not overlap {grid.reference.path.name}", "give files of one place")
-    when = min((file.when for file in read if file.when), default=None)
-    scene = Scene(name, files, patches, fit, stack, grid, fill_of(model), when)
-    _say(scene, _notes(files, read, fit, stack, grid), _doubts(read, fit, stack, patches, grid))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="landsift-")))
+        found = _found(given, patches, folder)
+        bands = stacked(found.files, patches.wanted)
+        fit = patches.fit(bands.bands)
+        if isinstance(fit, Reason):
+            raise refused(found.name, UnreadableError(fit.text, fit.cause))
+        read = [found.files[number] for number in sorted({bands.where[pick][0] for pick in fit.plan.picks})]
+        grid = grid_of(read, patches.spec.gsd)
+        for file in read:
+            if not overlaps(file, grid.box):
+                raise DataError(
+                    f"{file.path}: it does not overlap {grid.reference.path.name}", "give files of one place"
+                )
+        source = None if mask == NO_MASK else found.mask if mask is None else Path(mask)
+        clouds = None if source is None else open_mask(source, grid.box, grid.reference, mask_classes)
+        scene = Scene(found.name, _Parts(found.files, patches, fit, bands, grid, clouds, fill_of(model)))
+        scene.when = found.when or min((file.when for file in read if file.when), default=None)
+        notes = _notes(found.files, read, fit, bands, grid) + ([clouds.note] if clouds else [])
+        _say(scene, notes, [*found.doubts, *_doubts(read, fit, bands, patches, grid)])
+        scene.closes(stack.pop_all())
     return scene
+
+
+class _Found(NamedTuple):
+    """The files of a scene."""
+
+    name: str
+    files: list[SceneFile]
+    mask: SceneFile | None = None
+    when: datetime | None = None
+    doubts: tuple[str, ...] = ()
+
+
+def _found(sources: Sequence[Path | str], patches: Patches, folder: Path) -> _Found:
+    """The files that sources stand for."""
+    if not sources:
+        raise DataError("no files of a scene are given", "give a raster, the files of its bands, or a STAC item")
+    first = sources[0]
+    whole = [source for source in sources if is_item(source) or Path(source).is_dir()]
+    if whole and len(sources) > 1:
+        raise DataError(f"{whole[0]} is a scene of its own, beside {len(sources) - 1} others", APART)
+    if is_item(first):
+        item = read_item(first, patches.wanted, folder)
+        return _Found(item.name, item.files, item.mask, item.when, item.doubts)
+    if is_safe(first):
+        product = read_safe(Path(first), patches.wanted, patches.spec.gsd)
+        return _Found(product.name, product.files, product.mask, product.when)
+    if whole:
+        raise DataError(f"{first}: a folder, where the files of one scene are read", APART)
+    paths = [Path(source) for source in sources]
+    if again := [path for i, path in enumerate(paths) if path in paths[:i]]:
+        raise DataError(f"{again[0]} is given twice", APART)
+    pictures = len(paths) == 1 and not patches.wanted.anything
+    files = []
+    for path in paths:
+        file = look(path, pictures=pictures)
+        root = product_of(path)
+        files.append(file if root is None or file.bands.picture else with_product(file, read_product(root)))
+    return _Found(paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more", files)
 
 
 def fill_of(model: ModelDescription) -> Values:
@@ -259,7 +328,7 @@ def _block(grid: Grid, files: Sequence[SceneFile]) -> tuple[int, int]:
     """Height and width of the largest pieces that files are stored in, in pixels of the grid."""
     pieces = [[max(1, round(side * file.place.gsd / grid.gsd)) for side in file.block] for file in files]
     height, width = (max(sides) for sides in zip(*pieces, strict=True))
-    return min(height, grid.box.shape[0]), min(width, grid.box.shape[1])
+    return min(height, _TALLEST, grid.box.shape[0]), min(width, grid.box.shape[1])
 
 
 def _notes(files: Sequence[SceneFile], read: Sequence[SceneFile], fit: Fit, stack: Stacked, grid: Grid) -> list[str]:

@@ -63,7 +63,9 @@ def stored_where(
     """The same, and where there is nothing, [H, W, C]; where no number means that, the numbers stay as they are.
 
     Args:
-        plan, values, hidden: as of `stored_values`.
+        plan: how files of its kind are read.
+        values: of the bands of `plan.picks`, [H, W, P], as the file has them.
+        hidden: where a mask hides them, [H, W].
         check: what was seen of the reflectances of other parts of the same raster; None: there are none.
     """
     told = Counter[str]()
