@@ -57,7 +57,8 @@ def grid_of(files: Sequence[SceneFile], gsd: float | None) -> Grid:
     """
     finest = min(file.place.gsd for file in files)
     target = finest if gsd is None else gsd
-    reference = min(files, key=lambda file: abs(math.log(file.place.gsd / target)))
+    # Of files of one resolution, which differs a little with their places, the largest.
+    reference = min(files, key=lambda file: (round(abs(math.log(file.place.gsd / target)), 2), -math.prod(file.size)))
     own = reference.place.gsd
     if not 1 / FARTHEST <= own / target <= FARTHEST:
         raise DataError(

@@ -213,7 +213,7 @@ def _bands(dataset: DatasetReader, raw: mmap.mmap, *, pictures: bool) -> _Descri
         return _Described(bands, tuple(range(len(bands))), None, ())
     if tags.get("MINISWHITE") == "YES" or tags.get("NBITS", "8") != "8":
         raise UnreadableError("a drawing, of fewer than 8 bits or in which 0 is white", Cause.COLOURS)
-    notes = ("an alpha band: what it hides is no data",) if bands.alpha is not None else ()
+    notes: tuple[str, ...] = ("an alpha band: what it hides is no data",) if bands.alpha is not None else ()
     if len(own) == 1:
         return _Described(_PICTURE, own * 3, None, (*notes, GREY))
     names = [bands.names[i] for i in own]
@@ -331,7 +331,8 @@ def when_of(text: str) -> datetime | None:
     """The first date of a text, as UTC; None: there is none."""
     for year, _, month, day, *time in _DATE.findall(text):
         try:
-            return datetime(int(year), int(month), int(day), *(int(each or 0) for each in time), tzinfo=UTC)
+            hour, minute, second = (int(each or 0) for each in time)
+            return datetime(int(year), int(month), int(day), hour, minute, second, tzinfo=UTC)
         except ValueError:
             continue
     return None

@@ -35,10 +35,9 @@ from landsift.evaluation.model_files import files_for
 from landsift.mapping.grids import Grid, grid_of, is_aligned, is_same, overlaps
 from landsift.mapping.layers import Layer, LayerReader, one_array, windows_of
 from landsift.mapping.masks import NO_MASK, Mask, open_mask
-from landsift.mapping.safe import is_safe, product_of, read_product, read_safe, with_product
-from landsift.mapping.scene_files import SceneFile, look, refused
-from landsift.mapping.stac_scene import is_item, read_item
-from landsift.mapping.stacked_bands import APART, Stacked, stacked
+from landsift.mapping.scene_files import SceneFile, refused
+from landsift.mapping.scene_sources import found_files
+from landsift.mapping.stacked_bands import Stacked, stacked
 from landsift.models.model_json import ModelDescription
 
 _log = logging.getLogger("landsift")
@@ -226,7 +225,7 @@ def open_scene(
     patches = Patches(Wanted.of(*files_for(model, reading or {})))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="landsift-")))
-        found = _found(given, patches, folder)
+        found = found_files(given, patches.wanted, folder)
         bands = stacked(found.files, patches.wanted)
         fit = patches.fit(bands.bands)
         if isinstance(fit, Reason):
@@ -248,44 +247,6 @@ def open_scene(
     return scene
 
 
-class _Found(NamedTuple):
-    """The files of a scene."""
-
-    name: str
-    files: list[SceneFile]
-    mask: SceneFile | None = None
-    when: datetime | None = None
-    doubts: tuple[str, ...] = ()
-
-
-def _found(sources: Sequence[Path | str], patches: Patches, folder: Path) -> _Found:
-    """The files that sources stand for."""
-    if not sources:
-        raise DataError("no files of a scene are given", "give a raster, the files of its bands, or a STAC item")
-    first = sources[0]
-    whole = [source for source in sources if is_item(source) or Path(source).is_dir()]
-    if whole and len(sources) > 1:
-        raise DataError(f"{whole[0]} is a scene of its own, beside {len(sources) - 1} others", APART)
-    if is_item(first):
-        item = read_item(first, patches.wanted, folder)
-        return _Found(item.name, item.files, item.mask, item.when, item.doubts)
-    if is_safe(first):
-        product = read_safe(Path(first), patches.wanted, patches.spec.gsd)
-        return _Found(product.name, product.files, product.mask, product.when)
-    if whole:
-        raise DataError(f"{first}: a folder, where the files of one scene are read", APART)
-    paths = [Path(source) for source in sources]
-    if again := [path for i, path in enumerate(paths) if path in paths[:i]]:
-        raise DataError(f"{again[0]} is given twice", APART)
-    pictures = len(paths) == 1 and not patches.wanted.anything
-    files = []
-    for path in paths:
-        file = look(path, pictures=pictures)
-        root = product_of(path)
-        files.append(file if root is None or file.bands.picture else with_product(file, read_product(root)))
-    return _Found(paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more", files)
-
-
 def fill_of(model: ModelDescription) -> Values:
     """The number of each band that stands where there is nothing, [C]: no data, else the mean of the training."""
     bands = model.bands
@@ -295,7 +256,8 @@ def fill_of(model: ModelDescription) -> Values:
     means = (np.array(model.mean) - np.array(bands.offset)) / np.array(bands.scale)
     if kind.kind != "f":
         means = np.clip(np.rint(means), np.iinfo(kind).min, np.iinfo(kind).max)
-    return means.astype(kind)
+    filled: Values = means.astype(kind)
+    return filled
 
 
 def _layers(files: Sequence[SceneFile], fit: Fit, stack: Stacked) -> tuple[list[Layer], tuple[int, ...]]:
@@ -309,12 +271,12 @@ def _layers(files: Sequence[SceneFile], fit: Fit, stack: Stacked) -> tuple[list[
     for pick in fit.plan.picks:
         number, at = stack.where[pick]
         by_file.setdefault(number, []).append(at)
-    layers, place = [], {}
+    layers: list[Layer] = []
+    place: dict[tuple[int, int], int] = {}
     for number, every in sorted(by_file.items()):
         file, picks = files[number], tuple(dict.fromkeys(every))
         hides = None if file.bands.alpha in picks else file.hides
-        for i, at in enumerate(picks):
-            place[number, at] = len(place) if i else sum(len(layer.picks) for layer in layers)
+        place |= {(number, at): len(place) + i for i, at in enumerate(picks)}
         layers.append(Layer(file, picks, fit.plan.nodata, hides))
     return layers, tuple(place[stack.where[pick]] for pick in fit.plan.picks)
 

@@ -227,17 +227,22 @@ def _names(key: str, asset: pystac.Asset) -> tuple[tuple[str, ...], ...]:
 def _asset_of(item: pystac.Item, assets: Mapping[str, pystac.Asset], name: str, wanted: Wanted) -> str:
     """The asset that holds a band; raises DataError."""
     named = {key: [each for names in _names(key, asset) for each in names] for key, asset in assets.items()}
-    exact = [key for key, names in named.items() if any(plain(each) == plain(name) for each in names)]
-    found = exact or [key for key, names in named.items() if any(is_called(each, name, wanted) for each in names)]
+    found = [key for key, names in named.items() if any(is_called(each, name, wanted) for each in names)]
     found = [key for key in found if plain(key) not in _VISUAL] or found
     if not found:
         raise DataError(
             f"{item.id}: no asset that is band {name} among {', '.join(sorted(assets)[:20])}",
             "--set data.sensor=NAME says of which sensor the item's bands are, where the model does not know it",
         )
-    local = [key for key in found if "://" not in assets[key].href or is_loopback(assets[key].href)]
-    # Of the same band as GeoTIFF and JPEG 2000 the first is read faster.
-    return min(local or found, key=lambda key: "jp2" in (assets[key].media_type or "") or key.endswith("jp2"))
+
+    def rank(key: str) -> tuple[bool, bool, bool]:
+        asset = assets[key]
+        far = "://" in asset.href and not is_loopback(asset.href)
+        called = any(plain(each) == plain(name) for each in named[key])
+        # Of the same band as GeoTIFF and JPEG 2000 the first is read faster.
+        return far, not called, "jp2" in (asset.media_type or "") or key.endswith("jp2")
+
+    return min(found, key=rank)
 
 
 def _letter(name: str, wanted: Wanted) -> str | None:
