@@ -22,6 +22,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from landsift.bands import RGB_NAMES
+from landsift.data.decoding.decode import quiet_pillow
 from landsift.data.decoding.file_bands import FileBands, Place, said
 from landsift.data.decoding.gdal import in_words, is_raster, open_raster, reading
 from landsift.data.decoding.headers import GREY, JPEG_MAGIC, PNG_MAGIC, other_format
@@ -141,7 +142,12 @@ def look(
     """
     try:
         head = _head(path)
-        with _mapped(path) as raw, reading(path.absolute()) as heard, open_raster(path.absolute(), head) as dataset:
+        with (
+            quiet_pillow(),
+            _mapped(path) as raw,
+            reading(path.absolute()) as heard,
+            open_raster(path.absolute(), head) as dataset,
+        ):
             bands, sources, colours, notes = _bands(dataset, raw, pictures=pictures)
             size = (dataset.height, dataset.width)
             crs, transform, gcps = dataset.crs, dataset.transform, ()

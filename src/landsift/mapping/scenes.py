@@ -25,7 +25,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
 from landsift.bands import BRIGHTNESS, REFLECTANCE, BandSpec
-from landsift.data.decoding.patches import Fit, Patches
+from landsift.data.decoding.patches import CIRRUS, Fit, Patches
 from landsift.data.decoding.unreadable import Reason, UnreadableError
 from landsift.data.decoding.values import HIDDEN as COVERED
 from landsift.data.decoding.values import Reflectances, stored_where
@@ -33,7 +33,7 @@ from landsift.data.decoding.wanted import Wanted
 from landsift.errors import DataError
 from landsift.evaluation.model_files import files_for
 from landsift.mapping.grids import Grid, grid_of, is_aligned, is_same, overlaps
-from landsift.mapping.layers import Layer, LayerReader, one_array, windows_of
+from landsift.mapping.layers import Layer, LayerReader, one_array, share_cache, windows_of
 from landsift.mapping.masks import NO_MASK, Mask, open_mask
 from landsift.mapping.scene_files import SceneFile, refused
 from landsift.mapping.scene_sources import found_files
@@ -63,6 +63,8 @@ VALID = 0.5
 BLACK = "pixels that are 0 in all bands, and not declared as no data: they count as such"
 BEYOND = "pixels beyond the mask: they count as no data"
 _TALLEST = 1024  # rows that are worth reading at once
+_AT_ONCE = 2**18  # pixels that are converted at once
+_EVERY = 4  # rows and columns of which one is looked at for what all numbers have in common
 _FEW = 3  # bands, of which zeros in all mean that there is nothing
 
 
@@ -93,6 +95,7 @@ class Scene:
         self._colours = files[0].colours if self._picture else None
         self._layers, self._order = _layers(files, self._fit, bands)
         self._readers = [LayerReader(layer, self.grid) for layer in self._layers]
+        share_cache([*self._readers, *([self._mask.reader] if self._mask else [])])
         self.block = _block(grid, [layer.file for layer in self._layers])
         self._seen = Reflectances()
         self._lock = threading.Lock()
@@ -141,23 +144,32 @@ class Scene:
         if rows.step != 1 or cols.step != 1 or rows.start >= rows.stop or cols.start >= cols.stop:
             raise ValueError(f"no window of {self.grid.shape[0]} × {self.grid.shape[1]} pixels: {rows}, {cols}")
         window = windows_of(rows, cols)
-        values, hidden = one_array([reader.read(window) for reader in self._readers])
-        values = values[..., list(self._order)] if self._order != tuple(range(values.shape[-1])) else values
+        parts = [reader.read(window) for reader in self._readers]
+        clear, beyond = (None, 0) if self._mask is None else self._mask.read(window)
+        size = (rows.stop - rows.start, cols.stop - cols.start)
+        stored, valid = np.empty((*size, len(self.bands)), self.bands.numpy_dtype), np.empty(size, dtype=bool)
+        step = max(1, _AT_ONCE // size[1])
+        for first in range(0, size[0], step):  # in pieces, so that all that is computed stays small
+            at = slice(first, first + step)
+            piece = one_array([(values[at], None if hidden is None else hidden[at]) for values, hidden in parts])
+            stored[at], valid[at] = self._piece(*piece, None if clear is None else clear[at])
+        with self._lock:
+            self._told.update(+Counter({BEYOND: beyond}))
+        return stored, valid
+
+    def _piece(self, values: Values, hidden: Flags | None, clear: Flags | None) -> tuple[Values, Flags]:
+        """Part of a window as the model takes it, and which pixels are valid; `clear`: which ones a mask shows."""
+        values = np.ascontiguousarray(values[..., list(self._order)])
         try:
             stored, missing, black = self._converted(values, hidden)
         except UnreadableError as error:
             raise refused(self.name, error) from None
-        valid = missing.mean(axis=-1) < VALID if missing.shape[-1] > 1 else ~missing[..., 0]
-        valid &= ~black
-        if self._mask is not None:
-            clear, beyond = self._mask.read(window)
-            valid &= clear
-            missing = missing | ~clear[..., None]
-            with self._lock:
-                self._told.update(+Counter({BEYOND: beyond}))
-        if missing.any():
-            stored = np.where(missing, self._fill, stored)
-        return np.ascontiguousarray(stored), valid
+        if clear is not None:
+            missing |= ~clear[..., None]
+        if not missing.any():
+            return stored, ~black
+        count = np.count_nonzero(missing, axis=-1)
+        return np.where(missing, self._fill, stored), (count < VALID * missing.shape[-1]) & ~black
 
     def _converted(self, values: Values, hidden: Flags | None) -> tuple[Values, Flags, Flags]:
         """Values as the model takes them, where there is nothing, [h, w, C], and what is black, [h, w]."""
@@ -182,8 +194,11 @@ class Scene:
             stored, empty, found = change.where(own)
             told.update(found)
             missing = missing[..., list(change.picks)] | empty
-        if not self._picture and (there := ~(missing.all(axis=-1) | black)).any():
-            self._patches.note(plan, own[there][:, None], stored[there][:, None], Counter())
+        if not self._picture and (plan.offset_guessed or CIRRUS in self.bands.names):
+            some = (slice(None, None, _EVERY), slice(None, None, _EVERY))
+            there = ~(missing[some].all(axis=-1) | black[some])
+            if there.any():
+                self._patches.note(plan, own[some][there][:, None], stored[some][there][:, None], Counter())
         with self._lock:
             self._told.update(+told)
         return stored, missing, black
@@ -194,7 +209,11 @@ class Scene:
         means = units in (REFLECTANCE, BRIGHTNESS) or values.shape[-1] >= _FEW
         if not means or self._colours is not None or (nodata is not None and not np.isnan(nodata)):
             return np.zeros(values.shape[:2], dtype=bool)
-        found: Flags = (values == 0).all(axis=-1)
+        found: Flags = values[..., 0] == 0
+        for band in range(1, values.shape[-1]):
+            if not found.any():
+                break
+            found &= values[..., band] == 0
         return found if hidden is None else found & ~hidden
 
 

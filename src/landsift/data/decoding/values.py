@@ -25,6 +25,8 @@ NEGATIVE = -0.02
 """Reflectance below that of any surface after atmospheric correction, with room for its errors."""
 _EXACT_WHOLE = 2**24  # float32 holds each whole number up to it
 
+_MANY, _EVERY = 2**17, 4
+"""Pixels of a window beyond which its reflectances are looked at in one of so many rows and columns."""
 _ROUNDED = 2**-24  # of a number: half a step of float32
 _LEAST = float(np.finfo(np.float32).tiny)
 
@@ -73,7 +75,8 @@ def stored_where(
     converted = _converted(values, plan.spec, nothing, told)
     if plan.spec.units == REFLECTANCE:
         check = check or Reflectances()
-        check.add(plan, converted, nothing)
+        every = slice(None, None, _EVERY if converted[..., 0].size > _MANY else 1)
+        check.add(plan, converted[every, every], nothing[every, every])
         check.check(plan)
     stored, missing = converted[..., : plan.stored], nothing[..., : plan.stored]
     if plan.indices:
