@@ -11,7 +11,7 @@ import rasterio
 from PIL import Image
 from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine, from_origin
-from scene_models import NAMED, RGB, SENTINEL, described, numbers, raster
+from scene_models import NAMED, RGB, SENTINEL, described, numbers, raster, whole
 
 from landsift.errors import DataError
 from landsift.mapping.scenes import Scene, open_scene
@@ -46,10 +46,6 @@ def slopes(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     return np.stack([1000 + 20 * rows, 1000 + 20 * columns, 0 * rows + 1500, 0 * rows + 2500], axis=-1).astype(
         np.uint16
     )
-
-
-def whole(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    return scene.read(slice(0, scene.grid.shape[0]), slice(0, scene.grid.shape[1]))
 
 
 def check_places(scene: Scene, crs: str, affine: Affine, within: float = 0.3) -> None:

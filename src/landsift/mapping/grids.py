@@ -107,13 +107,30 @@ def is_aligned(file: SceneFile, box: GeoBox) -> bool:
 
 def overlaps(file: SceneFile, box: GeoBox) -> bool:
     """Whether a file has pixels within a grid."""
+    if (found := _extent(file, box)) is None:
+        return False
+    (left, bottom, right, top), bounds = found, box.boundingbox
+    return bool(left < bounds.right and right > bounds.left and bottom < bounds.top and top > bounds.bottom)
+
+
+def covers(file: SceneFile, box: GeoBox) -> bool:
+    """Whether a file reaches as far as a grid on all sides, but for a pixel of its own."""
+    if (found := _extent(file, box)) is None:
+        return False
+    (left, bottom, right, top), bounds = found, box.boundingbox
+    own = 1.5 * max((right - left) / file.size[1], (top - bottom) / file.size[0], box.resolution.x)
+    inside = (bounds.left - left, bounds.bottom - bottom, right - bounds.right, top - bounds.top)
+    return bool(min(inside) > -own)
+
+
+def _extent(file: SceneFile, box: GeoBox) -> tuple[float, float, float, float] | None:
+    """West, south, east and north of a file in the CRS of a grid; None: it has no place there."""
     points = _outline(file, _crs(box))
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
-        return False
-    bounds = box.boundingbox
-    (left, bottom), (right, top) = points.min(axis=0), points.max(axis=0)
-    return bool(left < bounds.right and right > bounds.left and bottom < bounds.top and top > bounds.bottom)
+        return None
+    (left, bottom), (right, top) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return left, bottom, right, top
 
 
 def _crs(box: GeoBox) -> CRS:

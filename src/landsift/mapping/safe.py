@@ -78,10 +78,10 @@ def read_safe(root: Path, wanted: Wanted, gsd: float | None) -> SafeScene:
     files = []
     for band in of.bands:
         found = [(metres, file) for name, metres, file in every if name == band.name]
-        needed = any(is_called(band.name, name, wanted) for name in asked) or band.letter in letters
+        needed = any(is_called(band.name, name, wanted._replace(sensor=of)) for name in asked) or band.letter in letters
         if found and needed:
             file = min(found, key=lambda each: abs((each[0] or band.gsd or 10) - (gsd or 0)))[1]
-            files.append(look(file, pictures=False, names=[(band.name,)], when=product.when))
+            files.append(look(file, pictures=False, names=[(band.name, *band.aliases)], when=product.when))
     if not files:
         raise DataError(f"{root}: none of the bands that the model takes", "give a product of the model's sensor")
     return SafeScene(root.name, [with_product(file, product) for file in files], mask, False, product.when)

@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 from landsift.bands import RGB_NAMES
 from landsift.data.decoding.decode import quiet_pillow
-from landsift.data.decoding.file_bands import FileBands, Place, said
+from landsift.data.decoding.file_bands import FileBands, Place
 from landsift.data.decoding.gdal import in_words, is_raster, open_raster, reading
 from landsift.data.decoding.headers import GREY, JPEG_MAGIC, PNG_MAGIC, other_format
 from landsift.data.decoding.places import place_at
@@ -73,6 +73,7 @@ class SceneFile:
         colours: 256 colours [256, 3] that the numbers of its one band stand for; None: they are none.
         dtype: of its numbers.
         when: when it was taken, in UTC; None: it does not say.
+        false_alpha: the band that is declared as alpha and holds values like the others; None: there is none.
         notes: what is to be said of how it is read.
     """
 
@@ -92,6 +93,7 @@ class SceneFile:
     names: tuple[tuple[str, ...], ...]
     colours: NDArray[np.uint8] | None = None
     when: datetime | None = None
+    false_alpha: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -159,7 +161,9 @@ def look(
                 notes += more
             where, _ = _place(path, dataset, crs, transform, size)
             notes += read_as(bands)
-            hides = _hides(dataset)
+            hides, false_alpha = _hides(dataset)
+            if bands.alpha is not None and len(names) == len(bands):  # somebody knows that it is a band
+                bands, hides = replace(bands, alpha=None, picture=False, names=(None,) * len(bands)), None
             if hides is not None and hides.startswith("mask"):
                 notes += (MASK,)
             nodata, dtype, block = dataset.nodata, dataset.dtypes[sources[0]], dataset.block_shapes[0]
@@ -170,7 +174,7 @@ def look(
     called = tuple(tuple(names[i]) if i < len(names) else () for i in range(len(bands.colours)))
     return SceneFile(
         path, head, bands, sources, hides, nodata, size, transform, crs, gcps, where, block, dtype, called, colours,
-        when, notes,
+        when, false_alpha, notes,
     )  # fmt: skip
 
 
@@ -184,15 +188,18 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except FileNotFoundError:
-        raise UnreadableError("the file does not exist", Cause.MISSING) from None
+        raise DataError(f"{path}: the file does not exist", "check the path") from None
     except ValueError as error:  # a name with a NUL
-        raise UnreadableError(str(error), Cause.MISSING) from None
+        raise DataError(f"{path}: {error}", "check the path") from None
     except OSError as error:
         raise UnreadableError((error.strerror or str(error)).lower(), Cause.ACCESS) from None
     if not head:
         raise UnreadableError("the file is empty", Cause.DAMAGED)
     if not head.startswith(_PICTURES) and not is_raster(path, head):
-        raise other_format(head)
+        _, is_another, what = other_format(head).reason.text.partition(" image but ")
+        if head.startswith(b"PK"):
+            raise DataError(f"{path}: a ZIP archive, where a raster is read", "unpack it, and give what is in it")
+        raise DataError(f"{path}: no raster that is read{', but ' + what if is_another else ''}", _SOURCES)
     return head
 
 
@@ -242,32 +249,26 @@ MASK = "a mask: what it hides is no data"
 _PICTURE = FileBands("uint8", RGB_NAMES, picture=True)
 
 
-def _hides(dataset: DatasetReader) -> str | None:
-    """The band that hides pixels, as a VRT calls it."""
+def _hides(dataset: DatasetReader) -> tuple[str | None, str | None]:
+    """The band that hides pixels, as a VRT calls it, and what it is called where it seems to be none of alpha."""
     bands = describe(dataset, b"") if ColorInterp.palette not in dataset.colorinterp else _PICTURE
-    _check_alpha(dataset, bands)
     if bands.alpha is not None:
-        return str(bands.alpha + 1)
-    return "mask,1" if any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums) else None
+        number = bands.alpha + 1
+        return str(number), None if _is_alpha(dataset, number) else f"band {number} of {len(bands)}"
+    masked = any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
+    return ("mask,1" if masked else None), None
 
 
-def _check_alpha(dataset: DatasetReader, bands: FileBands) -> None:
-    """Refuse an alpha band that holds values like the others, in nine places: any fourth band may be declared so."""
-    if bands.alpha is None:
-        return
+def _is_alpha(dataset: DatasetReader, number: int) -> bool:
+    """Whether a band holds what an alpha band does, in nine places."""
     side = min(_SAMPLE, dataset.height, dataset.width)
     rows, columns = (np.linspace(0, length - side, 3).astype(int) for length in (dataset.height, dataset.width))
     sample = np.concatenate(
-        [dataset.read(bands.alpha + 1, window=Window(c, r, side, side)).ravel() for r in rows for c in columns]
+        [dataset.read(number, window=Window(c, r, side, side)).ravel() for r in rows for c in columns]
     )
     if sample.dtype.kind == "u":
         sample = np.where(sample == np.iinfo(sample.dtype).max, 255, sample)
-    if not masks(sample):
-        raise UnreadableError(
-            f"{said(len(bands), bands.dtype)}, of which band {bands.alpha + 1} is declared as alpha, "
-            "but holds values like the others",
-            Cause.ALPHA,
-        )
+    return masks(sample)
 
 
 def _by_points(
@@ -302,6 +303,7 @@ def _placed(path: Path, dataset: DatasetReader, place: Elsewhere) -> tuple[CRS, 
     return place.crs, transform * Affine.scale(across, down), (note,)
 
 
+_SOURCES = "give a GeoTIFF or JPEG 2000, files of single bands, a STAC item or a folder .SAFE"
 _NO_PLACE = (
     "a map needs a place: write the CRS and the place into the file, as gdal_translate -a_srs EPSG:32631 -a_ullr does"
 )

@@ -26,13 +26,13 @@ from rasterio.enums import Resampling
 
 from landsift.bands import BRIGHTNESS, REFLECTANCE, BandSpec
 from landsift.data.decoding.patches import CIRRUS, Fit, Patches
-from landsift.data.decoding.unreadable import Reason, UnreadableError
+from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError
 from landsift.data.decoding.values import HIDDEN as COVERED
 from landsift.data.decoding.values import Reflectances, stored_where
 from landsift.data.decoding.wanted import Wanted
 from landsift.errors import DataError
 from landsift.evaluation.model_files import files_for
-from landsift.mapping.grids import Grid, grid_of, is_aligned, is_same, overlaps
+from landsift.mapping.grids import Grid, covers, grid_of, is_aligned, is_same, overlaps
 from landsift.mapping.layers import Layer, LayerReader, one_array, share_cache, windows_of
 from landsift.mapping.masks import NO_MASK, Mask, open_mask
 from landsift.mapping.scene_files import SceneFile, refused
@@ -283,21 +283,32 @@ def _layers(files: Sequence[SceneFile], fit: Fit, stack: Stacked) -> tuple[list[
     """What is read of which file, and at which places of that each of the plan's bands stands."""
     if stack.bands.picture:
         file = files[0]
+        _check_alpha(file)
         picks = tuple(dict.fromkeys(file.sources))
         layer = Layer(file, picks, file.nodata, file.hides, together=True, resampling=_smooth(file))
         return [layer], tuple(picks.index(source) for source in file.sources)
     by_file: dict[int, list[int]] = {}
     for pick in fit.plan.picks:
         number, at = stack.where[pick]
-        by_file.setdefault(number, []).append(at)
+        by_file.setdefault(number, []).append(files[number].sources[at])
     layers: list[Layer] = []
     place: dict[tuple[int, int], int] = {}
     for number, every in sorted(by_file.items()):
         file, picks = files[number], tuple(dict.fromkeys(every))
         hides = None if file.bands.alpha in picks else file.hides
+        if hides is not None:
+            _check_alpha(file)
         place |= {(number, at): len(place) + i for i, at in enumerate(picks)}
         layers.append(Layer(file, picks, fit.plan.nodata, hides))
-    return layers, tuple(place[stack.where[pick]] for pick in fit.plan.picks)
+    where = [(number, files[number].sources[at]) for number, at in (stack.where[pick] for pick in fit.plan.picks)]
+    return layers, tuple(place[each] for each in where)
+
+
+def _check_alpha(file: SceneFile) -> None:
+    """Refuse an alpha band that holds values like the others: any fourth band may be declared so."""
+    if file.false_alpha is not None:
+        text = f"its {file.false_alpha} is declared as alpha, but holds values like the others"
+        raise refused(file.path, UnreadableError(text, Cause.ALPHA))
 
 
 def _smooth(file: SceneFile) -> Resampling:
@@ -329,6 +340,8 @@ def _doubts(files: Sequence[SceneFile], fit: Fit, stack: Stacked, patches: Patch
             f"the model does not know the ground sampling distance of its patches: the scene's {grid.gsd:.3g} m is "
             "taken to be that"
         )
+    if parts := [file.path.name for file in files if not covers(file, grid.box)]:
+        found.append(f"only a part of the scene, beyond which there is no data, lies in {', '.join(parts)}")
     if len(days := {file.when.date() for file in files if file.when}) > 1:
         found.append(f"files of different dates: {', '.join(map(str, sorted(days)))}")
     return list(dict.fromkeys(found))

@@ -23,7 +23,7 @@ _PLATFORMS = (
 """How names of files begin by what took them, and of which sensors their bands may be called."""
 _SHORTEST = 2  # letters of a band's name in that of a file: r.tif says nothing
 NAME_THEM = "say which band each file holds, in their order, such as --set 'data.bands=[red=1, nir=2]'"
-APART = "give the files of one scene; several scenes are mapped with --out FOLDER"
+APART = "several scenes are mapped with --out FOLDER"
 
 
 class Stacked(NamedTuple):
@@ -47,6 +47,8 @@ def stacked(files: Sequence[SceneFile], wanted: Wanted) -> Stacked:
     """
     if len(files) == 1 and not any(files[0].names):
         return Stacked(files[0].bands, tuple((0, i) for i in range(len(files[0].bands))), (), ())
+    if coloured := [file.path for file in files if file.colours is not None and len(files) > 1]:
+        raise DataError(f"{coloured[0]}: numbers of colours in a table, beside other files", "write its bands alone")
     asked = _asked(wanted)
     names: list[str | None] = []
     where: list[tuple[int, int]] = []
@@ -65,9 +67,10 @@ def stacked(files: Sequence[SceneFile], wanted: Wanted) -> Stacked:
     notes = []
     if by_file_name:
         notes.append(f"bands by the names of their files: {', '.join(by_file_name)}")
-    if any(names) and not all(names):
+    told = isinstance(wanted.bands, tuple) and not wanted.assumes("bands")
+    if not all(names) and (any(names) or not told):
         unnamed = dict.fromkeys(files[n].path.name for (n, _), name in zip(where, names, strict=True) if not name)
-        raise DataError(f"which band is in {', '.join(unnamed)} is not known", NAME_THEM)
+        raise DataError(f"which band is in {', '.join(unnamed)} is not known", f"{NAME_THEM}; {APART}")
     doubts: list[str] = []
     bands = _one_of(files, where, doubts)
     return Stacked(replace(bands, names=tuple(names)), tuple(where), tuple(notes), tuple(doubts))
