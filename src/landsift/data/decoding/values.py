@@ -26,7 +26,7 @@ NEGATIVE = -0.02
 _EXACT_WHOLE = 2**24  # float32 holds each whole number up to it
 
 _MANY, _EVERY = 2**17, 4
-"""Pixels of a window beyond which its reflectances are looked at in one of so many rows and columns."""
+"""Pixels of a part of a raster beyond which its reflectances are looked at in one of so many rows and columns."""
 _ROUNDED = 2**-24  # of a number: half a step of float32
 _LEAST = float(np.finfo(np.float32).tiny)
 
@@ -74,8 +74,8 @@ def stored_where(
     nothing = _nothing(plan, values, hidden, told)
     converted = _converted(values, plan.spec, nothing, told)
     if plan.spec.units == REFLECTANCE:
+        every = slice(None, None, _EVERY if check is not None and converted[..., 0].size > _MANY else 1)
         check = check or Reflectances()
-        every = slice(None, None, _EVERY if converted[..., 0].size > _MANY else 1)
         check.add(plan, converted[every, every], nothing[every, every])
         check.check(plan)
     stored, missing = converted[..., : plan.stored], nothing[..., : plan.stored]
