@@ -72,7 +72,7 @@ def stacked(files: Sequence[SceneFile], wanted: Wanted) -> Stacked:
         unnamed = dict.fromkeys(files[n].path.name for (n, _), name in zip(where, names, strict=True) if not name)
         raise DataError(f"which band is in {', '.join(unnamed)} is not known", f"{NAME_THEM}; {APART}")
     doubts: list[str] = []
-    bands = _one_of(files, where, doubts)
+    bands = _one_of(files, where, wanted, doubts)
     return Stacked(replace(bands, names=tuple(names)), tuple(where), tuple(notes), tuple(doubts))
 
 
@@ -157,18 +157,24 @@ def _check_once(files: Sequence[SceneFile], names: Sequence[str | None], where: 
         if name is None:
             continue
         if (before := first.setdefault(plain(name), number)) != number:
-            raise DataError(f"band {name} is in {files[before].path.name} and in {files[number].path.name}", APART)
+            raise DataError(
+                f"band {name} is in {files[before].path.name} and in {files[number].path.name}",
+                f"give each once; {APART}",
+            )
 
 
-def _one_of(files: Sequence[SceneFile], where: Sequence[tuple[int, int]], doubts: list[str]) -> FileBands:
+def _one_of(
+    files: Sequence[SceneFile], where: Sequence[tuple[int, int]], wanted: Wanted, doubts: list[str]
+) -> FileBands:
     """What all files say alike; raises DataError where they do not."""
     every = [file.bands for file in files]
     dtype = _alike(files, [bands.dtype for bands in every], "numbers of {}")
-    scaled = _alike(files, [bands.scale is not None for bands in every], "a scale in its tags: {}")
-    declared = {repr(bands.nodata): bands.nodata for bands in every if bands.nodata is not None}
-    if len(declared) > 1:
-        _alike(files, [bands.nodata for bands in every], "no-data value {}")
-    nodata = next(iter(declared.values()), None)
+    said = wanted.reflectance is not None and not wanted.assumes("reflectance")
+    scaled = (
+        not said and _alike(files, ["a" if bands.scale else "no" for bands in every], "{} scale in its tags") == "a"
+    )
+    declared = [file for file in files if file.bands.nodata is not None]
+    nodata = _alike(declared, [file.bands.nodata for file in declared], "no-data value {:g}") if declared else None
     if nodata is not None and any(bands.nodata is None for bands in every):
         doubts.append(f"no no-data value in the tags of some files: {nodata:g}, as in those of the others")
     offsets = [bands.add_offset for bands in every]
