@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from landsift.errors import RunError
 from landsift.mapping.class_areas import AreaCount, write_areas
 from landsift.mapping.classes import NO_DATA, ClassTable
-from landsift.mapping.gdal import gdal, reason
+from landsift.mapping.gdal import errors, gdal, reason
 from landsift.mapping.map_file import TILE, blocks, read_classes, read_info
 from landsift.mapping.map_info import CONFIDENCE_SCALE, FORMAT, TAG, MapAbout
 from landsift.mapping.overview import write_png
@@ -274,11 +274,9 @@ def _add_overviews(path: Path, resampling: str, grid: GeoBox) -> int:
 @contextlib.contextmanager
 def _gdal(path: Path) -> Iterator[None]:
     """GDAL's settings for writing, and its errors in our words."""
-    from rasterio.errors import RasterioError
-
     try:
         with gdal(), writing(path):
             yield
-    except RasterioError as error:
+    except errors() as error:
         hint = "check the disk's free space and the folder's rights"
         raise RunError(f"cannot write {path}: {reason(error)}", hint) from None
