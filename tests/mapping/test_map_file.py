@@ -150,6 +150,13 @@ def test_probabilities_and_entropy(path):
     assert np.abs(raw[3][known] * 0.005 - entropy[known]).max() <= 0.00251
 
 
+@pytest.mark.parametrize("name", ["class.tif", "more.tif", "work.tif", "a: b & 'c' #%20 <ü>.TIFF", "n" * 200 + ".tif"])
+def test_a_map_may_have_any_name(tmp_path, name):
+    probabilities, known = write_map(tmp_path / "folder: <x>" / name, grid_of(300, 20), probabilities=True)
+    info = read_info(tmp_path / "folder: <x>" / name)
+    assert (read_classes(info) == codes_of(probabilities, known)).all()
+
+
 def test_a_failure_leaves_nothing(tmp_path, path):
     grid = grid_of(10, 10)
     with pytest.raises(KeyboardInterrupt), MapWriter(path, grid, ClassTable.of(NAMES)):
