@@ -11,7 +11,9 @@ import numpy as np
 import pystac
 import pytest
 import rasterio.shutil
+from affine import Affine
 from jsonschema import Draft7Validator
+from odc.geo.geobox import GeoBox
 from PIL import Image
 from pystac.extensions.classification import ClassificationExtension
 from pystac.validation.local_validator import get_local_schema_cache
@@ -19,6 +21,7 @@ from referencing import Registry, Resource
 from small_maps import DEGREES, NAMES, UTM, grid_of, write_map
 
 from landsift.mapping.classes import ClassTable
+from landsift.mapping.footprint import footprint_of
 from landsift.mapping.map_file import MapAbout, read_classes, read_info
 
 
@@ -102,3 +105,18 @@ def test_the_picture_is_the_map(tmp_path):
 def test_colours_of_ones_own(tmp_path):
     write_map(tmp_path / "map.tif", grid_of(10, 12), colours={NAMES[1]: "#010203"})
     assert read_info(tmp_path / "map.tif").classes[1].rgb == (1, 2, 3)
+
+
+@pytest.mark.parametrize(("grid", "bounds", "kind"), [
+    (GeoBox((30, 60), Affine(0.1, 0, 2, 0, -0.1, 10), DEGREES), [2, 7, 8, 10], "Polygon"),
+    (GeoBox((30, 60), Affine(0.1, 0, 178, 0, -0.1, 10), DEGREES), [178, 7, -176, 10], "MultiPolygon"),
+    (GeoBox((30, 60), Affine(0.1, 0, 200, 0, -0.1, 10), DEGREES), [-160, 7, -154, 10], "Polygon"),
+    (GeoBox((180, 360), Affine(1, 0, -180, 0, -1, 90), DEGREES), [-180, -90, 180, 90], "Polygon"),
+    (GeoBox((10, 10), Affine(2e4, 0, 1e5, 0, -2e4, 8e6), "EPSG:32701"), [179.2, None, -178.9, None], "MultiPolygon"),
+    (GeoBox((30, 30), Affine(5e4, 0, -7.5e5, 0, -5e4, 7.5e5), "EPSG:3031"), [-180, -90, 180, None], "Polygon"),
+])  # fmt: skip
+def test_the_outline_knows_the_antimeridian_and_the_poles(grid, bounds, kind):
+    outline, box = footprint_of(grid)
+    assert outline["type"] == kind
+    for found, expected in zip(box, bounds, strict=True):
+        assert expected is None or found == pytest.approx(expected, abs=0.2)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,6 +150,13 @@ def test_probabilities_and_entropy(path):
     assert np.abs(raw[3][known] * 0.005 - entropy[known]).max() <= 0.00251
 
 
+@pytest.mark.parametrize("name", ["class.tif", "more.tif", "work.tif", "a: b & 'c' #%20 <ü>.TIFF", "n" * 200 + ".tif"])
+def test_a_map_may_have_any_name(tmp_path, name):
+    probabilities, known = write_map(tmp_path / "folder: <x>" / name, grid_of(300, 20), probabilities=True)
+    info = read_info(tmp_path / "folder: <x>" / name)
+    assert (read_classes(info) == codes_of(probabilities, known)).all()
+
+
 def test_a_failure_leaves_nothing(tmp_path, path):
     grid = grid_of(10, 10)
     with pytest.raises(KeyboardInterrupt), MapWriter(path, grid, ClassTable.of(NAMES)):
@@ -163,6 +173,30 @@ def test_a_failure_keeps_the_map_that_was_there(tmp_path, path):
     ):
         writer.write(slice(0, 5), np.ones((5, 10, 1), np.float32), np.ones((5, 10), bool))
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+FULL = """
+import resource, signal, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from small_maps import grid_of, write_map
+from landsift.errors import RunError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    write_map(Path(sys.argv[2]), grid_of(700, 800))
+except RunError as error:
+    print(len(str(error).splitlines()), str(error).startswith(f"cannot write {sys.argv[2]}"))
+"""
+
+
+@pytest.mark.parametrize("room", [10_000, 300_000, 700_000])
+def test_where_the_disk_is_full_there_is_an_error_and_no_map(tmp_path, path, room):
+    """At the first band, at the second, and when they are joined."""
+    command = [sys.executable, "-c", FULL, str(Path(__file__).parent), str(path), str(room)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout == "2 True\n"
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_new_map_leaves_no_probabilities_of_an_earlier_one(tmp_path, path):

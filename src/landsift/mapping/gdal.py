@@ -25,6 +25,14 @@ def gdal() -> Iterator[None]:
         yield
 
 
+def errors() -> tuple[type[Exception], ...]:
+    """What rasterio raises for GDAL's errors: its own, and GDAL's where nothing turned them into those."""
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import RasterioError
+
+    return RasterioError, CPLE_BaseError
+
+
 def reason(error: BaseException) -> str:
     """What GDAL says of an error, on one line."""
     return " ".join(str(error.__cause__ or error).split())[:200]

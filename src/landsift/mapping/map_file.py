@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from landsift.errors import DataError
 from landsift.mapping.classes import ClassTable
 from landsift.mapping.foreign_maps import codes_of, read_foreign
-from landsift.mapping.gdal import gdal, reason
+from landsift.mapping.gdal import errors, gdal, reason
 from landsift.mapping.map_info import CONFIDENCE_SCALE, FORMAT, TAG, MapAbout, MapInfo
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def open_raster(path: Path, **options: Any) -> Iterator[DatasetReader]:
     try:
         with gdal(), rasterio.open(path, sharing=False, **options) as dataset:
             yield dataset
-    except rasterio.errors.RasterioError as error:
+    except errors() as error:
         raise DataError(f"{path} cannot be read as a raster: {reason(error)}", "give a map that GDAL reads") from None
 
 

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from landsift.errors import RunError
 from landsift.mapping.class_areas import AreaCount, write_areas
 from landsift.mapping.classes import NO_DATA, ClassTable
-from landsift.mapping.gdal import gdal, reason
+from landsift.mapping.gdal import errors, gdal, reason
 from landsift.mapping.map_file import TILE, blocks, read_classes, read_info
 from landsift.mapping.map_info import CONFIDENCE_SCALE, FORMAT, TAG, MapAbout
 from landsift.mapping.overview import write_png
@@ -90,7 +91,8 @@ class MapWriter:
         with contextlib.ExitStack() as stack, _gdal(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._folder = stack.enter_context(beside(self.path))
-            self._folder.mkdir()
+            self._work = self._folder / "work"  # a map may have the name of a band's file
+            self._work.mkdir(parents=True)
             dtype = self.classes.dtype
             self._class = stack.enter_context(self._open("class.tif", dtype, 1, NO_DATA))
             self._confidence = stack.enter_context(self._open("confidence.tif", dtype, 1, NO_DATA))
@@ -152,7 +154,7 @@ class MapWriter:
 
         height, width = self.grid.shape
         return rasterio.open(
-            self._folder / name, "w", driver="GTiff", height=height, width=width, count=bands, dtype=dtype,
+            self._work / name, "w", driver="GTiff", height=height, width=width, count=bands, dtype=dtype,
             nodata=no_data, tiled=True, blockxsize=TILE, blockysize=TILE, interleave="band", BIGTIFF="IF_SAFER",
             SPARSE_OK=True, **_place(self.grid),
         )  # fmt: skip
@@ -172,10 +174,7 @@ class MapWriter:
         self._describe()
         if not self.areas.cells[1:].any():
             logger.warning("%s has no class in any cell: nothing in the scene is valid", self.path)
-        for unwanted in ("class.tif", "confidence.tif", "more.tif"):
-            (self._folder / unwanted).unlink(missing_ok=True)
-        for vrt in [*self._folder.glob("*.vrt")]:
-            vrt.unlink()
+        shutil.rmtree(self._work)
         flush(self._folder)
         made = {each.name for each in self._folder.iterdir()}
         for ending in ("probabilities.tif", "entropy.tif", "html"):  # of an earlier map, which they would be taken for
@@ -217,10 +216,10 @@ class MapWriter:
         levels = 0
         for source in {band.source for band in bands}:
             how = "mode" if source == "class.tif" else "average"
-            levels = _add_overviews(self._folder / source, how, self.grid)
+            levels = _add_overviews(self._work / source, how, self.grid)
         bands = [replace(band, overviews=levels) for band in bands]
-        vrt = self._folder / f"{name}.vrt"
-        vrt.write_text(vrt_of(self.grid, self._folder.absolute(), bands, tags), encoding="utf-8")
+        vrt = self._work / f"{name}.vrt"
+        vrt.write_text(vrt_of(self.grid, self._work.absolute(), bands, tags), encoding="utf-8")
         rasterio.shutil.copy(
             vrt, self._folder / name, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=TILE,
             OVERVIEWS="FORCE_USE_EXISTING", BIGTIFF="IF_SAFER",
@@ -274,11 +273,9 @@ def _add_overviews(path: Path, resampling: str, grid: GeoBox) -> int:
 @contextlib.contextmanager
 def _gdal(path: Path) -> Iterator[None]:
     """GDAL's settings for writing, and its errors in our words."""
-    from rasterio.errors import RasterioError
-
     try:
         with gdal(), writing(path):
             yield
-    except RasterioError as error:
+    except errors() as error:
         hint = "check the disk's free space and the folder's rights"
         raise RunError(f"cannot write {path}: {reason(error)}", hint) from None

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift.mapping.classes import NO_DATA, NO_DATA_NAME, ClassTable
+from landsift.mapping.footprint import footprint_of
 from landsift.mapping.map_info import CONFIDENCE_SCALE, MapInfo
 
 if TYPE_CHECKING:
     import pystac
-    from odc.geo.geobox import GeoBox
 
 logger = logging.getLogger(__name__)
 
@@ -65,20 +65,6 @@ def write_item(path: Path, info: MapInfo, files: dict[str, Path]) -> None:
     _add_bands(item, info.classes)
     text = json.dumps(item.to_dict(include_self_link=False), indent=2, ensure_ascii=False)
     path.write_text(f"{text}\n", encoding="utf-8")
-
-
-def footprint_of(grid: GeoBox) -> tuple[dict[str, Any] | None, list[float] | None]:
-    """Outline (GeoJSON) and bounding box of a map in WGS 84; None where the map has no place on Earth."""
-    if grid.crs is None:
-        return None, None
-    try:
-        outline = grid.extent.to_crs("EPSG:4326", resolution=max(grid.resolution.map(abs).xy) * max(grid.shape) / 20)
-    except Exception:  # noqa: BLE001 (PROJ's errors of many kinds: the CRS leads to no place)
-        return None, None
-    box = [*outline.boundingbox.bbox]
-    if not all(-1e9 < value < 1e9 for value in box):
-        return None, None
-    return outline.json, box
 
 
 def _properties(info: MapInfo) -> dict[str, Any]:
