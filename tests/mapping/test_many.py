@@ -1,7 +1,10 @@
 """Maps of many scenes: which there are, those that are there are left, bad ones are named and stop nobody."""
 
+import functools
 import json
 import logging
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -112,8 +115,8 @@ def test_items_and_collections_stand_for_their_items(tmp_path):
         scene_of(tmp_path / name / "B02.tif")
     assert names(scenes_of([tmp_path])) == ["a", "b"]
     child = tmp_path / "b" / "collection.json"
-    child.write_text(json.dumps({"type": "Collection", "links": [{"rel": "item", "href": "./b.json"},
-                                                                 {"rel": "parent", "href": "../catalog.json"}]}))  # fmt: skip
+    below = [{"rel": "item", "href": "./b.json"}, {"rel": "parent", "href": "../catalog.json"}]
+    child.write_text(json.dumps({"type": "Collection", "links": below}))
     links = [{"rel": "self", "href": "./catalog.json"}, {"rel": "item", "href": "./a/a.json"},
              {"rel": "child", "href": "./b/collection.json"}, {"rel": "item", "href": "./a/a.json"}]  # fmt: skip
     catalog = tmp_path / "catalog.json"
@@ -127,6 +130,20 @@ def test_items_and_collections_stand_for_their_items(tmp_path):
     catalog.write_text("{")
     with pytest.raises(DataError, match="no JSON"):
         scenes_of([catalog])
+
+
+def test_a_collection_at_an_address_of_this_machine(tmp_path):
+    item(tmp_path / "a.json", "B02.tif")
+    links = [{"rel": "item", "href": "./a.json"}, {"rel": "item", "href": "sub/b.json"}]
+    (tmp_path / "collection.json").write_text(json.dumps({"type": "Collection", "links": links}))
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        scenes = scenes_of([f"{address}/collection.json"])
+        server.shutdown()
+    assert names(scenes) == ["a", "b"]
+    assert scenes[1].sources == (f"{address}/sub/b.json",)
 
 
 def test_scenes_of_one_name_get_maps_of_two(tmp_path):

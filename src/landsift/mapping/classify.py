@@ -8,7 +8,7 @@ a row's probabilities.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -116,7 +116,7 @@ def classify(
     *,
     min_valid: float = MIN_VALID,
     advance: Callable[[int, int], None] = lambda patches, classified: None,
-) -> Iterator[Strip]:
+) -> Generator[Strip]:
     """The rows of a scene's map, from the first to the last.
 
     A cell's probabilities are the mean over all patches that hold all of its pixels. Patches of which too few pixels

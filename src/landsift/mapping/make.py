@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import numpy as np
+
 from landsift.errors import ConfigError, DataError, RunError
 from landsift.mapping.agreement import ENOUGH, Agreement, choose
 from landsift.mapping.classes import ClassTable
@@ -42,6 +44,9 @@ logger = logging.getLogger("landsift")
 Tta = Literal["none", "flips"]
 Source = Path | str
 _READ_AT_ONCE = 2**22  # bytes
+_NOT_FINITE = (
+    "are the scene's numbers those that the model was trained on? `landsift predict` on a patch of it may show"
+)
 
 
 @dataclass(frozen=True)
@@ -300,7 +305,7 @@ def mapped(
             agreement=None if agreement is None else agreement.to_json(),
             tta=predictor.description.tta,
             smoothing=None if smoother is None else str(smoother),
-            mask=None if options.mask is None else str(options.mask),
+            mask=scene.mask,
             min_valid=options.min_valid,
             key=key_of(model, sources, options),
         )
@@ -320,6 +325,9 @@ def mapped(
             closing(classify(scene, answers, grid, min_valid=options.min_valid, advance=counted)) as strips,
         ):  # fmt: skip
             for strip in strips if smoother is None else smoother.smooth(strips):
+                if not np.isfinite(strip.probabilities).all():
+                    rows = f"{strip.rows.start} to {strip.rows.stop}"
+                    raise DataError(f"{scene.name}: the model gives NaN for cells in rows {rows}", _NOT_FINITE)
                 writer.write(*strip)
         finish(out, scene)
     changed = None if smoother is None else smoother.changed / max(smoother.cells, 1)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urljoin, urlsplit
 
 from landsift.data.decoding.gdal import suffixes
 from landsift.errors import ConfigError, DataError, LandsiftError, ModelError
 from landsift.mapping.make import LoadedModel, MapOptions, MapResult, Source, key_of, mapped
 from landsift.mapping.map_file import read_info
+from landsift.mapping.safe import is_safe
 from landsift.mapping.scenes import Scene
+from landsift.mapping.stac_scene import is_item, is_loopback, read_json
 from landsift.runtime.outputs import check_outside
 
 logger = logging.getLogger("landsift")
 
 _CATALOGS = ("Collection", "Catalog")
-_MOST = 2**26
-"""Bytes of a JSON file that may be an item."""
 
 
 class SceneFiles(NamedTuple):
@@ -144,23 +145,23 @@ def scenes_of(given: Sequence[Source]) -> list[SceneFiles]:
 
 
 def _scenes_in(source: Source) -> list[tuple[str, tuple[Source, ...]]]:
-    if "://" in str(source) or str(source).lower().endswith((".json", ".geojson")):
-        return _of_stac(source)
+    if is_item(source):
+        return _of_stac(str(source))
     path = Path(source)
     if not path.exists():
         raise DataError(f"no such file or folder: {path}", "check the path")
-    if not path.is_dir() or _is_product(path):
+    if not path.is_dir() or is_safe(path):
         return [(path.stem, (path,))]
     for name in ("collection.json", "catalog.json"):
         if (path / name).is_file():
-            return _of_stac(path / name)
+            return _of_stac(str(path / name))
     if items := _items_in(path):
         return [(each.stem, (each,)) for each in items]
     found: list[tuple[str, tuple[Source, ...]]] = []
     for each in sorted(path.iterdir()):
         if each.name.startswith("."):
             continue
-        if each.is_dir() and _is_product(each):
+        if each.is_dir() and is_safe(each):
             found.append((each.stem, (each,)))
         elif each.is_dir() and (items := _items_in(each)):
             found += [(item.stem, (item,)) for item in items]
@@ -181,62 +182,59 @@ def _is_raster(path: Path) -> bool:
     return path.suffix.lower() in suffixes(rasters=True) and not path.name.startswith(".")
 
 
-def _is_product(path: Path) -> bool:
-    return path.suffix.upper() == ".SAFE"
-
-
 def _items_in(folder: Path) -> list[Path]:
     """STAC items in a folder."""
-    return [each for each in sorted(folder.iterdir()) if each.suffix.lower() in (".json", ".geojson") and _kind(each)]
+    return [each for each in sorted(folder.iterdir()) if is_item(each) and _is_feature(each)]
 
 
-def _kind(path: Path) -> bool:
-    """Whether a file is a STAC item."""
+def _is_feature(path: Path) -> bool:
+    """Whether a file holds a STAC item."""
     try:
-        stored = json.loads(path.read_bytes()) if path.stat().st_size <= _MOST else None
-    except (OSError, ValueError, RecursionError):
+        stored = read_json(str(path))
+    except DataError:
         return False
     return isinstance(stored, dict) and stored.get("type") == "Feature" and "assets" in stored
 
 
-def _of_stac(source: Source) -> list[tuple[str, tuple[Source, ...]]]:
-    """A STAC item, or the items of a collection or catalogue, with their files or addresses."""
-    if "://" in str(source):
-        return [(Path(str(source)).stem, (str(source),))]
-    path = Path(source)
-    if not path.is_file():
-        raise DataError(f"no such file: {path}", "check the path")
-    try:
-        stored = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        raise DataError(f"{path}: no JSON", "give a STAC item or collection") from None
+def _of_stac(source: str) -> list[tuple[str, tuple[Source, ...]]]:
+    """A STAC item, or the items of a collection or catalogue, with their files or addresses on this machine."""
+    stored = read_json(source)
     if not isinstance(stored, dict) or stored.get("type") not in _CATALOGS:
-        return [(path.stem, (path,))]  # what else it may be is said where it is read
-    return [(item.stem, (item,)) for item in _linked(path, stored, set())]
+        return [(_stem(source), (source,))]  # what else it may be is said where it is read
+    return [(_stem(item), (item,)) for item in _linked(source, stored, set())]
 
 
-def _linked(path: Path, stored: dict[str, Any], seen: set[Path]) -> list[Path]:
-    """The files of the items below a collection or catalogue; its links are followed among files alone."""
-    seen.add(path.resolve())
-    found: list[Path] = []
-    for link in stored.get("links") or []:
-        href = str(link.get("href", "")) if isinstance(link, dict) else ""
-        if link.get("rel") not in ("item", "child") or not href:
+def _stem(source: str) -> str:
+    return Path(urlsplit(source).path if "://" in source else source).stem
+
+
+def _linked(source: str, stored: Mapping[str, Any], seen: set[str]) -> list[str]:
+    """The items below a collection or catalogue, whose links are followed."""
+    seen.add(source)
+    found: list[str] = []
+    links = stored.get("links")
+    for link in links if isinstance(links, list) else []:
+        if (
+            not isinstance(link, dict)
+            or link.get("rel") not in ("item", "child")
+            or not isinstance(link.get("href"), str)
+        ):
             continue
-        if "://" in href and not href.startswith("file://"):
+        href = link["href"].removeprefix("file://")
+        if "://" in source or "://" in href:
+            target = urljoin(source, href)
+        else:
+            target = os.path.normpath(Path(source).parent / href)
+        if target in seen:
+            continue
+        if link["rel"] == "child":
+            below = read_json(target)
+            found += _linked(target, below if isinstance(below, dict) else {}, seen)
+            continue
+        if "://" in target and not is_loopback(target):
             raise DataError(
-                f"{path}: it leads to {href}, and nothing is fetched from the network", "download its items"
+                f"{source}: it leads to {target}, and nothing is fetched from the network", "download its items"
             )
-        target = path.parent / href.removeprefix("file://")
-        if target.resolve() in seen:
-            continue
-        if link["rel"] == "item":
-            seen.add(target.resolve())
-            found.append(target)
-            continue
-        try:
-            below = json.loads(target.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            raise DataError(f"{path}: it leads to {target}, which cannot be read", "check its links") from None
-        found += _linked(target, below if isinstance(below, dict) else {}, seen)
+        seen.add(target)
+        found.append(target)
     return found

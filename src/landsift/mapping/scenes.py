@@ -79,6 +79,7 @@ class Scene:
         grid: CRS, transform, height and width of its pixels.
         bands: what the numbers of `read` mean, as the model takes them.
         when: when it was taken, in UTC; None: not known.
+        mask: file of the mask; None: there is none.
         block: height and width of the pieces in which the files are stored, in pixels of the grid: windows of whole
             ones are read fastest.
         notes: what was said of how it is read.
@@ -90,6 +91,7 @@ class Scene:
         self.grid: GeoBox = grid.box
         self.bands: BandSpec = self._patches.spec
         self.when: datetime | None = None
+        self.mask: str | None = None
         self.notes: tuple[str, ...] = ()
         self._picture = bands.bands.picture
         self._colours = files[0].colours if self._picture else None
@@ -259,6 +261,7 @@ def open_scene(
         source = None if mask == NO_MASK else found.mask if mask is None else Path(mask)
         clouds = None if source is None else open_mask(source, grid.box, grid.reference, mask_classes)
         scene = Scene(found.name, _Parts(found.files, patches, fit, bands, grid, clouds, fill_of(model)))
+        scene.mask = None if clouds is None else clouds.reader.layer.file.path.name
         scene.when = found.when or min((file.when for file in read if file.when), default=None)
         notes = _notes(found.files, read, fit, bands, grid) + ([clouds.note] if clouds else [])
         _say(scene, notes, [*found.doubts, *_doubts(read, fit, bands, patches, grid)])

@@ -100,13 +100,17 @@ def read_item(source: Path | str, wanted: Wanted, folder: Path) -> ItemScene:
     return ItemScene(item.id, files, mask, False, when, tuple(dict.fromkeys(doubts)))
 
 
-def _item(source: str) -> pystac.Item:
-    """An item, its links not followed."""
+def read_json(source: str) -> Any:
+    """What a JSON file holds, or one at a URL of this machine; raises DataError."""
     try:
-        raw = _fetched(source) if "://" in source else _text(Path(source))
-        stored = json.loads(raw)
+        return json.loads(_fetched(source) if "://" in source else _text(Path(source)))
     except (ValueError, RecursionError):
         raise DataError(f"{source}: no JSON", "give a STAC item") from None
+
+
+def _item(source: str) -> pystac.Item:
+    """An item, its links not followed."""
+    stored = read_json(source)
     kind = stored.get("type") if isinstance(stored, dict) else None
     if kind in ("Collection", "Catalog", "FeatureCollection"):
         raise DataError(f"{source}: a {kind} of STAC, where one item is read", "map its items with --out FOLDER")
