@@ -145,7 +145,7 @@ def test_arrays_of_scenes_are_classified_with_a_notice(model, caplog):
     assert caplog.text == ""
     assert predictor(np.zeros((1, 300, 280, 3), np.uint8)).shape == (1, 2)
     assert "images of 300 × 280 pixels are predicted as a single patch each" in caplog.text
-    assert "patches of 32 × 32 pixels: cut scenes into such patches first" in caplog.text
+    assert "patches of 32 × 32 pixels: `landsift map` maps scenes" in caplog.text
 
 
 @pytest.mark.shared

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rasterio.transform import from_origin
 
 sys.path.append(str(Path(__file__).parents[1] / "data"))
 from raster_files import NORTH_UP, numbers, raster
@@ -15,6 +16,7 @@ from landsift.data.decoding.decode import read_bytes
 from landsift.data.decoding.patches import Patches
 from landsift.data.decoding.wanted import Wanted
 from landsift.evaluation.model_files import files_for
+from landsift.mapping.scenes import Scene, open_scene
 from landsift.models.model_json import ModelDescription
 
 __all__ = ["NORTH_UP", "numbers", "raster"]
@@ -39,3 +41,21 @@ def as_predict_reads(path: Path, model: ModelDescription, **reading: Any) -> np.
     patches = Patches(Wanted.of(*files_for(model, reading)))
     raw = read_bytes(path)
     return patches.look_and_read(path, None, raw)[1].array
+
+
+SIZE = (48, 40)
+VALUES = numbers(4, size=SIZE)
+SAID = {"scale": 1e-4, "units": "reflectance"}
+COARSE = from_origin(500_000, 5_500_000, 20, 20)
+MODEL = described(SENTINEL, sensor="sentinel2_l2a")
+
+
+def whole(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """All values of a scene, and which pixels are valid."""
+    return scene.read(slice(0, scene.grid.shape[0]), slice(0, scene.grid.shape[1]))
+
+
+def read(sources: Any, model: ModelDescription = MODEL, **how: Any) -> np.ndarray:
+    """All values of the scene that some sources are."""
+    with open_scene(sources, model, **how) as scene:
+        return whole(scene)[0]

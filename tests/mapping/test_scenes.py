@@ -9,14 +9,17 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
-from scene_models import EMPTY, NAMED, RGB, SENTINEL, as_predict_reads, described, numbers, raster
+from scene_models import EMPTY, NAMED, RGB, SENTINEL, as_predict_reads, described, numbers, raster, whole
 
+from landsift.bands import BandSpec
 from landsift.errors import DataError
 from landsift.mapping.scenes import open_scene
 
 ROWS, COLS = slice(16, 32), slice(32, 48)
 SIZE = (64, 80)
 SAID = {"names": NAMED, "scale": 1e-4, "units": "reflectance"}
+
+HOLED = np.where(numbers(4, size=SIZE) % 7, numbers(4, size=SIZE), 0)
 
 
 def cut(file: Path, rows: slice = ROWS, cols: slice = COLS) -> Path:
@@ -44,9 +47,8 @@ CASES = {
     "with an offset": (SENTINEL, numbers(4, size=SIZE) + 1000, SAID | {"offset": -0.1}, {}),
     "in int16": (SENTINEL, numbers(4, "int16", SIZE), SAID | {"nodata": -9999}, {}),
     "in float64": (SENTINEL, numbers(4, size=SIZE) * 1e-4, SAID | {"scale": 1.0}, {"reflectance": [1, 0]}),
-    "with nothing in places": (EMPTY, np.where(numbers(4, size=SIZE) % 7, numbers(4, size=SIZE), 0),
-                               SAID | {"nodata": 0}, {}),
-    "with NaN": (EMPTY, np.where(numbers(4, size=SIZE) % 7, numbers(4, size=SIZE) * 1e-4, np.nan).astype("float32"),
+    "with nothing in places": (EMPTY, HOLED, SAID | {"nodata": 0}, {}),
+    "with NaN": (EMPTY, np.where(HOLED, HOLED * 1e-4, np.nan).astype("float32"),
                  SAID | {"scale": 1.0}, {"reflectance": [1, 0]}),
     "of which numbers are said": (SENTINEL, numbers(6, size=SIZE), {},
                                   {"bands": ["B02=1", "B03=2", "B04=3", "B08=6"], "reflectance": [1e-4, 0]}),
@@ -106,3 +108,61 @@ def test_what_predict_refuses_is_refused(options, said, tmp_path):
         open_scene(file, described(SENTINEL))
     assert "a.tif" in str(error.value)
     assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.shared
+class TestRealScenes:
+    def test_a_time_series_in_degrees(self, shared):
+        files = sorted((shared / "data" / "scenes" / "boadella").glob("*.tif"))
+        boxes = []
+        for file in files[:3]:
+            with open_scene(file, described(SENTINEL, sensor="sentinel2_l2a")) as scene:
+                values, valid = whole(scene)
+                boxes.append(scene.grid)
+                assert str(scene.when.date()) in file.name
+        assert {box.crs.to_epsg() for box in boxes} == {32631}
+        assert len({tuple(box.affine) for box in boxes}) == 1
+        assert boxes[0].resolution.x == 10
+        assert valid.mean() > 0.98
+        with rasterio.open(files[2]) as dataset:
+            means = dataset.read([2, 3, 4, 8]).mean(axis=(1, 2))
+        np.testing.assert_allclose(values[valid].mean(axis=0), means, rtol=0.01)
+
+    def test_an_item_of_sentinel2_with_clouds(self, shared):
+        (file,) = (shared / "data" / "scenes" / "s2_l2a" / "S2B_33TWL_20230810_0_L2A").glob("*.json")
+        model = described(replace(SENTINEL, gsd=120.0), sensor="sentinel2_l2a")
+        with open_scene(file, model) as scene:
+            values, valid = whole(scene)
+        assert scene.grid.crs.to_epsg() == 32633
+        assert tuple(scene.grid.affine)[:6] == (120, 0, 499_980, 0, -120, 5_100_000)
+        with rasterio.open(file.parent / "SCL.tif") as dataset:
+            hidden = np.isin(dataset.read(1), [0, 1, 3, 8, 9, 10])
+        assert abs((~valid).mean() - hidden.mean()) < 1e-3
+        with rasterio.open(file.parent / "B08.tif") as dataset:
+            np.testing.assert_array_equal(values[valid][:, 3], dataset.read(1)[valid])
+
+    def test_bands_of_mixed_resolution(self, shared):
+        spec = BandSpec(("B01", "B05", "B11"), "uint16", (1e-4,) * 3, (0.0,) * 3, None, "reflectance", 20.0)
+        files = sorted((shared / "data" / "scenes" / "s2_l1c").glob("*.jp2"))
+        with open_scene(files, described(spec, sensor="sentinel2_l1c")) as scene:
+            values, valid = whole(scene)
+        with rasterio.open(files[1]) as dataset:
+            assert tuple(scene.grid.shape) == dataset.shape
+            np.testing.assert_array_equal(values[valid][:, 1], dataset.read(1)[valid])
+        assert valid.mean() > 0.99
+
+    def test_landsat_and_aerial_images(self, shared):
+        folder = shared / "data" / "scenes"
+        files = sorted((folder / "landsat8").glob("*.tif"))
+        spec = BandSpec(("blue", "green", "red", "nir"), "uint16", (2.75e-5,) * 4, (-0.2,) * 4, 0, "reflectance", 30.0)
+        with open_scene(files, described(spec), reading={"sensor": "landsat8"}) as scene:
+            values, valid = whole(scene)
+        for i, file in enumerate(files):
+            with rasterio.open(file) as dataset:
+                np.testing.assert_array_equal(values[..., i], dataset.read(1))
+        assert valid.all()
+        for file in (folder / "naip").glob("*.tif"):
+            with open_scene(file, described(RGB), reading={"sensor": "naip"}) as scene:
+                values = whole(scene)[0]
+            with rasterio.open(file) as dataset:
+                np.testing.assert_array_equal(values, np.moveaxis(dataset.read([1, 2, 3]), 0, -1))

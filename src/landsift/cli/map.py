@@ -1,92 +1,258 @@
-"""`landsift map`: a scene classified patch by patch, as a raster of classes."""
+"""`landsift map`: a trained model on whole scenes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landsift.cli.options import JsonOption, ModuleOption, RunArgument, reading
+from landsift.cli.options import JsonOption, ModuleOption, reading
 
 if TYPE_CHECKING:
-    from landsift.mapping.class_areas import AreaCount
+    from landsift.mapping.make import LoadedModel, MapOptions, MapResult
+    from landsift.mapping.many import Maps
+    from landsift.mapping.scenes import Scene
 
 
-def map_scene(
-    run: RunArgument,
-    scene: Annotated[
-        list[Path],
-        typer.Argument(metavar="SCENE...", help="A raster, or the rasters of one scene's bands.", show_default=False),
+def map_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)],
+    scenes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SCENE...",
+            help="One scene: a raster, the files of its bands, a STAC item or a folder .SAFE.  With --out FOLDER "
+            "several: rasters, folders of them, STAC items or collections.",
+            show_default=False,
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="MAP.tif", help="The map to write.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="MAP.tif|FOLDER",
+            help="The map to write, or, for several scenes, a folder for their maps.",
+            show_default=False,
+        ),
+    ],
     stride: Annotated[
         int | None,
         typer.Option(
             "--stride",
-            metavar="PIXELS",
-            help="Side of a cell of the map. Less than a patch: the mean over all patches that cover a cell.  "
-            "Default: a patch.",
+            metavar="N",
+            help="Pixels from a patch to the next, and side of a cell; less than a patch: they overlap.  "
+            "Default: those of a patch.",
+            show_default=False,
+        ),
+    ] = None,
+    dense: Annotated[
+        bool,
+        typer.Option(
+            "--dense",
+            help="For overlapping patches: let the first layers pass over the scene once, for all patches. "
+            "Convolutional backbones only; how far it agrees with patch by patch is measured first.",
+        ),
+    ] = False,
+    agreement: Annotated[
+        float | None,
+        typer.Option(
+            "--agreement",
+            metavar="SHARE",
+            help="With --dense: share of patches that should get the same class as patch by patch; the higher, the "
+            "slower.  Default: 0.95.",
+            show_default=False,
+        ),
+    ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            "--mask",
+            metavar="FILE",
+            help="A raster of pixels that do not show the ground, such as SCL.tif; none: no mask.  "
+            "Default: the one that the scene brings.",
+            show_default=False,
+        ),
+    ] = None,
+    mask_classes: Annotated[
+        str | None,
+        typer.Option(
+            "--mask-classes",
+            metavar="N,M",
+            help="Numbers of the mask that do not show the ground.  Default: of SCL clouds, their shadows and defects; "
+            "of a mask of 0 and 255 the 0.",
             show_default=False,
         ),
     ] = None,
     min_valid: Annotated[
-        float, typer.Option("--min-valid", metavar="SHARE", help="Of a patch's pixels that must have data.")
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            "--min-valid",
+            metavar="SHARE",
+            help="Share of a patch's pixels that must be valid for a class.  Default: 0.9.",
+            show_default=False,
+        ),
+    ] = None,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Write the probabilities of all classes beside the map.")
+        bool,
+        typer.Option("--probabilities", help="Write the probabilities of all classes too: MAP.probabilities.tif."),
     ] = False,
-    entropy: Annotated[bool, typer.Option("--entropy", help="Write their entropy beside the map.")] = False,
-    no_tta: Annotated[
-        bool, typer.Option("--no-tta", help="Without test-time augmentation, which takes eight times as long.")
-    ] = False,
+    smooth: Annotated[
+        int | None,
+        typer.Option(
+            "--smooth",
+            metavar="N",
+            help="Bayesian smoothing with the N × N cells around each.  Default: none.",
+            show_default=False,
+        ),
+    ] = None,
+    smooth_variance: Annotated[
+        float | None,
+        typer.Option(
+            "--smooth-variance",
+            metavar="X",
+            help="Variance of the logits of one class; the larger, the smoother.  Default: 20.",
+            show_default=False,
+        ),
+    ] = None,
+    tta: Annotated[
+        str | None,
+        typer.Option(
+            "--tta",
+            metavar="none|flips",
+            help="Test-time augmentation; none is up to 8 times as fast as flips.  Default: as the model says.",
+            show_default=False,
+        ),
+    ] = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Write MAP.html beside a map.")] = True,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", "-s", metavar="KEY=VALUE", help="How the files are read, such as data.sensor=sentinel2_l2a."
+            "--set",
+            "-s",
+            metavar="KEY=VALUE",
+            help="How the files are read: data.bands, data.sensor, data.reflectance or data.indices; repeatable.  "
+            "Default: as in training.",
         ),
     ] = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="DEVICE", help="auto (a GPU if there is one), cpu, cuda, cuda:1, ...")
+    ] = "auto",
     module: ModuleOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Map a scene: classify it patch by patch and write a raster of classes.
+    """Map scenes: the class of each patch, with its confidence, as a GeoTIFF with names and colours.
 
-    MAP.tif is a Cloud-Optimized GeoTIFF with the class and its confidence in
-    per cent; names and colours are in it. MAP.areas.csv has the hectares.
-    A cell with too few valid pixels has no class.
+    Of RUN only the folder RUN/model is needed. With --out FOLDER every SCENE is a
+    scene of its own; maps that are there already are left, and a scene that cannot
+    be mapped does not stop the others.
     """
+    from landsift.mapping.make import LoadedModel, MapOptions
+
+    given = {
+        "stride": stride,
+        "agreement": agreement,
+        "mask": mask,
+        "mask_classes": None if mask_classes is None else _numbers(mask_classes),
+        "min_valid": min_valid,
+        "smooth": smooth,
+        "smooth_variance": smooth_variance,
+        "tta": tta,
+    }
+    options = MapOptions(
+        dense=dense,
+        probabilities=probabilities,
+        reading=reading(settings or (), "in a map"),
+        **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+    )
+    if agreement is not None and not dense:
+        raise typer.BadParameter("changes nothing without --dense", param_hint="--agreement")
+    if smooth is None and smooth_variance is not None:
+        raise typer.BadParameter("changes nothing without --smooth", param_hint="--smooth-variance")
+
+    def loaded() -> LoadedModel:
+        return LoadedModel.load(run, options, module=module, device=device)
+
+    finish = _write_page if page else _no_page
+    if out.suffix.lower() in (".tif", ".tiff"):
+        _one(loaded, scenes, out, options, finish, as_json=as_json)
+    else:
+        _many(loaded, scenes, out, options, finish, as_json=as_json)
+
+
+def _one(loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish: Any, *, as_json: bool) -> None:
     from landsift.cli.printing import print_result
-    from landsift.mapping.make import map_scene as make
+    from landsift.mapping.make import check_map, mapped
+
+    check_map(out, scenes)
+    result = mapped(loaded(), scenes, out, options, finish)
+    print_result(result.to_dict(), _lines(result), as_json=as_json)
+
+
+def _many(loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish: Any, *, as_json: bool) -> None:
+    from landsift.cli.printing import print_result
+    from landsift.errors import RunError
+    from landsift.mapping.many import map_scenes, scenes_of
+    from landsift.runtime.outputs import check_file
+
+    found = scenes_of(scenes)
+    check_file(out / f"{found[0].name}.tif")
+    maps = map_scenes(loaded(), found, out, options, finish)
+    print_result(maps.to_dict(), _summary(maps), as_json=as_json)
+    if maps.failed:
+        names = ", ".join(maps.failed)
+        raise RunError(
+            f"{len(maps.failed)} of {len(found)} scenes have no map: {names}",
+            "the reasons stand above; the same command maps only these",
+        )
+
+
+def _write_page(path: Path, scene: Scene) -> None:
+    from landsift.reports.maps.layers import backdrop_of
     from landsift.reports.maps.page import write_map_page
 
-    made = make(
-        run, scene, out, stride=stride, min_valid=min_valid, probabilities=probabilities, entropy=entropy,
-        tta=not no_tta, reading=reading(settings or (), "in a map"), module=module,
-    )  # fmt: skip
-    page = write_map_page(made.path)
-    areas = made.areas
-    rows = [
-        {"class": name, "cells": int(cells), "hectares": float(hectares), "share": float(share)}
-        for name, cells, hectares, share in zip(
-            ["no data", *areas.classes.names], areas.cells, areas.hectares, areas.shares, strict=True
-        )
-    ]
-    result = {
-        "map": str(made.path), "page": str(page), "stride": made.stride, "patches": made.patches,
-        "seconds": round(made.seconds, 3), "areas": rows,
-    }  # fmt: skip
-    print_result(result, [*_lines(areas), "", f"map   {made.path}", f"page  {page}"], as_json=as_json)
+    write_map_page(path, backdrop_of(scene))
 
 
-def _lines(areas: AreaCount) -> list[str]:
-    names = areas.classes.names
-    width = max(map(len, [*names, "no data"]))
-    lines = [f"{'':<{width}}  {'cells':>11}  {'hectares':>15}   share"]
-    for code in sorted(range(1, len(names) + 1), key=lambda code: -areas.cells[code]):
-        if areas.cells[code]:
-            lines.append(
-                f"{names[code - 1]:<{width}}  {areas.cells[code]:>11,}  {areas.hectares[code]:>15,.2f}  "
-                f"{100 * areas.shares[code]:5.1f} %"
-            )
-    lines.append(f"{'no data':<{width}}  {areas.cells[0]:>11,}  {areas.hectares[0]:>15,.2f}")
-    return lines
+def _no_page(path: Path, scene: Scene) -> None:
+    pass
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(each) for each in text.split(",")}))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no list of whole numbers", param_hint="--mask-classes") from None
+
+
+def _lines(result: MapResult) -> list[str]:
+    import math
+
+    known = not any(map(math.isnan, result.hectares))
+    width = max(map(len, [*result.classes, "no data"]))
+    lines = [f"{'':<{width}}  {'cells':>10}  {'hectares' if known else '':>14}   share"]
+    rows = zip(result.classes, result.cells, result.hectares, result.shares, strict=True)
+    for name, cells, hectares, share in sorted(rows, key=lambda row: -row[1]):
+        amount = f"{hectares:>14,.1f}" if known else f"{'':>14}"
+        lines.append(f"{name:<{width}}  {cells:>10,}  {amount}  {100 * share:>5.1f} %")
+    lines.append(f"{'no data':<{width}}  {result.no_data:>10,}")
+    if result.agreement is not None:
+        lines += ["", f"dense mode: {result.agreement}"]
+    if result.smoothed is not None:
+        lines += ["", f"smoothing: {100 * result.smoothed:.1f} % of the cells got another class"]
+    return [*lines, "", _told(result)]
+
+
+def _summary(maps: Maps) -> list[str]:
+    lines = [_told(each) for each in maps.made]
+    lines += [f"{each}  left as it is" for each in maps.left]
+    counts = f"{len(maps.made)} made, {len(maps.left)} left as they are, {len(maps.failed)} failed"
+    return [*lines, "", counts]
+
+
+def _told(result: MapResult) -> str:
+    speed = result.patches / max(result.seconds, 1e-9)
+    return (
+        f"{result.path}  {result.grid.height:,} × {result.grid.width:,} cells, {result.patches:,} patches in "
+        f"{result.seconds:.1f} s ({speed:,.0f} patches/s)"
+    )

@@ -20,6 +20,8 @@ from landsift.mapping.scene_files import SceneFile
 
 WIDEST_OF_UTM = 12.0
 """Degrees of longitude that a grid in UTM spans at most: two zones. Of wider ones the grid has its own centre."""
+FARTHEST = 100.0
+"""Factor between the ground sampling distances of a scene and a model, beyond which nothing is resampled."""
 MOST_PIXELS = 2**40
 """Of a grid; 10⁶ × 10⁶."""
 _ALONG = 33  # points along each side of a raster, and inside it, that are brought to another CRS
@@ -55,8 +57,14 @@ def grid_of(files: Sequence[SceneFile], gsd: float | None) -> Grid:
     """
     finest = min(file.place.gsd for file in files)
     target = finest if gsd is None else gsd
-    reference = min(files, key=lambda file: abs(math.log(file.place.gsd / target)))
+    # Of files of one resolution, which differs a little with their places, the largest.
+    reference = min(files, key=lambda file: (round(abs(math.log(file.place.gsd / target)), 2), -math.prod(file.size)))
     own = reference.place.gsd
+    if not 1 / FARTHEST <= own / target <= FARTHEST:
+        raise DataError(
+            f"{reference.path}: pixels of {own:.3g} m, where the model takes {target:.3g} m",
+            "map a scene of a resolution nearer to that of the model's patches",
+        )
     if own / SAME_GSD <= target <= own * SAME_GSD:
         target = own
     at = reference.transform
@@ -70,9 +78,9 @@ def grid_of(files: Sequence[SceneFile], gsd: float | None) -> Grid:
         notes += [] if square else [f"pixels of {abs(at.a):g} × {abs(at.e):g}, resampled to square ones"]
         return Grid(_zoomed(reference, _side(reference, target)), reference, target, tuple(notes))
     if projected:
-        side = _side(reference, target)
+        side = _side(reference, target if gsd is None else gsd)
         points = _outline(reference, reference.crs)
-        notes.append(f"pixels that do not lie north up, resampled to {side:.4g} units of {_named(reference.crs)}")
+        notes.append(f"pixels that do not lie north up, resampled to the grid of {_named(reference.crs)}")
         return Grid(_around(points, reference.crs, side), reference, target, tuple(notes))
     crs = _utm(reference)
     side = float(f"{own:.{_DIGITS}g}") if gsd is None else gsd
@@ -99,13 +107,30 @@ def is_aligned(file: SceneFile, box: GeoBox) -> bool:
 
 def overlaps(file: SceneFile, box: GeoBox) -> bool:
     """Whether a file has pixels within a grid."""
+    if (found := _extent(file, box)) is None:
+        return False
+    (left, bottom, right, top), bounds = found, box.boundingbox
+    return bool(left < bounds.right and right > bounds.left and bottom < bounds.top and top > bounds.bottom)
+
+
+def covers(file: SceneFile, box: GeoBox) -> bool:
+    """Whether a file reaches as far as a grid on all sides, but for a pixel of its own."""
+    if (found := _extent(file, box)) is None:
+        return False
+    (left, bottom, right, top), bounds = found, box.boundingbox
+    own = 1.5 * max((right - left) / file.size[1], (top - bottom) / file.size[0], box.resolution.x)
+    inside = (bounds.left - left, bounds.bottom - bottom, right - bounds.right, top - bounds.top)
+    return bool(min(inside) > -own)
+
+
+def _extent(file: SceneFile, box: GeoBox) -> tuple[float, float, float, float] | None:
+    """West, south, east and north of a file in the CRS of a grid; None: it has no place there."""
     points = _outline(file, _crs(box))
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
-        return False
-    bounds = box.boundingbox
-    (left, bottom), (right, top) = points.min(axis=0), points.max(axis=0)
-    return bool(left < bounds.right and right > bounds.left and bottom < bounds.top and top > bounds.bottom)
+        return None
+    (left, bottom), (right, top) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return left, bottom, right, top
 
 
 def _crs(box: GeoBox) -> CRS:
@@ -199,7 +224,7 @@ def _utm(file: SceneFile) -> CRS:
 
 def _named(crs: CRS) -> str:
     code = crs.to_epsg()
-    return f"EPSG:{code}" if code else crs.to_string()[:80]
+    return f"EPSG:{code}" if code else crs.to_proj4() or "its CRS"
 
 
 def _resampled(own: float, target: float) -> str:

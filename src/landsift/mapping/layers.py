@@ -19,6 +19,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from landsift.data.decoding.decode import quiet_pillow
 from landsift.data.decoding.gdal import in_words, reading
 from landsift.data.decoding.unreadable import UnreadableError
 from landsift.mapping.grids import is_aligned, is_same
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 Values = NDArray[Any]
 Flags = NDArray[np.bool_]
 
+_ONE_OPENS = threading.Lock()
+LEAST_CACHE, MOST_CACHE = 2**26, 2**29
+"""Bytes of decoded blocks that GDAL keeps while a scene is read."""
 _TYPES = {"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
           "uint64": "UInt64", "int64": "Int64", "float32": "Float32", "float64": "Float64"}  # fmt: skip
 """GDAL's names of numbers."""
@@ -63,6 +67,7 @@ class LayerReader:
         self.layer = layer
         self.direct = is_same(layer.file, box)
         self.aligned = self.direct or is_aligned(layer.file, box)
+        self.cache = LEAST_CACHE
         self._box = box
         self._own = threading.local()
         self._lock = threading.Lock()
@@ -77,7 +82,7 @@ class LayerReader:
         """
         path = self.layer.file.path
         try:
-            with reading(path.absolute()) as heard:
+            with reading(path.absolute(), self.cache) as heard:
                 dataset = self._dataset()
                 found = self._direct(dataset, window) if self.direct else self._warped(dataset, window)
             with self._lock:
@@ -102,9 +107,10 @@ class LayerReader:
         if found is None:
             stack = ExitStack()
             try:
-                found = stack.enter_context(self.layer.file.open())
-                if not self.direct:
-                    found = self._warp(stack)
+                with _ONE_OPENS, quiet_pillow():  # filters of warnings are the whole process's
+                    found = stack.enter_context(self.layer.file.open())
+                    if not self.direct:
+                        found = self._warp(stack)
             except BaseException:
                 stack.close()
                 raise
@@ -137,6 +143,7 @@ class LayerReader:
         layer, file = self.layer, self.layer.file
         source = stack.enter_context(rasterio.open(self._selected(), driver="VRT", sharing=False))
         resampling = Resampling.nearest if self.aligned else layer.resampling
+        crs = CRS.from_wkt(self._box.crs.to_wkt())
         # Of several bands each has its own holes, and what is beside one is not made of it.
         if layer.nodata is None:
             how: dict[str, Any] = {"add_alpha": True}
@@ -144,11 +151,14 @@ class LayerReader:
             how = {"add_alpha": True, "src_nodata": layer.nodata, "UNIFIED_SRC_NODATA": "YES"}
         else:
             how = {"src_nodata": layer.nodata, "nodata": layer.nodata, "UNIFIED_SRC_NODATA": "NO"}
+        if file.gcps:  # rasterio has GDAL follow them only to a grid of its own choice
+            inner = WarpedVRT(source, src_crs=file.crs, crs=crs, resampling=resampling, **how)
+            source, how = stack.enter_context(inner), {} if "add_alpha" in how else how
         return stack.enter_context(
             WarpedVRT(
                 source,
-                src_crs=_wrapped(file),
-                crs=CRS.from_wkt(self._box.crs.to_wkt()),
+                src_crs=None if file.gcps else _wrapped(file),
+                crs=crs,
                 transform=self._box.affine,
                 height=self._box.shape[0],
                 width=self._box.shape[1],
@@ -190,12 +200,19 @@ def _wrapped(file: SceneFile) -> CRS | None:
     """A CRS of degrees whose longitudes go on beyond 180, where those of a file do; None: the file's own will do."""
     if file.crs.is_projected:
         return None
-    xs = [point.x for point in file.gcps] if file.gcps else [
-        (file.transform * corner)[0] for corner in ((0, 0), (file.size[1], 0), (0, file.size[0]), file.size[::-1])
-    ]  # fmt: skip
+    corners = ((0, 0), (file.size[1], 0), (0, file.size[0]), file.size[::-1])
+    xs = [(file.transform * corner)[0] for corner in corners]
     if min(xs) >= -180 and max(xs) <= 180:
         return None
     return CRS.from_string(f"{file.crs.to_proj4()} +lon_wrap={(min(xs) + max(xs)) / 2:.6f}")
+
+
+def share_cache(readers: Sequence[LayerReader]) -> None:
+    """Have GDAL keep the blocks of two rows of blocks of every file: what windows of whole rows meet again."""
+    files = {id(reader.layer.file): reader.layer.file for reader in readers}.values()
+    rows = sum(file.block[0] * file.size[1] * len(file.bands) * np.dtype(file.dtype).itemsize for file in files)
+    for reader in readers:
+        reader.cache = min(max(2 * rows, LEAST_CACHE), MOST_CACHE)
 
 
 def windows_of(rows: slice, cols: slice) -> Window:

@@ -1,28 +1,137 @@
-"""A map of a scene: from a model and the scene's files to the raster and what lies beside it."""
+"""From a trained model and a scene to a map."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import logging
+import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from landsift.errors import DataError
-from landsift.mapping.class_areas import AreaCount
+import numpy as np
+
+from landsift.errors import ConfigError, DataError, RunError
+from landsift.mapping.agreement import ENOUGH, Agreement, choose
 from landsift.mapping.classes import ClassTable
-from landsift.mapping.classify import MIN_VALID, classify, map_grid, side_of
+from landsift.mapping.classify import MIN_VALID, Model, PatchByPatch, classify
+from landsift.mapping.gdal import gdal
 from landsift.mapping.map_info import MapAbout
-from landsift.mapping.map_writer import MapWriter, map_path
-from landsift.mapping.scenes import open_scene
-from landsift.models.model_json import WEIGHTS_FILE
-from landsift.models.predictor import load_model, model_folder
-from landsift.runtime.outputs import check_outside
+from landsift.mapping.map_writer import MapWriter
+from landsift.mapping.patch_grid import PatchGrid
+from landsift.mapping.scenes import Scene, open_scene
+from landsift.mapping.smoothing import VARIANCE, Smoother
+from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE
+from landsift.models.predictor import Predictor, load_model, model_folder
+from landsift.runtime import threads
+from landsift.runtime.memory_allocator import keep_freed_memory
+from landsift.runtime.outputs import as_path, check_file, check_outside
 from landsift.runtime.progress_bar import progress_bar
+from landsift.version import __version__
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+    from landsift.mapping.class_areas import AreaCount
 
 logger = logging.getLogger("landsift")
+
+Tta = Literal["none", "flips"]
+Source = Path | str
+_READ_AT_ONCE = 2**22  # bytes
+_NOT_FINITE = (
+    "are the scene's numbers those that the model was trained on? `landsift predict` on a patch of it may show"
+)
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """How a map is made.
+
+    Attributes:
+        stride: pixels from a patch to the next, and side of the map's cells; None: those of a patch.
+        dense: whether the first part of the network passes over the scene once, for all patches.
+        agreement: share of patches that should get the same class dense as patch by patch; the higher, the less of the
+            network is shared.
+        mask: a raster of pixels that do not show the ground, such as clouds; "none": none, also where the scene brings
+            one; None: what the scene brings.
+        mask_classes: numbers of the mask that do not show the ground; None: as of `open_scene`.
+        min_valid: share of a patch's pixels, and of a cell's, that must be valid for a class, above 0.
+        probabilities: whether to write the probabilities of all classes and their entropy.
+        smooth: side in cells of the neighbourhood of Bayesian smoothing, odd; None: none.
+        smooth_variance: of that smoothing (`smoothing.py`).
+        tta: test-time augmentation; None: as the model says.
+        reading: how the files are read, as of `predict_files`.
+    """
+
+    stride: int | None = None
+    dense: bool = False
+    agreement: float = ENOUGH
+    mask: Source | None = None
+    mask_classes: tuple[int, ...] | None = None
+    min_valid: float = MIN_VALID
+    probabilities: bool = False
+    smooth: int | None = None
+    smooth_variance: float = VARIANCE
+    tta: Tta | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what can be without a model; raises ConfigError or RunError."""
+        if not 0 < self.min_valid <= 1:
+            raise ConfigError(f"--min-valid {self.min_valid} is no share above 0", "give a number up to 1, such as 0.9")
+        if not 0 < self.agreement <= 1:
+            raise ConfigError(
+                f"--agreement {self.agreement} is no share above 0", "give a number up to 1, such as 0.95"
+            )
+        if self.tta not in (None, "none", "flips"):
+            raise ConfigError(f"--tta {self.tta} is not known", "give none or flips")
+        if self.smooth is not None:
+            Smoother(self.smooth, self.smooth_variance)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that maps scenes.
+
+    Attributes:
+        predictor: with the test-time augmentation that is wanted.
+        fingerprint: SHA-256 of its two files, 16 hexadecimal digits.
+        source: where it is, as it was given.
+    """
+
+    predictor: Predictor
+    fingerprint: str
+    source: str
+
+    @classmethod
+    def load(cls, model: Source, options: MapOptions, *, module: str | None = None, device: str = "auto") -> Self:
+        """Load it.
+
+        Raises:
+            ModelError: there is no model, or no such device.
+            DataError: the stride is larger than its patches.
+        """
+        predictor = load_model(model, device, module=module)
+        patch = predictor.description.patch_size
+        if options.stride is not None and not 1 <= options.stride <= min(patch):
+            raise DataError(
+                f"--stride {options.stride} is not between 1 and the {min(patch)} pixels of the model's patches",
+                "with a smaller stride patches overlap, and cells are smaller",
+            )
+        if options.tta is not None:
+            predictor.description = replace(predictor.description, tta=options.tta)
+        digest = hashlib.sha256()
+        for name in (DESCRIPTION_FILE, WEIGHTS_FILE):
+            with (model_folder(model) / name).open("rb") as file:
+                while chunk := file.read(_READ_AT_ONCE):
+                    digest.update(chunk)
+        return cls(predictor, digest.hexdigest()[:16], str(model))
 
 
 @dataclass(frozen=True)
@@ -30,89 +139,288 @@ class MapResult:
     """A map that was made.
 
     Attributes:
-        path: of the raster.
-        areas: cells and hectares per class.
-        patches: how many were classified.
-        seconds: that it took, from the model's loading on.
-        stride: side of a cell in pixels.
+        path: of it.
+        grid: its cells.
+        scene: name of the scene.
+        classes: names, K.
+        cells: of each class, K.
+        hectares: of each class, K; NaN where they are not known.
+        no_data: cells without a class.
+        patches: classified.
+        seconds: from the opening of the scene to the end.
+        agreement: of dense mode with patch by patch; None: it was not measured.
+        smoothed: share of cells that got another class by smoothing; None: there was none.
     """
 
     path: Path
-    areas: AreaCount
+    grid: GeoBox
+    scene: str
+    classes: tuple[str, ...]
+    cells: tuple[int, ...]
+    hectares: tuple[float, ...]
+    no_data: int
     patches: int
     seconds: float
-    stride: int
+    agreement: Agreement | None = None
+    smoothed: float | None = None
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of the mapped area, K; of cells where hectares are not known."""
+        amounts = self.cells if any(map(math.isnan, self.hectares)) else self.hectares
+        total = sum(amounts)
+        return tuple(amount / total if total else 0.0 for amount in amounts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        areas = {
+            name: {
+                "cells": cells,
+                "hectares": None if math.isnan(amount) else round(amount, 4),
+                "share": round(share, 6),
+            }
+            for name, cells, amount, share in zip(self.classes, self.cells, self.hectares, self.shares, strict=True)
+        }
+        return {
+            "map": str(self.path),
+            "scene": self.scene,
+            "height": self.grid.height,
+            "width": self.grid.width,
+            "areas": areas,
+            "no_data": self.no_data,
+            "patches": self.patches,
+            "seconds": round(self.seconds, 3),
+            "agreement": None if self.agreement is None else self.agreement.to_json(),
+            "smoothed": self.smoothed,
+        }
 
 
 def map_scene(
-    run: Path | str,
-    scene: Path | str | Sequence[Path | str],
-    out: Path | str,
+    model: Source,
+    sources: Source | Sequence[Source],
+    out: Source,
     *,
     stride: int | None = None,
+    dense: bool = False,
+    agreement: float = ENOUGH,
+    mask: Source | None = None,
+    mask_classes: Collection[int] | None = None,
     min_valid: float = MIN_VALID,
     probabilities: bool = False,
-    entropy: bool = False,
-    tta: bool = True,
+    smooth: int | None = None,
+    smooth_variance: float = VARIANCE,
+    tta: Tta | None = None,
     reading: Mapping[str, Any] | None = None,
     module: str | None = None,
     device: str = "auto",
 ) -> MapResult:
-    """Classify a scene patch by patch and write a map.
+    """Map a scene with a trained model; writes a Cloud-Optimized GeoTIFF and what lies beside it (`MapWriter`).
 
     Args:
-        run: a run directory or its model's folder.
-        scene: a raster, or several that hold the bands of one scene.
-        out: the map, ending in .tif.
-        stride: side of a cell in pixels; where it is less than a patch's, a cell has the mean over the patches that
-            cover it. None: a patch's.
-        min_valid: share of the pixels of a patch that must be valid for a class.
-        probabilities: whether to write those of all classes beside it.
-        entropy: whether to write that of a cell's probabilities beside it.
-        tta: False: without test-time augmentation, also where the model was trained to be used with it.
-        reading: how the scene's files are read, as of `predict_files`.
-        module: what registers the model's network, as of `load_model`.
+        model: a run directory, or its `model/` folder.
+        sources: the files of one scene, as of `open_scene`.
+        out: of the map, ending in .tif.
+        stride: pixels from a patch to the next, and side of the map's cells; None: those of a patch.
+        dense: whether the first part of the network passes over the scene once, for all patches.
+        agreement: share of patches that should get the same class dense as patch by patch.
+        mask: a raster of pixels that do not show the ground; "none": none; None: what the scene brings.
+        mask_classes: numbers of the mask that do not show the ground.
+        min_valid: share of a patch's pixels, and of a cell's, that must be valid for a class.
+        probabilities: whether to write the probabilities of all classes and their entropy.
+        smooth: side in cells of the neighbourhood of Bayesian smoothing, odd; None: none.
+        smooth_variance: of that smoothing.
+        tta: "none" or "flips"; None: as the model says.
+        reading: how the files are read, as of `predict_files`.
+        module: as of `load_model`.
         device: as of `load_model`.
 
     Raises:
-        ConfigError: a key of `reading` is none.
-        DataError: `stride` or `min_valid` is out of range, or the scene cannot be read or has not what the model
-            takes.
-        ModelError: there is no model.
+        ConfigError: an option is none.
+        DataError: the scene cannot be read, has not what the model takes, or is smaller than a patch.
+        ModelError: there is no model, or its network has no dense mode.
         RunError: the map cannot be written.
     """
-    began = time.monotonic()
-    out = map_path(out)
-    sources = [Path(each) for each in ([scene] if isinstance(scene, str | Path) else scene)]
-    check_outside(out, sources, hint="give --out another name")
-    predictor = load_model(run, device, module=module)
-    if not tta:
-        predictor.description = replace(predictor.description, tta="none")
-    patch = side_of(predictor)
-    if stride is not None and not 1 <= stride <= patch:
-        raise DataError(f"a stride of {stride} pixels", f"give one between 1 and {patch}, the side of a patch")
-    if not 0 < min_valid <= 1:
-        raise DataError(f"--min-valid {min_valid:g} is no share", "give a number above 0 and up to 1")
-    cell = stride or patch
-    with open_scene(sources, predictor.description, reading=reading) as opened:
-        grid = map_grid(opened.grid, cell)
+    options = MapOptions(
+        stride=stride,
+        dense=dense,
+        agreement=agreement,
+        mask=mask,
+        mask_classes=None if mask_classes is None else tuple(sorted(mask_classes)),
+        min_valid=min_valid,
+        probabilities=probabilities,
+        smooth=smooth,
+        smooth_variance=smooth_variance,
+        tta=tta,
+        reading=reading or {},
+    )
+    given = [sources] if isinstance(sources, str | Path) else list(sources)
+    check_map(out, given)
+    return mapped(LoadedModel.load(model, options, module=module, device=device), given, as_path(out), options)
+
+
+def check_map(out: Source, sources: Sequence[Source]) -> None:
+    """Check that a map may be written, and is none of the files that are read; raises RunError."""
+    if as_path(out).suffix.lower() not in (".tif", ".tiff"):
+        raise RunError(f"--out {out} does not end in .tif", "give the name of a GeoTIFF, such as map.tif")
+    check_file(out)
+    check_outside(out, [each for each in sources if "://" not in str(each)])
+
+
+def mapped(
+    model: LoadedModel,
+    sources: Sequence[Source],
+    out: Path,
+    options: MapOptions,
+    finish: Callable[[Path, Scene], object] = lambda path, scene: None,
+) -> MapResult:
+    """Map a scene with a model that is loaded.
+
+    Args:
+        model: that maps.
+        sources: the files of one scene.
+        out: of the map.
+        options: how.
+        finish: called with the map and the scene, still open, when the map is written.
+    """
+    begun = time.perf_counter()
+    keep_freed_memory()
+    threads.after_fork()
+    predictor = model.predictor
+    with gdal(), _opened(sources, predictor, options) as scene:
+        grid = PatchGrid.of(scene.name, scene.grid, predictor.description.patch_size, options.stride)
+        answers: Model = PatchByPatch(predictor)
+        agreement = None
+        if options.dense:
+            answers, agreement = _dense(scene, grid, predictor, answers, options)
+        smoother = None if options.smooth is None else Smoother(options.smooth, options.smooth_variance)
         about = MapAbout(
-            patch=patch, stride=cell, gsd=opened.bands.gsd, when=opened.when, scenes=tuple(map(str, sources)),
-            model=_fingerprint(run), run=str(run), min_valid=min_valid,
+            patch=_side(grid.patch),
+            stride=_side((grid.rows.stride, grid.cols.stride)),
+            gsd=_metres(scene.grid),
+            when=scene.when,
+            scenes=(scene.name,),
+            model=model.fingerprint,
+            run=model.source,
+            dense=options.dense,
+            agreement=None if agreement is None else agreement.to_json(),
             tta=predictor.description.tta,
-        )  # fmt: skip
-        writer = MapWriter(
-            out, grid, ClassTable.of(predictor.classes), about, probabilities=probabilities, entropy=entropy
+            smoothing=None if smoother is None else str(smoother),
+            mask=scene.mask,
+            min_valid=options.min_valid,
+            key=key_of(model, sources, options),
         )
-        patches = 0
-        with writer, progress_bar("Mapping", grid.height) as advance:
-            for strip in classify(opened, predictor, stride=cell, min_valid=min_valid, advance=advance):
-                writer.write(strip.rows, strip.probabilities, strip.valid)
-                patches += strip.patches
-    return MapResult(out, writer.areas, patches, time.monotonic() - began, cell)
+        count = 0
+
+        def counted(patches: int, classified: int) -> None:
+            nonlocal count
+            count += classified
+            advance(patches)
+
+        with (
+            progress_bar(f"Mapping {scene.name}", grid.rows.count * grid.cols.count) as advance,
+            MapWriter(
+                out, grid.cells, ClassTable.of(predictor.classes), about,
+                probabilities=options.probabilities, entropy=options.probabilities,
+            ) as writer,
+            closing(classify(scene, answers, grid, min_valid=options.min_valid, advance=counted)) as strips,
+        ):  # fmt: skip
+            for strip in strips if smoother is None else smoother.smooth(strips):
+                if not np.isfinite(strip.probabilities).all():
+                    rows = f"{strip.rows.start} to {strip.rows.stop}"
+                    raise DataError(f"{scene.name}: the model gives NaN for cells in rows {rows}", _NOT_FINITE)
+                writer.write(*strip)
+        finish(out, scene)
+    changed = None if smoother is None else smoother.changed / max(smoother.cells, 1)
+    if changed is not None:
+        logger.info("smoothing: %.1f %% of the cells get another class", 100 * changed)
+    return _result(out, grid.cells, scene.name, writer.areas, count, time.perf_counter() - begun, agreement, changed)
 
 
-def _fingerprint(run: Path | str) -> str:
-    """Of the model's weights: the beginning of their SHA-256."""
-    with (model_folder(run) / WEIGHTS_FILE).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+def key_of(model: LoadedModel, sources: Sequence[Source], options: MapOptions) -> str:
+    """A hash of all that decides a map: the model, names, sizes and times of the files, the options, the version."""
+    files = [*sources] + ([options.mask] if options.mask not in (None, "none") else [])
+    stated = {
+        "model": model.fingerprint,
+        "tta": model.predictor.description.tta,
+        "files": [_state(source) for each in files if each is not None for source in _files(each)],
+        "options": asdict(options) | {"mask": str(options.mask), "reading": dict(options.reading)},
+        "landsift": __version__,
+    }
+    return hashlib.sha256(json.dumps(stated, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _files(source: Source) -> list[Source]:
+    """A source, all files of one that is a folder, or a STAC item with the files that it names."""
+    path = Path(source)
+    if path.is_dir():
+        return [*sorted(each for each in path.rglob("*") if each.is_file())]
+    if path.suffix.lower() not in (".json", ".geojson") or not path.is_file():
+        return [source]
+    with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
+        hrefs = sorted(str(asset["href"]) for asset in json.loads(path.read_bytes())["assets"].values())
+        return [source, *(path.parent / href.removeprefix("file://") for href in hrefs)]
+    return [source]
+
+
+def _state(source: Source) -> list[Any]:
+    try:
+        found = Path(source).stat()
+    except OSError:  # a URL
+        return [str(source)]
+    return [str(Path(source).absolute()), found.st_size, found.st_mtime_ns]
+
+
+def _opened(sources: Sequence[Source], predictor: Predictor, options: MapOptions) -> Scene:
+    more: dict[str, Any] = {} if options.mask_classes is None else {"mask_classes": options.mask_classes}
+    return open_scene(sources, predictor.description, reading=options.reading, mask=options.mask, **more)
+
+
+def _dense(
+    scene: Scene, grid: PatchGrid, predictor: Predictor, single: Model, options: MapOptions
+) -> tuple[Model, Agreement | None]:
+    """Dense mode, and how far it agrees with patch by patch on this scene."""
+    dense, agreement = choose(scene, grid, predictor, single, options.min_valid, options.agreement)
+    if agreement is not None:
+        enough = agreement.same >= options.agreement
+        hint = "" if enough else f" (less than {100 * options.agreement:g} %: compare it with a map without --dense)"
+        logger.log(logging.INFO if enough else logging.WARNING, "%s: %s%s", scene.name, agreement, hint)
+    return dense, agreement
+
+
+def _result(
+    out: Path,
+    grid: GeoBox,
+    scene: str,
+    areas: AreaCount,
+    patches: int,
+    seconds: float,
+    agreement: Agreement | None,
+    smoothed: float | None,
+) -> MapResult:
+    return MapResult(
+        out,
+        grid,
+        scene,
+        areas.classes.names,
+        tuple(int(each) for each in areas.cells[1:]),
+        tuple(float(each) for each in areas.hectares[1:]),
+        int(areas.cells[0]),
+        patches,
+        seconds,
+        agreement,
+        smoothed,
+    )
+
+
+def _side(size: tuple[int, int]) -> int | None:
+    return size[0] if size[0] == size[1] else None
+
+
+def _metres(grid: GeoBox) -> float | None:
+    """Side of a grid's pixels in metres; None where it is not known."""
+    from pyproj import CRS
+
+    if grid.crs is None:
+        return None
+    crs = CRS(grid.crs.to_wkt())
+    return None if crs.is_geographic else abs(grid.affine.a) * float(crs.axis_info[0].unit_conversion_factor)

@@ -33,10 +33,13 @@ class MapAbout:
         model: fingerprint of its weights.
         run: the run that trained it.
         tta: test-time augmentation that the probabilities have, as `evaluation.tta`; None: not known.
-        dense: whether features were computed once per strip and pooled per patch.
+        dense: whether the first layers passed over the scene once, for all patches.
+        agreement: of dense mode with patch by patch, on patches of the scene: how many, share that got the same class,
+            largest and mean difference of probabilities; None: it was not measured.
         smoothing: words about the smoothing of probabilities; None: none.
         mask: the file of masked pixels, such as clouds.
         min_valid: share of a patch's pixels that must be valid for a class.
+        key: hash of the model, the scene's files and all options: a map of the same key is the same map.
         landsift: version.
     """
 
@@ -49,9 +52,11 @@ class MapAbout:
     run: str | None = None
     tta: str | None = None
     dense: bool = False
+    agreement: dict[str, Any] | None = None
     smoothing: str | None = None
     mask: str | None = None
     min_valid: float | None = None
+    key: str | None = None
     landsift: str = __version__
 
     def to_json(self) -> dict[str, Any]:

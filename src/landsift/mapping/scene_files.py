@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,7 +22,8 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from landsift.bands import RGB_NAMES
-from landsift.data.decoding.file_bands import FileBands, Place, said
+from landsift.data.decoding.decode import quiet_pillow
+from landsift.data.decoding.file_bands import FileBands, Place
 from landsift.data.decoding.gdal import in_words, is_raster, open_raster, reading
 from landsift.data.decoding.headers import GREY, JPEG_MAGIC, PNG_MAGIC, other_format
 from landsift.data.decoding.places import place_at
@@ -29,9 +31,10 @@ from landsift.data.decoding.rasters import describe, read_as
 from landsift.data.decoding.tiff_directories import MAGIC
 from landsift.data.decoding.tiff_pixels import masks
 from landsift.data.decoding.tiff_tags import GUESSED_RGB
-from landsift.data.decoding.unreadable import Cause, UnreadableError, opening
+from landsift.data.decoding.unreadable import Cause, UnreadableError
 from landsift.data.sensors import plain
 from landsift.errors import DataError
+from landsift.image_sizes import by
 
 if TYPE_CHECKING:
     from rasterio.control import GroundControlPoint
@@ -41,6 +44,8 @@ _HEAD = 2**20
 """Bytes of a file that tell its format; all of a VRT."""
 _SAMPLE = 256
 """Side of what is read of an alpha band to see whether it is one, in pixels."""
+_OFF_POINTS = 0.5
+"""Pixels by which a transform may lead off ground control points and stand for them."""
 _PICTURES = (*MAGIC, PNG_MAGIC, JPEG_MAGIC, b"BM", b"RIFF")
 _DATE = re.compile(
     r"(?<!\d)((?:19|20)\d\d)([-_]?)([01]\d)\2([0-3]\d)(?:[T_-]?([0-2]\d)[:-]?([0-5]\d)[:-]?([0-5]\d))?(?!\d)"
@@ -68,6 +73,7 @@ class SceneFile:
         colours: 256 colours [256, 3] that the numbers of its one band stand for; None: they are none.
         dtype: of its numbers.
         when: when it was taken, in UTC; None: it does not say.
+        false_alpha: the band that is declared as alpha and holds values like the others; None: there is none.
         notes: what is to be said of how it is read.
     """
 
@@ -87,6 +93,7 @@ class SceneFile:
     names: tuple[tuple[str, ...], ...]
     colours: NDArray[np.uint8] | None = None
     when: datetime | None = None
+    false_alpha: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -97,6 +104,17 @@ class SceneFile:
     def open(self) -> DatasetReader:
         """The raster, open for one thread, which reads it inside `reading`."""
         return open_raster(self.path.absolute(), self.head)
+
+
+class Elsewhere(NamedTuple):
+    """The place of a raster that does not say its own."""
+
+    crs: CRS
+    transform: Affine | None
+    size: tuple[int, int] | None
+    """Height and width of the raster that the transform is of; one of the same area may have others."""
+    whose: str
+    """Where this is from, such as "its STAC item"."""
 
 
 def refused(path: Path | str, error: UnreadableError) -> DataError:
@@ -110,7 +128,7 @@ def look(
     pictures: bool,
     names: Sequence[Sequence[str]] = (),
     when: datetime | None = None,
-    place: tuple[CRS, Affine | None, tuple[int, int] | None] | None = None,
+    place: Elsewhere | None = None,
 ) -> SceneFile:
     """What a raster says of itself.
 
@@ -119,29 +137,35 @@ def look(
         pictures: whether 8-bit grey, palette and RGB are read as red, green and blue, as `predict` reads pictures.
         names: what each band may be called besides, from elsewhere.
         when: when it was taken, from elsewhere.
-        place: CRS, transform and the height and width that the transform is for, of a raster that says none of them.
+        place: of a raster that says none.
 
     Raises:
         DataError: it cannot be read, or has no place.
     """
     try:
         head = _head(path)
-        with _mapped(path) as raw, reading(path.absolute()) as heard, open_raster(path.absolute(), head) as dataset:
+        with (
+            quiet_pillow(),
+            _mapped(path) as raw,
+            reading(path.absolute()) as heard,
+            open_raster(path.absolute(), head) as dataset,
+        ):
             bands, sources, colours, notes = _bands(dataset, raw, pictures=pictures)
             size = (dataset.height, dataset.width)
             crs, transform, gcps = dataset.crs, dataset.transform, ()
-            if not crs and dataset.gcps[0] and dataset.gcps[1]:
-                from rasterio.transform import from_gcps
-
-                gcps, crs = tuple(dataset.gcps[0]), dataset.gcps[1]
-                transform = from_gcps(gcps)
-                notes += ("placed by its ground control points",)
+            if not crs and len(dataset.gcps[0]) > 2 and dataset.gcps[1]:
+                transform, gcps, more = _by_points(*dataset.gcps)
+                crs, notes = dataset.gcps[1], notes + more
             elif place is not None and (not crs or transform.is_identity):
-                crs, transform, more = _placed(path, dataset, *place)
+                crs, transform, more = _placed(path, dataset, place)
                 notes += more
             where, _ = _place(path, dataset, crs, transform, size)
             notes += read_as(bands)
-            hides = _hides(dataset)
+            hides, false_alpha = _hides(dataset)
+            if bands.alpha is not None and len(names) == len(bands):  # somebody knows that it is a band
+                bands, hides = replace(bands, alpha=None, picture=False, names=(None,) * len(bands)), None
+            if hides is not None and hides.startswith("mask"):
+                notes += (MASK,)
             nodata, dtype, block = dataset.nodata, dataset.dtypes[sources[0]], dataset.block_shapes[0]
             when = when or _dated(path, dataset)
             notes += in_words(heard, path.absolute())
@@ -150,23 +174,32 @@ def look(
     called = tuple(tuple(names[i]) if i < len(names) else () for i in range(len(bands.colours)))
     return SceneFile(
         path, head, bands, sources, hides, nodata, size, transform, crs, gcps, where, block, dtype, called, colours,
-        when, notes,
+        when, false_alpha, notes,
     )  # fmt: skip
 
 
 def _head(path: Path) -> bytes:
     """The first bytes of a regular file that may be a raster."""
-    with opening():
+    try:
         if path.is_dir():
             raise UnreadableError("a folder, where a raster is read", Cause.ACCESS)
         if not stat.S_ISREG(path.stat().st_mode):  # opening a device may do something
             raise UnreadableError("not a regular file", Cause.ACCESS)
         with path.open("rb") as file:
             head = file.read(_HEAD)
+    except FileNotFoundError:
+        raise DataError(f"{path}: the file does not exist", "check the path") from None
+    except ValueError as error:  # a name with a NUL
+        raise DataError(f"{path}: {error}", "check the path") from None
+    except OSError as error:
+        raise UnreadableError((error.strerror or str(error)).lower(), Cause.ACCESS) from None
     if not head:
         raise UnreadableError("the file is empty", Cause.DAMAGED)
     if not head.startswith(_PICTURES) and not is_raster(path, head):
-        raise other_format(head)
+        _, is_another, what = other_format(head).reason.text.partition(" image but ")
+        if head.startswith(b"PK"):
+            raise DataError(f"{path}: a ZIP archive, where a raster is read", "unpack it, and give what is in it")
+        raise DataError(f"{path}: no raster that is read{', but ' + what if is_another else ''}", _SOURCES)
     return head
 
 
@@ -212,58 +245,65 @@ class _Described(NamedTuple):
     notes: tuple[str, ...]
 
 
+MASK = "a mask: what it hides is no data"
 _PICTURE = FileBands("uint8", RGB_NAMES, picture=True)
 
 
-def _hides(dataset: DatasetReader) -> str | None:
-    """The band that hides pixels, as a VRT calls it."""
+def _hides(dataset: DatasetReader) -> tuple[str | None, str | None]:
+    """The band that hides pixels, as a VRT calls it, and what it is called where it seems to be none of alpha."""
     bands = describe(dataset, b"") if ColorInterp.palette not in dataset.colorinterp else _PICTURE
-    _check_alpha(dataset, bands)
     if bands.alpha is not None:
-        return str(bands.alpha + 1)
-    return "mask,1" if any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums) else None
+        number = bands.alpha + 1
+        return str(number), None if _is_alpha(dataset, number) else f"band {number} of {len(bands)}"
+    masked = any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
+    return ("mask,1" if masked else None), None
 
 
-def _check_alpha(dataset: DatasetReader, bands: FileBands) -> None:
-    """Refuse an alpha band that holds values like the others, in nine places: any fourth band may be declared so."""
-    if bands.alpha is None:
-        return
+def _is_alpha(dataset: DatasetReader, number: int) -> bool:
+    """Whether a band holds what an alpha band does, in nine places."""
     side = min(_SAMPLE, dataset.height, dataset.width)
     rows, columns = (np.linspace(0, length - side, 3).astype(int) for length in (dataset.height, dataset.width))
     sample = np.concatenate(
-        [dataset.read(bands.alpha + 1, window=Window(c, r, side, side)).ravel() for r in rows for c in columns]
+        [dataset.read(number, window=Window(c, r, side, side)).ravel() for r in rows for c in columns]
     )
     if sample.dtype.kind == "u":
         sample = np.where(sample == np.iinfo(sample.dtype).max, 255, sample)
-    if not masks(sample):
-        raise UnreadableError(
-            f"{said(len(bands), bands.dtype)}, of which band {bands.alpha + 1} is declared as alpha, "
-            "but holds values like the others",
-            Cause.ALPHA,
-        )
+    return masks(sample)
 
 
-def _placed(
-    path: Path, dataset: DatasetReader, crs: CRS, transform: Affine | None, size: tuple[int, int] | None
-) -> tuple[CRS, Affine, tuple[str, ...]]:
+def _by_points(
+    points: Sequence[GroundControlPoint], crs: CRS
+) -> tuple[Affine, tuple[GroundControlPoint, ...], tuple[str, ...]]:
+    """The transform that is nearest to ground control points, and those, where it leads off them."""
+    from rasterio.transform import from_gcps
+
+    transform = from_gcps(points)
+    inverse = ~transform
+    off = max(math.hypot(x - p.col, y - p.row) for p in points for x, y in [inverse * (p.x, p.y)])
+    note = "placed by its ground control points"
+    if off < _OFF_POINTS:
+        return transform, (), (note,)
+    return transform, tuple(points), (f"{note}, which no shift, turn and scale fit: resampled twice",)
+
+
+def _placed(path: Path, dataset: DatasetReader, place: Elsewhere) -> tuple[CRS, Affine, tuple[str, ...]]:
     """The place of a raster that says none, from elsewhere."""
-    own = (dataset.height, dataset.width)
+    own, size, transform = (dataset.height, dataset.width), place.size, place.transform
     if transform is None:
-        if dataset.transform.is_identity:
-            raise DataError(f"{path}: neither the file nor its STAC item says where its pixels lie", _NO_PLACE)
-        return crs, dataset.transform, ("CRS from its STAC item",)
+        return place.crs, dataset.transform, (f"CRS from {place.whose}",)
     if size is None or size == own:
-        return crs, transform, ("CRS and transform from its STAC item",)
+        return place.crs, transform, (f"CRS and transform from {place.whose}",)
     down, across = size[0] / own[0], size[1] / own[1]
     if abs(down / across - 1) > 0.5 / min(own):
         raise DataError(
-            f"{path}: {own[0]} × {own[1]} pixels, where its STAC item says {size[0]} × {size[1]}",
-            "give files that are those of the item",
+            f"{path}: no place of its own, and {by(own)} pixels, where {place.whose} has {by(size)}",
+            _NO_PLACE,
         )
-    note = f"CRS and transform from its STAC item, whose pixels are {across:.3g} times smaller than the file's"
-    return crs, transform * Affine.scale(across, down), (note,)
+    note = f"CRS and transform from {place.whose}, of which each pixel is {across:.3g} × {down:.3g}"
+    return place.crs, transform * Affine.scale(across, down), (note,)
 
 
+_SOURCES = "give a GeoTIFF or JPEG 2000, files of single bands, a STAC item or a folder .SAFE"
 _NO_PLACE = (
     "a map needs a place: write the CRS and the place into the file, as gdal_translate -a_srs EPSG:32631 -a_ullr does"
 )
@@ -298,8 +338,8 @@ def _dated(path: Path, dataset: DatasetReader) -> datetime | None:
 def when_of(text: str) -> datetime | None:
     """The first date of a text, as UTC; None: there is none."""
     for year, _, month, day, *time in _DATE.findall(text):
-        hour, minute, second = (int(each or 0) for each in time)
         try:
+            hour, minute, second = (int(each or 0) for each in time)
             return datetime(int(year), int(month), int(day), hour, minute, second, tzinfo=UTC)
         except ValueError:
             continue

@@ -1,6 +1,6 @@
 """A scene as a model takes it: its bands, units and pixels, window by window.
 
-    with open_scene(["B02.tif", "B03.tif", "B04.tif"], model) as scene:
+    with open_scene(["B02.tif", "B03.tif", "B04.tif"], model, mask=Path("SCL.tif")) as scene:
         values, valid = scene.read(slice(0, 64), slice(0, scene.grid.shape[1]))
 
 What files say and how they are converted is decided by the code that reads patches (`landsift.data.decoding`), so that
@@ -12,10 +12,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +25,18 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
 from landsift.bands import BRIGHTNESS, REFLECTANCE, BandSpec
-from landsift.data.decoding.patches import Fit, Patches
-from landsift.data.decoding.unreadable import Reason, UnreadableError
+from landsift.data.decoding.patches import CIRRUS, Fit, Patches
+from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError
 from landsift.data.decoding.values import HIDDEN as COVERED
 from landsift.data.decoding.values import Reflectances, stored_where
 from landsift.data.decoding.wanted import Wanted
 from landsift.errors import DataError
 from landsift.evaluation.model_files import files_for
-from landsift.mapping.grids import Grid, grid_of, is_aligned, is_same, overlaps
-from landsift.mapping.layers import Layer, LayerReader, one_array, windows_of
-from landsift.mapping.scene_files import SceneFile, look, refused
+from landsift.mapping.grids import Grid, covers, grid_of, is_aligned, is_same, overlaps
+from landsift.mapping.layers import Layer, LayerReader, one_array, share_cache, windows_of
+from landsift.mapping.masks import NO_MASK, Mask, open_mask
+from landsift.mapping.scene_files import SceneFile, refused
+from landsift.mapping.scene_sources import found_files
 from landsift.mapping.stacked_bands import Stacked, stacked
 from landsift.models.model_json import ModelDescription
 
@@ -41,9 +45,26 @@ _log = logging.getLogger("landsift")
 Values = NDArray[Any]
 Flags = NDArray[np.bool_]
 
+
+class _Parts(NamedTuple):
+    """What a scene is made of."""
+
+    files: Sequence[SceneFile]
+    patches: Patches
+    fit: Fit
+    bands: Stacked
+    grid: Grid
+    mask: Mask | None
+    fill: Values
+
+
 VALID = 0.5
 """Share of a pixel's bands that must have data: single zeros in dark water are no holes."""
 BLACK = "pixels that are 0 in all bands, and not declared as no data: they count as such"
+BEYOND = "pixels beyond the mask: they count as no data"
+_TALLEST = 1024  # rows that are worth reading at once
+_AT_ONCE = 2**18  # pixels that are converted at once
+_EVERY = 4  # rows and columns of which one is looked at for what all numbers have in common
 _FEW = 3  # bands, of which zeros in all mean that there is nothing
 
 
@@ -58,36 +79,30 @@ class Scene:
         grid: CRS, transform, height and width of its pixels.
         bands: what the numbers of `read` mean, as the model takes them.
         when: when it was taken, in UTC; None: not known.
+        mask: file of the mask; None: there is none.
         block: height and width of the pieces in which the files are stored, in pixels of the grid: windows of whole
             ones are read fastest.
         notes: what was said of how it is read.
     """
 
-    def __init__(
-        self,
-        name: str,
-        files: Sequence[SceneFile],
-        patches: Patches,
-        fit: Fit,
-        stack: Stacked,
-        grid: Grid,
-        fill: Values,
-        when: datetime | None,
-    ) -> None:
+    def __init__(self, name: str, parts: _Parts) -> None:
+        files, self._patches, self._fit, bands, grid, self._mask, self._fill = parts
         self.name = name
         self.grid: GeoBox = grid.box
-        self.bands: BandSpec = patches.spec
-        self.when = when
+        self.bands: BandSpec = self._patches.spec
+        self.when: datetime | None = None
+        self.mask: str | None = None
         self.notes: tuple[str, ...] = ()
-        self._patches, self._fit, self._fill = patches, fit, fill
-        self._picture = stack.bands.picture
-        self._colours = files[0].colours if len(files) == 1 else None
-        self._layers, self._order = _layers(files, fit, stack)
+        self._picture = bands.bands.picture
+        self._colours = files[0].colours if self._picture else None
+        self._layers, self._order = _layers(files, self._fit, bands)
         self._readers = [LayerReader(layer, self.grid) for layer in self._layers]
+        share_cache([*self._readers, *([self._mask.reader] if self._mask else [])])
         self.block = _block(grid, [layer.file for layer in self._layers])
         self._seen = Reflectances()
         self._lock = threading.Lock()
         self._told: Counter[str] = Counter()
+        self._closes = ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +112,7 @@ class Scene:
 
     def close(self) -> None:
         """Close the files, and say what was found in their numbers."""
-        for reader in self._readers:
+        for reader in [*self._readers, *([self._mask.reader] if self._mask else [])]:
             for text in (each for each in reader.tell() if each not in self.notes):
                 _log.warning("%s: %s: %s", self.name, reader.layer.file.path.name, text)
             reader.close()
@@ -106,13 +121,18 @@ class Scene:
         for text, count in sorted(told.items()):
             _log.warning("%s: %s (%s in all)", self.name, text, f"{count:,}")
         self._patches.tell()
+        self._closes.close()
+
+    def closes(self, stack: ExitStack) -> None:
+        """Take over what is to be closed with the scene."""
+        self._closes = stack
 
     def read(self, rows: slice, cols: slice) -> tuple[Values, Flags]:
         """A window of the scene.
 
         Args:
-            rows: of the grid, with a start and a stop inside it.
-            cols: likewise.
+            rows: of the grid.
+            cols: of the grid.
 
         Returns:
             Values [h, w, C] of `bands`, and which pixels are valid, [h, w]. Where there is nothing, values are
@@ -126,17 +146,32 @@ class Scene:
         if rows.step != 1 or cols.step != 1 or rows.start >= rows.stop or cols.start >= cols.stop:
             raise ValueError(f"no window of {self.grid.shape[0]} × {self.grid.shape[1]} pixels: {rows}, {cols}")
         window = windows_of(rows, cols)
-        values, hidden = one_array([reader.read(window) for reader in self._readers])
-        values = values[..., list(self._order)] if self._order != tuple(range(values.shape[-1])) else values
+        parts = [reader.read(window) for reader in self._readers]
+        clear, beyond = (None, 0) if self._mask is None else self._mask.read(window)
+        size = (rows.stop - rows.start, cols.stop - cols.start)
+        stored, valid = np.empty((*size, len(self.bands)), self.bands.numpy_dtype), np.empty(size, dtype=bool)
+        step = max(1, _AT_ONCE // size[1])
+        for first in range(0, size[0], step):  # in pieces, so that all that is computed stays small
+            at = slice(first, first + step)
+            piece = one_array([(values[at], None if hidden is None else hidden[at]) for values, hidden in parts])
+            stored[at], valid[at] = self._piece(*piece, None if clear is None else clear[at])
+        with self._lock:
+            self._told.update(+Counter({BEYOND: beyond}))
+        return stored, valid
+
+    def _piece(self, values: Values, hidden: Flags | None, clear: Flags | None) -> tuple[Values, Flags]:
+        """Part of a window as the model takes it, and which pixels are valid; `clear`: which ones a mask shows."""
+        values = np.ascontiguousarray(values[..., list(self._order)])
         try:
             stored, missing, black = self._converted(values, hidden)
         except UnreadableError as error:
             raise refused(self.name, error) from None
-        valid = missing.mean(axis=-1) < VALID if missing.shape[-1] > 1 else ~missing[..., 0]
-        valid &= ~black
-        if missing.any():
-            stored = np.where(missing, self._fill, stored)
-        return np.ascontiguousarray(stored), valid
+        if clear is not None:
+            missing |= ~clear[..., None]
+        if not missing.any():
+            return stored, ~black
+        count = np.count_nonzero(missing, axis=-1)
+        return np.where(missing, self._fill, stored), (count < VALID * missing.shape[-1]) & ~black
 
     def _converted(self, values: Values, hidden: Flags | None) -> tuple[Values, Flags, Flags]:
         """Values as the model takes them, where there is nothing, [h, w, C], and what is black, [h, w]."""
@@ -161,8 +196,11 @@ class Scene:
             stored, empty, found = change.where(own)
             told.update(found)
             missing = missing[..., list(change.picks)] | empty
-        if not self._picture and (there := ~(missing.all(axis=-1) | black)).any():
-            self._patches.note(plan, own[there][:, None], stored[there][:, None], Counter())
+        if not self._picture and (plan.offset_guessed or CIRRUS in self.bands.names):
+            some = (slice(None, None, _EVERY), slice(None, None, _EVERY))
+            there = ~(missing[some].all(axis=-1) | black[some])
+            if there.any():
+                self._patches.note(plan, own[some][there][:, None], stored[some][there][:, None], Counter())
         with self._lock:
             self._told.update(+told)
         return stored, missing, black
@@ -173,7 +211,11 @@ class Scene:
         means = units in (REFLECTANCE, BRIGHTNESS) or values.shape[-1] >= _FEW
         if not means or self._colours is not None or (nodata is not None and not np.isnan(nodata)):
             return np.zeros(values.shape[:2], dtype=bool)
-        found: Flags = (values == 0).all(axis=-1)
+        found: Flags = values[..., 0] == 0
+        for band in range(1, values.shape[-1]):
+            if not found.any():
+                break
+            found &= values[..., band] == 0
         return found if hidden is None else found & ~hidden
 
 
@@ -182,37 +224,48 @@ def open_scene(
     model: ModelDescription,
     *,
     reading: Mapping[str, Any] | None = None,
+    mask: Path | str | None = None,
+    mask_classes: Collection[int] | None = None,
 ) -> Scene:
     """A scene as a model takes it.
 
     Args:
-        sources: its files: one raster of all bands, or several of some each, of any resolutions.
+        sources: one raster of all bands, several of some each, of any resolutions, a STAC item (a file, or a URL of
+            this machine), or a folder .SAFE of Sentinel-2.
         model: what model.json says.
         reading: how these files are read, as of `predict_files`.
+        mask: a raster of classes that says which pixels show the ground; None: the one that a STAC item or a product
+            brings; "none": no mask.
+        mask_classes: numbers of the mask that do not show the ground; as of `open_mask`.
 
     Raises:
         ConfigError: `reading` has another key, or a value that is none.
         DataError: a file cannot be read or has no place, or the files have not what the model takes.
     """
-    paths = [Path(each) for each in ([sources] if isinstance(sources, str | Path) else sources)]
-    if not paths:
-        raise DataError("no files of a scene are given")
+    given = [sources] if isinstance(sources, str | Path) else list(sources)
     patches = Patches(Wanted.of(*files_for(model, reading or {})))
-    pictures = len(paths) == 1 and not patches.wanted.anything
-    files = [look(path, pictures=pictures) for path in paths]
-    name = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
-    stack = stacked(files, patches.wanted)
-    fit = patches.fit(stack.bands)
-    if isinstance(fit, Reason):
-        raise refused(name, UnreadableError(fit.text, fit.cause))
-    read = [files[number] for number in sorted({stack.where[pick][0] for pick in fit.plan.picks})]
-    grid = grid_of(read, patches.spec.gsd)
-    for file in read:
-        if not overlaps(file, grid.box):
-            raise DataError(f"{file.path}: it does not overlap {grid.reference.path.name}", "give files of one place")
-    when = min((file.when for file in read if file.when), default=None)
-    scene = Scene(name, files, patches, fit, stack, grid, fill_of(model), when)
-    _say(scene, _notes(files, read, fit, stack, grid), _doubts(read, fit, stack, patches, grid))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="landsift-")))
+        found = found_files(given, patches.wanted, folder)
+        bands = stacked(found.files, patches.wanted)
+        fit = patches.fit(bands.bands)
+        if isinstance(fit, Reason):
+            raise refused(found.name, UnreadableError(fit.text, fit.cause))
+        read = [found.files[number] for number in sorted({bands.where[pick][0] for pick in fit.plan.picks})]
+        grid = grid_of(read, patches.spec.gsd)
+        for file in read:
+            if not overlaps(file, grid.box):
+                raise DataError(
+                    f"{file.path}: it does not overlap {grid.reference.path.name}", "give files of one place"
+                )
+        source = None if mask == NO_MASK else found.mask if mask is None else Path(mask)
+        clouds = None if source is None else open_mask(source, grid.box, grid.reference, mask_classes)
+        scene = Scene(found.name, _Parts(found.files, patches, fit, bands, grid, clouds, fill_of(model)))
+        scene.mask = None if clouds is None else clouds.reader.layer.file.path.name
+        scene.when = found.when or min((file.when for file in read if file.when), default=None)
+        notes = _notes(found.files, read, fit, bands, grid) + ([clouds.note] if clouds else [])
+        _say(scene, notes, [*found.doubts, *_doubts(read, fit, bands, patches, grid)])
+        scene.closes(stack.pop_all())
     return scene
 
 
@@ -225,29 +278,40 @@ def fill_of(model: ModelDescription) -> Values:
     means = (np.array(model.mean) - np.array(bands.offset)) / np.array(bands.scale)
     if kind.kind != "f":
         means = np.clip(np.rint(means), np.iinfo(kind).min, np.iinfo(kind).max)
-    return np.asarray(means.astype(kind))
+    filled: Values = means.astype(kind)
+    return filled
 
 
 def _layers(files: Sequence[SceneFile], fit: Fit, stack: Stacked) -> tuple[list[Layer], tuple[int, ...]]:
     """What is read of which file, and at which places of that each of the plan's bands stands."""
     if stack.bands.picture:
         file = files[0]
+        _check_alpha(file)
         picks = tuple(dict.fromkeys(file.sources))
         layer = Layer(file, picks, file.nodata, file.hides, together=True, resampling=_smooth(file))
         return [layer], tuple(picks.index(source) for source in file.sources)
     by_file: dict[int, list[int]] = {}
     for pick in fit.plan.picks:
         number, at = stack.where[pick]
-        by_file.setdefault(number, []).append(at)
+        by_file.setdefault(number, []).append(files[number].sources[at])
     layers: list[Layer] = []
     place: dict[tuple[int, int], int] = {}
     for number, every in sorted(by_file.items()):
         file, picks = files[number], tuple(dict.fromkeys(every))
         hides = None if file.bands.alpha in picks else file.hides
-        for i, at in enumerate(picks):
-            place[number, at] = len(place) if i else sum(len(layer.picks) for layer in layers)
+        if hides is not None:
+            _check_alpha(file)
+        place |= {(number, at): len(place) + i for i, at in enumerate(picks)}
         layers.append(Layer(file, picks, fit.plan.nodata, hides))
-    return layers, tuple(place[stack.where[pick]] for pick in fit.plan.picks)
+    where = [(number, files[number].sources[at]) for number, at in (stack.where[pick] for pick in fit.plan.picks)]
+    return layers, tuple(place[each] for each in where)
+
+
+def _check_alpha(file: SceneFile) -> None:
+    """Refuse an alpha band that holds values like the others: any fourth band may be declared so."""
+    if file.false_alpha is not None:
+        text = f"its {file.false_alpha} is declared as alpha, but holds values like the others"
+        raise refused(file.path, UnreadableError(text, Cause.ALPHA))
 
 
 def _smooth(file: SceneFile) -> Resampling:
@@ -259,7 +323,7 @@ def _block(grid: Grid, files: Sequence[SceneFile]) -> tuple[int, int]:
     """Height and width of the largest pieces that files are stored in, in pixels of the grid."""
     pieces = [[max(1, round(side * file.place.gsd / grid.gsd)) for side in file.block] for file in files]
     height, width = (max(sides) for sides in zip(*pieces, strict=True))
-    return min(height, grid.box.shape[0]), min(width, grid.box.shape[1])
+    return min(height, _TALLEST, grid.box.shape[0]), min(width, grid.box.shape[1])
 
 
 def _notes(files: Sequence[SceneFile], read: Sequence[SceneFile], fit: Fit, stack: Stacked, grid: Grid) -> list[str]:
@@ -279,6 +343,8 @@ def _doubts(files: Sequence[SceneFile], fit: Fit, stack: Stacked, patches: Patch
             f"the model does not know the ground sampling distance of its patches: the scene's {grid.gsd:.3g} m is "
             "taken to be that"
         )
+    if parts := [file.path.name for file in files if not covers(file, grid.box)]:
+        found.append(f"only a part of the scene, beyond which there is no data, lies in {', '.join(parts)}")
     if len(days := {file.when.date() for file in files if file.when}) > 1:
         found.append(f"files of different dates: {', '.join(map(str, sorted(days)))}")
     return list(dict.fromkeys(found))

@@ -16,10 +16,14 @@ from landsift.errors import DataError
 from landsift.mapping.scene_files import SceneFile
 
 _TOKEN = re.compile(r"[^_\-. ]+")
-_RESOLUTION = re.compile(r"\d+m", re.IGNORECASE)
+_PLATFORMS = (
+    (re.compile(r"L[COTEM]0[4-9]_|L[CETMO][4-9]\d{7}"), ("landsat",), "Landsat"),
+    (re.compile(r"S2[A-D]_|T\d\d[A-Z]{3}_\d{8}T\d{6}_"), ("sentinel2", "eurosat"), "Sentinel-2"),
+)
+"""How names of files begin by what took them, and of which sensors their bands may be called."""
 _SHORTEST = 2  # letters of a band's name in that of a file: r.tif says nothing
 NAME_THEM = "say which band each file holds, in their order, such as --set 'data.bands=[red=1, nir=2]'"
-APART = "give the files of one scene; several scenes are mapped with --out FOLDER"
+APART = "several scenes are mapped with --out FOLDER"
 
 
 class Stacked(NamedTuple):
@@ -43,6 +47,8 @@ def stacked(files: Sequence[SceneFile], wanted: Wanted) -> Stacked:
     """
     if len(files) == 1 and not any(files[0].names):
         return Stacked(files[0].bands, tuple((0, i) for i in range(len(files[0].bands))), (), ())
+    if coloured := [file.path for file in files if file.colours is not None and len(files) > 1]:
+        raise DataError(f"{coloured[0]}: numbers of colours in a table, beside other files", "write its bands alone")
     asked = _asked(wanted)
     names: list[str | None] = []
     where: list[tuple[int, int]] = []
@@ -53,6 +59,7 @@ def stacked(files: Sequence[SceneFile], wanted: Wanted) -> Stacked:
             candidates = [*file.names[i], *([own] if own else [])]
             if not candidates and len(file.bands.colours) == 1 and len(files) > 1:
                 candidates = _in_name(file.path, asked)
+                _check_platform(file.path, wanted)
                 by_file_name += [f"{file.path.name} as {candidates[0]}"] if candidates else []
             names.append(_best(candidates, asked, wanted) if candidates else None)
             where.append((number, at))
@@ -60,11 +67,12 @@ def stacked(files: Sequence[SceneFile], wanted: Wanted) -> Stacked:
     notes = []
     if by_file_name:
         notes.append(f"bands by the names of their files: {', '.join(by_file_name)}")
-    if any(names) and not all(names):
+    told = isinstance(wanted.bands, tuple) and not wanted.assumes("bands")
+    if not all(names) and (any(names) or not told):
         unnamed = dict.fromkeys(files[n].path.name for (n, _), name in zip(where, names, strict=True) if not name)
-        raise DataError(f"which band is in {', '.join(unnamed)} is not known", NAME_THEM)
+        raise DataError(f"which band is in {', '.join(unnamed)} is not known", f"{NAME_THEM}; {APART}")
     doubts: list[str] = []
-    bands = _one_of(files, where, doubts)
+    bands = _one_of(files, where, wanted, doubts)
     return Stacked(replace(bands, names=tuple(names)), tuple(where), tuple(notes), tuple(doubts))
 
 
@@ -76,8 +84,8 @@ def _asked(wanted: Wanted) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*(wanted.taken.bands.names if wanted.taken else ()), *said]))
 
 
-def _same(one: str, other: str, wanted: Wanted) -> bool:
-    """Whether two names are those of one band."""
+def is_called(one: str, other: str, wanted: Wanted) -> bool:
+    """Whether a band of one name is what another one asks for."""
     if plain(one) == plain(other):
         return True
     known = wanted.sensor.find(other) if wanted.sensor else find(common(), other)
@@ -90,7 +98,7 @@ def _best(candidates: Sequence[str], asked: Sequence[str], wanted: Wanted) -> st
         if any(plain(each) == plain(name) for each in candidates):
             return name
     for name in asked:
-        if any(_same(each, name, wanted) for each in candidates):
+        if any(is_called(each, name, wanted) for each in candidates):
             return name
     return candidates[0]
 
@@ -107,29 +115,40 @@ def _in_name(path: Path, asked: Iterable[str]) -> list[str]:
     return found
 
 
+def _check_platform(path: Path, wanted: Wanted) -> None:
+    """Refuse a file whose name is that of another satellite: its band of the same number is another one."""
+    of = "" if wanted.sensor is None else wanted.sensor.name
+    for pattern, start, title in _PLATFORMS:
+        if of.startswith(("sentinel2", "eurosat", "landsat")) and not of.startswith(start) and pattern.match(path.name):
+            raise DataError(
+                f"{path}: by its name a file of {title}, where bands are called as those of {of}",
+                "say of which sensor these files are, such as --set data.sensor=landsat8",
+            )
+
+
 def token_bands(name: str, asked: Iterable[str] = ()) -> list[str]:
     """The bands that parts of a file's name stand for, such as B04 in T33TWL_20230810T095031_B04_10m.jp2."""
-    tokens = _TOKEN.findall(Path(name).stem)
+    parts = tokens(name)
     wanted = {plain(each) for each in asked}
     known = {alias for each in sensors() for band in sensor(each).bands for alias in band.aliases}
     known |= {alias for band in common() for alias in band.aliases}
     found: list[str] = []
     i = 0
-    while i < len(tokens):
-        pair = "_".join(tokens[i : i + 2])
-        if i + 1 < len(tokens) and plain(pair) in known | wanted:
+    while i < len(parts):
+        pair = "_".join(parts[i : i + 2])
+        if i + 1 < len(parts) and plain(pair) in known | wanted:
             found.append(pair)
             i += 2
             continue
-        if len(tokens[i]) >= _SHORTEST and plain(tokens[i]) in known | wanted:
-            found.append(tokens[i])
+        if len(parts[i]) >= _SHORTEST and plain(parts[i]) in known | wanted:
+            found.append(parts[i])
         i += 1
     return found
 
 
-def without_resolution(name: str) -> str:
-    """A file's name without its part that is a resolution, such as 10m."""
-    return "_".join(token for token in _TOKEN.findall(Path(name).stem) if not _RESOLUTION.fullmatch(token))
+def tokens(name: str) -> list[str]:
+    """The parts of a file's name without its ending."""
+    return _TOKEN.findall(Path(name).stem)
 
 
 def _check_once(files: Sequence[SceneFile], names: Sequence[str | None], where: Sequence[tuple[int, int]]) -> None:
@@ -138,18 +157,24 @@ def _check_once(files: Sequence[SceneFile], names: Sequence[str | None], where: 
         if name is None:
             continue
         if (before := first.setdefault(plain(name), number)) != number:
-            raise DataError(f"band {name} is in {files[before].path.name} and in {files[number].path.name}", APART)
+            raise DataError(
+                f"band {name} is in {files[before].path.name} and in {files[number].path.name}",
+                f"give each once; {APART}",
+            )
 
 
-def _one_of(files: Sequence[SceneFile], where: Sequence[tuple[int, int]], doubts: list[str]) -> FileBands:
+def _one_of(
+    files: Sequence[SceneFile], where: Sequence[tuple[int, int]], wanted: Wanted, doubts: list[str]
+) -> FileBands:
     """What all files say alike; raises DataError where they do not."""
     every = [file.bands for file in files]
     dtype = _alike(files, [bands.dtype for bands in every], "numbers of {}")
-    scaled = _alike(files, [bands.scale is not None for bands in every], "a scale in its tags: {}")
-    declared = {repr(bands.nodata): bands.nodata for bands in every if bands.nodata is not None}
-    if len(declared) > 1:
-        _alike(files, [bands.nodata for bands in every], "no-data value {}")
-    nodata = next(iter(declared.values()), None)
+    said = wanted.reflectance is not None and not wanted.assumes("reflectance")
+    scaled = (
+        not said and _alike(files, ["a" if bands.scale else "no" for bands in every], "{} scale in its tags") == "a"
+    )
+    declared = [file for file in files if file.bands.nodata is not None]
+    nodata = _alike(declared, [file.bands.nodata for file in declared], "no-data value {:g}") if declared else None
     if nodata is not None and any(bands.nodata is None for bands in every):
         doubts.append(f"no no-data value in the tags of some files: {nodata:g}, as in those of the others")
     offsets = [bands.add_offset for bands in every]

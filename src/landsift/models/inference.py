@@ -36,15 +36,23 @@ class _Tracer(fx.Tracer):
         return type(m) in self._leaves or super().is_leaf_module(m, module_qualified_name)
 
 
+def traced(network: nn.Module) -> fx.Graph | None:
+    """What a network does, convolutions and batch norms as single steps; None where `torch.fx` cannot follow it."""
+    norms, convolutions = _kinds()
+    try:
+        return _Tracer(norms + convolutions).trace(network)
+    except Exception:  # noqa: BLE001 (whatever the forward does that cannot be traced)
+        return None
+
+
 def find_folds(network: nn.Module) -> Folds:
     """The batch norms of a network that can be folded; none where `torch.fx` cannot follow its forward."""
     norms, convolutions = _kinds()
     if not any(type(module) in norms for module in network.modules()):
         return []
     network = copy.deepcopy(network).eval()
-    try:
-        graph = _Tracer(norms + convolutions).trace(network)
-    except Exception:  # noqa: BLE001 (whatever the forward does that cannot be traced, it works unfolded)
+    graph = traced(network)
+    if graph is None:  # it works unfolded
         return []
     modules = dict(network.named_modules())
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")

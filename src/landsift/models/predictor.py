@@ -30,7 +30,7 @@ from landsift.runtime.outputs import as_path
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from landsift.models.classifier import PatchClassifier
     from landsift.models.input_checks import Patches
@@ -91,6 +91,12 @@ class Predictor:
             description.mean, description.std, description.image_size, description.patch_size, description.bands
         ).to(self.device)
         self._told: set[Size] = set()
+
+    @property
+    def network(self) -> tuple[nn.Module, nn.Module]:
+        """Backbone and head, in eval mode; batch norms are folded into the convolutions before them."""
+        backbone, head = self._network
+        return backbone, head
 
     def __call__(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
         """The same as `probabilities`."""
@@ -190,7 +196,7 @@ class Predictor:
         self._told.add(size)
         logger.warning(
             "images of %s pixels are predicted as a single patch each; the model was trained on patches of %s pixels: "
-            "cut scenes into such patches first",
+            "`landsift map` maps scenes",
             by(size),
             by(self.description.patch_size),
         )

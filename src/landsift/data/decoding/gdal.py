@@ -114,11 +114,12 @@ def open_raster(path: Path, raw: bytes) -> DatasetReader:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[list[str]]:
+def reading(path: Path, cache: int | None = None) -> Iterator[list[str]]:
     """GDAL as landsift uses it, in this thread: its errors in our words, and what else it says of a raster.
 
     Args:
         path: of the file that is read.
+        cache: bytes of decoded blocks that GDAL keeps, for the whole process; None: as many as it did.
 
     Raises:
         UnreadableError: GDAL cannot read it, or it leads to the network; in one line.
@@ -129,7 +130,7 @@ def reading(path: Path) -> Iterator[list[str]]:
     said: list[str] = []
     _heard.said = said
     try:
-        with rasterio.Env(**_OPTIONS):
+        with rasterio.Env(**_OPTIONS, **({} if cache is None else {"GDAL_CACHEMAX": cache})):
             yield said
     except (UnreadableError, LandsiftError):
         raise

@@ -75,6 +75,8 @@ def plan(bands: FileBands, wanted: Wanted) -> Plan:
         )
     names = _names(bands, wanted, doubts)
     picks = _picks(bands, wanted, names, doubts)
+    if named is not None:  # what no sensor's numbers are in, such as blue, means the same for every sensor
+        picks = [p._replace(name=name) if find(common(), name) else p for p, name in zip(picks, named, strict=True)]
     _check_once([pick.name for pick in picks])
     _check_type(bands, wanted)
     units = units_of(bands, wanted, doubts)

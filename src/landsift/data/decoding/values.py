@@ -25,6 +25,8 @@ NEGATIVE = -0.02
 """Reflectance below that of any surface after atmospheric correction, with room for its errors."""
 _EXACT_WHOLE = 2**24  # float32 holds each whole number up to it
 
+_MANY, _EVERY = 2**17, 4
+"""Pixels of a part of a raster beyond which its reflectances are looked at in one of so many rows and columns."""
 _ROUNDED = 2**-24  # of a number: half a step of float32
 _LEAST = float(np.finfo(np.float32).tiny)
 
@@ -63,17 +65,18 @@ def stored_where(
     """The same, and where there is nothing, [H, W, C]; where no number means that, the numbers stay as they are.
 
     Args:
-        plan: as of `stored_values`.
-        values: likewise.
-        hidden: likewise.
+        plan: how files of its kind are read.
+        values: of the bands of `plan.picks`, [H, W, P], as the file has them.
+        hidden: where a mask hides them, [H, W].
         check: what was seen of the reflectances of other parts of the same raster; None: there are none.
     """
     told = Counter[str]()
     nothing = _nothing(plan, values, hidden, told)
     converted = _converted(values, plan.spec, nothing, told)
     if plan.spec.units == REFLECTANCE:
+        every = slice(None, None, _EVERY if check is not None and converted[..., 0].size > _MANY else 1)
         check = check or Reflectances()
-        check.add(plan, converted, nothing)
+        check.add(plan, converted[every, every], nothing[every, every])
         check.check(plan)
     stored, missing = converted[..., : plan.stored], nothing[..., : plan.stored]
     if plan.indices:

@@ -1,0 +1,240 @@
+"""Maps of many scenes: which there are, which have a map already, and what became of each."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+from landsift.data.decoding.gdal import suffixes
+from landsift.errors import ConfigError, DataError, LandsiftError, ModelError
+from landsift.mapping.make import LoadedModel, MapOptions, MapResult, Source, key_of, mapped
+from landsift.mapping.map_file import read_info
+from landsift.mapping.safe import is_safe
+from landsift.mapping.scenes import Scene
+from landsift.mapping.stac_scene import is_item, is_loopback, read_json
+from landsift.runtime.outputs import check_outside
+
+logger = logging.getLogger("landsift")
+
+_CATALOGS = ("Collection", "Catalog")
+
+
+class SceneFiles(NamedTuple):
+    """A scene among several.
+
+    Attributes:
+        name: of its map, without an ending.
+        sources: its files, as of `open_scene`.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+
+
+@dataclass
+class Maps:
+    """What became of many scenes.
+
+    Attributes:
+        made: maps that were made.
+        left: maps that were there already.
+        failed: names of scenes and what is wrong with them.
+    """
+
+    made: list[MapResult] = field(default_factory=list)
+    left: list[Path] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "made": [each.to_dict() for each in self.made],
+            "left": [str(each) for each in self.left],
+            "failed": self.failed,
+        }
+
+
+def map_scenes(
+    model: LoadedModel,
+    scenes: Sequence[SceneFiles],
+    folder: Path,
+    options: MapOptions,
+    finish: Callable[[Path, Scene], object] = lambda path, scene: None,
+) -> Maps:
+    """Map scenes one after the other into a folder, each as NAME.tif.
+
+    A map that is there, of the same model, files and options, is left as it is. A scene that cannot be mapped is named
+    and does not stop the others.
+
+    Args:
+        model: that maps.
+        scenes: from `scenes_of`.
+        folder: for the maps; it is made.
+        options: how.
+        finish: as of `mapped`.
+
+    Raises:
+        ModelError: the model has no dense mode.
+        ConfigError: `reading` has another key, or a value that is none.
+    """
+    maps = Maps()
+    for number, scene in enumerate(scenes, start=1):
+        out = folder / f"{scene.name}.tif"
+        try:
+            check_outside(out, [each for each in scene.sources if "://" not in str(each)])
+            if _is_made(out, key_of(model, scene.sources, options)):
+                logger.info("%s: its map is there already, of the same model, files and options", scene.name)
+                maps.left.append(out)
+                continue
+            logger.info("scene %d of %d: %s", number, len(scenes), scene.name)
+            maps.made.append(mapped(model, scene.sources, out, options, finish))
+        except (ConfigError, ModelError):  # which would be the same for every scene
+            raise
+        except LandsiftError as error:
+            logger.error("%s has no map: %s", scene.name, error)
+            maps.failed[scene.name] = str(error)
+    return maps
+
+
+def _is_made(out: Path, key: str) -> bool:
+    """Whether a map of this key is there; one of another key is made anew, and that is said."""
+    if not out.exists():
+        return False
+    try:
+        same = read_info(out).about.key == key
+    except LandsiftError:
+        same = False
+    if not same:
+        logger.info("%s is of another model, other files or other options: it is made anew", out)
+    return same
+
+
+def scenes_of(given: Sequence[Source]) -> list[SceneFiles]:
+    """The scenes that some sources stand for, each with a name of its own.
+
+    A raster is a scene. A folder stands for what lies in it: each raster, each folder of rasters (the files of one
+    scene) and each folder .SAFE; where it holds STAC items, these alone. A STAC collection or catalogue stands for its
+    items.
+
+    Raises:
+        DataError: a source is not there, or holds no scene.
+    """
+    found: list[tuple[str, tuple[Source, ...]]] = []
+    for source in given:
+        some = list(_scenes_in(source))
+        if not some:
+            raise DataError(f"no scene in {source}", "give rasters, folders of rasters, or a STAC collection")
+        found += some
+    names: dict[str, int] = {}
+    scenes = []
+    for name, sources in found:
+        plain = name.replace("/", "-").replace("\0", "") or "scene"
+        names[plain] = names.get(plain, 0) + 1
+        if names[plain] > 1:
+            parent = Path(sources[0]).absolute().parent.name
+            other = f"{parent}-{plain}" if f"{parent}-{plain}" not in names else f"{plain}-{names[plain]}"
+            logger.info("%s: another scene has this name, so that its map is called %s.tif", sources[0], other)
+            names[other], plain = 1, other
+        scenes.append(SceneFiles(plain, sources))
+    return scenes
+
+
+def _scenes_in(source: Source) -> list[tuple[str, tuple[Source, ...]]]:
+    if is_item(source):
+        return _of_stac(str(source))
+    path = Path(source)
+    if not path.exists():
+        raise DataError(f"no such file or folder: {path}", "check the path")
+    if not path.is_dir() or is_safe(path):
+        return [(path.stem, (path,))]
+    for name in ("collection.json", "catalog.json"):
+        if (path / name).is_file():
+            return _of_stac(str(path / name))
+    if items := _items_in(path):
+        return [(each.stem, (each,)) for each in items]
+    found: list[tuple[str, tuple[Source, ...]]] = []
+    for each in sorted(path.iterdir()):
+        if each.name.startswith("."):
+            continue
+        if each.is_dir() and is_safe(each):
+            found.append((each.stem, (each,)))
+        elif each.is_dir() and (items := _items_in(each)):
+            found += [(item.stem, (item,)) for item in items]
+        elif each.is_dir() and (rasters := _rasters_in(each)):
+            found.append((each.name, tuple(rasters)))
+        elif each.is_file() and _is_raster(each):
+            found.append((each.stem, (each,)))
+        else:
+            logger.info("%s: neither a raster nor a folder of rasters; passed over", each)
+    return found
+
+
+def _rasters_in(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if _is_raster(each) and each.is_file())
+
+
+def _is_raster(path: Path) -> bool:
+    return path.suffix.lower() in suffixes(rasters=True) and not path.name.startswith(".")
+
+
+def _items_in(folder: Path) -> list[Path]:
+    """STAC items in a folder."""
+    return [each for each in sorted(folder.iterdir()) if is_item(each) and _is_feature(each)]
+
+
+def _is_feature(path: Path) -> bool:
+    """Whether a file holds a STAC item."""
+    try:
+        stored = read_json(str(path))
+    except DataError:
+        return False
+    return isinstance(stored, dict) and stored.get("type") == "Feature" and "assets" in stored
+
+
+def _of_stac(source: str) -> list[tuple[str, tuple[Source, ...]]]:
+    """A STAC item, or the items of a collection or catalogue, with their files or addresses on this machine."""
+    stored = read_json(source)
+    if not isinstance(stored, dict) or stored.get("type") not in _CATALOGS:
+        return [(_stem(source), (source,))]  # what else it may be is said where it is read
+    return [(_stem(item), (item,)) for item in _linked(source, stored, set())]
+
+
+def _stem(source: str) -> str:
+    return Path(urlsplit(source).path if "://" in source else source).stem
+
+
+def _linked(source: str, stored: Mapping[str, Any], seen: set[str]) -> list[str]:
+    """The items below a collection or catalogue, whose links are followed."""
+    seen.add(source)
+    found: list[str] = []
+    links = stored.get("links")
+    for link in links if isinstance(links, list) else []:
+        if (
+            not isinstance(link, dict)
+            or link.get("rel") not in ("item", "child")
+            or not isinstance(link.get("href"), str)
+        ):
+            continue
+        href = link["href"].removeprefix("file://")
+        if "://" in source or "://" in href:
+            target = urljoin(source, href)
+        else:
+            target = os.path.normpath(Path(source).parent / href)
+        if target in seen:
+            continue
+        if link["rel"] == "child":
+            below = read_json(target)
+            found += _linked(target, below if isinstance(below, dict) else {}, seen)
+            continue
+        if "://" in target and not is_loopback(target):
+            raise DataError(
+                f"{source}: it leads to {target}, and nothing is fetched from the network", "download its items"
+            )
+        seen.add(target)
+        found.append(target)
+    return found
