@@ -8,9 +8,11 @@ fresh process; its memory is the peak of that process. All are without test-time
 
 - single: `map_scene` with the stride of a patch.
 - dense: `map_scene(dense=True)` with a quarter of that.
-- plain: what one writes first: windows cut with rasterio, resized by Pillow as torchvision's transforms do, classified
-  in batches of 64 by the network as it was trained. It does `--plain` patches; the seconds of a whole tile are
-  extrapolated per patch and marked so.
+- deepest: the same with all layers shared, whatever its agreement.
+- plain: what one writes first: a window cut with rasterio, resized by Pillow as torchvision's transforms do, classified
+  by the network as it was trained, one after the other.
+- batches: the same in batches of 64. Both do `--plain` patches; the seconds of a whole tile are extrapolated per patch
+  and marked so.
 - sparse: a file of `--sparse` pixels a side, of which one block in `_EVERY` holds patches: memory must not grow.
 """
 
@@ -27,9 +29,10 @@ import common
 
 BLOCK = 512
 BATCH = 64
-"""Of the plain loop."""
+"""Of the loop in batches."""
 _EVERY = 200
-PARTS = ("single", "dense", "plain", "sparse")
+_ANY = 1e-9  # an agreement that every network has
+PARTS = ("single", "dense", "deepest", "plain", "batches", "sparse")
 
 
 def patches_of(folder: Path, side: int, most: int = 2000) -> np.ndarray:
@@ -101,7 +104,7 @@ def mapped(run: Path, scene: Path, out: Path, **options: Any) -> dict[str, Any]:
     return found | {"agreement": None if result.agreement is None else result.agreement.to_json()}
 
 
-def plain_loop(run: Path, scene: Path, count: int) -> dict[str, Any]:
+def plain_loop(run: Path, scene: Path, count: int, size_of_batch: int) -> dict[str, Any]:
     """Cut, resize, classify, in the simplest way."""
     import rasterio
     import torch
@@ -123,9 +126,9 @@ def plain_loop(run: Path, scene: Path, count: int) -> dict[str, Any]:
             for top in range(0, file.height - side + 1, side)
             for left in range(0, file.width - side + 1, side)
         ][:count]
-        for first in range(0, len(places), BATCH):
+        for first in range(0, len(places), size_of_batch):
             batch = []
-            for top, left in places[first : first + BATCH]:
+            for top, left in places[first : first + size_of_batch]:
                 pixels = np.moveaxis(file.read(window=Window(left, top, side, side)), 0, -1)
                 image = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR)
                 tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
@@ -139,14 +142,15 @@ def part(arguments: argparse.Namespace) -> dict[str, Any]:
     """One part in this process."""
     tile, sparse = arguments.workdir / "tile.tif", arguments.workdir / "sparse.tif"
     out = arguments.workdir / f"map-{arguments.part}.tif"
-    if arguments.part == "plain":
-        return plain_loop(arguments.run, tile, arguments.plain)
-    if arguments.part == "dense":
+    if arguments.part in ("plain", "batches"):
+        return plain_loop(arguments.run, tile, arguments.plain, BATCH if arguments.part == "batches" else 1)
+    if arguments.part in ("dense", "deepest"):
         from landsift.models.model_json import read_description
         from landsift.models.predictor import model_folder
 
         stride = read_description(model_folder(arguments.run) / "model.json").patch_size[0] // 4
-        return mapped(arguments.run, tile, out, dense=True, stride=stride, agreement=arguments.agreement)
+        agreement = arguments.agreement if arguments.part == "dense" else _ANY
+        return mapped(arguments.run, tile, out, dense=True, stride=stride, agreement=agreement)
     return mapped(arguments.run, sparse if arguments.part == "sparse" else tile, out)
 
 
@@ -158,7 +162,7 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, required=True, help="for the rasters; about 2 GB, which stay")
     parser.add_argument("--side", type=int, default=10_980)
     parser.add_argument("--sparse", type=int, default=100_000)
-    parser.add_argument("--plain", type=int, default=2048, help="patches of the plain loop")
+    parser.add_argument("--plain", type=int, default=2048, help="patches of the plain loops")
     parser.add_argument("--agreement", type=float, default=0.95, help="of dense mode")
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
@@ -193,18 +197,22 @@ def report(found: dict[str, dict[str, Any]], side: int, patch: int) -> str:
              common.number(each["peak_memory_mib"], 0))
         )  # fmt: skip
     lines = [common.table(("part", "patches", "seconds", "patches/s", "peak MiB"), rows)]
-    if "plain" in found:
-        per_patch = found["plain"]["seconds"] / found["plain"]["patches"]
-        for name, stride in (("single", patch), ("dense", patch // 4)):
+    for loop in ("plain", "batches"):
+        if loop not in found:
+            continue
+        per_patch = found[loop]["seconds"] / found[loop]["patches"]
+        for name, stride in (("single", patch), ("dense", patch // 4), ("deepest", patch // 4)):
             if name in found:
                 count = ((side - patch) // stride + 1 + bool((side - patch) % stride)) ** 2
                 times = count * per_patch / found[name]["seconds"]
                 lines.append(
-                    f"{name}: {times:.1f} times as fast as the plain loop, which would take {count * per_patch:,.0f} s "
+                    f"{name}: {times:.1f} times as fast as the loop {loop}, which would take "
+                    f"{count * per_patch:,.0f} s "
                     f"for {count:,} patches (extrapolated per patch)"
                 )
-    if (agreement := found.get("dense", {}).get("agreement")) is not None:
-        lines.append(f"dense: {agreement}")
+    for name in ("dense", "deepest"):
+        if (agreement := found.get(name, {}).get("agreement")) is not None:
+            lines.append(f"{name}: {agreement}")
     return "\n".join(lines)
 
 
