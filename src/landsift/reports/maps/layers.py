@@ -102,8 +102,8 @@ def map_layers(info: MapInfo, plane: Plane, backdrop: Backdrop | None = None) ->
         "cell": plane.cell(grid),
         "metres": plane.metres,
         "wide": info.classes.dtype == "uint16",
-        "codes": _packed(codes.astype("<u2" if info.classes.dtype == "uint16" else "u1")),
-        "confidence": None if per_cent is None else _packed(per_cent),
+        "codes": packed(codes.astype("<u2" if info.classes.dtype == "uint16" else "u1")),
+        "confidence": None if per_cent is None else packed(per_cent),
         "classes": [{"code": each.code, "name": each.name, "rgb": each.rgb} for each in info.classes],
         "scene": None
         if backdrop is None
@@ -111,7 +111,7 @@ def map_layers(info: MapInfo, plane: Plane, backdrop: Backdrop | None = None) ->
     }
 
 
-def _packed(values: NDArray[Any]) -> str:
+def packed(values: NDArray[Any]) -> str:
     """Numbers as text: deflated, in base64."""
     return base64.b64encode(zlib.compress(values.tobytes(), 9)).decode("ascii")
 
