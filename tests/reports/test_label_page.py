@@ -97,7 +97,7 @@ def test_the_page_lies_beside_the_points_or_is_left_out(tmp_path, drawn):
 
 
 def test_the_page_does_not_tell_what_the_map_says(tmp_path, drawn):
-    path, design = drawn
+    _, design = drawn
     html = label_html(design, tmp_path / "points.csv")
     data = data_of(html)
     assert {key for point in data["points"] for key in point} == {"id", "lon", "lat", "x", "y", "pictures"}

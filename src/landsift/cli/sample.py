@@ -130,6 +130,7 @@ def sample(
     write_sample(design, out)
     if html is not None:
         _write_page(out, html)
+    names = [each.name for each in design.classes]
     drawn = [{"stratum": s.name, "cells": s.cells, "hectares": s.hectares, "points": s.points} for s in design.strata]
     result = {
         "out": str(out),
@@ -137,7 +138,7 @@ def sample(
         "page": str(page_path(out)) if page else None,
         "map": str(map_path),
         "points": len(design.points),
-        "classes": [each.name for each in design.classes],
+        "classes": names,
         "strata": drawn,
     }
     width = max(len("stratum"), *(len(s.name) for s in design.strata))
@@ -153,7 +154,7 @@ def sample(
             if page
             else []
         ),
-        f"{'or ' if page else ''}write the class{when} into the column reference: {listed((each.name for each in design.classes), 20)}",
+        f"{'or ' if page else ''}write the class{when} into the column reference: {listed(names, 20)}",
     ]
     print_result(result, lines, as_json=as_json)
 
@@ -196,7 +197,7 @@ def _scene(given: str) -> DatedScene:
     date, path = (found[1], found[2]) if found and not Path(given).exists() else (None, given)
     if date is not None:
         try:
-            datetime.strptime(date, "%Y-%m-%d"[: len("%Y-%m-%d") - 3 * (2 - date.count("-"))])  # noqa: DTZ007
+            datetime.strptime(date, ("%Y", "%Y-%m", "%Y-%m-%d")[date.count("-")])
         except ValueError:
             raise typer.BadParameter(f"{date} is no date such as 2024-06-30", param_hint="--scene") from None
     if not path.strip():

@@ -16,6 +16,7 @@ from landsift.mapping.cell_areas import cell_areas
 from landsift.mapping.change import MapChange
 from landsift.mapping.change_raster import windows
 from landsift.mapping.map_info import MapInfo
+from landsift.mapping.sketch import first_kept, thinned
 from landsift.reports.maps.layers import LONGEST, packed
 from landsift.reports.maps.maplibre import Plane
 
@@ -58,16 +59,15 @@ def sampled(maps: Sequence[MapInfo], most: int = MOST) -> Sampled:
     first = maps[0]
     height, width = first.grid.shape
     step = max(1, math.ceil(max(height, width) / LONGEST), math.ceil(math.sqrt(height * width * len(maps) / most)))
-    shift = min(step // 2, (min(height, width) - 1))
+    shift = first_kept(first.grid.shape, step)
     shape = (len(range(shift, height, step)), len(range(shift, width, step)))
     codes = tuple(np.zeros(shape, np.uint16) for _ in maps)
     per_cent = tuple(None if each.confidence_band is None else np.zeros(shape, np.uint8) for each in maps)
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(aligned(each, first)) for each in maps]
         for rows, columns in windows(first.grid):
-            here = (_picked(rows, shift, step), _picked(columns, shift, step))
-            into = tuple(slice((part.start - shift) // step, (part.stop - shift) // step) for part in here)
-            cut = (slice(here[0].start - rows.start, None, step), slice(here[1].start - columns.start, None, step))
+            (into_rows, of_rows), (into_columns, of_columns) = (thinned(part, shift, step) for part in (rows, columns))
+            into, cut = (into_rows, into_columns), (of_rows, of_columns)
             for date, each in enumerate(opened):
                 codes[date][into] = each.read(rows, columns)[0][cut]
                 kept = per_cent[date]
@@ -77,13 +77,6 @@ def sampled(maps: Sequence[MapInfo], most: int = MOST) -> Sampled:
     grid = type(first.grid)(shape, type(a)(a.a * step, a.b * step, a.c, a.d * step, a.e * step, a.f), first.grid.crs)
     area = cell_areas(first.grid)[shift::step] * step**2
     return Sampled(step, grid, codes, per_cent, area)
-
-
-def _picked(part: slice, shift: int, step: int) -> slice:
-    """Of rows or columns of a window the first that is shown, and the first after it that is shown by the next."""
-    first = shift + -(-(part.start - shift) // step) * step
-    after = shift + -(-(part.stop - shift) // step) * step
-    return slice(max(first, shift), max(after, shift))
 
 
 def dates_of(maps: Sequence[MapInfo]) -> list[str]:

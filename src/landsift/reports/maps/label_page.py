@@ -89,9 +89,9 @@ def label_html(design: SampleDesign, points: Path, pictures: Sequence[ScenePictu
 
 
 def parts_of(names: Sequence[str]) -> tuple[str, ...] | None:
-    """The K classes of which names are the K × K transitions, as `transition_classes` writes them; None: they are none."""
+    """The K classes of which names are the K × K transitions (`transition_classes`); None: they are not transitions."""
     K = math.isqrt(len(names))
-    if K < 2 or K * K != len(names):
+    if K < 2 or len(names) != K**2:
         return None
     parts = tuple(name[: (len(name) - len(ARROW)) // 2] for name in names[:: K + 1])  # of "Forest → Forest"
     return parts if list(names) == [f"{one}{ARROW}{other}" for one in parts for other in parts] else None

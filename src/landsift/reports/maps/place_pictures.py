@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +25,7 @@ from landsift.mapping.sample_design import SampleDesign
 from landsift.mapping.scene_files import SceneFile, refused
 from landsift.mapping.scene_sources import found_files
 from landsift.mapping.stacked_bands import stacked
+from landsift.reports.maps.layers import webp
 from landsift.runtime.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ MANY = 2000
 """Pictures that a page holds at their full size: some 20 MB."""
 _SAMPLE = 200  # places whose pixels decide how a scene is stretched
 _QUALITY = 80
+_CACHE = 2**27  # bytes of decoded blocks that GDAL keeps
 _GAMMA = 0.75  # below 1, so that dark land is seen beside bright sand
 _EMPTY = (223, 227, 232)  # colour where there is nothing
 _log = logging.getLogger("landsift")
@@ -126,7 +126,7 @@ def _pictures(design: SampleDesign, scene: DatedScene, bands: Sequence[str] | No
             for i in order:
                 values, known = shown.read(windows[i], side)
                 if known.any():
-                    pictures[i] = Picture(_webp(_stretched(values, known, limits)), windows[i].outline)
+                    pictures[i] = Picture(webp(_stretched(values, known, limits), _QUALITY), windows[i].outline)
                 advance(1)
     lacking = pictures.count(None)
     if lacking == len(pictures):
@@ -213,7 +213,7 @@ class _Part:
         how = Resampling.nearest if self.file.colours is not None or not smaller else Resampling.average
         path = self.file.path
         try:
-            with reading(path.absolute()):
+            with reading(path.absolute(), _CACHE):
                 values = self.dataset.read(list(self.bands), window=window, out_shape=(len(self.bands), *shape),
                                            resampling=how)  # fmt: skip
                 known = np.ones(shape, bool)
@@ -385,11 +385,3 @@ def _stretched(values: NDArray[Any], known: NDArray[np.bool_], limits: NDArray[n
         picture = np.repeat(picture, 3, axis=-1)
     picture[~known] = _EMPTY
     return picture
-
-
-def _webp(picture: NDArray[np.uint8]) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="WEBP", quality=_QUALITY)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
