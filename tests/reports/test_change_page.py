@@ -93,6 +93,15 @@ def test_flows_and_trajectories_over_several_dates(tmp_path):
     assert "no cell changes" not in text
 
 
+def test_where_no_cell_has_a_class_at_all_dates_the_flows_are_from_the_first_to_the_last(tmp_path):
+    codes = [[[1, 0], [1, 1]], [[0, 1], [0, 0]], [[1, 1], [2, 2]]]
+    maps = [own_map(tmp_path / f"{i}.tif", each, when=datetime(2020 + i, 1, 1)) for i, each in enumerate(codes)]
+    page = Page(change_html(map_change(maps, tmp_path / "out")))
+    assert "None: no cell has a class at all dates" in page.text
+    assert "Of the area with a class at all dates" not in page.text
+    assert "Forest → Pasture: 2 ha" in page.text
+
+
 def test_names_are_escaped(tmp_path):
     names = ("<script>alert(1)</script>", "a & b", 'Say "hi"')
     one, two = (own_map(tmp_path / f"{name}.tif", codes, names=names) for name, codes in (("x", BEFORE), ("y", AFTER)))

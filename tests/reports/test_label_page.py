@@ -89,6 +89,7 @@ def test_the_page_lies_beside_the_points_or_is_left_out(tmp_path, drawn):
     assert page.misplaced == []
     assert page.requests() == []
     assert "No picture is here" in page.text
+    assert "Which class is the cell, 100 m wide?" in page.text
     assert "landsift areas map.tif points.labelled.csv" in page.text
     sample(path, "--out", tmp_path / "bare.csv", "--size", 200, "--no-page")
     assert not (tmp_path / "bare.label.html").exists()
@@ -175,6 +176,23 @@ def test_named_bands_are_found_and_files_of_coarser_pixels_fit(tmp_path, drawn):
     for picture in found.pictures:
         inside = pixels_of({"data": picture.data})[17:23, 17:23]
         assert inside[..., 0].mean() > 180 > 70 > inside[..., 2].mean()
+
+
+def test_of_a_stac_item_the_bands_are_shown_with_its_date(tmp_path, drawn):
+    _, design = drawn
+    rgb = red_cells(design, (60, 60), dtype=np.uint16, high=3000)
+    assets = {"visual": {"href": "https://example.org/visual.tif"}}
+    for band, name in enumerate(("red", "green", "blue")):
+        scene_of(tmp_path / f"{name}.tif", rgb[..., band : band + 1])
+        assets[name] = {"href": f"./{name}.tif", "eo:bands": [{"name": name, "common_name": name}]}
+    item = {
+        "type": "Feature", "stac_version": "1.0.0", "id": "an item", "geometry": None, "links": [], "assets": assets,
+        "properties": {"datetime": "2024-06-30T10:00:00Z"},
+    }  # fmt: skip
+    (tmp_path / "item.json").write_text(json.dumps(item))
+    [found] = pictures_of(design, [DatedScene((tmp_path / "item.json",))])
+    assert (found.name, found.date) == ("an item", "2024-06-30")
+    assert pixels_of({"data": found.pictures[0].data})[20, 20, 0] > 180
 
 
 def test_places_outside_of_a_scene_have_no_picture_and_are_counted(tmp_path, drawn, caplog):

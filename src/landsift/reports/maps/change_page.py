@@ -41,7 +41,8 @@ def change_html(change: MapChange) -> str:
     """
     dates = dates_of(change.maps)
     layers = change_layers(change, dates)
-    flows = sankey(dates, _flows(change), change.classes)
+    through = len(dates) > 2 and bool(change.trajectories)
+    flows = sankey(dates if through else [dates[0], dates[-1]], _flows(change), change.classes)
     return render(
         "change.html",
         {},
@@ -63,7 +64,7 @@ def change_html(change: MapChange) -> str:
         classes=change.classes.classes,
         sankey=flows.svg,
         small=number_of(flows.small, "flow") if flows.small else "",
-        through=len(dates) > 2 and bool(change.trajectories),
+        through=through,
         matrix=_matrix(change),
         rows=_rows(change),
         trajectories=[_trajectory(change, each) for each in change.trajectories[:MOST_TRAJECTORIES]],

@@ -111,5 +111,11 @@ def _picture(scene: ScenePictures, i: int) -> dict[str, Any] | None:
 
 def _metres(design: SampleDesign) -> str:
     """The side of a cell in words; "" where cells are not squares of one size."""
+    from pyproj import CRS
+
+    a, b, _, d, e, _ = design.transform
     sides = [math.sqrt(point.hectares * 10_000) for point in design.points]
-    return f"{sum(sides) / len(sides):,.3g} m" if max(sides) < 1.05 * min(sides) else ""
+    if CRS(design.crs).is_geographic or b or d or abs(abs(a / e) - 1) > 0.01 or max(sides) > 1.05 * min(sides):
+        return ""
+    side = sum(sides) / len(sides)
+    return f"{side:,.0f} m" if side >= 100 else f"{side:.3g} m"

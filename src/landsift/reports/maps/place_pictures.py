@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.bands import BandSpec
+from landsift.bands import REFLECTANCE, RGB_NAMES, BandSpec
 from landsift.data.decoding.gdal import reading
 from landsift.data.decoding.unreadable import UnreadableError
 from landsift.data.decoding.wanted import Taken, Wanted
@@ -43,6 +43,8 @@ _QUALITY = 80
 _CACHE = 2**27  # bytes of decoded blocks that GDAL keeps
 _GAMMA = 0.75  # below 1, so that dark land is seen beside bright sand
 _EMPTY = (223, 227, 232)  # colour where there is nothing
+_WANTED = Wanted(taken=Taken(BandSpec(RGB_NAMES, "uint16", (1e-4,) * 3, (0.0,) * 3, units=REFLECTANCE, gsd=10.0)))
+"""Of items and products the bands, rather than a picture that was made of them for people."""
 _log = logging.getLogger("landsift")
 
 
@@ -115,8 +117,7 @@ def pictures_of(
 def _pictures(design: SampleDesign, scene: DatedScene, bands: Sequence[str] | None, side: int) -> ScenePictures:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="landsift-")))
-        wanted = Wanted(taken=Taken(BandSpec.pictures()))
-        found = found_files(scene.sources, wanted, folder)
+        found = found_files(scene.sources, _WANTED, folder)
         shown = stack.enter_context(_opened(found.name, found.files, bands))
         windows = _windows(design, shown.crs, shown.transform)
         order = sorted(range(len(windows)), key=lambda i: (windows[i].row // 1024, windows[i].column))
@@ -334,7 +335,7 @@ def _chosen(name: str, files: Sequence[SceneFile], wanted: Sequence[str] | None)
     first = files[0]
     if len(files) == 1 and first.bands.picture and wanted is None:
         return [(0, source) for source in first.sources]
-    bands = stacked(files, Wanted(taken=Taken(BandSpec.pictures())))
+    bands = stacked(files, _WANTED)
     names = [bands.bands.names[i] or "" for i in range(len(bands.where))]
     sources = [(number, files[number].sources[at]) for number, at in bands.where]
     if wanted is not None:
