@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,6 @@ def change_html(change: MapChange) -> str:
         figures=_figures(change),
         limit=None if change.confidence is None else f"{change.confidence:g}",
         caution=CAUTION,
-        commands=_commands(change.out),
         classes=change.classes.classes,
         sankey=flows.svg,
         small=number_of(flows.small, "flow") if flows.small else "",
@@ -95,11 +93,6 @@ def _figures(change: MapChange) -> list[tuple[str, str, str]]:
     if one:
         found.append(("in one map only", hectares(one), "no class at one of the dates: not compared"))
     return found
-
-
-def _commands(out: Path) -> list[str]:
-    raster, points, areas = (shlex.quote(str(out / name)) for name in ("change.tif", "points.gpkg", "areas"))
-    return [f"landsift sample {raster} --out {points}", f"landsift areas {raster} {points} --out {areas}"]
 
 
 def _flows(change: MapChange) -> list[NDArray[np.float64]]:
