@@ -90,7 +90,8 @@ def test_known_exchanges_are_right_to_the_cell(tmp_path, two):
     for text in ("compared", "10.00 ha", "40.0 %", "Forest → Pasture", "2.00 ha", "no estimate of an area"):
         assert text in done.stdout
     found = {path.name for path in (tmp_path / "out").iterdir()}
-    assert found - {"change.tif.aux.xml"} == {"change.tif", "matrix.csv", "transitions.csv", "classes.csv"}
+    assert found - {"change.tif.aux.xml"} == {
+        "change.tif", "change.html", "matrix.csv", "transitions.csv", "classes.csv"}  # fmt: skip
     matrix = pd.read_csv(tmp_path / "out" / "matrix.csv").query("unit == 'hectares'").set_index("from")
     assert matrix.loc["Forest", "to Pasture"] == pytest.approx(2)
     classes = pd.read_csv(tmp_path / "out" / "classes.csv").set_index("class")

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 from map_models import pictures, save_random_model
 from scene_models import raster
@@ -57,6 +58,15 @@ def test_a_scene_is_mapped_and_the_areas_are_printed(command, tmp_path):
         "map.png",
         "map.html",
     }
+
+
+def test_the_page_shows_the_scene_and_what_is_said_of_it_is_said_once(command, tmp_path, caplog):
+    values = np.maximum(pictures(96, 128), 1)
+    values[:20, :30] = 0
+    scene = raster(tmp_path / "scene.tif", values, photometric="RGB")
+    assert command(scene, "--out", tmp_path / "map.tif")[0] == 0
+    assert caplog.text.count("they count as such (600 in all)") == 1
+    assert '"scene":{"picture":"data:image/webp;base64,' in (tmp_path / "map.html").read_text()
 
 
 def test_as_json_with_all_options(command, tmp_path):

@@ -21,6 +21,7 @@ from landsift.mapping.certainty import certainty
 from landsift.mapping.classes import ClassTable
 from landsift.mapping.map_file import read_confidence, read_info
 from landsift.mapping.map_writer import MapWriter
+from landsift.mapping.sketch import Sketch
 from landsift.reports.maps.layers import backdrop_of
 from landsift.reports.maps.maplibre import Plane
 from landsift.reports.maps.page import map_html, write_map_page
@@ -113,17 +114,46 @@ def test_places_on_the_page_are_those_of_the_map(grid):
         assert d * x + e * y + f == pytest.approx(row, abs=1e-6)
 
 
+def sketched(scene, longest=1600, rows=128, columns=700):
+    """A scene as its map's engine reads it: in windows, of which some overlap."""
+    sketch = Sketch(scene.grid, scene.bands, longest)
+    height, width = scene.grid.shape
+    for top in range(0, height, rows - 5):
+        for left in range(0, width, columns):
+            window = (slice(top, min(top + rows, height)), slice(left, min(left + columns, width)))
+            sketch.keep(*window, *scene.read(*window))
+    return sketch
+
+
 def test_the_scene_is_a_picture_of_few_pixels():
     grid = GeoBox((900, 1300), Affine(10, 0, 5e5, 0, -10, 4e6), UTM)
-    shown = backdrop_of(Stripes(grid), longest=500)
-    assert shown.picture.shape == (300, 434, 4)
+    scene = Stripes(grid)
+    sketch = sketched(scene, longest=500)
+    shown = backdrop_of(sketch)
+    assert shown.picture.shape == (300, 433, 4)
     assert shown.grid.affine == Affine(30, 0, 5e5, 0, -30, 4e6)
-    assert (shown.picture[:, :34, 3] == 0).all()
-    assert (shown.picture[:, 34:, 3] == 255).all()
+    values, known = scene.read(slice(0, 900), slice(0, 1300))
+    assert np.array_equal(sketch.values, values[1::3, 1::3])
+    assert np.array_equal(shown.picture[..., 3] == 255, known[1::3, 1::3])
     bands = BandSpec(("VV",), "float32", (1.0,), (0.0,))
-    grey = backdrop_of(Stripes(grid, bands), longest=500).picture
+    grey = backdrop_of(sketched(Stripes(grid, bands), longest=500)).picture
     assert (grey[..., 0] == grey[..., 1]).all()
     assert grey[:, 34:, 0].max() == 255
+
+
+def test_red_green_and_blue_are_shown_wherever_they_stand():
+    grid = GeoBox((50, 60), Affine(10, 0, 5e5, 0, -10, 4e6), UTM)
+    bands = BandSpec(("B02", "B03", "B04"), "uint16", (1e-4,) * 3, (0.0,) * 3, units="reflectance")
+    sketch = sketched(Stripes(grid, bands))
+    assert sketch.bands.names == ("red", "green", "blue")
+    assert np.array_equal(sketch.values[..., 2], np.mgrid[:50, :60][1] % 200)
+
+
+def test_tiny_and_narrow_scenes_have_a_picture():
+    for shape in ((1, 1), (1, 9000), (5000, 2)):
+        sketch = sketched(Stripes(GeoBox(shape, Affine(10, 0, 5e5, 0, -10, 4e6), UTM)))
+        assert min(sketch.known.shape) >= 1
+        assert max(sketch.known.shape) <= 1600
 
 
 @pytest.fixture
@@ -139,7 +169,7 @@ def open_map(browser, tmp_path):
         with MapWriter(tmp_path / "map.tif", grid, ClassTable.of(NAMES), ABOUT) as writer:
             writer.write(slice(0, 40), probabilities, np.ones((40, 60), bool))
         scene = Stripes(GeoBox((400, 600), grid.affine * Affine.scale(0.1), grid.crs))
-        file = write_map_page(tmp_path / "map.tif", backdrop_of(scene) if backdrop else None)
+        file = write_map_page(tmp_path / "map.tif", backdrop_of(sketched(scene)) if backdrop else None)
         page = browser.new_page(viewport={"width": width, "height": 900})
         complaints = []
         heard = lambda m: m.type != "log" and "GL Driver Message" not in m.text  # noqa: E731

@@ -31,9 +31,10 @@ def change(
             show_default=False,
         ),
     ] = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Write DIR/change.html.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare maps of two or more dates: a raster of transitions, matrices in hectares.
+    """Compare maps of two or more dates: a raster of transitions, matrices in hectares, a page.
 
     Maps of landsift or of other tools, with the same classes. They are compared
     by date where all have one, else in the order given. Maps on another grid
@@ -43,9 +44,19 @@ def change(
     from landsift.mapping.change import CAUTION, map_change
     from landsift.mapping.change_tables import transition_table
 
-    found = map_change(maps, out, confidence=confidence)
+    found = map_change(maps, out, confidence=confidence, finish=_write_page if page else _no_page)
     table = transition_table(found.matrix, found.classes.names).to_dict("records")
     print_result(_as_json(found, table), [*_lines(found, table), "", CAUTION, str(found.out)], as_json=as_json)
+
+
+def _write_page(folder: Path, found: MapChange) -> None:
+    from landsift.reports.maps.change_page import write_change_page
+
+    write_change_page(folder, found)
+
+
+def _no_page(folder: Path, found: MapChange) -> None:
+    pass
 
 
 def _lines(found: MapChange, table: list[dict[Any, Any]]) -> list[str]:

@@ -211,7 +211,7 @@ def _write_page(path: Path, scene: Scene) -> None:
     from landsift.reports.maps.layers import backdrop_of
     from landsift.reports.maps.page import write_map_page
 
-    write_map_page(path, backdrop_of(scene))
+    write_map_page(path, None if scene.sketch is None else backdrop_of(scene.sketch))
 
 
 def _no_page(path: Path, scene: Scene) -> None:

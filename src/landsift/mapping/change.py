@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,13 +78,20 @@ class MapChange:
         return float(self.matrix.uncertain.sum() - np.trace(self.matrix.uncertain))
 
 
-def map_change(maps: Sequence[Path | str], out: Path | str, *, confidence: float | None = None) -> MapChange:
+def map_change(
+    maps: Sequence[Path | str],
+    out: Path | str,
+    *,
+    confidence: float | None = None,
+    finish: Callable[[Path, MapChange], object] = lambda folder, change: None,
+) -> MapChange:
     """Compare maps and write `change.tif` and the tables to a new folder, which appears complete or not at all.
 
     Args:
         maps: two or more, of landsift or other tools; compared by date where all have one, else in this order.
         out: a new or empty folder.
         confidence: changes whose lower confidence is below it are counted apart, 0 to 1; by default 0.5.
+        finish: called with the folder, before it gets its name, and the change; may write more into it.
 
     Raises:
         DataError: the maps cannot be compared, or have no cell with a class in both.
@@ -121,6 +128,7 @@ def map_change(maps: Sequence[Path | str], out: Path | str, *, confidence: float
             change = MapChange(out, tuple(ordered), first.classes, matrix, tuple(outside.tolist()), limit_used, found)
             raster.finish(_about(ordered))
             _write_tables(folder, change)
+            finish(folder, change)
             flush(folder)
             os.replace(folder, out)
     _tell(change)

@@ -25,6 +25,7 @@ from landsift.mapping.map_info import MapAbout
 from landsift.mapping.map_writer import MapWriter
 from landsift.mapping.patch_grid import PatchGrid
 from landsift.mapping.scenes import Scene, open_scene
+from landsift.mapping.sketch import Sketch
 from landsift.mapping.smoothing import VARIANCE, Smoother
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE
 from landsift.models.predictor import Predictor, load_model, model_folder
@@ -287,6 +288,7 @@ def mapped(
     threads.after_fork()
     predictor = model.predictor
     with gdal(), _opened(sources, predictor, options) as scene:
+        scene.sketch = Sketch(scene.grid, scene.bands)  # read once for the map and for the picture under it
         grid = PatchGrid.of(scene.name, scene.grid, predictor.description.patch_size, options.stride)
         answers: Model = PatchByPatch(predictor)
         agreement = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 FORMAT = 1
-ENDING = ".design.json"
+ENDING, PAGE, LABELLED = ".design.json", ".label.html", ".labelled.csv"
+"""Of what lies beside a file of points: the design, the page to label them, and what that page saves."""
+_DOWNLOADED = re.compile(r"\.labelled( ?\(\d+\))?$")
+"""Of the name of a saved file, as browsers number a second one."""
 REFERENCE, NOTE = "reference", "note"
 LAYER = "points"
+_NO_DESIGN = "put it beside them or give it by --design; without one, draw points with landsift sample"
 WHY = (
     "areas need a probability sample of the map: the chances of a run's test patches, or of points chosen by hand, to "
     "be in the sample are not known"
@@ -117,6 +122,12 @@ class SampleDesign:
             {"id": [point.id for point in self.points], **degrees, "x": x, "y": y, REFERENCE: "", NOTE: ""}
         )
 
+    @property
+    def key(self) -> str:
+        """What tells this sample from others: hash of the map's fingerprint and of which cells were drawn."""
+        drawn = [[point.id, point.row, point.col] for point in self.points]
+        return _digest({"map": self.fingerprint, "points": drawn})[:16]
+
     def to_json(self) -> dict[str, Any]:
         """As the file holds it, with the digest of all else."""
         values = {"format": FORMAT, "landsift": __version__, **asdict(self)}
@@ -143,8 +154,13 @@ class SampleDesign:
 
 
 def design_path(points: Path) -> Path:
-    """Where the design of a file of points lies: beside it, POINTS.design.json."""
-    return points.with_name(points.stem + ENDING)
+    """Where the design of a file of points lies: beside it, POINTS.design.json; also that of POINTS.labelled.csv."""
+    return points.with_name(_DOWNLOADED.sub("", points.stem) + ENDING)
+
+
+def page_path(points: Path) -> Path:
+    """Where the page to label a file of points lies."""
+    return points.with_name(points.stem + PAGE)
 
 
 def check_new(points: Path) -> None:
@@ -195,7 +211,7 @@ def read_design(path: Path, points: Path) -> SampleDesign:
         DataError: it is not there, is damaged, or was changed.
     """
     if not path.is_file():
-        raise DataError(f"{points} has no design beside it, {path.name}: {WHY}", "draw points with landsift sample")
+        raise DataError(f"{points} has no design beside it, {path.name}: {WHY}", _NO_DESIGN)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["format"] > FORMAT:

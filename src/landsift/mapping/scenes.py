@@ -37,6 +37,7 @@ from landsift.mapping.layers import Layer, LayerReader, one_array, share_cache, 
 from landsift.mapping.masks import NO_MASK, Mask, open_mask
 from landsift.mapping.scene_files import SceneFile, refused
 from landsift.mapping.scene_sources import found_files
+from landsift.mapping.sketch import Sketch
 from landsift.mapping.stacked_bands import Stacked, stacked
 from landsift.models.model_json import ModelDescription
 
@@ -83,6 +84,7 @@ class Scene:
         block: height and width of the pieces in which the files are stored, in pixels of the grid: windows of whole
             ones are read fastest.
         notes: what was said of how it is read.
+        sketch: keeps a picture of what is read; None: nothing does.
     """
 
     def __init__(self, name: str, parts: _Parts) -> None:
@@ -93,6 +95,7 @@ class Scene:
         self.when: datetime | None = None
         self.mask: str | None = None
         self.notes: tuple[str, ...] = ()
+        self.sketch: Sketch | None = None
         self._picture = bands.bands.picture
         self._colours = files[0].colours if self._picture else None
         self._layers, self._order = _layers(files, self._fit, bands)
@@ -157,6 +160,8 @@ class Scene:
             stored[at], valid[at] = self._piece(*piece, None if clear is None else clear[at])
         with self._lock:
             self._told.update(+Counter({BEYOND: beyond}))
+        if self.sketch is not None:
+            self.sketch.keep(rows, cols, stored, valid)
         return stored, valid
 
     def _piece(self, values: Values, hidden: Flags | None, clear: Flags | None) -> tuple[Values, Flags]:

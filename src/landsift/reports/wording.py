@@ -1,4 +1,4 @@
-"""How values are written on every page: percentages, intervals, durations, dates, counts."""
+"""How values are written on every page: percentages, areas, intervals, durations, dates, counts."""
 
 from __future__ import annotations
 
@@ -49,3 +49,10 @@ def moment(made: Mapping[str, Any]) -> str:
 def number_of(things: int, one: str, many: str | None = None) -> str:
     """A count with its noun: "1 seed", "3 seeds", "1,200 patches" (`many` where an s is not enough)."""
     return f"{things:,} {one if things == 1 else many or one + 's'}"
+
+
+def hectares(amount: float) -> str:
+    """Hectares as people read them: 12,345; 12.3; 0.0123."""
+    if amount == 0 or amount >= 1000:
+        return f"{amount:,.0f}"
+    return f"{amount:.1f}" if amount >= 10 else f"{amount:.3g}"

@@ -15,7 +15,7 @@ from landsift.reports.document import render, script_safe
 from landsift.reports.maps import maplibre
 from landsift.reports.maps.layers import LONGEST, Backdrop, map_layers
 from landsift.reports.maps.maplibre import Plane
-from landsift.reports.wording import moment, percent
+from landsift.reports.wording import hectares, moment, percent
 from landsift.runtime.whole import write_whole
 from landsift.version import __version__
 
@@ -69,13 +69,6 @@ def map_html(info: MapInfo, backdrop: Backdrop | None = None) -> str:
         reduced=_reduced(info, layers["shape"]),
         facts_rows=_facts(info),
     )
-
-
-def hectares(amount: float) -> str:
-    """Hectares as people read them: 12,345; 12.3; 0.0123."""
-    if amount == 0 or amount >= 1000:
-        return f"{amount:,.0f}"
-    return f"{amount:.1f}" if amount >= 10 else f"{amount:.3g}"
 
 
 def _rows(info: MapInfo, areas: AreaCount, sure: Certainty | None) -> list[dict[str, Any]]:

@@ -15,14 +15,17 @@ function canvasOf(width, height) {
   return canvas;
 }
 
+// A colour as a pixel of a canvas, whose bytes are red, green, blue and alpha.
+function pixelOf(rgb, alpha = 255) {
+  return new Uint32Array(new Uint8ClampedArray([...rgb, alpha]).buffer)[0];
+}
+
 function drawClasses(canvas, codes, classes, hidden) {
   const context = canvas.getContext("2d");
-  const image = context.createImageData(canvas.width, canvas.height);
-  const colours = new Map(classes.filter(each => !hidden.has(each.code)).map(each => [each.code, each.rgb]));
-  for (let i = 0; i < codes.length; i++) {
-    const rgb = colours.get(codes[i]);
-    if (rgb) image.data.set([...rgb, 255], 4 * i);
-  }
+  const image = context.createImageData(canvas.width, canvas.height), pixels = new Uint32Array(image.data.buffer);
+  const colours = new Uint32Array(Math.max(...classes.map(each => each.code)) + 1);
+  for (const each of classes) if (!hidden.has(each.code)) colours[each.code] = pixelOf(each.rgb);
+  for (let i = 0; i < codes.length; i++) pixels[i] = colours[codes[i]];
   context.putImageData(image, 0, 0);
 }
 
@@ -51,9 +54,13 @@ function length(metres) {
   return metres >= 1000 ? `${metres / 1000} km` : `${metres} m`;
 }
 
+function canMove() {
+  return canvasOf(1, 1).getContext("webgl2") !== null;
+}
+
 // What the browser shows where it has no WebGL: the whole map, without moving and zooming.
 function plainMap(box, shown) {
-  const [width, height] = [shown.canvases.classes.width, shown.canvases.classes.height];
+  const {width, height} = Object.values(shown.canvases).reduce((one, other) => one.width > other.width ? one : other);
   const canvas = canvasOf(width, height);
   canvas.className = "plain";
   box.replaceChildren(canvas);
@@ -64,12 +71,14 @@ function plainMap(box, shown) {
     context.clearRect(0, 0, width, height);
     if (shown.scene && shown.canvases.scene) context.drawImage(shown.canvases.scene, 0, 0, width, height);
     context.globalAlpha = shown.opacity;
-    context.drawImage(shown.canvases[shown.layer], 0, 0);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(shown.canvases[shown.layer], 0, 0, width, height);
     context.globalAlpha = 1;
   };
 }
 
-function movingMap(box, data, shown, onPlace) {
+// A map in a box. `frame`: what fills the screen; `tools`: whether there are buttons and a scale.
+function movingMap(box, data, shown, onPlace, {frame = box, tools = true} = {}) {
   const fit = Math.log2(64 / 512 * Math.min(box.clientWidth, box.clientHeight));
   const largest = Math.min(22, Math.max(fit + 1, Math.log2(96 / (512 * data.cell))));
   const longitudes = data.corners.map(each => each[0]), latitudes = data.corners.map(each => each[1]);
@@ -81,13 +90,15 @@ function movingMap(box, data, shown, onPlace) {
   });
   map.touchZoomRotate.disableRotation();
   map.keyboard.disableRotation();
-  map.addControl(new maplibregl.NavigationControl({showCompass: false}));
-  map.addControl(new maplibregl.FullscreenControl());
-  const corners = {scene: data.scene && data.scene.corners, classes: data.corners, confidence: data.corners};
+  if (tools) {
+    map.addControl(new maplibregl.NavigationControl({showCompass: false}));
+    map.addControl(new maplibregl.FullscreenControl({container: frame}));
+  }
   const update = () => {
     for (const [name, canvas] of Object.entries(shown.canvases)) {
       if (!map.getSource(name)) {
-        map.addSource(name, {type: "canvas", canvas, coordinates: corners[name], animate: false});
+        const coordinates = name === "scene" ? data.scene.corners : data.corners;
+        map.addSource(name, {type: "canvas", canvas, coordinates, animate: false});
         map.addLayer({id: name, type: "raster", source: name, paint: {
           "raster-fade-duration": 0, "raster-resampling": name === "scene" ? "linear" : "nearest"}});
       }
@@ -103,7 +114,7 @@ function movingMap(box, data, shown, onPlace) {
     const {x, y} = maplibregl.MercatorCoordinate.fromLngLat(event.lngLat), [a, b, c, d, e, f] = data.pixels;
     onPlace(a * x + b * y + c, d * x + e * y + f);
   });
-  if (data.metres) {
+  if (tools && data.metres) {
     const bar = document.createElement("div");
     bar.className = "scale";
     box.append(bar);
@@ -156,7 +167,7 @@ async function showMap(data) {
   };
   draw();
   let update, go = () => {};
-  if (canvasOf(1, 1).getContext("webgl2")) {
+  if (canMove()) {
     const moving = movingMap(box, data, shown, readout);
     await moving.loaded;
     ({update, go} = moving);
