@@ -13,15 +13,18 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import unquote
 
 import numpy as np
 
-from landsift.errors import ConfigError, DataError, RunError
+from landsift.data.decoding.gdal import sources_of_vrt
+from landsift.errors import ConfigError, DataError
 from landsift.mapping.agreement import ENOUGH, Agreement, choose
 from landsift.mapping.classes import ClassTable
 from landsift.mapping.classify import MIN_VALID, Model, PatchByPatch, classify
 from landsift.mapping.gdal import gdal
 from landsift.mapping.map_info import MapAbout
+from landsift.mapping.map_place import check_place, map_path
 from landsift.mapping.map_writer import MapWriter
 from landsift.mapping.patch_grid import PatchGrid
 from landsift.mapping.scenes import Scene, open_scene
@@ -30,7 +33,7 @@ from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE
 from landsift.models.predictor import Predictor, load_model, model_folder
 from landsift.runtime import threads
 from landsift.runtime.memory_allocator import keep_freed_memory
-from landsift.runtime.outputs import as_path, check_file, check_outside
+from landsift.runtime.outputs import as_path, check_outside
 from landsift.runtime.progress_bar import progress_bar
 from landsift.version import __version__
 
@@ -254,16 +257,21 @@ def map_scene(
         reading=reading or {},
     )
     given = [sources] if isinstance(sources, str | Path) else list(sources)
-    check_map(out, given)
+    check_map(out, given, options)
     return mapped(LoadedModel.load(model, options, module=module, device=device), given, as_path(out), options)
 
 
-def check_map(out: Source, sources: Sequence[Source]) -> None:
-    """Check that a map may be written, and is none of the files that are read; raises RunError."""
-    if as_path(out).suffix.lower() not in (".tif", ".tiff"):
-        raise RunError(f"--out {out} does not end in .tif", "give the name of a GeoTIFF, such as map.tif")
-    check_file(out)
-    check_outside(out, [each for each in sources if "://" not in str(each)])
+def check_map(out: Source, sources: Sequence[Source], options: MapOptions) -> None:
+    """Check that a map may be written, and that it and what lies beside it replace none of the files that are read.
+
+    Raises:
+        RunError: it may not.
+    """
+    given = [*sources, *([options.mask] if options.mask not in (None, "none", "") else [])]
+    here = [each for each in given if each is not None and "://" not in str(each)]
+    map_path(as_path(out))
+    check_outside(out, here)
+    check_place(as_path(out), [file for each in here for file in files_of(each)], probabilities=options.probabilities)
 
 
 def mapped(
@@ -342,24 +350,30 @@ def key_of(model: LoadedModel, sources: Sequence[Source], options: MapOptions) -
     stated = {
         "model": model.fingerprint,
         "tta": model.predictor.description.tta,
-        "files": [_state(source) for each in files if each is not None for source in _files(each)],
+        "files": [_state(source) for each in files if each is not None for source in files_of(each)],
         "options": asdict(options) | {"mask": str(options.mask), "reading": dict(options.reading)},
         "landsift": __version__,
     }
     return hashlib.sha256(json.dumps(stated, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _files(source: Source) -> list[Source]:
-    """A source, all files of one that is a folder, or a STAC item with the files that it names."""
+def files_of(source: Source) -> list[Source]:
+    """A source with the files that are read with it: all of a folder, those that a STAC item or a VRT names."""
     path = Path(source)
     if path.is_dir():
         return [*sorted(each for each in path.rglob("*") if each.is_file())]
-    if path.suffix.lower() not in (".json", ".geojson") or not path.is_file():
+    if not path.is_file():
         return [source]
+    beside = [path.with_name(path.name + ending) for ending in (".aux.xml", ".msk")] + [path.with_suffix(".hdr")]
+    found: list[Source] = [source, *(each for each in beside if each.is_file())]
+    ending = path.suffix.lower()
     with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
-        hrefs = sorted(str(asset["href"]) for asset in json.loads(path.read_bytes())["assets"].values())
-        return [source, *(path.parent / href.removeprefix("file://") for href in hrefs)]
-    return [source]
+        if ending in (".json", ".geojson"):
+            hrefs = sorted(str(asset["href"]) for asset in json.loads(path.read_bytes())["assets"].values())
+            found += [path.parent / unquote(href.removeprefix("file://")) for href in hrefs]
+        elif ending == ".vrt":
+            found += [file for each in sources_of_vrt(path) for file in files_of(each)]
+    return found
 
 
 def _state(source: Source) -> list[Any]:

@@ -35,6 +35,7 @@ from landsift.data.decoding.unreadable import Cause, UnreadableError
 from landsift.data.sensors import plain
 from landsift.errors import DataError
 from landsift.image_sizes import by
+from landsift.mapping.map_info import TAG
 
 if TYPE_CHECKING:
     from rasterio.control import GroundControlPoint
@@ -150,6 +151,8 @@ def look(
             reading(path.absolute()) as heard,
             open_raster(path.absolute(), head) as dataset,
         ):
+            if TAG in dataset.tags():
+                raise DataError(f"{path}: a map of landsift, where a scene is read", "give the scene that it is of")
             bands, sources, colours, notes = _bands(dataset, raw, pictures=pictures)
             size = (dataset.height, dataset.width)
             crs, transform, gcps = dataset.crs, dataset.transform, ()
