@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,29 +15,8 @@ if TYPE_CHECKING:
     from landsift.mapping.many import Maps
     from landsift.mapping.scenes import Scene
 
-_FILES = frozenset(
-    [
-        ".gtiff",
-        ".geotiff",
-        ".cog",
-        ".vrt",
-        ".img",
-        ".jp2",
-        ".asc",
-        ".nc",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".webp",
-        ".bmp",
-        ".html",
-        ".json",
-        ".geojson",
-        ".csv",
-        ".gpkg",
-    ]
-)
-"""Endings of --out that mean a file, as no folder is called."""
+_FILE = re.compile(r".*\.(g(eo)?tiff|cog|vrt|img|jp2|png|jpe?g|html|json|csv|gpkg)", re.IGNORECASE | re.DOTALL)
+"""A name for --out that means a file: no folder is called so."""
 
 
 def map_command(
@@ -221,7 +201,7 @@ def _many(
     from landsift.mapping.many import map_scenes, scenes_of
     from landsift.runtime.outputs import check_file
 
-    if out.suffix.lower() in _FILES and not out.is_dir():
+    if _FILE.fullmatch(out.name) and not out.is_dir():
         raise RunError(f"--out {out}: a map is a .tif, several are a folder", f"give {out.with_suffix('.tif')}")
     found = scenes_of(scenes)
     check_file(out / f"{found[0].name}.tif")

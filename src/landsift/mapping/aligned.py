@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -90,7 +90,7 @@ class AlignedMap:
         """
         raw = self._band(1, rows, columns)
         if self._alpha is None:
-            return self._codes[codes_of(raw, self.info)], None
+            return self._codes[codes_of(raw, self.info, self._hidden(rows, columns))], None
         inside = self._band(self._alpha, rows, columns) > 0
         raw = np.where(inside, raw, raw.dtype.type(self.info.values[0]))  # what stands there is no value of the file
         return np.where(inside, self._codes[codes_of(raw, self.info)], np.uint16(NO_DATA)), inside
@@ -101,11 +101,20 @@ class AlignedMap:
         return None if band is None else self._band(band, rows, columns).astype(np.uint16)
 
     def _band(self, band: int, rows: slice, columns: slice) -> NDArray[Any]:
+        return self._read(self._dataset.read, band, rows, columns)
+
+    def _hidden(self, rows: slice, columns: slice) -> NDArray[np.bool_] | None:
+        if (hides := self.info.hides) is None:
+            return None
+        read = self._dataset.read if hides else self._dataset.read_masks
+        return self._read(read, hides or 1, rows, columns) == 0
+
+    def _read(self, read: Callable[..., Any], band: int, rows: slice, columns: slice) -> NDArray[Any]:
         from rasterio.windows import Window
 
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         try:
-            return np.asarray(self._dataset.read(band, window=window))
+            return np.asarray(read(band, window=window))
         except errors() as error:
             hint = "copy or make the map again"
             raise DataError(f"{self.info.path} cannot be read to its end: {reason(error)}", hint) from None
@@ -118,15 +127,14 @@ def aligned(info: MapInfo, first: MapInfo) -> Iterator[AlignedMap]:
     Raises:
         DataError: the file cannot be read.
     """
-    from rasterio.enums import ColorInterp, Resampling
+    from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
 
     with open_raster(info.path) as dataset:
         if same_grid(first.grid, info.grid):
             yield AlignedMap(info, first, dataset, None)
             return
-        kinds = list(dataset.colorinterp)
-        own_alpha = kinds.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in kinds else None
+        own_alpha = info.hides or None
         height, width = first.grid.shape
         with WarpedVRT(
             dataset, src_crs=crs_of(info.grid), crs=crs_of(first.grid), transform=first.grid.affine, height=height,
