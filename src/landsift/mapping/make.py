@@ -7,8 +7,10 @@ import hashlib
 import json
 import logging
 import math
+import numbers
+import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from landsift.mapping.gdal import gdal
 from landsift.mapping.map_info import MapAbout
 from landsift.mapping.map_place import check_place, map_path
 from landsift.mapping.map_writer import MapWriter
+from landsift.mapping.masks import NO_MASK
 from landsift.mapping.patch_grid import PatchGrid
 from landsift.mapping.scenes import Scene, open_scene
 from landsift.mapping.smoothing import VARIANCE, Smoother
@@ -86,6 +89,19 @@ class MapOptions:
 
     def __post_init__(self) -> None:
         """Check what can be without a model; raises ConfigError or RunError."""
+        for name in ("stride", "smooth"):
+            object.__setattr__(self, name, _whole(f"--{name}", getattr(self, name)))
+        for name in ("min_valid", "agreement", "smooth_variance"):
+            if not isinstance(value := getattr(self, name), numbers.Real) or isinstance(value, bool):
+                raise ConfigError(f"--{name.replace('_', '-')} {value!r} is no number", "give a number, such as 0.9")
+            if not isinstance(value, int):
+                object.__setattr__(self, name, float(value))
+        if not isinstance(self.reading, Mapping):
+            raise ConfigError(f"reading={self.reading!r} is none", "give {'sensor': 'sentinel2_l2a'} or the like")
+        if self.mask_classes is not None:
+            object.__setattr__(self, "mask_classes", _classes(self.mask_classes))
+            if self.mask == NO_MASK:
+                raise ConfigError("--mask-classes changes nothing without a mask", "leave out --mask none, or this")
         if not 0 < self.min_valid <= 1:
             raise ConfigError(f"--min-valid {self.min_valid} is no share above 0", "give a number up to 1, such as 0.9")
         if not 0 < self.agreement <= 1:
@@ -96,6 +112,20 @@ class MapOptions:
             raise ConfigError(f"--tta {self.tta} is not known", "give none or flips")
         if self.smooth is not None:
             Smoother(self.smooth, self.smooth_variance)
+
+
+def _whole(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value).is_integer():
+        raise ConfigError(f"{name} {value!r} is no whole number", "give one, such as 5")
+    return int(value)
+
+
+def _classes(given: object) -> tuple[int, ...]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise ConfigError(f"mask_classes={given!r}: no list of whole numbers", "give one, such as [3, 8]")
+    return tuple(sorted({value for each in given if (value := _whole("--mask-classes", each)) is not None}))
 
 
 @dataclass(frozen=True)
@@ -248,7 +278,7 @@ def map_scene(
         dense=dense,
         agreement=agreement,
         mask=mask,
-        mask_classes=None if mask_classes is None else tuple(sorted(mask_classes)),
+        mask_classes=mask_classes,  # type: ignore[arg-type] (made one when it is checked)
         min_valid=min_valid,
         probabilities=probabilities,
         smooth=smooth,
@@ -256,9 +286,15 @@ def map_scene(
         tta=tta,
         reading=reading or {},
     )
-    given = [sources] if isinstance(sources, str | Path) else list(sources)
+    given = listed_sources(sources)
     check_map(out, given, options)
     return mapped(LoadedModel.load(model, options, module=module, device=device), given, as_path(out), options)
+
+
+def listed_sources(sources: Source | Iterable[Source]) -> list[Source]:
+    """One or several sources as a list; raises RunError where one is no path."""
+    given = [sources] if isinstance(sources, str | os.PathLike) or not isinstance(sources, Iterable) else list(sources)
+    return [each if isinstance(each, str) and "://" in each else as_path(each) for each in given]
 
 
 def check_map(out: Source, sources: Sequence[Source], options: MapOptions) -> None:
@@ -267,7 +303,7 @@ def check_map(out: Source, sources: Sequence[Source], options: MapOptions) -> No
     Raises:
         RunError: it may not.
     """
-    given = [*sources, *([options.mask] if options.mask not in (None, "none", "") else [])]
+    given = [*sources, *([options.mask] if options.mask not in (None, NO_MASK) else [])]
     here = [each for each in given if each is not None and "://" not in str(each)]
     map_path(as_path(out))
     check_outside(out, here)
@@ -346,7 +382,7 @@ def mapped(
 
 def key_of(model: LoadedModel, sources: Sequence[Source], options: MapOptions) -> str:
     """A hash of all that decides a map: the model, names, sizes and times of the files, the options, the version."""
-    files = [*sources] + ([options.mask] if options.mask not in (None, "none") else [])
+    files = [*sources] + ([options.mask] if options.mask not in (None, NO_MASK) else [])
     stated = {
         "model": model.fingerprint,
         "tta": model.predictor.description.tta,
@@ -367,7 +403,7 @@ def files_of(source: Source) -> list[Source]:
     beside = [path.with_name(path.name + ending) for ending in (".aux.xml", ".msk")] + [path.with_suffix(".hdr")]
     found: list[Source] = [source, *(each for each in beside if each.is_file())]
     ending = path.suffix.lower()
-    with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
+    with contextlib.suppress(OSError, ValueError, LookupError, RecursionError, AttributeError, TypeError):
         if ending in (".json", ".geojson"):
             hrefs = sorted(str(asset["href"]) for asset in json.loads(path.read_bytes())["assets"].values())
             found += [path.parent / unquote(href.removeprefix("file://")) for href in hrefs]

@@ -18,6 +18,7 @@ from landsift.mapping.map_place import ENDINGS, beside_map, files_of_map, is_ite
 from landsift.mapping.safe import is_safe
 from landsift.mapping.scenes import Scene
 from landsift.mapping.stac_scene import is_item, is_loopback, read_json
+from landsift.mapping.stacked_bands import token_bands
 
 logger = logging.getLogger("landsift")
 
@@ -101,7 +102,14 @@ def map_scenes(
         except LandsiftError as error:
             logger.error("%s has no map: %s", scene.name, error)
             maps.failed[scene.name] = str(error)
+    if len(scenes) == len(maps.failed) > 1 and all(_is_a_band(scene) for scene in scenes):
+        logger.warning("are these the bands of one scene? They are mapped together with --out MAP.tif")
     return maps
+
+
+def _is_a_band(scene: SceneFiles) -> bool:
+    """Whether a scene is one file with the name of a band."""
+    return len(scene.sources) == 1 and len(token_bands(Path(scene.sources[0]).name)) == 1
 
 
 def _is_made(out: Path, key: str, beside: Collection[str]) -> bool:
