@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -79,8 +80,8 @@ class AlignedMap:
     def __init__(self, info: MapInfo, first: MapInfo, dataset: Any, alpha: int | None) -> None:
         self.info, self._dataset, self._alpha = info, dataset, alpha
         self.resampled = alpha is not None
-        names = first.classes.names
-        self._codes = np.array([NO_DATA, *(names.index(name) + 1 for name in info.classes.names)], np.uint16)
+        names = _keys(first)
+        self._codes = np.array([NO_DATA, *(names.index(name) + 1 for name in _keys(info))], np.uint16)
 
     def read(self, rows: slice, columns: slice) -> tuple[NDArray[np.uint16], NDArray[np.bool_] | None]:
         """Codes of the first map's classes, uint16 [h, w], and which cells lie in this map, [h, w]; None: all do.
@@ -168,13 +169,27 @@ def _in_order(maps: Sequence[MapInfo]) -> list[MapInfo]:
     return ordered
 
 
+def _keys(info: MapInfo) -> list[str]:
+    """The names of a map's classes as they are compared: a letter and its accent may be one character or two."""
+    names = info.classes.names
+    keys = [unicodedata.normalize("NFC", name) for name in names]
+    return keys if len({*keys}) == len(keys) else list(names)
+
+
 def _check_classes(first: MapInfo, other: MapInfo) -> None:
-    here, there = first.classes.names, other.classes.names
-    if set(here) != set(there):
+    here, there = _keys(first), _keys(other)
+    if {*here} != {*there}:
         sides = ((first, here, there), (other, there, here))
-        only = [(info.path, [n for n in names if n not in set(theirs)]) for info, names, theirs in sides]
-        said = "; ".join(f"only in {path}: {listed(names)}" for path, names in only if names)
-        raise DataError(f"{first.path} and {other.path} have other classes: {said}", "give maps of the same classes")
+        only = [(info.path, [name for name in names if name not in {*theirs}]) for info, names, theirs in sides]
+        alike = [{name.strip().casefold() for name in names} for _, names in only]
+        quoted = [(path, [repr(name) if alike[0] & alike[1] else name for name in names]) for path, names in only]
+        said = "; ".join(f"only in {path}: {listed(names)}" for path, names in quoted if names)
+        hint = (
+            "they differ in case or spaces: write them alike"
+            if alike[0] == alike[1]
+            else "give maps of the same classes"
+        )
+        raise DataError(f"{first.path} and {other.path} have other classes: {said}", hint)
     if here != there:
         _log.info("%s: its classes are in another order than those of %s: matched by name", other.path, first.path)
 

@@ -195,7 +195,11 @@ def read_design(path: Path, points: Path) -> SampleDesign:
         DataError: it is not there, is damaged, or was changed.
     """
     if not path.is_file():
-        raise DataError(f"{points} has no design beside it, {path.name}: {WHY}", "draw points with landsift sample")
+        what = f"there is no design at {path}" if path != design_path(points) else f"no design beside it, {path.name}"
+        raise DataError(
+            f"{points}: {what}: {WHY}",
+            "draw points with landsift sample; for points of it that have another name now, give --design FILE",
+        )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["format"] > FORMAT:
