@@ -108,7 +108,7 @@ class AlignedMap:
         if (hides := self.info.hides) is None:
             return None
         read = self._dataset.read if hides else self._dataset.read_masks
-        return self._read(read, hides or 1, rows, columns) == 0
+        return np.asarray(self._read(read, hides or 1, rows, columns) == 0)
 
     def _read(self, read: Callable[..., Any], band: int, rows: slice, columns: slice) -> NDArray[Any]:
         from rasterio.windows import Window

@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import math
-import numbers
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -92,10 +91,7 @@ class MapOptions:
         for name in ("stride", "smooth"):
             object.__setattr__(self, name, _whole(f"--{name}", getattr(self, name)))
         for name in ("min_valid", "agreement", "smooth_variance"):
-            if not isinstance(value := getattr(self, name), numbers.Real) or isinstance(value, bool):
-                raise ConfigError(f"--{name.replace('_', '-')} {value!r} is no number", "give a number, such as 0.9")
-            if not isinstance(value, int):
-                object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, _number(f"--{name.replace('_', '-')}", getattr(self, name)))
         if not isinstance(self.reading, Mapping):
             raise ConfigError(f"reading={self.reading!r} is none", "give {'sensor': 'sentinel2_l2a'} or the like")
         if self.mask_classes is not None:
@@ -114,10 +110,17 @@ class MapOptions:
             Smoother(self.smooth, self.smooth_variance)
 
 
-def _whole(name: str, value: object) -> int | None:
+def _number(name: str, value: Any) -> Any:
+    """A number of Python's, of one of numpy's too; raises ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise ConfigError(f"{name} {value!r} is no number", "give a number, such as 0.9")
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _whole(name: str, value: Any) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value).is_integer():
+    if isinstance(value, bool | str) or not float(_number(name, value)).is_integer():
         raise ConfigError(f"{name} {value!r} is no whole number", "give one, such as 5")
     return int(value)
 
@@ -278,7 +281,7 @@ def map_scene(
         dense=dense,
         agreement=agreement,
         mask=mask,
-        mask_classes=mask_classes,  # type: ignore[arg-type] (made one when it is checked)
+        mask_classes=None if mask_classes is None else _classes(mask_classes),
         min_valid=min_valid,
         probabilities=probabilities,
         smooth=smooth,
