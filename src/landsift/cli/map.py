@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from landsift.mapping.make import LoadedModel, MapOptions, MapResult
     from landsift.mapping.many import Maps
     from landsift.mapping.scenes import Scene
+
+_FILE = re.compile(r".*\.(g(eo)?tiff|cog|vrt|img|jp2|png|jpe?g|html|json|csv|gpkg)", re.IGNORECASE | re.DOTALL)
+"""A name for --out that means a file: no folder is called so."""
 
 
 def map_command(
@@ -177,27 +181,31 @@ def map_command(
     if out.suffix.lower() in (".tif", ".tiff"):
         _one(loaded, scenes, out, options, finish, as_json=as_json)
     else:
-        _many(loaded, scenes, out, options, finish, as_json=as_json)
+        _many(loaded, scenes, out, options, finish, page=page, as_json=as_json)
 
 
 def _one(loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish: Any, *, as_json: bool) -> None:
     from landsift.cli.printing import print_result
     from landsift.mapping.make import check_map, mapped
 
-    check_map(out, scenes)
+    check_map(out, scenes, options)
     result = mapped(loaded(), scenes, out, options, finish)
     print_result(result.to_dict(), _lines(result), as_json=as_json)
 
 
-def _many(loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish: Any, *, as_json: bool) -> None:
+def _many(
+    loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish: Any, *, page: bool, as_json: bool
+) -> None:
     from landsift.cli.printing import print_result
     from landsift.errors import RunError
     from landsift.mapping.many import map_scenes, scenes_of
     from landsift.runtime.outputs import check_file
 
+    if _FILE.fullmatch(out.name) and not out.is_dir():
+        raise RunError(f"--out {out}: a map is a .tif, several are a folder", f"give {out.with_suffix('.tif')}")
     found = scenes_of(scenes)
     check_file(out / f"{found[0].name}.tif")
-    maps = map_scenes(loaded(), found, out, options, finish)
+    maps = map_scenes(loaded(), found, out, options, finish, ("html",) if page else ())
     print_result(maps.to_dict(), _summary(maps), as_json=as_json)
     if maps.failed:
         names = ", ".join(maps.failed)

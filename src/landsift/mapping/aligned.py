@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -79,8 +80,8 @@ class AlignedMap:
     def __init__(self, info: MapInfo, first: MapInfo, dataset: Any, alpha: int | None) -> None:
         self.info, self._dataset, self._alpha = info, dataset, alpha
         self.resampled = alpha is not None
-        names = first.classes.names
-        self._codes = np.array([NO_DATA, *(names.index(name) + 1 for name in info.classes.names)], np.uint16)
+        names = _keys(first)
+        self._codes = np.array([NO_DATA, *(names.index(name) + 1 for name in _keys(info))], np.uint16)
 
     def read(self, rows: slice, columns: slice) -> tuple[NDArray[np.uint16], NDArray[np.bool_] | None]:
         """Codes of the first map's classes, uint16 [h, w], and which cells lie in this map, [h, w]; None: all do.
@@ -90,7 +91,7 @@ class AlignedMap:
         """
         raw = self._band(1, rows, columns)
         if self._alpha is None:
-            return self._codes[codes_of(raw, self.info)], None
+            return self._codes[codes_of(raw, self.info, self._hidden(rows, columns))], None
         inside = self._band(self._alpha, rows, columns) > 0
         raw = np.where(inside, raw, raw.dtype.type(self.info.values[0]))  # what stands there is no value of the file
         return np.where(inside, self._codes[codes_of(raw, self.info)], np.uint16(NO_DATA)), inside
@@ -101,11 +102,20 @@ class AlignedMap:
         return None if band is None else self._band(band, rows, columns).astype(np.uint16)
 
     def _band(self, band: int, rows: slice, columns: slice) -> NDArray[Any]:
+        return self._read(self._dataset.read, band, rows, columns)
+
+    def _hidden(self, rows: slice, columns: slice) -> NDArray[np.bool_] | None:
+        if (hides := self.info.hides) is None:
+            return None
+        read = self._dataset.read if hides else self._dataset.read_masks
+        return np.asarray(self._read(read, hides or 1, rows, columns) == 0)
+
+    def _read(self, read: Callable[..., Any], band: int, rows: slice, columns: slice) -> NDArray[Any]:
         from rasterio.windows import Window
 
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         try:
-            return np.asarray(self._dataset.read(band, window=window))
+            return np.asarray(read(band, window=window))
         except errors() as error:
             hint = "copy or make the map again"
             raise DataError(f"{self.info.path} cannot be read to its end: {reason(error)}", hint) from None
@@ -118,15 +128,14 @@ def aligned(info: MapInfo, first: MapInfo) -> Iterator[AlignedMap]:
     Raises:
         DataError: the file cannot be read.
     """
-    from rasterio.enums import ColorInterp, Resampling
+    from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
 
     with open_raster(info.path) as dataset:
         if same_grid(first.grid, info.grid):
             yield AlignedMap(info, first, dataset, None)
             return
-        kinds = list(dataset.colorinterp)
-        own_alpha = kinds.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in kinds else None
+        own_alpha = info.hides or None
         height, width = first.grid.shape
         with WarpedVRT(
             dataset, src_crs=crs_of(info.grid), crs=crs_of(first.grid), transform=first.grid.affine, height=height,
@@ -160,13 +169,27 @@ def _in_order(maps: Sequence[MapInfo]) -> list[MapInfo]:
     return ordered
 
 
+def _keys(info: MapInfo) -> list[str]:
+    """The names of a map's classes as they are compared: a letter and its accent may be one character or two."""
+    names = info.classes.names
+    keys = [unicodedata.normalize("NFC", name) for name in names]
+    return keys if len({*keys}) == len(keys) else list(names)
+
+
 def _check_classes(first: MapInfo, other: MapInfo) -> None:
-    here, there = first.classes.names, other.classes.names
-    if set(here) != set(there):
+    here, there = _keys(first), _keys(other)
+    if {*here} != {*there}:
         sides = ((first, here, there), (other, there, here))
-        only = [(info.path, [n for n in names if n not in set(theirs)]) for info, names, theirs in sides]
-        said = "; ".join(f"only in {path}: {listed(names)}" for path, names in only if names)
-        raise DataError(f"{first.path} and {other.path} have other classes: {said}", "give maps of the same classes")
+        only = [(info.path, [name for name in names if name not in {*theirs}]) for info, names, theirs in sides]
+        alike = [{name.strip().casefold() for name in names} for _, names in only]
+        quoted = [(path, [repr(name) if alike[0] & alike[1] else name for name in names]) for path, names in only]
+        said = "; ".join(f"only in {path}: {listed(names)}" for path, names in quoted if names)
+        hint = (
+            "they differ in case or spaces: write them alike"
+            if alike[0] == alike[1]
+            else "give maps of the same classes"
+        )
+        raise DataError(f"{first.path} and {other.path} have other classes: {said}", hint)
     if here != there:
         _log.info("%s: its classes are in another order than those of %s: matched by name", other.path, first.path)
 

@@ -101,6 +101,7 @@ def map_change(
     if not 0 <= limit <= 1:
         hint = f"{limit} per cent are {limit / 100:g}" if 1 < limit <= 100 else "give a number from 0 to 1"
         raise DataError(f"a confidence of {limit} is no share from 0 to 1", hint)
+    maps = [maps] if isinstance(maps, str | Path) else list(maps)
     out = check_output(out)
     check_outside(out, maps)
     ordered = comparable([read_info(path) for path in maps])

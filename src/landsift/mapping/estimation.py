@@ -142,8 +142,9 @@ class _Design:
             sampled = len(units) / cells[name] if cells else 0.0
             if len(units) < 2 and sampled < 1:
                 raise DataError(
-                    f"stratum {name!r} has {len(units)} labelled units, and a variance needs two",
-                    "Label more of its points, or merge it with another stratum.",
+                    f"stratum {name!r} has {len(units) or 'no'} labelled unit{'s' * (len(units) != 1)}, and a variance "
+                    "needs two",
+                    "label more of its points",
                 )
             self.strata.append((size / self.size, units, area[units] / area[units].mean(), 1.0 - sampled))
 

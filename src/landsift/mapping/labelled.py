@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import logging
 from collections import Counter
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,11 +108,16 @@ def read_points(path: Path) -> DataFrame:
     hint = "give the points of landsift sample, with a class in each row's reference"
     try:
         table = _read_csv(path) if path.suffix.lower() in (".csv", ".txt", ".tsv") else _read_vector(path)
-    except (ValueError, UnicodeDecodeError, csv.Error, pd.errors.ParserError) as error:
-        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}", hint) from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: its letters are not in UTF-8", "save it as CSV UTF-8, or as a GeoPackage") from None
+    except (ValueError, csv.Error, pd.errors.ParserError) as error:
+        reason = str(error).splitlines()[0].split("; It might help")[0]
+        raise DataError(f"{path} cannot be read: {reason}", hint) from None
     table.columns = [str(name).strip() for name in table.columns]
     if missing := [name for name in ("id", REFERENCE) if name not in table.columns]:
-        raise DataError(f"{path} has no column {missing[0]!r}", hint)
+        like = [name for name in table.columns if name.casefold() == missing[0]]
+        also = f"it has {like[0]!r}: call that {missing[0]}" if like else f"{hint}; it has {listed(table.columns, 12)}"
+        raise DataError(f"{path} has no column {missing[0]!r}", also)
     if double := [name for name, count in Counter(table.columns).items() if count > 1]:
         raise DataError(f"{path} has the column {double[0]!r} twice", "leave one of them")
     return table
@@ -119,10 +126,13 @@ def read_points(path: Path) -> DataFrame:
 def _read_csv(path: Path) -> DataFrame:
     import pandas as pd
 
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open("rb") as raw:
+        start = raw.read(2)
+    encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    with path.open(encoding=encoding, newline="") as file:
         head = file.readline()
     separator = max(",;\t", key=head.count)
-    table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding=encoding)
     if separator != ",":  # spreadsheets of many languages write 2,5
         for name in {"lon", "lat", "x", "y"} & set(table.columns):
             table[name] = table[name].str.replace(",", ".", regex=False)
@@ -177,9 +187,13 @@ def _references(table: DataFrame, design: SampleDesign, path: Path) -> list[str]
         )
     table = table.assign(id=ids).sort_values("id").reset_index(drop=True)
     if len(moved := np.flatnonzero(_moved(table, design, path))):
-        raise DataError(f"{path}: points that were moved: {listed(table['id'][moved])}", hint)
+        raise DataError(
+            f"{path}: points that were moved: {listed(table['id'][moved])}",
+            "put them back into their cells; a sample is assessed as it was drawn",
+        )
     names = [each.name for each in design.classes]
-    found = [value.strip() for value in table[REFERENCE]]
+    own = {normalize("NFC", name.strip()): name for name in names}  # ä is one letter, or a and two dots
+    found = [own.get(normalize("NFC", value.strip()), value.strip()) for value in table[REFERENCE]]
     if strangers := sorted(set(found) - {"", *names}):
         where = table["id"][[value == strangers[0] for value in found]]
         close = nearest(strangers[0], names) or nearest(strangers[0].casefold(), names)

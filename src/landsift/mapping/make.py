@@ -7,22 +7,27 @@ import hashlib
 import json
 import logging
 import math
+import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import unquote
 
 import numpy as np
 
-from landsift.errors import ConfigError, DataError, RunError
+from landsift.data.decoding.gdal import sources_of_vrt
+from landsift.errors import ConfigError, DataError
 from landsift.mapping.agreement import ENOUGH, Agreement, choose
 from landsift.mapping.classes import ClassTable
 from landsift.mapping.classify import MIN_VALID, Model, PatchByPatch, classify
 from landsift.mapping.gdal import gdal
 from landsift.mapping.map_info import MapAbout
+from landsift.mapping.map_place import check_place, map_path
 from landsift.mapping.map_writer import MapWriter
+from landsift.mapping.masks import NO_MASK
 from landsift.mapping.patch_grid import PatchGrid
 from landsift.mapping.scenes import Scene, open_scene
 from landsift.mapping.sketch import Sketch
@@ -31,7 +36,7 @@ from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE
 from landsift.models.predictor import Predictor, load_model, model_folder
 from landsift.runtime import threads
 from landsift.runtime.memory_allocator import keep_freed_memory
-from landsift.runtime.outputs import as_path, check_file, check_outside
+from landsift.runtime.outputs import as_path, check_outside
 from landsift.runtime.progress_bar import progress_bar
 from landsift.version import __version__
 
@@ -84,6 +89,16 @@ class MapOptions:
 
     def __post_init__(self) -> None:
         """Check what can be without a model; raises ConfigError or RunError."""
+        for name in ("stride", "smooth"):
+            object.__setattr__(self, name, _whole(f"--{name}", getattr(self, name)))
+        for name in ("min_valid", "agreement", "smooth_variance"):
+            object.__setattr__(self, name, _number(f"--{name.replace('_', '-')}", getattr(self, name)))
+        if not isinstance(self.reading, Mapping):
+            raise ConfigError(f"reading={self.reading!r} is none", "give {'sensor': 'sentinel2_l2a'} or the like")
+        if self.mask_classes is not None:
+            object.__setattr__(self, "mask_classes", _classes(self.mask_classes))
+            if self.mask == NO_MASK:
+                raise ConfigError("--mask-classes changes nothing without a mask", "leave out --mask none, or this")
         if not 0 < self.min_valid <= 1:
             raise ConfigError(f"--min-valid {self.min_valid} is no share above 0", "give a number up to 1, such as 0.9")
         if not 0 < self.agreement <= 1:
@@ -94,6 +109,27 @@ class MapOptions:
             raise ConfigError(f"--tta {self.tta} is not known", "give none or flips")
         if self.smooth is not None:
             Smoother(self.smooth, self.smooth_variance)
+
+
+def _number(name: str, value: Any) -> Any:
+    """A number of Python's, of one of numpy's too; raises ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise ConfigError(f"{name} {value!r} is no number", "give a number, such as 0.9")
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _whole(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool | str) or not float(_number(name, value)).is_integer():
+        raise ConfigError(f"{name} {value!r} is no whole number", "give one, such as 5")
+    return int(value)
+
+
+def _classes(given: object) -> tuple[int, ...]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise ConfigError(f"mask_classes={given!r}: no list of whole numbers", "give one, such as [3, 8]")
+    return tuple(sorted({value for each in given if (value := _whole("--mask-classes", each)) is not None}))
 
 
 @dataclass(frozen=True)
@@ -246,7 +282,7 @@ def map_scene(
         dense=dense,
         agreement=agreement,
         mask=mask,
-        mask_classes=None if mask_classes is None else tuple(sorted(mask_classes)),
+        mask_classes=None if mask_classes is None else _classes(mask_classes),
         min_valid=min_valid,
         probabilities=probabilities,
         smooth=smooth,
@@ -254,17 +290,28 @@ def map_scene(
         tta=tta,
         reading=reading or {},
     )
-    given = [sources] if isinstance(sources, str | Path) else list(sources)
-    check_map(out, given)
+    given = listed_sources(sources)
+    check_map(out, given, options)
     return mapped(LoadedModel.load(model, options, module=module, device=device), given, as_path(out), options)
 
 
-def check_map(out: Source, sources: Sequence[Source]) -> None:
-    """Check that a map may be written, and is none of the files that are read; raises RunError."""
-    if as_path(out).suffix.lower() not in (".tif", ".tiff"):
-        raise RunError(f"--out {out} does not end in .tif", "give the name of a GeoTIFF, such as map.tif")
-    check_file(out)
-    check_outside(out, [each for each in sources if "://" not in str(each)])
+def listed_sources(sources: Source | Iterable[Source]) -> list[Source]:
+    """One or several sources as a list; raises RunError where one is no path."""
+    given = [sources] if isinstance(sources, str | os.PathLike) or not isinstance(sources, Iterable) else list(sources)
+    return [each if isinstance(each, str) and "://" in each else as_path(each) for each in given]
+
+
+def check_map(out: Source, sources: Sequence[Source], options: MapOptions) -> None:
+    """Check that a map may be written, and that it and what lies beside it replace none of the files that are read.
+
+    Raises:
+        RunError: it may not.
+    """
+    given = [*sources, *([options.mask] if options.mask not in (None, NO_MASK) else [])]
+    here = [each for each in given if each is not None and "://" not in str(each)]
+    map_path(as_path(out))
+    check_outside(out, here)
+    check_place(as_path(out), [file for each in here for file in files_of(each)], probabilities=options.probabilities)
 
 
 def mapped(
@@ -340,28 +387,34 @@ def mapped(
 
 def key_of(model: LoadedModel, sources: Sequence[Source], options: MapOptions) -> str:
     """A hash of all that decides a map: the model, names, sizes and times of the files, the options, the version."""
-    files = [*sources] + ([options.mask] if options.mask not in (None, "none") else [])
+    files = [*sources] + ([options.mask] if options.mask not in (None, NO_MASK) else [])
     stated = {
         "model": model.fingerprint,
         "tta": model.predictor.description.tta,
-        "files": [_state(source) for each in files if each is not None for source in _files(each)],
+        "files": [_state(source) for each in files if each is not None for source in files_of(each)],
         "options": asdict(options) | {"mask": str(options.mask), "reading": dict(options.reading)},
         "landsift": __version__,
     }
     return hashlib.sha256(json.dumps(stated, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _files(source: Source) -> list[Source]:
-    """A source, all files of one that is a folder, or a STAC item with the files that it names."""
+def files_of(source: Source) -> list[Source]:
+    """A source with the files that are read with it: all of a folder, those that a STAC item or a VRT names."""
     path = Path(source)
     if path.is_dir():
         return [*sorted(each for each in path.rglob("*") if each.is_file())]
-    if path.suffix.lower() not in (".json", ".geojson") or not path.is_file():
+    if not path.is_file():
         return [source]
-    with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
-        hrefs = sorted(str(asset["href"]) for asset in json.loads(path.read_bytes())["assets"].values())
-        return [source, *(path.parent / href.removeprefix("file://") for href in hrefs)]
-    return [source]
+    beside = [path.with_name(path.name + ending) for ending in (".aux.xml", ".msk")] + [path.with_suffix(".hdr")]
+    found: list[Source] = [source, *(each for each in beside if each.is_file())]
+    ending = path.suffix.lower()
+    with contextlib.suppress(OSError, ValueError, LookupError, RecursionError, AttributeError, TypeError):
+        if ending in (".json", ".geojson"):
+            hrefs = sorted(str(asset["href"]) for asset in json.loads(path.read_bytes())["assets"].values())
+            found += [path.parent / unquote(href.removeprefix("file://")) for href in hrefs]
+        elif ending == ".vrt":
+            found += [file for each in sources_of_vrt(path) for file in files_of(each)]
+    return found
 
 
 def _state(source: Source) -> list[Any]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from landsift.data.decoding.gdal import suffixes
-from landsift.errors import ConfigError, DataError, LandsiftError, ModelError
-from landsift.mapping.make import LoadedModel, MapOptions, MapResult, Source, key_of, mapped
+from landsift.errors import ConfigError, DataError, LandsiftError, ModelError, listed
+from landsift.mapping.make import LoadedModel, MapOptions, MapResult, Source, check_map, files_of, key_of, mapped
 from landsift.mapping.map_file import read_info
+from landsift.mapping.map_place import ENDINGS, beside_map, files_of_map, is_item_of_map, is_map
 from landsift.mapping.safe import is_safe
 from landsift.mapping.scenes import Scene
 from landsift.mapping.stac_scene import is_item, is_loopback, read_json
-from landsift.runtime.outputs import check_outside
+from landsift.mapping.stacked_bands import token_bands
 
 logger = logging.getLogger("landsift")
 
@@ -65,6 +66,7 @@ def map_scenes(
     folder: Path,
     options: MapOptions,
     finish: Callable[[Path, Scene], object] = lambda path, scene: None,
+    finishes: Collection[str] = (),
 ) -> Maps:
     """Map scenes one after the other into a folder, each as NAME.tif.
 
@@ -77,17 +79,19 @@ def map_scenes(
         folder: for the maps; it is made.
         options: how.
         finish: as of `mapped`.
+        finishes: endings of what that writes beside a map, such as html; a map without it is made again.
 
     Raises:
         ModelError: the model has no dense mode.
         ConfigError: `reading` has another key, or a value that is none.
     """
     maps = Maps()
+    beside = (*ENDINGS, *finishes, *(["probabilities.tif"] if options.probabilities else []))
     for number, scene in enumerate(scenes, start=1):
         out = folder / f"{scene.name}.tif"
         try:
-            check_outside(out, [each for each in scene.sources if "://" not in str(each)])
-            if _is_made(out, key_of(model, scene.sources, options)):
+            check_map(out, scene.sources, options)
+            if _is_made(out, key_of(model, scene.sources, options), beside):
                 logger.info("%s: its map is there already, of the same model, files and options", scene.name)
                 maps.left.append(out)
                 continue
@@ -98,28 +102,38 @@ def map_scenes(
         except LandsiftError as error:
             logger.error("%s has no map: %s", scene.name, error)
             maps.failed[scene.name] = str(error)
+    if len(scenes) == len(maps.failed) > 1 and all(_is_a_band(scene) for scene in scenes):
+        logger.warning("are these the bands of one scene? They are mapped together with --out MAP.tif")
     return maps
 
 
-def _is_made(out: Path, key: str) -> bool:
-    """Whether a map of this key is there; one of another key is made anew, and that is said."""
+def _is_a_band(scene: SceneFiles) -> bool:
+    """Whether a scene is one file with the name of a band."""
+    return len(scene.sources) == 1 and len(token_bands(Path(scene.sources[0]).name)) == 1
+
+
+def _is_made(out: Path, key: str, beside: Collection[str]) -> bool:
+    """Whether a map of this key is there with what lies beside it; else it is made anew, and that is said."""
     if not out.exists():
         return False
     try:
         same = read_info(out).about.key == key
     except LandsiftError:
         same = False
+    missing = [each.name for each in (beside_map(out, ending) for ending in beside) if not each.is_file()]
     if not same:
         logger.info("%s is of another model, other files or other options: it is made anew", out)
-    return same
+    elif missing:
+        logger.info("%s is made anew, because %s is missing beside it", out, listed(missing))
+    return same and not missing
 
 
 def scenes_of(given: Sequence[Source]) -> list[SceneFiles]:
     """The scenes that some sources stand for, each with a name of its own.
 
     A raster is a scene. A folder stands for what lies in it: each raster, each folder of rasters (the files of one
-    scene) and each folder .SAFE; where it holds STAC items, these alone. A STAC collection or catalogue stands for its
-    items.
+    scene) and each folder .SAFE; where it holds STAC items, these alone. Maps of landsift are no scenes. A STAC
+    collection or catalogue stands for its items.
 
     Raises:
         DataError: a source is not there, or holds no scene.
@@ -134,12 +148,13 @@ def scenes_of(given: Sequence[Source]) -> list[SceneFiles]:
     scenes = []
     for name, sources in found:
         plain = name.replace("/", "-").replace("\0", "") or "scene"
-        names[plain] = names.get(plain, 0) + 1
-        if names[plain] > 1:
+        key = plain.casefold()  # some disks do not tell a.tif from A.tif
+        names[key] = names.get(key, 0) + 1
+        if names[key] > 1:
             parent = Path(sources[0]).absolute().parent.name
-            other = f"{parent}-{plain}" if f"{parent}-{plain}" not in names else f"{plain}-{names[plain]}"
+            other = f"{parent}-{plain}" if f"{parent}-{plain}".casefold() not in names else f"{plain}-{names[key]}"
             logger.info("%s: another scene has this name, so that its map is called %s.tif", sources[0], other)
-            names[other], plain = 1, other
+            names[other.casefold()], plain = 1, other
         scenes.append(SceneFiles(plain, sources))
     return scenes
 
@@ -155,16 +170,17 @@ def _scenes_in(source: Source) -> list[tuple[str, tuple[Source, ...]]]:
     for name in ("collection.json", "catalog.json"):
         if (path / name).is_file():
             return _of_stac(str(path / name))
-    if items := _items_in(path):
+    entries = _entries(path)
+    if items := _items_in(entries):
+        _tell_unnamed(path, items, [each for each in entries if _is_raster(each) and each.is_file()])
         return [(each.stem, (each,)) for each in items]
     found: list[tuple[str, tuple[Source, ...]]] = []
-    for each in sorted(path.iterdir()):
-        if each.name.startswith("."):
-            continue
+    for each in entries:
         if each.is_dir() and is_safe(each):
             found.append((each.stem, (each,)))
-        elif each.is_dir() and (items := _items_in(each)):
+        elif each.is_dir() and (items := _items_in(_entries(each, quiet=True))):
             found += [(item.stem, (item,)) for item in items]
+            _tell_unnamed(each, items, _rasters_in(each))
         elif each.is_dir() and (rasters := _rasters_in(each)):
             found.append((each.name, tuple(rasters)))
         elif each.is_file() and _is_raster(each):
@@ -174,17 +190,34 @@ def _scenes_in(source: Source) -> list[tuple[str, tuple[Source, ...]]]:
     return found
 
 
+def _entries(folder: Path, *, quiet: bool = False) -> list[Path]:
+    """What lies in a folder, without hidden files, and without maps of landsift and what lies beside them."""
+    every = [each for each in sorted(folder.iterdir()) if not each.name.startswith(".")]
+    maps = [each for each in every if each.is_file() and is_map(each)]
+    parts = {file for each in maps for file in files_of_map(each)}
+    if maps and not quiet:
+        logger.info("%s: %s are maps of landsift; passed over", folder, listed(each.name for each in maps))
+    return [each for each in every if each not in parts]
+
+
 def _rasters_in(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if _is_raster(each) and each.is_file())
+    return [each for each in _entries(folder) if _is_raster(each) and each.is_file()]
+
+
+def _tell_unnamed(folder: Path, items: Sequence[Path], rasters: Sequence[Path]) -> None:
+    """Say which rasters lie beside STAC items that do not name them."""
+    named = {os.path.realpath(file) for item in items for file in files_of(item)}
+    if others := [each.name for each in rasters if os.path.realpath(each) not in named]:
+        logger.warning("%s: rasters that its STAC items do not name are passed over: %s", folder, listed(others))
 
 
 def _is_raster(path: Path) -> bool:
     return path.suffix.lower() in suffixes(rasters=True) and not path.name.startswith(".")
 
 
-def _items_in(folder: Path) -> list[Path]:
-    """STAC items in a folder."""
-    return [each for each in sorted(folder.iterdir()) if is_item(each) and _is_feature(each)]
+def _items_in(entries: Sequence[Path]) -> list[Path]:
+    """STAC items of scenes."""
+    return [each for each in entries if is_item(each) and _is_feature(each) and not is_item_of_map(each)]
 
 
 def _is_feature(path: Path) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.errors import DataError
-from landsift.mapping.classes import ClassTable
+from landsift.mapping.classes import NO_DATA, ClassTable
 from landsift.mapping.foreign_maps import codes_of, read_foreign
 from landsift.mapping.gdal import errors, gdal, reason
 from landsift.mapping.map_info import CONFIDENCE_SCALE, FORMAT, TAG, MapAbout, MapInfo
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
     from rasterio.windows import Window
 
-__all__ = ["MapAbout", "MapInfo", "blocks", "open_raster", "read_classes", "read_confidence", "read_info"]
+__all__ = ["MapAbout", "MapInfo", "blocks", "open_raster", "read_classes", "read_codes", "read_confidence", "read_info"]
 
 CELLS = 4_000_000
 """Of a block of rows, about."""
@@ -48,10 +48,12 @@ def read_info(path: Path | str, names: Mapping[int, str] | None = None) -> MapIn
 
     path = Path(path)
     with open_raster(path) as dataset:
-        grid = GeoBox.from_rio(dataset)
+        if not dataset.count:
+            raise DataError(f"{path} is no map of classes: it has no band of its own", "give the raster of the classes")
+        grid, hides = GeoBox.from_rio(dataset), hides_cells(dataset)
         raw = dataset.tags().get(TAG)
         if raw is None or names is not None:
-            return read_foreign(path, dataset, grid, names)
+            return read_foreign(path, dataset, grid, names, hides=hides)
         try:
             values = json.loads(raw)
             if values["format"] > FORMAT:
@@ -60,8 +62,9 @@ def read_info(path: Path | str, names: Mapping[int, str] | None = None) -> MapIn
             classes, about = ClassTable.from_json(values["classes"]), MapAbout.from_json(values["about"])
         except (ValueError, KeyError, TypeError, AttributeError):
             raise DataError(f"{path}: its tag {TAG} is damaged", "make the map again") from None
-        confidence = 2 if dataset.count > 1 else None
-    return MapInfo(path, grid, classes, about, classes.codes, confidence_band=confidence)
+        confidence = 2 if dataset.count > 1 and hides != 2 else None
+        no_data = NO_DATA if dataset.nodata is None else int(dataset.nodata)
+    return MapInfo(path, grid, classes, about, classes.codes, no_data, confidence, hides=hides)
 
 
 def read_classes(info: MapInfo, window: Any = None) -> NDArray[np.uint16]:
@@ -75,8 +78,27 @@ def read_classes(info: MapInfo, window: Any = None) -> NDArray[np.uint16]:
         DataError: the file cannot be read, or has values that are no class.
     """
     with open_raster(info.path) as dataset:
-        raw = dataset.read(1, window=_window(info.grid, window))
-    return codes_of(raw, info)
+        return read_codes(dataset, info, window=_window(info.grid, window))
+
+
+def read_codes(dataset: DatasetReader, info: MapInfo, **how: Any) -> NDArray[np.uint16]:
+    """Codes of an open map, uint16 [h, w]; `how` is that of rasterio's `read`."""
+    raw = dataset.read(1, **how)
+    if info.hides is None:
+        return codes_of(raw, info)
+    how.pop("resampling", None)
+    shown = dataset.read(info.hides, **how) if info.hides else dataset.read_masks(1, **how)
+    return codes_of(raw, info, shown == 0)
+
+
+def hides_cells(dataset: DatasetReader) -> int | None:
+    """The number of the alpha band that hides cells of a map; 0: a mask does; None: nothing."""
+    from rasterio.enums import ColorInterp, MaskFlags
+
+    kinds = list(dataset.colorinterp)
+    if ColorInterp.alpha in kinds[1:]:
+        return kinds.index(ColorInterp.alpha) + 1
+    return 0 if MaskFlags.per_dataset in dataset.mask_flag_enums[0] else None
 
 
 def read_confidence(info: MapInfo, window: Any = None) -> NDArray[np.float32] | None:

@@ -87,6 +87,7 @@ class MapInfo:
         no_data: the file's value of cells without a class; None: no value stands for it.
         confidence_band: its number; None: there is none.
         own: whether landsift wrote it.
+        hides: the number of the alpha band that hides cells, which have no class then; 0: a mask does; None: nothing.
     """
 
     path: Path
@@ -97,6 +98,7 @@ class MapInfo:
     no_data: int | None = NO_DATA
     confidence_band: int | None = None
     own: bool = True
+    hides: int | None = None
 
     @property
     def stride(self) -> int | None:

@@ -19,11 +19,11 @@ from landsift.mapping.classes import NO_DATA, ClassTable
 from landsift.mapping.cog import FULL, join, open_band, writing_raster
 from landsift.mapping.map_file import blocks, read_classes, read_info
 from landsift.mapping.map_info import CONFIDENCE_SCALE, FORMAT, TAG, MapAbout
+from landsift.mapping.map_place import beside_map, check_place, map_path
 from landsift.mapping.overview import write_png
 from landsift.mapping.qgis_style import qml_of
 from landsift.mapping.stac_item import write_item
 from landsift.mapping.vrt import Band
-from landsift.runtime.outputs import check_file
 from landsift.runtime.whole import beside, flush
 
 if TYPE_CHECKING:
@@ -35,20 +35,6 @@ PROBABILITY_SCALE, EMPTY = 0.005, 255
 """Probabilities and entropy are stored as 0 to 200; 255 is no data."""
 _UNTIDY = 1e-3
 """By which the probabilities of a cell may miss 1."""
-
-
-def beside_map(path: Path, ending: str) -> Path:
-    """The path of what lies beside a map, such as `areas.csv`: MAP.tif, MAP.areas.csv."""
-    return path.with_name(f"{path.stem}.{ending}")
-
-
-def map_path(path: Path | str) -> Path:
-    """Where a map may be written; raises RunError where that is not, or does not end in .tif."""
-    path = Path(path)
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        raise RunError(f"--out {path} does not end in .tif", "give the name of a GeoTIFF, such as map.tif")
-    check_file(path)
-    return path
 
 
 class MapWriter:
@@ -87,6 +73,7 @@ class MapWriter:
         self._next = 0
 
     def __enter__(self) -> MapWriter:
+        check_place(self.path, probabilities=self.probabilities)
         with contextlib.ExitStack() as stack, writing_raster(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._folder = stack.enter_context(beside(self.path))
@@ -172,9 +159,12 @@ class MapWriter:
         made = {each.name for each in self._folder.iterdir()}
         for ending in ("probabilities.tif", "entropy.tif", "html"):  # of an earlier map, which they would be taken for
             for stale in (beside_map(self.path, ending), beside_map(self.path, f"{ending}.aux.xml")):
-                if stale.name not in made:
-                    stale.unlink(missing_ok=True)
-        for each in sorted(made, key=lambda each: each == name):  # the map itself last
+                if stale.name not in made and os.path.lexists(stale):  # also of a name that is too long to be there
+                    stale.unlink()
+        item = beside_map(self.path, "json").name
+        for each in sorted(
+            made, key=lambda each: (each == name) - (each == item)
+        ):  # by which all is known; the map last
             os.replace(self._folder / each, self.path.with_name(each))
 
     def _describe(self) -> None:

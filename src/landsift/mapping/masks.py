@@ -88,7 +88,10 @@ def open_mask(source: Path | SceneFile, box: GeoBox, scene: SceneFile, classes: 
     name = path.name
     if classes is not None:
         listed = tuple(sorted({*classes, *(() if file.nodata is None else (int(file.nodata),))}))
-        return Mask(reader, listed, True, f"mask {name}: {_list(listed)} do not show the ground")
+        note = f"mask {name}: {_list(listed)} do not show the ground"
+        if not {*listed} & {*numbers}:
+            note += f"; none of them was found in it, but {_list(numbers)}"
+        return Mask(reader, listed, True, note)
     if "scl" in (token.lower() for token in tokens(name)) or any("scl" in names for names in file.names):
         shows = tuple(number for number in SCL if number not in SCL_HIDDEN)
         hidden = ", ".join(f"{number} {SCL[number]}" for number in SCL_HIDDEN)

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.mapping.classes import ClassTable
-from landsift.mapping.foreign_maps import codes_of
-from landsift.mapping.map_file import open_raster
+from landsift.mapping.map_file import open_raster, read_codes
 from landsift.mapping.map_info import CONFIDENCE_SCALE, MapInfo
 
 PNG_SIDE = 1024
@@ -31,8 +30,8 @@ def small_classes(info: MapInfo, longest: int) -> NDArray[np.uint16]:
     from rasterio.enums import Resampling
 
     with open_raster(info.path) as dataset:
-        raw = dataset.read(1, out_shape=small_shape(info.grid.shape, longest), resampling=Resampling.mode)
-    return codes_of(raw, info)
+        shape = small_shape(info.grid.shape, longest)
+        return read_codes(dataset, info, out_shape=shape, resampling=Resampling.mode)
 
 
 def small_confidence(info: MapInfo, longest: int) -> NDArray[np.float32] | None:

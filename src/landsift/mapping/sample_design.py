@@ -31,7 +31,7 @@ _DOWNLOADED = re.compile(r"\.labelled( ?\(\d+\))?$")
 """Of the name of a saved file, as browsers number a second one."""
 REFERENCE, NOTE = "reference", "note"
 LAYER = "points"
-_NO_DESIGN = "put it beside them or give it by --design; without one, draw points with landsift sample"
+_NO_DESIGN = "put it beside them or give it by --design FILE; without one, draw points with landsift sample"
 WHY = (
     "areas need a probability sample of the map: the chances of a run's test patches, or of points chosen by hand, to "
     "be in the sample are not known"
@@ -211,7 +211,8 @@ def read_design(path: Path, points: Path) -> SampleDesign:
         DataError: it is not there, is damaged, or was changed.
     """
     if not path.is_file():
-        raise DataError(f"{points} has no design beside it, {path.name}: {WHY}", _NO_DESIGN)
+        what = f"there is no design at {path}" if path != design_path(points) else f"no design beside it, {path.name}"
+        raise DataError(f"{points}: {what}: {WHY}", _NO_DESIGN)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["format"] > FORMAT:

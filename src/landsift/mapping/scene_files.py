@@ -35,6 +35,7 @@ from landsift.data.decoding.unreadable import Cause, UnreadableError
 from landsift.data.sensors import plain
 from landsift.errors import DataError
 from landsift.image_sizes import by
+from landsift.mapping.map_info import TAG
 
 if TYPE_CHECKING:
     from rasterio.control import GroundControlPoint
@@ -115,6 +116,8 @@ class Elsewhere(NamedTuple):
     """Height and width of the raster that the transform is of; one of the same area may have others."""
     whose: str
     """Where this is from, such as "its STAC item"."""
+    of_this: bool = False
+    """Whether it is said of the raster itself."""
 
 
 def refused(path: Path | str, error: UnreadableError) -> DataError:
@@ -150,6 +153,8 @@ def look(
             reading(path.absolute()) as heard,
             open_raster(path.absolute(), head) as dataset,
         ):
+            if TAG in dataset.tags():
+                raise DataError(f"{path}: a map of landsift, where a scene is read", "give the scene that it is of")
             bands, sources, colours, notes = _bands(dataset, raw, pictures=pictures)
             size = (dataset.height, dataset.width)
             crs, transform, gcps = dataset.crs, dataset.transform, ()
@@ -159,6 +164,8 @@ def look(
             elif place is not None and (not crs or transform.is_identity):
                 crs, transform, more = _placed(path, dataset, place)
                 notes += more
+            elif place is not None and place.of_this and crs != place.crs:
+                notes += (f"its CRS is {crs.to_string()[:40]}, and {place.whose} says {place.crs.to_string()[:40]}",)
             where, _ = _place(path, dataset, crs, transform, size)
             notes += read_as(bands)
             hides, false_alpha = _hides(dataset)
@@ -330,9 +337,18 @@ def _dated(path: Path, dataset: DatasetReader) -> datetime | None:
     tags = {key.upper(): value for key, value in dataset.tags().items()}
     imagery = {key.upper(): value for key, value in dataset.tags(ns="IMAGERY").items()}
     for text in (imagery.get("ACQUISITIONDATETIME"), tags.get("ACQUISITIONDATETIME"), tags.get("DATETIME")):
-        if text and (found := when_of(text)):
+        if text and (found := _moment(text) or when_of(text)):
             return found
     return when_of(path.name)
+
+
+def _moment(text: str) -> datetime | None:
+    """A date and time of ISO 8601 with its zone, as UTC; None: it is none."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
 
 
 def when_of(text: str) -> datetime | None:

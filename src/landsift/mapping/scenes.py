@@ -245,7 +245,8 @@ def open_scene(
 
     Raises:
         ConfigError: `reading` has another key, or a value that is none.
-        DataError: a file cannot be read or has no place, or the files have not what the model takes.
+        DataError: a file cannot be read or has no place, the files have not what the model takes, or there is no mask
+            for `mask_classes`.
     """
     given = [sources] if isinstance(sources, str | Path) else list(sources)
     patches = Patches(Wanted.of(*files_for(model, reading or {})))
@@ -264,6 +265,10 @@ def open_scene(
                     f"{file.path}: it does not overlap {grid.reference.path.name}", "give files of one place"
                 )
         source = None if mask == NO_MASK else found.mask if mask is None else Path(mask)
+        if source is None and mask_classes is not None:
+            raise DataError(
+                f"{found.name}: it brings no mask, so --mask-classes changes nothing", "give one with --mask"
+            )
         clouds = None if source is None else open_mask(source, grid.box, grid.reference, mask_classes)
         scene = Scene(found.name, _Parts(found.files, patches, fit, bands, grid, clouds, fill_of(model)))
         scene.mask = None if clouds is None else clouds.reader.layer.file.path.name

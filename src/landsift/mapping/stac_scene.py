@@ -80,6 +80,7 @@ def read_item(source: Path | str, wanted: Wanted, folder: Path) -> ItemScene:
     letters = {letter for index in wanted.indices for letter in index.bands}
     pictures = wanted.taken is not None and wanted.taken.bands.is_rgb8 and not wanted.anything
     when = item.common_metadata.start_datetime if item.datetime is None else item.datetime
+    when = None if when is None else when.replace(tzinfo=when.tzinfo or UTC).astimezone(UTC)
     scl = next((key for key in assets if plain(key) in _SCL), None)
     mask = None if scl is None else _file(item, scl, folder, ((("scl",)),), None, pictures=False)
     if pictures and (key := next((key for key in assets if plain(key) in _VISUAL), None)):
@@ -112,7 +113,10 @@ def _item(source: str) -> pystac.Item:
     """An item, its links not followed."""
     stored = read_json(source)
     kind = stored.get("type") if isinstance(stored, dict) else None
-    if kind in ("Collection", "Catalog", "FeatureCollection"):
+    if kind == "FeatureCollection":
+        hint = "write each item to a file of its own"
+        raise DataError(f"{source}: a {kind} of STAC, where one item is read", hint)
+    if kind in ("Collection", "Catalog"):
         raise DataError(f"{source}: a {kind} of STAC, where one item is read", "map its items with --out FOLDER")
     if kind != "Feature" or "assets" not in stored:
         raise DataError(f"{source}: no STAC item", "give the JSON of an item, or the files of the scene")
@@ -178,7 +182,8 @@ def _local(item: pystac.Item, key: str, folder: Path) -> Path:
     """The file of an asset; one of a URL of this machine is copied into a folder."""
     href = item.assets[key].get_absolute_href() or item.assets[key].href
     if "://" not in href:
-        return Path(href)
+        path = Path(href)
+        return path if path.exists() else Path(urllib.parse.unquote(href))
     if href.startswith("file://"):
         return Path(urllib.request.url2pathname(urllib.parse.urlsplit(href).path))
     if not is_loopback(href):
@@ -198,7 +203,7 @@ def _file(
     path = _local(item, key, folder)
     if not path.exists():
         raise DataError(f"{item.id}: its asset {key} is not there ({path})", "download it beside the item")
-    return look(path, pictures=pictures, names=names, when=when and when.astimezone(UTC), place=_place(item, key))
+    return look(path, pictures=pictures, names=names, when=when, place=_place(item, key))
 
 
 def _bands(asset: pystac.Asset) -> list[Mapping[str, Any]]:
@@ -326,4 +331,4 @@ def _place(item: pystac.Item, key: str) -> Elsewhere | None:
     numbers, shape = said("proj:transform"), said("proj:shape")
     transform = Affine(*map(float, numbers[:6])) if isinstance(numbers, list) and len(numbers) >= 6 else None
     size = (int(shape[0]), int(shape[1])) if isinstance(shape, list) and len(shape) == 2 else None
-    return Elsewhere(found, transform, size, "its STAC item")
+    return Elsewhere(found, transform, size, "its STAC item", of_this=True)

@@ -15,12 +15,21 @@ import shapely
 from exactextract import exact_extract
 from exactextract.raster import NumPyRasterSource
 from numpy.typing import NDArray
-from pyproj import CRS, Geod
-from pyproj.exceptions import CRSError
+from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import CRSError, ProjError
 
-from landsift.errors import DataError, listed, nearest
-from landsift.mapping.cell_areas import cell_areas
+from landsift.errors import DataError, RunError, listed, nearest
+from landsift.mapping.cell_areas import DISTORTED, cell_areas
 from landsift.mapping.map_file import blocks, read_classes, read_confidence, read_info
+from landsift.mapping.zone_files import (
+    LAYER,
+    areal,
+    around,
+    brought_to,
+    check_geopackage,
+    layer_of,
+    with_names_of_sqlite,
+)
 from landsift.runtime.whole import write_whole
 
 if TYPE_CHECKING:
@@ -28,12 +37,19 @@ if TYPE_CHECKING:
 
 ZONE = "zone"
 NO_DATA = 0
-STEP = 0.1
+STEP, METRES_OF_A_DEGREE = 0.1, 111_000.0
 """Degrees of the longest part of a side whose area on the ellipsoid is computed."""
 _log = logging.getLogger("landsift")
 
 
-def read_zones(path: Path | str, crs: CRS | str, *, column: str | None = None, layer: str | None = None) -> Any:
+def read_zones(
+    path: Path | str,
+    crs: CRS | str,
+    *,
+    column: str | None = None,
+    layer: str | None = None,
+    grid: GeoBox | None = None,
+) -> Any:
     """Read polygons and bring them to the CRS of a map; invalid ones are mended, and it is said which.
 
     Args:
@@ -41,6 +57,7 @@ def read_zones(path: Path | str, crs: CRS | str, *, column: str | None = None, l
         crs: of the map.
         column: names the zones; without it they are numbered from 1.
         layer: of a file of several.
+        grid: of the map, to check that polygons which are far larger than it come to lie around it.
 
     Returns:
         A GeoDataFrame of `zone` and `geometry`, in the file's order.
@@ -53,14 +70,9 @@ def read_zones(path: Path | str, crs: CRS | str, *, column: str | None = None, l
     if not path.exists():
         raise DataError(f"{path} does not exist", "give a GeoPackage, GeoJSON or Shapefile of polygons")
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
-        if layer is None and len(layers) > 1:
-            raise DataError(f"{path} has {len(layers)} layers: {listed(layers)}", "name one of them")
-        if layer is not None and layer not in layers:
-            raise DataError(f"{path} has no layer {layer}", nearest(layer, layers) or f"it has {', '.join(layers)}")
-        table = gpd.read_file(path, layer=layer, engine="pyogrio")
+        table = gpd.read_file(path, layer=layer_of(path, layer), engine="pyogrio")
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].split("; It might help")[0]
         raise DataError(f"{path} cannot be read: {reason}", "give a GeoPackage, GeoJSON or Shapefile") from None
     if not isinstance(table, gpd.GeoDataFrame) or table.empty:
         raise DataError(f"{path} holds no polygons", "give a file of polygons")
@@ -70,12 +82,9 @@ def read_zones(path: Path | str, crs: CRS | str, *, column: str | None = None, l
     zones = gpd.GeoDataFrame({ZONE: names}, geometry=table.geometry.to_numpy(), crs=table.crs)
     zones = _mended(zones, path)
     try:
-        zones = zones.to_crs(crs)
+        zones = brought_to(zones, CRS(crs), path, ZONE, grid)
     except CRSError as error:
         raise DataError(f"{path} cannot be brought to the map's CRS: {error}", "give both a known CRS") from None
-    lost = zones[~np.isfinite(zones.geometry.bounds.to_numpy()).all(axis=1)]
-    if len(lost):
-        raise DataError(f"{path}: {listed(lost[ZONE])} cannot be brought to the map's CRS", "leave out what lies far")
     one, other = zones.sindex.query(zones.geometry, predicate="intersects")
     pairs = one < other
     one, other = one[pairs], other[pairs]
@@ -106,7 +115,10 @@ def zone_areas(
     """
     info = read_info(map_path)
     hectares = cell_areas(info.grid)
-    zones = read_zones(polygons, CRS(info.grid.crs.to_wkt()), column=column, layer=layer)
+    crs = CRS(info.grid.crs.to_wkt())
+    zones = read_zones(polygons, crs, column=column, layer=layer, grid=info.grid)
+    if crs.is_geographic:
+        zones.geometry = around(zones.geometry.to_numpy(), info.grid)
     found = ((rows, read_classes(info, rows), read_confidence(info, rows)) for rows in blocks(info))
     return areas_in_zones(zones, info.grid, found, hectares, info.classes.names)
 
@@ -193,18 +205,34 @@ def _table(
 
 
 def _hectares(part: Any, crs: CRS, plane: float) -> float:
-    """Of a polygon: on the ellipsoid for degrees, else in the plane of the CRS, distorted as the map is."""
+    """Of a polygon: on the ellipsoid for degrees, and where the plane of the CRS is more distorted than the map."""
     if part.is_empty:
         return 0.0
     if crs.is_geographic:
-        quarters = [shapely.box(west, -90, west + 90, 90) for west in range(-360, 360, 90)]  # none goes round the Earth
-        pieces = [shapely.intersection(part, q) for q in quarters if part.intersects(q)]
-        geod, total = crs.get_geod() or Geod(ellps="WGS84"), 0.0
-        for piece in filter(None, map(_polygons, pieces)):
-            fine = shapely.segmentize(piece, STEP)  # a geodesic leaves the straight line between far corners
-            total += abs(geod.geometry_area_perimeter(shapely.orient_polygons(fine))[0]) / 1e4
-        return total
-    return float(part.area * plane)
+        return _on_ellipsoid(part, crs)
+    flat = float(part.area * plane)
+    if crs.geodetic_crs is None:
+        return flat
+    step = STEP * METRES_OF_A_DEGREE / crs.axis_info[0].unit_conversion_factor
+    try:
+        to_degrees = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+        there = shapely.transform(
+            shapely.segmentize(part, step), lambda points: np.stack(to_degrees.transform(*points.T), axis=1)
+        )
+        true = _on_ellipsoid(there, crs.geodetic_crs) if shapely.is_valid(there) else flat
+    except ProjError:
+        return flat
+    return flat if not true or abs(flat / true - 1) <= DISTORTED else true
+
+
+def _on_ellipsoid(part: Any, crs: CRS) -> float:
+    quarters = [shapely.box(west, -90, west + 90, 90) for west in range(-360, 360, 90)]  # none goes round the Earth
+    pieces = [shapely.intersection(part, q) for q in quarters if part.intersects(q)]
+    geod, total = crs.get_geod() or Geod(ellps="WGS84"), 0.0
+    for piece in filter(None, map(areal, pieces)):
+        fine = shapely.segmentize(piece, STEP)  # a geodesic leaves the straight line between far corners
+        total += abs(geod.geometry_area_perimeter(shapely.orient_polygons(fine))[0]) / 1e4
+    return total
 
 
 def _names(table: Any, column: str | None, path: Path) -> Any:
@@ -212,12 +240,12 @@ def _names(table: Any, column: str | None, path: Path) -> Any:
         return np.arange(1, len(table) + 1)
     if column not in table.columns or column == table.geometry.name:
         have = [str(name) for name in table.columns if name != table.geometry.name]
-        raise DataError(
-            f"{path} has no column {column}", nearest(column, have) or f"it has {', '.join(have) or 'none'}"
-        )
+        like = [name for name in have if name.casefold() == column.casefold()]
+        hint = f"did you mean '{like[0]}'?" if like else nearest(column, have) or f"it has {', '.join(have) or 'none'}"
+        raise DataError(f"{path} has no column {column}", hint)
     names = table[column]
-    if names.isna().any():
-        raise DataError(f"{path}: {names.isna().sum()} polygons have no {column}", "name all, or give another column")
+    if nameless := sum(pd.isna(name) or (isinstance(name, str) and not name.strip()) for name in names.astype(object)):
+        raise DataError(f"{path}: {nameless} polygons have no {column}", "name all, or give another column")
     if names.duplicated().any():
         twice = names[names.duplicated()].unique()
         raise DataError(f"{path}: {column} names several polygons {listed(twice)}", "dissolve them or name another")
@@ -226,29 +254,20 @@ def _names(table: Any, column: str | None, path: Path) -> Any:
 
 def _mended(zones: Any, path: Path) -> Any:
     """Valid polygons; what is empty or no polygon is left out with a notice."""
-    invalid = ~zones.geometry.is_valid & zones.geometry.notna()
+    shapes = zones.geometry.to_numpy()
+    invalid = ~(shapely.is_valid(shapes) | shapely.is_missing(shapes))
     if invalid.any():
         _log.warning("%s: invalid geometries mended: %s", path, listed(zones[ZONE][invalid]))
         zones.geometry = np.where(invalid, shapely.make_valid(zones.geometry.to_numpy()), zones.geometry.to_numpy())
-    areal = [_polygons(geometry) for geometry in zones.geometry]
-    empty = np.array([geometry is None for geometry in areal])
+    found = [areal(geometry) for geometry in zones.geometry]
+    empty = np.array([geometry is None for geometry in found])
     if empty.all():
         raise DataError(f"{path} holds no polygons", "give a file of polygons")
     if empty.any():
         _log.warning("%s: left out as empty or no polygon: %s", path, listed(zones[ZONE][empty]))
     return gpd.GeoDataFrame(
-        {ZONE: zones[ZONE][~empty].to_numpy()}, geometry=[g for g in areal if g is not None], crs=zones.crs
+        {ZONE: zones[ZONE][~empty].to_numpy()}, geometry=[g for g in found if g is not None], crs=zones.crs
     )
-
-
-def _polygons(geometry: Any) -> Any:
-    """The areal part in two dimensions, or None."""
-    if geometry is None or geometry.is_empty:
-        return None
-    parts = shapely.get_parts(shapely.force_2d(geometry)).tolist()
-    parts = [q for p in parts for q in (shapely.get_parts(p).tolist() if "Multi" in p.geom_type else [p])]
-    parts = [p for p in parts if p.geom_type == "Polygon" and p.area > 0]
-    return shapely.union_all(parts) if parts else None
 
 
 def write_zones(table: Any, out: Path | str) -> None:
@@ -263,6 +282,11 @@ def write_zones(table: Any, out: Path | str) -> None:
     if ending == ".csv":
         write_whole(out, lambda path: table.drop(columns="geometry").to_csv(path, index=False))
     elif ending == ".gpkg":
-        write_whole(out, lambda path: table.to_file(path, driver="GPKG", layer="zones", engine="pyogrio"))
+        check_geopackage(out)
+        named = with_names_of_sqlite(table)
+        try:
+            write_whole(out, lambda path: named.to_file(path, driver="GPKG", layer=LAYER, engine="pyogrio"))
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FieldError) as error:
+            raise RunError(f"{out} cannot be written: {str(error).splitlines()[0]}", "write a .csv") from None
     else:
         raise DataError(f"{out} is neither .csv nor .gpkg", "give --out a name that ends in one of them")

@@ -48,6 +48,7 @@ _OPTIONS = {
 _LEADING_ELSEWHERE = (b"<", b"{", b"SQLite format 3", b"PK\x03\x04")
 """How files begin that describe a service, or an index or archive of other files."""
 _SOURCE_OF_VRT = re.compile(rb"<(SourceFilename|SourceDataset)\b([^>]*)>([^<]*)<")
+_RELATIVE = re.compile(rb"relativeToVRT=[\"']1")
 _ERROR = re.compile(r"GDAL signalled an error: err_no=\d+, msg=['\"](.*)['\"]")
 _BY_ANOTHER = re.compile(r"^(CPLE_\w+):")
 """How rasterio begins what GDAL says of files that it opens within others."""
@@ -156,6 +157,13 @@ def _driver(raw: bytes) -> str | None:
     return "VRT" if raw[:512].lstrip().startswith(VRT_ROOT) else None
 
 
+def sources_of_vrt(path: Path) -> list[Path]:
+    """The files that a VRT names, there or not; raises OSError."""
+    named = [(attributes, text.decode(errors="replace").strip().replace("&amp;", "&"))
+             for _, attributes, text in _SOURCE_OF_VRT.findall(path.read_bytes())]  # fmt: skip
+    return [path.parent / name if _RELATIVE.search(attributes) else Path(name) for attributes, name in named]
+
+
 def _check_sources(path: Path, raw: bytes, depth: int = 0) -> None:
     """Refuse a VRT whose sources are no plain files on this machine."""
     if depth > _DEEPEST:
@@ -164,7 +172,7 @@ def _check_sources(path: Path, raw: bytes, depth: int = 0) -> None:
         name = text.decode(errors="replace").strip().replace("&amp;", "&")
         if name.startswith("/vsi") or re.match(r"\w+:", name):
             raise UnreadableError("a VRT whose sources are no plain files on this machine", Cause.SOURCES)
-        source = path.parent / name if re.search(rb"relativeToVRT=[\"']1", attributes) else Path(name)
+        source = path.parent / name if _RELATIVE.search(attributes) else Path(name)
         try:
             with source.open("rb") as file:
                 start = file.read(2**20)

@@ -10,7 +10,7 @@ from landsift.mapping.certainty import Certainty, Uncertain, certainty
 from landsift.mapping.class_areas import AreaCount, count_areas
 from landsift.mapping.map_file import read_info
 from landsift.mapping.map_info import MapInfo
-from landsift.mapping.map_writer import beside_map
+from landsift.mapping.map_place import beside_map
 from landsift.reports.document import render, script_safe
 from landsift.reports.maps import maplibre
 from landsift.reports.maps.layers import LONGEST, Backdrop, map_layers
