@@ -31,7 +31,7 @@ _DOWNLOADED = re.compile(r"\.labelled( ?\(\d+\))?$")
 """Of the name of a saved file, as browsers number a second one."""
 REFERENCE, NOTE = "reference", "note"
 LAYER = "points"
-_NO_DESIGN = "put it beside them or give it by --design FILE; without one, draw points with landsift sample"
+_NO_DESIGN = "put it beside them or give --design FILE; without one, draw points with landsift sample"
 WHY = (
     "areas need a probability sample of the map: the chances of a run's test patches, or of points chosen by hand, to "
     "be in the sample are not known"
