@@ -212,6 +212,20 @@ def test_places_outside_of_a_scene_have_no_picture_and_are_counted(tmp_path, dra
         pictures_of(design, [DatedScene((empty,), "2024")])
 
 
+def test_places_that_have_no_place_in_a_scenes_crs_are_outside_of_it(tmp_path, drawn):
+    from dataclasses import replace
+
+    _, design = drawn
+    geos = "+proj=geos +h=35785831 +lon_0=140 +datum=WGS84 +units=m"
+    far = scene_of(tmp_path / "far.tif", red_cells(design, (60, 60)), geos, from_origin(-1e6, 1e6, 1000, 1000))
+    with pytest.raises(LandsiftError, match="nothing at any of the 12 places"):
+        pictures_of(design, [DatedScene((far,), "2024")])
+    beyond = replace(design, crs=rasterio.crs.CRS.from_string(geos).to_wkt(), transform=(100, 0, 9e6, 0, -100, 9e6))
+    points = data_of(label_html(beyond, tmp_path / "p.csv"))["points"]
+    assert points[0]["lat"] is None
+    assert points[0]["x"] > 9e6
+
+
 def test_scenes_are_shown_by_date_and_unknown_dates_are_said(tmp_path, drawn, caplog):
     _, design = drawn
     path = scene_of(tmp_path / "s.tif", red_cells(design, (60, 60)))

@@ -191,7 +191,8 @@ def _windows(design: SampleDesign, crs: Any, transform: Any) -> list[_Window]:
             )
             for x, y in corners
         )
-        windows.append(_Window(float(middle[0][i]), float(middle[1][i]), wide, high, outline))
+        seen = np.isfinite(outline).all()
+        windows.append(_Window(float(middle[0][i]) if seen else math.nan, float(middle[1][i]), wide, high, outline))
     return windows
 
 
@@ -381,7 +382,7 @@ def _limits(shown: _Shown, windows: Sequence[_Window], side: int) -> NDArray[np.
 def _stretched(values: NDArray[Any], known: NDArray[np.bool_], limits: NDArray[np.float64]) -> NDArray[np.uint8]:
     low, high = limits
     share = np.clip((values - low) / np.where(high > low, high - low, 1), 0, 1) ** _GAMMA
-    picture = np.rint(255 * np.where(high > low, share, 0.5)).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.rint(255 * np.where(high > low, share, 0.5)).astype(np.uint8)
     if picture.shape[-1] == 1:
         picture = np.repeat(picture, 3, axis=-1)
     picture[~known] = _EMPTY
