@@ -283,11 +283,19 @@ def test_options_that_mean_nothing_are_wrong_usage(tmp_path, drawn, options, sai
     assert not (tmp_path / "p.csv").exists()
 
 
-def test_a_scene_that_cannot_be_read_leaves_no_points(tmp_path, drawn):
-    with pytest.raises(LandsiftError, match="does not exist"):
-        sample(drawn[0], "--out", tmp_path / "p.csv", "--size", 12, "--minimum", 2, "--scene", tmp_path / "no.tif")
-    assert not (tmp_path / "p.csv").exists()
-    assert not (tmp_path / "p.design.json").exists()
+@pytest.mark.parametrize("kind", ["not there", "cut off", "no place", "a text"])
+def test_a_scene_that_cannot_be_read_leaves_no_points(tmp_path, drawn, kind):
+    path, design = drawn
+    scene = scene_of(tmp_path / "s.tif", red_cells(design, (60, 60)), UTM if kind != "no place" else None)
+    if kind == "not there":
+        scene.unlink()
+    elif kind == "cut off":
+        scene.write_bytes(scene.read_bytes()[:400_000])
+    elif kind == "a text":
+        scene.write_text("not found")
+    with pytest.raises(LandsiftError, match=r"s\.tif"):
+        sample(path, "--out", tmp_path / "p.csv", "--size", 12, "--minimum", 2, "--scene", scene)
+    assert {each.name for each in tmp_path.iterdir()} <= {"map.tif", "map.tif.aux.xml", "s.tif"}
 
 
 def test_transitions_are_told_from_other_classes():
