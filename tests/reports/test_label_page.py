@@ -212,6 +212,20 @@ def test_places_outside_of_a_scene_have_no_picture_and_are_counted(tmp_path, dra
         pictures_of(design, [DatedScene((empty,), "2024")])
 
 
+def test_places_that_have_no_place_in_a_scenes_crs_are_outside_of_it(tmp_path, drawn):
+    from dataclasses import replace
+
+    _, design = drawn
+    geos = "+proj=geos +h=35785831 +lon_0=140 +datum=WGS84 +units=m"
+    far = scene_of(tmp_path / "far.tif", red_cells(design, (60, 60)), geos, from_origin(-1e6, 1e6, 1000, 1000))
+    with pytest.raises(LandsiftError, match="nothing at any of the 12 places"):
+        pictures_of(design, [DatedScene((far,), "2024")])
+    beyond = replace(design, crs=rasterio.crs.CRS.from_string(geos).to_wkt(), transform=(100, 0, 9e6, 0, -100, 9e6))
+    points = data_of(label_html(beyond, tmp_path / "p.csv"))["points"]
+    assert points[0]["lat"] is None
+    assert points[0]["x"] > 9e6
+
+
 def test_scenes_are_shown_by_date_and_unknown_dates_are_said(tmp_path, drawn, caplog):
     _, design = drawn
     path = scene_of(tmp_path / "s.tif", red_cells(design, (60, 60)))
@@ -269,11 +283,19 @@ def test_options_that_mean_nothing_are_wrong_usage(tmp_path, drawn, options, sai
     assert not (tmp_path / "p.csv").exists()
 
 
-def test_a_scene_that_cannot_be_read_leaves_no_points(tmp_path, drawn):
-    with pytest.raises(LandsiftError, match="does not exist"):
-        sample(drawn[0], "--out", tmp_path / "p.csv", "--size", 12, "--minimum", 2, "--scene", tmp_path / "no.tif")
-    assert not (tmp_path / "p.csv").exists()
-    assert not (tmp_path / "p.design.json").exists()
+@pytest.mark.parametrize("kind", ["not there", "cut off", "no place", "a text"])
+def test_a_scene_that_cannot_be_read_leaves_no_points(tmp_path, drawn, kind):
+    path, design = drawn
+    scene = scene_of(tmp_path / "s.tif", red_cells(design, (60, 60)), UTM if kind != "no place" else None)
+    if kind == "not there":
+        scene.unlink()
+    elif kind == "cut off":
+        scene.write_bytes(scene.read_bytes()[:400_000])
+    elif kind == "a text":
+        scene.write_text("not found")
+    with pytest.raises(LandsiftError, match=r"s\.tif"):
+        sample(path, "--out", tmp_path / "p.csv", "--size", 12, "--minimum", 2, "--scene", scene)
+    assert {each.name for each in tmp_path.iterdir()} <= {"map.tif", "map.tif.aux.xml", "s.tif"}
 
 
 def test_transitions_are_told_from_other_classes():

@@ -126,10 +126,10 @@ def sample(
         map_path, size=size, error=error, allocation=allocation, minimum=minimum, expected=_accuracies(expected or ()),
         strata=strata, random=random, seed=seed,
     )  # fmt: skip
-    html = _html(design, out, given, shown) if page else None
+    found = _html(design, out, given, shown) if page else None
     write_sample(design, out)
-    if html is not None:
-        _write_page(out, html)
+    if found is not None:
+        _write_page(out, found)
     names = [each.name for each in design.classes]
     drawn = [{"stratum": s.name, "cells": s.cells, "hectares": s.hectares, "points": s.points} for s in design.strata]
     result = {

@@ -60,11 +60,11 @@ def label_html(design: SampleDesign, points: Path, pictures: Sequence[ScenePictu
         "scenes": [{"name": each.name, "date": each.date} for each in pictures],
         "points": [
             {
-                **{name: float(getattr(row, name)) for name in ("lon", "lat", "x", "y")},
-                "id": int(row.id),
+                "id": point.id,
+                **{name: _finite(table[name].iloc[i]) for name in ("lon", "lat", "x", "y")},
                 "pictures": [_picture(each, i) for each in pictures],
             }
-            for i, row in enumerate(table.itertuples(index=False))
+            for i, point in enumerate(design.points)
         ],
     }
     map_name = design.map
@@ -107,6 +107,11 @@ def _questions(pictures: Sequence[ScenePictures]) -> list[str]:
 def _picture(scene: ScenePictures, i: int) -> dict[str, Any] | None:
     found = scene.pictures[i]
     return None if found is None else {"data": found.data, "outline": [list(each) for each in found.outline]}
+
+
+def _finite(value: float) -> float | None:
+    """A coordinate for JSON, which has no infinity: that of a place beyond the Earth's edge."""
+    return float(value) if math.isfinite(value) else None
 
 
 def _metres(design: SampleDesign) -> str:

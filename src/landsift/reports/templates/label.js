@@ -16,7 +16,7 @@ function drawn(name, attributes) {
 }
 
 function quoted(value) {
-  const text = String(value);
+  const text = String(value ?? "");
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
@@ -80,7 +80,8 @@ function startLabelling(data) {
     const point = data.points[at], label = labelOf(point), answered = data.points.filter(isAnswered);
     const cannot = answered.filter(each => labelOf(each).cannot).length, asked = label.answers.indexOf(null);
     by("number").value = at + 1;
-    by("coordinates").textContent = `${point.lat.toFixed(5)}, ${point.lon.toFixed(5)} (latitude, longitude)`;
+    by("coordinates").textContent = point.lat === null || point.lon === null ? `x ${point.x}, y ${point.y}`
+      : `${point.lat.toFixed(5)}, ${point.lon.toFixed(5)} (latitude, longitude)`;
     by("done").style.width = `${100 * answered.length / data.points.length}%`;
     by("progress").textContent = `${answered.length - cannot} of ${data.points.length} labelled` +
       (cannot ? `, ${cannot} cannot be told` : "") + (state.unsaved ? " · not all saved to a file" : "");
