@@ -163,6 +163,28 @@ def test_a_map_whose_page_or_table_is_missing_is_made_again(run, tmp_path, caplo
     assert [again(), again()] == [1, 0]
 
 
+def test_an_error_that_nobody_expects_stops_no_other_scene(run, tmp_path):
+    for name in "abc":
+        scene_of(tmp_path / f"{name}.tif")
+
+    def finish(path, scene):
+        if path.stem == "b":
+            raise ZeroDivisionError("nobody knows why")
+
+    scenes = scenes_of([tmp_path])
+    maps = map_scenes(LoadedModel.load(run, MapOptions()), scenes, tmp_path / "maps", MapOptions(), finish, ["html"])
+    assert [made.path.stem for made in maps.made] == ["a", "c"]
+    assert maps.failed["b"].startswith("ZeroDivisionError: nobody knows why\nthis is an unexpected error, at ")
+
+
+def test_a_scene_of_a_long_name(run, tmp_path):
+    scene = scene_of(tmp_path / f"{'s' * 248}.tif")
+    map_scene(run, scene, tmp_path / "map.tif")
+    options = MapOptions()
+    maps = map_scenes(LoadedModel.load(run, options), scenes_of([scene]), tmp_path / "maps", options)
+    assert "is too long" in next(iter(maps.failed.values()))
+
+
 def test_scenes_whose_names_differ_in_case_get_maps_of_two_names(tmp_path):
     for name in ("a", "A"):
         scene_of(tmp_path / name / "x.tif")

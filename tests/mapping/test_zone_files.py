@@ -102,6 +102,12 @@ def test_a_zone_without_a_name_is_refused(nothing, map_path, tmp_path):
         zone_areas(map_path, path, column="name")
 
 
+def test_a_column_of_lists_is_refused(map_path, tmp_path):
+    path = polygons(tmp_path / "zones.geojson", [WHOLE], "EPSG:32631", name=[[1, 2]])
+    with pytest.raises(DataError, match="name holds lists"):
+        zone_areas(map_path, path, column="name")
+
+
 def test_a_column_of_another_case_is_named(map_path, tmp_path):
     path = polygons(tmp_path / "zones.gpkg", [WHOLE])
     with pytest.raises(DataError, match="did you mean 'name'"):
