@@ -97,6 +97,15 @@ def test_a_map_of_another_name_beside_it_is_kept(tmp_path):
         write_map(tmp_path / "a.tif", grid_of(3, 4))
 
 
+def test_maps_whose_endings_alone_differ_do_not_share_what_lies_beside_them(tmp_path):
+    write_map(tmp_path / "a.tif", grid_of(3, 4))
+    before = contents(tmp_path)
+    with pytest.raises(RunError, match=r"what lies beside a\.tif would be replaced"):
+        write_map(tmp_path / "a.tiff", grid_of(5, 4))
+    assert contents(tmp_path) == before
+    write_map(tmp_path / "a.tif", grid_of(5, 4))
+
+
 @pytest.mark.parametrize("ending", ["qml", "png", "html", "areas.csv", "json"])
 def test_a_folder_in_the_place_of_a_part_is_told_before_anything_is_written(ending, run, tmp_path):
     scene = scene_of(tmp_path / "scene.tif")

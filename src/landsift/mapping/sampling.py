@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from landsift.errors import DataError, nearest
+from landsift.errors import DataError, listed, nearest
 from landsift.mapping.cell_areas import cell_areas
 from landsift.mapping.classes import NO_DATA
 from landsift.mapping.map_file import blocks, read_classes, read_confidence, read_info
@@ -172,7 +172,7 @@ def draw_sample(
         raise DataError(f"{info.path} has no cells with a class to draw from", "give a map with data")
     names = [found.strata[i] for i in there]
     if missing := [name for name, count in zip(found.strata, found.cells, strict=True) if not count]:
-        logger.info("strata without cells have no points: %s", ", ".join(missing))
+        logger.info("strata without cells have no points: %s", listed(missing))
     if found.outside:
         logger.warning("%s cells with a class lie in no stratum: nothing is said about them", f"{found.outside:,}")
     accuracy = _expected(names, found.confidence[there], expected, used=size is None or allocation == "neyman")
@@ -185,7 +185,7 @@ def draw_sample(
             logger.info("%d points would do for that standard error; %d give every stratum its minimum", wanted, size)
     points = allocate(cells, accuracy, size, allocation, minimum)
     if few := [f"{name} ({n})" for name, n, count in zip(names, points, cells, strict=True) if n == count < minimum]:
-        logger.info("strata of fewer cells than the minimum are drawn whole: %s", ", ".join(few))
+        logger.info("strata of fewer cells than the minimum are drawn whole: %s", listed(few))
     rng = np.random.default_rng(seed)
     ranks = {
         int(code) + 1: np.sort(rng.choice(count, n, replace=False))
