@@ -93,6 +93,8 @@ def map_scenes(
             check_map(out, scene.sources, options)
             if _is_made(out, key_of(model, scene.sources, options), beside):
                 logger.info("%s: its map is there already, of the same model, files and options", scene.name)
+                if any("://" in str(each) for each in scene.sources):
+                    logger.info("%s: whether the files at its address have changed is not known", scene.name)
                 maps.left.append(out)
                 continue
             logger.info("scene %d of %d: %s", number, len(scenes), scene.name)
