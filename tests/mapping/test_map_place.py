@@ -97,6 +97,15 @@ def test_a_map_of_another_name_beside_it_is_kept(tmp_path):
         write_map(tmp_path / "a.tif", grid_of(3, 4))
 
 
+def test_maps_whose_endings_alone_differ_do_not_share_what_lies_beside_them(tmp_path):
+    write_map(tmp_path / "a.tif", grid_of(3, 4))
+    before = contents(tmp_path)
+    with pytest.raises(RunError, match=r"what lies beside a\.tif would be replaced"):
+        write_map(tmp_path / "a.tiff", grid_of(5, 4))
+    assert contents(tmp_path) == before
+    write_map(tmp_path / "a.tif", grid_of(5, 4))
+
+
 @pytest.mark.parametrize("ending", ["qml", "png", "html", "areas.csv", "json"])
 def test_a_folder_in_the_place_of_a_part_is_told_before_anything_is_written(ending, run, tmp_path):
     scene = scene_of(tmp_path / "scene.tif")
@@ -161,6 +170,28 @@ def test_a_map_whose_page_or_table_is_missing_is_made_again(run, tmp_path, caplo
     assert "a.tif is made anew, because a.html is missing beside it" in caplog.text
     (out / "a.areas.csv").unlink()
     assert [again(), again()] == [1, 0]
+
+
+def test_an_error_that_nobody_expects_stops_no_other_scene(run, tmp_path):
+    for name in "abc":
+        scene_of(tmp_path / f"{name}.tif")
+
+    def finish(path, scene):
+        if path.stem == "b":
+            raise ZeroDivisionError("nobody knows why")
+
+    scenes = scenes_of([tmp_path])
+    maps = map_scenes(LoadedModel.load(run, MapOptions()), scenes, tmp_path / "maps", MapOptions(), finish, ["html"])
+    assert [made.path.stem for made in maps.made] == ["a", "c"]
+    assert maps.failed["b"].startswith("ZeroDivisionError: nobody knows why\nthis is an unexpected error, at ")
+
+
+def test_a_scene_of_a_long_name(run, tmp_path):
+    scene = scene_of(tmp_path / f"{'s' * 248}.tif")
+    map_scene(run, scene, tmp_path / "map.tif")
+    options = MapOptions()
+    maps = map_scenes(LoadedModel.load(run, options), scenes_of([scene]), tmp_path / "maps", options)
+    assert "is too long" in next(iter(maps.failed.values()))
 
 
 def test_scenes_whose_names_differ_in_case_get_maps_of_two_names(tmp_path):

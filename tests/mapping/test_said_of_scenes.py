@@ -139,6 +139,15 @@ def test_the_bands_of_one_scene_that_are_taken_for_scenes_are_told(tmp_path, cap
     assert "are these the bands of one scene? They are mapped together with --out MAP.tif" in caplog.text
 
 
+@pytest.mark.parametrize(("white", "nodata", "told"), [(40, None, True), (2, None, False), (40, 255, False)])
+def test_a_white_border_that_is_classified_is_told(white, nodata, told, run, tmp_path, caplog):
+    values = pictures(64, 96)
+    values[:, :white] = 255
+    raster(tmp_path / "a.tif", values, photometric="RGB", nodata=nodata)
+    map_scene(run, tmp_path / "a.tif", tmp_path / "map.tif")
+    assert ("many pixels are 255 in all bands, and are classified" in caplog.text) is told
+
+
 def test_a_name_in_the_home_folder_of_nobody(run, tmp_path):
     with pytest.raises(RunError, match="no such user's home folder"):
         map_scene(run, "~nobody-at-all/a.tif", tmp_path / "map.tif")

@@ -80,6 +80,15 @@ def test_what_has_no_place_in_the_maps_crs_is_refused(shape, map_path, tmp_path)
         zone_areas(map_path, path)
 
 
+def test_countries_that_end_at_180_degrees_lie_on_their_side_of_the_world(tmp_path):
+    grid = GeoBox((180, 360), Affine(100_000, 0, -18_000_000, 0, -100_000, 9_000_000), "ESRI:54009")
+    write_map(tmp_path / "world.tif", grid, names=("A",), valid=1)
+    shapes = [box(170, -20, 180, -10), box(-180, -20, -170, -10), box(-180, -90, 180, -60)]
+    found = zone_areas(tmp_path / "world.tif", polygons(tmp_path / "z.gpkg", shapes, "EPSG:4326"))
+    assert found["A ha"][0] == pytest.approx(found["A ha"][1], rel=1e-3)
+    assert found["A ha"].tolist() == pytest.approx([118_000_000, 118_000_000, 3_418_000_000], rel=0.02)
+
+
 def test_hectares_of_what_lies_far_are_those_on_the_ellipsoid(map_path, tmp_path):
     """The plane of the map's CRS is far from them there."""
     shapes = [box(60, 10, 61, 11), box(3.2, 40.5, 40, 60)]
@@ -99,6 +108,12 @@ def test_metres_that_are_called_degrees_are_refused(map_path, tmp_path):
 def test_a_zone_without_a_name_is_refused(nothing, map_path, tmp_path):
     path = polygons(tmp_path / "zones.gpkg", [WHOLE, Point(600_000, 4e6).buffer(10)], name=["a", nothing])
     with pytest.raises(DataError, match="1 polygons have no name"):
+        zone_areas(map_path, path, column="name")
+
+
+def test_a_column_of_lists_is_refused(map_path, tmp_path):
+    path = polygons(tmp_path / "zones.geojson", [WHOLE], "EPSG:32631", name=[[1, 2]])
+    with pytest.raises(DataError, match="name holds lists"):
         zone_areas(map_path, path, column="name")
 
 

@@ -406,7 +406,9 @@ def files_of(source: Source) -> list[Source]:
     if not path.is_file():
         return [source]
     beside = [path.with_name(path.name + ending) for ending in (".aux.xml", ".msk")] + [path.with_suffix(".hdr")]
-    found: list[Source] = [source, *(each for each in beside if each.is_file())]
+    found: list[Source] = [source]
+    with contextlib.suppress(OSError):  # a name that is too long to be there
+        found += [each for each in beside if each.is_file()]
     ending = path.suffix.lower()
     with contextlib.suppress(OSError, ValueError, LookupError, RecursionError, AttributeError, TypeError):
         if ending in (".json", ".geojson"):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from landsift.data.decoding.gdal import suffixes
-from landsift.errors import ConfigError, DataError, LandsiftError, ModelError, listed
+from landsift.errors import ConfigError, DataError, LandsiftError, ModelError, listed, to_record
 from landsift.mapping.make import LoadedModel, MapOptions, MapResult, Source, check_map, files_of, key_of, mapped
 from landsift.mapping.map_file import read_info
 from landsift.mapping.map_place import ENDINGS, beside_map, files_of_map, is_item_of_map, is_map
@@ -93,15 +93,20 @@ def map_scenes(
             check_map(out, scene.sources, options)
             if _is_made(out, key_of(model, scene.sources, options), beside):
                 logger.info("%s: its map is there already, of the same model, files and options", scene.name)
+                if any("://" in str(each) for each in scene.sources):
+                    logger.info("%s: whether the files at its address have changed is not known", scene.name)
                 maps.left.append(out)
                 continue
             logger.info("scene %d of %d: %s", number, len(scenes), scene.name)
             maps.made.append(mapped(model, scene.sources, out, options, finish))
         except (ConfigError, ModelError):  # which would be the same for every scene
             raise
-        except LandsiftError as error:
-            logger.error("%s has no map: %s", scene.name, error)
-            maps.failed[scene.name] = str(error)
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with one must not cost the others)
+            record = to_record(error)
+            known = isinstance(error, LandsiftError)
+            text = str(error) if known else f"{record['message']}\nthis is an unexpected error, at {record['where']}"
+            logger.error("%s has no map: %s", scene.name, text)
+            maps.failed[scene.name] = text
     if len(scenes) == len(maps.failed) > 1 and all(_is_a_band(scene) for scene in scenes):
         logger.warning("are these the bands of one scene? They are mapped together with --out MAP.tif")
     return maps

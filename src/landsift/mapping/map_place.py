@@ -92,6 +92,10 @@ def check_place(path: Path, sources: Iterable[Path | str] = (), *, probabilities
             raise RunError(f"--out {path}: {each.name} is read, and would be replaced", "give --out another name")
     if _is_something(path) and not is_map(path):
         raise RunError(f"--out {path} is there, and is no map of landsift: it would be lost", _HINT)
+    for ending in (".tif", ".tiff", ".TIF", ".TIFF"):
+        twin = path.with_suffix(ending)
+        if twin.name != path.name and twin.exists() and not (path.exists() and twin.samefile(path)) and is_map(twin):
+            raise RunError(f"--out {path}: what lies beside {twin.name} would be replaced", "give --out another name")
     item = beside_map(path, "json")
     known = is_item_of_map(item)
     if _is_something(item) and not known:

@@ -185,7 +185,7 @@ def draw_sample(
             logger.info("%d points would do for that standard error; %d give every stratum its minimum", wanted, size)
     points = allocate(cells, accuracy, size, allocation, minimum)
     if few := [f"{name} ({n})" for name, n, count in zip(names, points, cells, strict=True) if n == count < minimum]:
-        logger.info("strata of fewer cells than the minimum are drawn whole: %s", ", ".join(few))
+        logger.info("strata of fewer cells than the minimum are drawn whole: %s", listed(few))
     rng = np.random.default_rng(seed)
     ranks = {
         int(code) + 1: np.sort(rng.choice(count, n, replace=False))

@@ -65,6 +65,12 @@ BLACK = "pixels that are 0 in all bands, and not declared as no data: they count
 BEYOND = "pixels beyond the mask: they count as no data"
 _TALLEST = 1024  # rows that are worth reading at once
 _AT_ONCE = 2**18  # pixels that are converted at once
+WHITE = (
+    "many pixels are 255 in all bands, and are classified: if they are a border, declare 255 as no data, as "
+    "gdal_edit.py -a_nodata 255 does"
+)
+_WHITEST, _WHITE = 255, 0.05
+"""Such a pixel, and their share of a scene that is told: clouds and roofs have some."""
 _EVERY = 4  # rows and columns of which one is looked at for what all numbers have in common
 _FEW = 3  # bands, of which zeros in all mean that there is nothing
 
@@ -121,6 +127,8 @@ class Scene:
             reader.close()
         with self._lock:
             told, self._told = self._told, Counter()
+        if told.pop(WHITE, 0) >= _WHITE * self.grid.shape[0] * self.grid.shape[1]:
+            _log.warning("%s: %s", self.name, WHITE)
         for text, count in sorted(told.items()):
             _log.warning("%s: %s (%s in all)", self.name, text, f"{count:,}")
         self._patches.tell()
@@ -187,6 +195,7 @@ class Scene:
         if self._picture:
             own = values if self._colours is None else self._colours[values[..., 0]]
             missing = np.zeros(own.shape, dtype=bool)
+            told[WHITE] += self._white(values, hidden)
         else:
             nothing = hidden if not black.any() else black if hidden is None else hidden | black
             # Black pixels keep their zeros, but do not count for what the numbers may be.
@@ -209,6 +218,16 @@ class Scene:
         with self._lock:
             self._told.update(+told)
         return stored, missing, black
+
+    def _white(self, values: Values, hidden: Flags | None) -> int:
+        """How many pixels of a picture are 255 in all bands, where no number is declared that means nothing."""
+        if self._colours is not None or self._layers[0].nodata is not None or values.shape[-1] < _FEW:
+            return 0
+        found: Flags = values[..., 0] == _WHITEST
+        if not found.any():
+            return 0
+        found &= (values[..., 1:] == _WHITEST).all(axis=-1)
+        return int((found if hidden is None else found & ~hidden).sum())
 
     def _black(self, values: Values, hidden: Flags | None) -> Flags:
         """Pixels that are 0 in all bands, where no number is declared that means nothing."""

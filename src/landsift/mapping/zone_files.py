@@ -26,6 +26,7 @@ STEP, STEP_METRES = 0.1, 10_000.0
 _OFF = 1e-3
 """Share of `STEP` by which a point may miss its place after it was brought there and back."""
 _MOSTLY = 0.5
+_END = 1e-9  # degrees
 _log = logging.getLogger("landsift")
 
 
@@ -73,7 +74,11 @@ def brought_to(
         geometry=shapely.segmentize(zones.geometry.to_numpy(), step),
         crs=zones.crs,
     )
-    moved = fine.to_crs(crs)
+    if own.is_geographic:  # what ends at 180° must not come to lie at -180°, on the other side of a map of the world
+        inward = shapely.transform(fine.geometry.to_numpy(), _inward)
+        moved = gpd.GeoDataFrame(fine.drop(columns=fine.geometry.name), geometry=inward, crs=fine.crs).to_crs(crs)
+    else:
+        moved = fine.to_crs(crs)
     before, after = fine.geometry.to_numpy(), moved.geometry.to_numpy()
     lost = _lost(before, after, own, crs, _OFF * step)
     for i in np.flatnonzero(~lost & ~shapely.is_valid(after)):
@@ -86,6 +91,12 @@ def brought_to(
         raise DataError(f"{path}: {listed(zones[column][lost])} cannot be brought to the map's CRS", hint)
     moved.geometry = after
     return moved
+
+
+def _inward(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    ends = np.abs(np.abs(points[:, 0]) - 180) < _END
+    x = np.where(ends, np.sign(points[:, 0]) * (180 - _END), points[:, 0])
+    return np.stack([x, points[:, 1]], axis=1)
 
 
 def areal(geometry: Any) -> Any:

@@ -244,8 +244,10 @@ def _names(table: Any, column: str | None, path: Path) -> Any:
         hint = f"did you mean '{like[0]}'?" if like else nearest(column, have) or f"it has {', '.join(have) or 'none'}"
         raise DataError(f"{path} has no column {column}", hint)
     names = table[column]
-    if nameless := sum(pd.isna(name) or (isinstance(name, str) and not name.strip()) for name in names.astype(object)):
+    if nameless := int((names.isna() | names.astype(str).str.strip().eq("")).sum()):
         raise DataError(f"{path}: {nameless} polygons have no {column}", "name all, or give another column")
+    if names.map(lambda name: isinstance(name, list | dict | np.ndarray)).any():
+        raise DataError(f"{path}: {column} holds lists, where names are read", "name another column")
     if names.duplicated().any():
         twice = names[names.duplicated()].unique()
         raise DataError(f"{path}: {column} names several polygons {listed(twice)}", "dissolve them or name another")
