@@ -272,6 +272,7 @@ def mapped(
     out: Path,
     options: MapOptions,
     finish: Callable[[Path, Scene], object] = lambda path, scene: None,
+    key: str | None = None,
 ) -> MapResult:
     """Map a scene with a model that is loaded.
 
@@ -281,6 +282,7 @@ def mapped(
         out: of the map.
         options: how.
         finish: called with the map and the scene, still open, when the map is written.
+        key: of the map, where `sources` are copies of the files that `key_of` was asked for.
     """
     begun = time.perf_counter()
     keep_freed_memory()
@@ -307,7 +309,7 @@ def mapped(
             smoothing=None if smoother is None else str(smoother),
             mask=scene.mask,
             min_valid=options.min_valid,
-            key=key_of(model, sources, options),
+            key=key or key_of(model, sources, options),
         )
         count = 0
 
@@ -336,20 +338,29 @@ def mapped(
     return _result(out, grid.cells, scene.name, writer.areas, count, time.perf_counter() - begun, agreement, changed)
 
 
-def key_of(model: LoadedModel, sources: Sequence[Source], options: MapOptions) -> str:
-    """A hash of all that decides a map: the model, names, sizes and times of the files, the options, the version."""
+def key_of(
+    model: LoadedModel, sources: Sequence[Source], options: MapOptions, called: Callable[[Path], str] | None = None
+) -> str:
+    """A hash of all that decides a map: the model, names, sizes and times of the files, the options, the version.
+
+    Args:
+        model: that maps.
+        sources: the files of one scene.
+        options: how.
+        called: the name of a file that is here; None: its absolute path.
+    """
     files = [*sources] + ([options.mask] if options.mask not in (None, "none") else [])
     stated = {
         "model": model.fingerprint,
         "tta": model.predictor.description.tta,
-        "files": [_state(source) for each in files if each is not None for source in _files(each)],
+        "files": [_state(source, called) for each in files if each is not None for source in files_of(each)],
         "options": asdict(options) | {"mask": str(options.mask), "reading": dict(options.reading)},
         "landsift": __version__,
     }
     return hashlib.sha256(json.dumps(stated, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _files(source: Source) -> list[Source]:
+def files_of(source: Source) -> list[Source]:
     """A source, all files of one that is a folder, or a STAC item with the files that it names."""
     path = Path(source)
     if path.is_dir():
@@ -362,12 +373,13 @@ def _files(source: Source) -> list[Source]:
     return [source]
 
 
-def _state(source: Source) -> list[Any]:
+def _state(source: Source, called: Callable[[Path], str] | None) -> list[Any]:
+    path = Path(source).absolute()
     try:
-        found = Path(source).stat()
+        found = path.stat()
     except OSError:  # a URL
         return [str(source)]
-    return [str(Path(source).absolute()), found.st_size, found.st_mtime_ns]
+    return [str(path) if called is None else called(path), found.st_size, found.st_mtime_ns]
 
 
 def _opened(sources: Sequence[Source], predictor: Predictor, options: MapOptions) -> Scene:

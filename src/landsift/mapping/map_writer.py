@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 PROBABILITY_SCALE, EMPTY = 0.005, 255
 """Probabilities and entropy are stored as 0 to 200; 255 is no data."""
+BESIDE_SOME = tuple(f"{each}{aux}" for each in ("probabilities.tif", "entropy.tif", "html") for aux in ("", ".aux.xml"))
+"""Endings of what lies beside some maps: left there by an earlier one, it would be taken for a part of the new."""
 _UNTIDY = 1e-3
 """By which the probabilities of a cell may miss 1."""
 
@@ -170,10 +172,9 @@ class MapWriter:
         shutil.rmtree(self._work)
         flush(self._folder)
         made = {each.name for each in self._folder.iterdir()}
-        for ending in ("probabilities.tif", "entropy.tif", "html"):  # of an earlier map, which they would be taken for
-            for stale in (beside_map(self.path, ending), beside_map(self.path, f"{ending}.aux.xml")):
-                if stale.name not in made:
-                    stale.unlink(missing_ok=True)
+        for stale in (beside_map(self.path, ending) for ending in BESIDE_SOME):
+            if stale.name not in made:
+                stale.unlink(missing_ok=True)
         for each in sorted(made, key=lambda each: each == name):  # the map itself last
             os.replace(self._folder / each, self.path.with_name(each))
 

@@ -1,0 +1,409 @@
+"""Maps of many scenes on Flyte: the tasks that a cluster runs, here in Flyte's local mode or as in a container."""
+
+import asyncio
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from map_models import pictures, save_random_model
+from scene_models import raster
+
+import landsift
+from landsift.cli.main import main
+from landsift.errors import ConfigError, DataError, RunError
+from landsift.mapping.make import LoadedModel, MapOptions
+from landsift.mapping.many import check_all_made, map_scenes, scenes_of
+from landsift.mapping.map_file import read_classes, read_confidence, read_info
+from landsift.pipeline.flyte import failures, local
+from landsift.pipeline.maps import cron
+from landsift.pipeline.maps.listing import list_scenes
+from landsift.pipeline.maps.plan import Plan
+from landsift.pipeline.maps.submit import Schedule, plan_of, send, trigger
+
+CLUSTER = "admin:\n  endpoint: dns:///127.0.0.1:9\n  insecure: true\ntask:\n  project: fields\n  domain: development\n"
+
+
+def scene_of(path, seed=0, size=(64, 96), **options):
+    return raster(path, pictures(*size, seed=seed), photometric="RGB", **options)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return save_random_model(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Three scenes, of which the second has no place."""
+    for seed, name in enumerate("abc"):
+        scene_of(tmp_path / "scenes" / f"{name}.tif", seed, **({"crs": None} if name == "b" else {}))
+    return tmp_path / "scenes"
+
+
+@pytest.fixture
+def on_flyte(run, tmp_path, monkeypatch):
+    """Run a plan as a cluster does; what the task returns, or the error that it ends with."""
+    monkeypatch.setenv("HOME", str(tmp_path / "person"))  # which Flyte's cache of this machine is in
+
+    def execute(plan):
+        async def start(flyte):
+            from flyte.io import Dir
+
+            from landsift.pipeline.maps import tasks
+
+            await local.initialise(flyte.init.aio)
+            runner = flyte.with_runcontext(mode="local", raw_data_path=str(tmp_path / "flyte"))
+            runner._metadata_path = str(tmp_path / "metadata")
+            model = Dir.from_existing_remote(str(run / "model"))
+            task = tasks.landsift_maps
+            done = await runner.run.__wrapped__(runner, task, model=model, plan_json=plan.to_json())
+            return json.loads((await done.outputs.aio())[0])
+
+        failures.forget()
+        with local.private_flyte() as flyte:
+            try:
+                return local.in_loop(start(flyte))
+            except Exception as error:  # noqa: BLE001
+                raise failures.original(error) from None
+
+    return execute
+
+
+@pytest.fixture
+def plan(run, tmp_path):
+    return Plan((f"file://{tmp_path}/scenes",), f"file://{tmp_path}/maps", str(run), MapOptions(), page=False)
+
+
+def names(paths):
+    return [Path(str(path)).name for path in paths]
+
+
+def test_a_bad_scene_is_named_in_the_same_words_and_the_maps_are_those_of_one_machine(
+    run, scenes, plan, on_flyte, tmp_path, caplog
+):
+    caplog.set_level(logging.INFO, "landsift")
+    here = map_scenes(LoadedModel.load(run, MapOptions()), scenes_of([scenes]), tmp_path / "here", MapOptions())
+    with pytest.raises(RunError) as alone:
+        check_all_made(here.to_dict())
+    caplog.clear()
+    with pytest.raises(RunError) as there:
+        on_flyte(replace(plan, page=True))
+    assert str(there.value) == str(alone.value)
+    assert here.failed["b"].replace(f"{scenes}/", "") in caplog.text
+    assert "2 made, 0 left as they are, 1 failed" in caplog.text
+    pages = {"a.html", "c.html"}
+    assert {path.name for path in (tmp_path / "maps").iterdir()} - pages == {
+        path.name for path in (tmp_path / "here").iterdir()
+    }
+    for name in ("a.tif", "c.tif"):
+        one, other = read_info(tmp_path / "here" / name), read_info(tmp_path / "maps" / name)
+        assert (read_classes(one) == read_classes(other)).all()
+        assert (read_confidence(one) == read_confidence(other)).all()
+        assert one.grid == other.grid
+        assert replace(one.about, key=None) == replace(other.about, key=None)
+
+
+def test_a_second_run_maps_what_is_new_and_leaves_the_rest(run, scenes, plan, on_flyte, tmp_path):
+    """Night after night, over a folder that grows."""
+    (scenes / "b.tif").unlink()
+    first = on_flyte(plan)
+    assert names(each["map"] for each in first["made"]) == ["a.tif", "c.tif"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "maps").iterdir()}
+    scene_of(scenes / "d.tif", 4)
+    second = on_flyte(plan)
+    assert (names(each["map"] for each in second["made"]), names(second["left"])) == (["d.tif"], ["a.tif", "c.tif"])
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    scene_of(scenes / "a.tif", 9)
+    (tmp_path / "maps" / "d.json").write_text("{")  # half of a map, as an interruption leaves it
+    third = on_flyte(plan)
+    assert (names(each["map"] for each in third["made"]), names(third["left"])) == (["a.tif", "d.tif"], ["c.tif"])
+    for name in ("c.tif", "d.tif"):
+        (scenes / name).unlink()
+    finer = on_flyte(replace(plan, options=MapOptions(stride=16)))
+    assert (len(finer["made"]), finer["left"]) == (1, [])
+    assert read_info(tmp_path / "maps" / "a.tif").stride == 16
+
+
+def test_flytes_cache_knows_a_map_by_its_key_and_one_that_is_gone_is_made_again(
+    run, scenes, plan, on_flyte, tmp_path, caplog
+):
+    (scenes / "b.tif").unlink()
+    key = asyncio.run(list_scenes(plan.scenes, LoadedModel.load(run, MapOptions()), MapOptions()))[0].key
+    on_flyte(plan)
+    made = tmp_path / "flyte" / f"a-{key}" / "a.tif"
+    assert read_info(made).about.key == read_info(tmp_path / "maps" / "a.tif").about.key == key
+    before = made.stat().st_mtime_ns
+    other = replace(plan, out=f"file://{tmp_path}/other")
+    assert len(on_flyte(other)["made"]) == 2
+    assert made.stat().st_mtime_ns == before
+    shutil.rmtree(tmp_path / "flyte")
+    shutil.rmtree(tmp_path / "other")
+    assert len(on_flyte(other)["made"]) == 2
+    assert "its map in Flyte's cache is gone; it is made again" in caplog.text
+
+
+def test_what_an_earlier_map_had_besides_does_not_stay(scenes, plan, on_flyte, tmp_path):
+    (scenes / "b.tif").unlink()
+    on_flyte(replace(plan, page=True, options=MapOptions(probabilities=True)))
+    assert {"a.html", "a.probabilities.tif"} <= {path.name for path in (tmp_path / "maps").iterdir()}
+    on_flyte(plan)
+    assert not [*(tmp_path / "maps").glob("*.html"), *(tmp_path / "maps").glob("*.probabilities*")]
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """An object store in memory, which Flyte takes for s3://bucket."""
+    import flyte.storage
+    from flyte.storage import _storage
+    from obstore.fsspec import FsspecStore
+    from obstore.store import MemoryStore
+
+    store, real = MemoryStore(), _storage.get_underlying_filesystem
+
+    class InMemory(FsspecStore):
+        def _construct_store(self, bucket):
+            return store
+
+    def of_path(protocol=None, anonymous=False, path=None, **options):
+        of_bucket = str(path).startswith("s3://bucket/")
+        return InMemory("s3") if of_bucket else real(protocol, anonymous, path, **options)
+
+    for module in (flyte.storage, _storage):
+        monkeypatch.setattr(module, "get_underlying_filesystem", of_path)
+    return store
+
+
+def test_an_object_store_is_listed_each_time_and_gets_the_maps(scenes, run, on_flyte, bucket):
+    import obstore
+
+    def there():
+        return {each["path"] for each in obstore.list(bucket, "maps").collect()}
+
+    plan = Plan(("s3://bucket/scenes",), "s3://bucket/maps", str(run), MapOptions(), page=False)
+    obstore.put(bucket, "maps/a.html", b"of an earlier map")
+    obstore.put(bucket, "scenes/2026/a.tif", (scenes / "a.tif").read_bytes())
+    assert [each["map"] for each in on_flyte(plan)["made"]] == ["s3://bucket/maps/2026.tif"]
+    obstore.put(bucket, "scenes/a.tif", (scenes / "a.tif").read_bytes())
+    second = on_flyte(plan)
+    assert [each["map"] for each in second["made"]] == ["s3://bucket/maps/a.tif"]
+    assert second["left"] == ["s3://bucket/maps/2026.tif"]
+    endings = ("tif", "tif.aux.xml", "qml", "json", "areas.csv", "png")
+    assert there() == {f"maps/{name}.{ending}" for name in ("2026", "a") for ending in endings}
+    obstore.put(bucket, "scenes/a.tif", (scenes / "b.tif").read_bytes())
+    with pytest.raises(RunError, match="1 of 2 scenes have no map: a"):
+        on_flyte(plan)
+    with pytest.raises(DataError, match="no such file or folder: s3://bucket/other"):
+        on_flyte(replace(plan, scenes=("s3://bucket/other",)))
+
+
+def test_folders_items_and_collections_are_listed_as_on_one_machine(run, scenes, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "landsift")
+    for band in ("B02", "B03"):
+        scene_of(scenes / "two" / f"{band}.tif")
+    (scenes / "a.tfw").write_text("10\n0\n0\n-10\n0\n0\n")
+    (scenes / "notes.txt").write_text("")
+    safe = scenes / "S2.SAFE" / "GRANULE" / "B02.jp2"
+    safe.parent.mkdir(parents=True)
+    safe.write_bytes(b"")
+    (scenes / "S2.SAFE" / "MTD_MSIL2A.xml").write_text("<x/>")
+    item = {"type": "Feature", "assets": {"visual": {"href": "../a.tif"}}, "links": []}
+    (scenes / "items").mkdir()
+    (scenes / "items" / "i.json").write_text(json.dumps(item))
+    (tmp_path / "collection.json").write_text(
+        json.dumps({"type": "Collection", "links": [{"rel": "item", "href": "scenes/items/i.json"}]})
+    )
+    model = LoadedModel.load(run, MapOptions())
+
+    def listed(*paths):
+        return asyncio.run(list_scenes([f"file://{path}" for path in paths], model, MapOptions()))
+
+    found = listed(scenes)
+    assert [each.name for each in found] == [each.name for each in scenes_of([scenes])]
+    files = {each.name: (each.sources, sorted(each.files)) for each in found}
+    assert files["a"] == (("a.tif",), ["a.tfw", "a.tif"])
+    assert files["two"] == (("B02.tif", "B03.tif"), ["B02.tif", "B03.tif"])
+    assert files["S2"] == (("S2.SAFE",), ["S2.SAFE/GRANULE/B02.jp2", "S2.SAFE/MTD_MSIL2A.xml"])
+    assert files["i"] == (("items/i.json",), ["a.tfw", "a.tif", "items/i.json"])
+    assert "notes.txt: neither a raster nor a folder of rasters" in caplog.text
+    assert next(each.files for each in found if each.name == "a")["a.tif"] == f"file://{scenes}/a.tif"
+    assert [each.name for each in listed(tmp_path / "collection.json")] == ["i"]
+    assert sorted(listed(safe)[0].files) == ["GRANULE/B02.jp2", "MTD_MSIL2A.xml"]  # its offsets are there
+
+
+def test_nothing_at_an_address_is_an_error_that_names_it(run, scenes, tmp_path):
+    model = LoadedModel.load(run, MapOptions())
+    (tmp_path / "empty").mkdir()
+    for place in ("nowhere", "scenes/no.tif", "empty"):
+        with pytest.raises(DataError, match=f"no such file or folder: file://{tmp_path}/{place}"):
+            asyncio.run(list_scenes([f"file://{tmp_path}/{place}"], model, MapOptions()))
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "notes.txt").write_text("x")
+    with pytest.raises(DataError, match=f"no scene in file://{tmp_path}/texts"):
+        asyncio.run(list_scenes([f"file://{tmp_path}/texts"], model, MapOptions()))
+
+
+def test_the_plan_comes_back_from_json_with_the_same_keys(run, scenes):
+    reading = {"bands": (3, 2, 1), "reflectance": (0.0001, -0.1)}
+    options = MapOptions(stride=16, mask="none", mask_classes=(0, 3), smooth=5, tta="flips", reading=reading)
+    plan = Plan(("s3://bucket/scenes",), "s3://bucket/maps", "runs/7", options, gpu="L4:1")
+    again = Plan.from_json(plan.to_json())
+    assert again == plan
+    model = LoadedModel.load(run, MapOptions())
+    keys = [asyncio.run(list_scenes([f"file://{scenes}"], model, each))[0].key for each in (options, again.options)]
+    assert keys[0] == keys[1]
+
+
+def test_a_scene_is_mapped_as_a_container_does_it(run, scenes, plan, tmp_path):
+    from flyte._internal.runtime.convert import convert_from_native_to_inputs
+    from flyte.io import Dir
+    from flyteidl2.task import common_pb2
+
+    from landsift.pipeline.maps.tasks import map_scene
+
+    scene = asyncio.run(list_scenes(plan.scenes, LoadedModel.load(run, MapOptions()), MapOptions()))[0]
+    texts = {"key": scene.key, "name": scene.name, "scene_json": scene.to_json(), "plan_json": plan.to_json()}
+    model = Dir.from_existing_remote(str(run / "model"))
+    inputs = asyncio.run(convert_from_native_to_inputs(map_scene.native_interface, model=model, **texts))
+    (tmp_path / "inputs.pb").write_bytes(inputs.proto_inputs.SerializeToString())
+    at = "--run-name r --name a1 --project fields --domain development --org university --version 1"
+    where = f"--inputs {tmp_path}/inputs.pb --outputs-path {tmp_path} --run-base-dir {tmp_path}"
+    where += f" --raw-data-path {tmp_path}/raw"
+    task = "--resolver flyte._internal.resolvers.default.DefaultTaskResolver mod landsift.pipeline.maps.tasks"
+    command = f"{sys.executable} -m flyte._bin.runtime a0 {at} {where} {task} instance map_scene"
+    source = Path(landsift.__file__).parents[1]
+    env = {"PYTHONPATH": str(source), "HOME": str(tmp_path), "DO_NOT_TRACK": "1", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command.split(), env=env, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert (tmp_path / "outputs.pb").is_file(), done.stderr + done.stdout
+    folder, result = common_pb2.Outputs.FromString((tmp_path / "outputs.pb").read_bytes()).literals
+    made = read_info(Path(folder.value.scalar.blob.uri.removeprefix("file://")) / "a.tif")
+    assert made.about.key == scene.key
+    assert json.loads(result.value.scalar.primitive.string_value)["patches"] == 6
+
+
+@pytest.fixture
+def remote(tmp_path):
+    """Flyte's configuration of a cluster that does not answer."""
+    file = tmp_path / "flyte.yaml"
+    file.write_text(CLUSTER)
+    return file
+
+
+@pytest.fixture
+def command(run, remote, monkeypatch, capsys):
+    """`landsift map RUN SCENES --out OUT --remote ...`: exit status, what it prints, standard error."""
+
+    def call(*arguments, scenes="s3://bucket/scenes", out="s3://bucket/maps"):
+        words = ["landsift", "map", str(run), scenes, "--out", out, "--remote", str(remote), *arguments]
+        monkeypatch.setattr(sys, "argv", words)
+        status = 0
+        try:
+            main()
+        except SystemExit as leaving:
+            status = int(leaving.code or 0)
+        said = capsys.readouterr()
+        return status, said.out, " ".join(said.err.replace("│", " ").split())
+
+    return call
+
+
+def test_a_dry_run_says_what_would_be_sent(run, command):
+    status, said, err = command("--dry-run")
+    assert (status, said.splitlines()[-1]) == (0, "nothing was sent"), err
+    assert "landsift-maps.landsift_maps (2 CPUs, 4Gi)" in said
+    assert "landsift-map.map_scene (4 CPUs, 8Gi), 8 at once" in said
+    assert "trigger" not in said
+    more = ["--schedule", "30 3 * * MON-FRI", "--workers", "3", "--set", "cluster.gpu=T4:1", "--json"]
+    status, said, _ = command("--dry-run", *more)
+    planned = json.loads(said)
+    assert planned["per scene"] == "landsift-map.map_scene (4 CPUs, 32Gi, GPU T4:1), 3 at once"
+    assert planned["scenes"] == ["s3://bucket/scenes"]
+    assert planned["model"] == [str(run / "model" / name) for name in ("model.json", "model.safetensors")]
+    assert planned["schedule"] == "30 3 * * MON-FRI (UTC), not active"
+    assert planned["trigger"].startswith("landsift-maps-")
+    status, said, _ = command("--dry-run", "--schedule", "CRON_TZ=Europe/Berlin 0 3 * * *", "--activate")
+    assert "0 3 * * * (Europe/Berlin), active" in said
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_flyte_takes_the_trigger_and_it_is_off_unless_activated(active):
+    from flyte._internal.runtime.trigger_serde import to_task_trigger
+    from flyte._internal.runtime.types_serde import transform_native_to_typed_interface
+    from flyte.io import Dir
+
+    from landsift.pipeline.maps import tasks
+
+    plan = Plan(("s3://bucket/scenes",), "s3://bucket/Maps of 2026/", "runs/7", MapOptions())
+    made = trigger(plan, Schedule.of("0 3 * * *", active=active), Dir.from_existing_remote("s3://bucket/model"))
+    inputs = transform_native_to_typed_interface(tasks.landsift_maps.interface).inputs
+    sent = asyncio.run(to_task_trigger(made, tasks.landsift_maps.name, inputs, []))
+    assert sent.spec.active is active
+    assert (sent.automation_spec.schedule.cron.expression, sent.automation_spec.schedule.cron.timezone) == (
+        "0 3 * * *",
+        "UTC",
+    )
+    given = {each.name: each.value.scalar for each in sent.spec.inputs.literals}
+    assert given["model"].blob.uri == "s3://bucket/model"
+    assert Plan.from_json(given["plan_json"].primitive.string_value) == plan
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "status", "said"),
+    [
+        ([], {"scenes": "scenes"}, 1, "scenes: a cluster cannot read files of this machine"),
+        ([], {"scenes": "https://example.org/a.tif"}, 1, "does not read such an address"),
+        ([], {"out": "maps"}, 1, "--out maps: a cluster cannot write to this machine"),
+        ([], {"out": "s3://bucket/map.tif"}, 1, "is the name of a map"),
+        ([], {"out": "file://maps"}, 1, "a cluster cannot write to this machine"),
+        ([], {"out": "s3://bucket/scenes/maps"}, 1, "would be taken for scenes"),
+        (["--mask", "SCL.tif"], {}, 1, "--mask SCL.tif: a cluster cannot read files of this machine"),
+        (["--schedule", "every night"], {}, 1, "--schedule 'every night' has 2 fields, not five"),
+        (["--activate"], {}, 2, "changes nothing without --schedule"),
+        (["--device", "cuda"], {}, 2, "does not go with --remote"),
+        (["--set", "cluster.gpu=abacus"], {}, 1, "Flyte knows no GPU 'abacus'"),
+        (["--set", "seed=1"], {}, 1, "configuration key 'seed' changes nothing in a map"),
+        (["--stride", "40"], {}, 1, "--stride 40 is not between 1 and the 32 pixels"),
+    ],
+)
+def test_what_a_cluster_cannot_do_is_refused_before_anything_is_sent(arguments, given, status, said, command):
+    found, out, err = command(*arguments, **given)
+    assert (found, out) == (status, "")
+    assert said in err
+
+
+def test_a_cluster_that_does_not_answer_is_an_error(run, remote):
+    plan = plan_of(run, ["s3://bucket/scenes"], "s3://bucket/maps/", MapOptions())
+    with pytest.raises(RunError, match="could not be submitted"):
+        send(plan, run, remote)
+    with pytest.raises(RunError, match="the schedule could not be made"):
+        send(plan, run, remote, Schedule.of("0 3 * * *", active=False))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0 3 * * *", "*/5 * * * *", "0,30 8-18/2 1 JAN-mar,12 ?", " 0  0 29 2 * ", "15 5 * * 0-6",
+     "TZ=Asia/Tokyo 0 3 * * *", "0 0 31 * *", "0 0 31 2 MON", "5/10 * * * *"],
+)  # fmt: skip
+def test_schedules(text):
+    expression, zone = cron.parsed(text)
+    assert expression == " ".join(text.split()).removeprefix("TZ=Asia/Tokyo ")
+    assert zone == ("Asia/Tokyo" if "Tokyo" in text else "UTC")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "0 fields, not five"), ("0 3 * *", "4 fields"), ("0 0 3 * * *", "6 fields"), ("@daily", "1 fields"),
+        ("60 * * * *", "'60' is no minute, 0 to 59"), ("0 24 * * *", "no hour"), ("0 3 0 * *", "no day of the month"),
+        ("0 3 * 13 *", "no month, 1 to 12 or JAN to DEC"), ("0 3 * * 7", "no day of the week, 0 to 6 or SUN to SAT"),
+        *((f"{minute} * * * *", "no minute") for minute in ("a", "5-1", "*/0", "1,", "*/x", "-1", "1.5", "²", "/5")),
+        ("0 3 31 2,4 *", "never comes: no such month has a day 31"), ("CRON_TZ=Mars 0 3 * * *", "no time zone Mars"),
+    ],
+)  # fmt: skip
+def test_what_is_no_schedule(text, said):
+    with pytest.raises(ConfigError, match=said.replace("(", r"\(")):
+        cron.parsed(text)
