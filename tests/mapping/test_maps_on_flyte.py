@@ -14,18 +14,13 @@ from map_models import pictures, save_random_model
 from scene_models import raster
 
 import landsift
-from landsift.cli.main import main
-from landsift.errors import ConfigError, DataError, RunError
+from landsift.errors import DataError, RunError
 from landsift.mapping.make import LoadedModel, MapOptions
 from landsift.mapping.many import check_all_made, map_scenes, scenes_of
 from landsift.mapping.map_file import read_classes, read_confidence, read_info
 from landsift.pipeline.flyte import failures, local
-from landsift.pipeline.maps import cron
 from landsift.pipeline.maps.listing import list_scenes
 from landsift.pipeline.maps.plan import Plan
-from landsift.pipeline.maps.submit import Schedule, plan_of, send, trigger
-
-CLUSTER = "admin:\n  endpoint: dns:///127.0.0.1:9\n  insecure: true\ntask:\n  project: fields\n  domain: development\n"
 
 
 def scene_of(path, seed=0, size=(64, 96), **options):
@@ -147,14 +142,6 @@ def test_flytes_cache_knows_a_map_by_its_key_and_one_that_is_gone_is_made_again(
     assert "its map in Flyte's cache is gone; it is made again" in caplog.text
 
 
-def test_what_an_earlier_map_had_besides_does_not_stay(scenes, plan, on_flyte, tmp_path):
-    (scenes / "b.tif").unlink()
-    on_flyte(replace(plan, page=True, options=MapOptions(probabilities=True)))
-    assert {"a.html", "a.probabilities.tif"} <= {path.name for path in (tmp_path / "maps").iterdir()}
-    on_flyte(plan)
-    assert not [*(tmp_path / "maps").glob("*.html"), *(tmp_path / "maps").glob("*.probabilities*")]
-
-
 @pytest.fixture
 def bucket(monkeypatch):
     """An object store in memory, which Flyte takes for s3://bucket."""
@@ -185,7 +172,8 @@ def test_an_object_store_is_listed_each_time_and_gets_the_maps(scenes, run, on_f
         return {each["path"] for each in obstore.list(bucket, "maps").collect()}
 
     plan = Plan(("s3://bucket/scenes",), "s3://bucket/maps", str(run), MapOptions(), page=False)
-    obstore.put(bucket, "maps/a.html", b"of an earlier map")
+    for ending in ("html", "probabilities.tif", "probabilities.tif.aux.xml"):
+        obstore.put(bucket, f"maps/a.{ending}", b"of an earlier map")
     obstore.put(bucket, "scenes/2026/a.tif", (scenes / "a.tif").read_bytes())
     assert [each["map"] for each in on_flyte(plan)["made"]] == ["s3://bucket/maps/2026.tif"]
     obstore.put(bucket, "scenes/a.tif", (scenes / "a.tif").read_bytes())
@@ -199,6 +187,34 @@ def test_an_object_store_is_listed_each_time_and_gets_the_maps(scenes, run, on_f
         on_flyte(plan)
     with pytest.raises(DataError, match="no such file or folder: s3://bucket/other"):
         on_flyte(replace(plan, scenes=("s3://bucket/other",)))
+
+
+def test_a_collection_names_its_items_and_their_files_by_addresses(scenes, run, on_flyte, bucket):
+    import obstore
+
+    def put_item(name, href):
+        asset = {"href": href, "type": "image/tiff", "roles": ["visual"]}
+        item = {
+            "type": "Feature", "stac_version": "1.0.0", "id": name, "geometry": None, "links": [], "bbox": None,
+            "properties": {"datetime": "2023-08-20T10:00:00Z"}, "assets": {"visual": asset},
+        }  # fmt: skip
+        obstore.put(bucket, f"stac/{name}.json", json.dumps(item).encode())
+        return {"rel": "item", "href": f"s3://bucket/stac/{name}.json"}
+
+    hrefs = {"far": "s3://bucket/far/a.tif", "near": "s3://bucket/stac/b/c.tif", "gone": "s3://bucket/far/none.tif"}
+    links = [put_item(name, href) for name, href in hrefs.items()]
+    links.append(put_item("web", "https://example.org/a.tif"))
+    obstore.put(bucket, "stac/collection.json", json.dumps({"type": "Collection", "links": links}).encode())
+    obstore.put(bucket, "far/a.tif", (scenes / "a.tif").read_bytes())
+    obstore.put(bucket, "stac/b/c.tif", (scenes / "c.tif").read_bytes())
+    plan = Plan(("s3://bucket/stac/collection.json",), "s3://bucket/maps", str(run), MapOptions(), page=False)
+    with pytest.raises(RunError, match="2 of 4 scenes have no map: "):
+        on_flyte(plan)
+    made = {each["path"] for each in obstore.list(bucket, "maps").collect() if each["path"].endswith(".tif")}
+    assert made == {"maps/far.tif", "maps/near.tif"}
+    links = [link for link in links if "gone" not in link["href"] and "web" not in link["href"]]
+    obstore.put(bucket, "stac/collection.json", json.dumps({"type": "Collection", "links": links}).encode())
+    assert len(on_flyte(plan)["left"]) == 2
 
 
 def test_folders_items_and_collections_are_listed_as_on_one_machine(run, scenes, tmp_path, caplog):
@@ -283,127 +299,3 @@ def test_a_scene_is_mapped_as_a_container_does_it(run, scenes, plan, tmp_path):
     made = read_info(Path(folder.value.scalar.blob.uri.removeprefix("file://")) / "a.tif")
     assert made.about.key == scene.key
     assert json.loads(result.value.scalar.primitive.string_value)["patches"] == 6
-
-
-@pytest.fixture
-def remote(tmp_path):
-    """Flyte's configuration of a cluster that does not answer."""
-    file = tmp_path / "flyte.yaml"
-    file.write_text(CLUSTER)
-    return file
-
-
-@pytest.fixture
-def command(run, remote, monkeypatch, capsys):
-    """`landsift map RUN SCENES --out OUT --remote ...`: exit status, what it prints, standard error."""
-
-    def call(*arguments, scenes="s3://bucket/scenes", out="s3://bucket/maps"):
-        words = ["landsift", "map", str(run), scenes, "--out", out, "--remote", str(remote), *arguments]
-        monkeypatch.setattr(sys, "argv", words)
-        status = 0
-        try:
-            main()
-        except SystemExit as leaving:
-            status = int(leaving.code or 0)
-        said = capsys.readouterr()
-        return status, said.out, " ".join(said.err.replace("│", " ").split())
-
-    return call
-
-
-def test_a_dry_run_says_what_would_be_sent(run, command):
-    status, said, err = command("--dry-run")
-    assert (status, said.splitlines()[-1]) == (0, "nothing was sent"), err
-    assert "landsift-maps.landsift_maps (2 CPUs, 4Gi)" in said
-    assert "landsift-map.map_scene (4 CPUs, 8Gi), 8 at once" in said
-    assert "trigger" not in said
-    more = ["--schedule", "30 3 * * MON-FRI", "--workers", "3", "--set", "cluster.gpu=T4:1", "--json"]
-    status, said, _ = command("--dry-run", *more)
-    planned = json.loads(said)
-    assert planned["per scene"] == "landsift-map.map_scene (4 CPUs, 32Gi, GPU T4:1), 3 at once"
-    assert planned["scenes"] == ["s3://bucket/scenes"]
-    assert planned["model"] == [str(run / "model" / name) for name in ("model.json", "model.safetensors")]
-    assert planned["schedule"] == "30 3 * * MON-FRI (UTC), not active"
-    assert planned["trigger"].startswith("landsift-maps-")
-    status, said, _ = command("--dry-run", "--schedule", "CRON_TZ=Europe/Berlin 0 3 * * *", "--activate")
-    assert "0 3 * * * (Europe/Berlin), active" in said
-
-
-@pytest.mark.parametrize("active", [False, True])
-def test_flyte_takes_the_trigger_and_it_is_off_unless_activated(active):
-    from flyte._internal.runtime.trigger_serde import to_task_trigger
-    from flyte._internal.runtime.types_serde import transform_native_to_typed_interface
-    from flyte.io import Dir
-
-    from landsift.pipeline.maps import tasks
-
-    plan = Plan(("s3://bucket/scenes",), "s3://bucket/Maps of 2026/", "runs/7", MapOptions())
-    made = trigger(plan, Schedule.of("0 3 * * *", active=active), Dir.from_existing_remote("s3://bucket/model"))
-    inputs = transform_native_to_typed_interface(tasks.landsift_maps.interface).inputs
-    sent = asyncio.run(to_task_trigger(made, tasks.landsift_maps.name, inputs, []))
-    assert sent.spec.active is active
-    assert (sent.automation_spec.schedule.cron.expression, sent.automation_spec.schedule.cron.timezone) == (
-        "0 3 * * *",
-        "UTC",
-    )
-    given = {each.name: each.value.scalar for each in sent.spec.inputs.literals}
-    assert given["model"].blob.uri == "s3://bucket/model"
-    assert Plan.from_json(given["plan_json"].primitive.string_value) == plan
-
-
-@pytest.mark.parametrize(
-    ("arguments", "given", "status", "said"),
-    [
-        ([], {"scenes": "scenes"}, 1, "scenes: a cluster cannot read files of this machine"),
-        ([], {"scenes": "https://example.org/a.tif"}, 1, "does not read such an address"),
-        ([], {"out": "maps"}, 1, "--out maps: a cluster cannot write to this machine"),
-        ([], {"out": "s3://bucket/map.tif"}, 1, "is the name of a map"),
-        ([], {"out": "file://maps"}, 1, "a cluster cannot write to this machine"),
-        ([], {"out": "s3://bucket/scenes/maps"}, 1, "would be taken for scenes"),
-        (["--mask", "SCL.tif"], {}, 1, "--mask SCL.tif: a cluster cannot read files of this machine"),
-        (["--schedule", "every night"], {}, 1, "--schedule 'every night' has 2 fields, not five"),
-        (["--activate"], {}, 2, "changes nothing without --schedule"),
-        (["--device", "cuda"], {}, 2, "does not go with --remote"),
-        (["--set", "cluster.gpu=abacus"], {}, 1, "Flyte knows no GPU 'abacus'"),
-        (["--set", "seed=1"], {}, 1, "configuration key 'seed' changes nothing in a map"),
-        (["--stride", "40"], {}, 1, "--stride 40 is not between 1 and the 32 pixels"),
-    ],
-)
-def test_what_a_cluster_cannot_do_is_refused_before_anything_is_sent(arguments, given, status, said, command):
-    found, out, err = command(*arguments, **given)
-    assert (found, out) == (status, "")
-    assert said in err
-
-
-def test_a_cluster_that_does_not_answer_is_an_error(run, remote):
-    plan = plan_of(run, ["s3://bucket/scenes"], "s3://bucket/maps/", MapOptions())
-    with pytest.raises(RunError, match="could not be submitted"):
-        send(plan, run, remote)
-    with pytest.raises(RunError, match="the schedule could not be made"):
-        send(plan, run, remote, Schedule.of("0 3 * * *", active=False))
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["0 3 * * *", "*/5 * * * *", "0,30 8-18/2 1 JAN-mar,12 ?", " 0  0 29 2 * ", "15 5 * * 0-6",
-     "TZ=Asia/Tokyo 0 3 * * *", "0 0 31 * *", "0 0 31 2 MON", "5/10 * * * *"],
-)  # fmt: skip
-def test_schedules(text):
-    expression, zone = cron.parsed(text)
-    assert expression == " ".join(text.split()).removeprefix("TZ=Asia/Tokyo ")
-    assert zone == ("Asia/Tokyo" if "Tokyo" in text else "UTC")
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "0 fields, not five"), ("0 3 * *", "4 fields"), ("0 0 3 * * *", "6 fields"), ("@daily", "1 fields"),
-        ("60 * * * *", "'60' is no minute, 0 to 59"), ("0 24 * * *", "no hour"), ("0 3 0 * *", "no day of the month"),
-        ("0 3 * 13 *", "no month, 1 to 12 or JAN to DEC"), ("0 3 * * 7", "no day of the week, 0 to 6 or SUN to SAT"),
-        *((f"{minute} * * * *", "no minute") for minute in ("a", "5-1", "*/0", "1,", "*/x", "-1", "1.5", "²", "/5")),
-        ("0 3 31 2,4 *", "never comes: no such month has a day 31"), ("CRON_TZ=Mars 0 3 * * *", "no time zone Mars"),
-    ],
-)  # fmt: skip
-def test_what_is_no_schedule(text, said):
-    with pytest.raises(ConfigError, match=said.replace("(", r"\(")):
-        cron.parsed(text)

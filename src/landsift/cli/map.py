@@ -182,7 +182,7 @@ def map_command(
         ("--dry-run", dry_run, remote, "--remote"),
         ("--activate", activate, schedule, "--schedule"),
     ):
-        if value and not needed:
+        if value not in (None, False) and needed is None:
             raise typer.BadParameter(f"changes nothing without {by}", param_hint=name)
     gpus = [each for each in settings or () if remote and each.startswith("cluster.gpu=")]
     settings = [each for each in settings or () if each not in gpus]
@@ -207,9 +207,10 @@ def map_command(
     if smooth is None and smooth_variance is not None:
         raise typer.BadParameter("changes nothing without --smooth", param_hint="--smooth-variance")
     if remote is not None:
-        for name, idle in (("--device", device != "auto"), ("--module", module is not None)):
-            if idle:
-                raise typer.BadParameter("does not go with --remote; a GPU is --set cluster.gpu=T4:1", param_hint=name)
+        if device != "auto":
+            raise typer.BadParameter("with --remote, --set cluster.gpu=T4:1 asks for a GPU", param_hint="--device")
+        if module is not None:
+            raise typer.BadParameter("a cluster gets landsift's own code alone", param_hint="--module")
         from landsift.cli.map_remote import Remote, map_remote
 
         cluster = Remote(remote, workers or 8, gpus, schedule, activate, dry_run)

@@ -33,7 +33,8 @@ def parsed(schedule: str) -> tuple[str, str]:
             )
     fields = expression.split(" ")
     if len(fields) != len(_FIELDS):
-        raise ConfigError(f"--schedule '{schedule}' has {len(fields) if expression else 0} fields, not five", _HINT)
+        number = len(fields) if expression else 0
+        raise ConfigError(f"--schedule '{schedule}': five fields are needed, not {number}", _HINT)
     values = [_values(schedule, text, *field) for text, field in zip(fields, _FIELDS, strict=True)]
     days, months, any_weekday = values[2], values[3], fields[4][0] in "*?"
     if any_weekday and all(min(days) > _DAYS[month - 1] for month in months):

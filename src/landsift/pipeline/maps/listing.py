@@ -7,11 +7,12 @@ and `scenes_of` looks at that. Only JSON, which STAC is read from, has its conte
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Self
@@ -158,7 +159,7 @@ async def _mirror(address: str, folder: Path, known: dict[Path, str], versions: 
     """
     top = _listed_for(address)
     base = folder / PurePosixPath(top).parent.name / PurePosixPath(top).name
-    found = {}
+    found: dict[Path, Mapping[str, Any]] = {}
     for name, info in (await _files_at(top)).items():
         path = base if name == top else Path(os.path.normpath(base / os.path.relpath(name, top)))
         if name.endswith("/") or not path.is_relative_to(base):
@@ -170,12 +171,61 @@ async def _mirror(address: str, folder: Path, known: dict[Path, str], versions: 
         found[path], known[path], versions[path] = info, name, str(info.get("e_tag") or "")
     texts = [path for path in found if path.suffix.lower() in _ENDINGS and path.stat().st_size <= _MOST]
     await fetch({str(path.relative_to(folder)): known[path] for path in texts}, folder)
+    elsewhere = {place: there for path in texts for place, there in _assets_elsewhere(path, known).items()}
+    for place, there in elsewhere.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+        found[place], known[place] = {}, there  # whose version is that of the item
+    make_relative(texts, {there: path for path, there in known.items()})
     for path, info in found.items():
         os.utime(path, ns=(_when(info), _when(info)))
     source = base if address == top else base / os.path.relpath(address, top)
     if not source.exists():
         raise DataError(f"no such file or folder: {address}", _MAY)
     return source
+
+
+def _assets_elsewhere(path: Path, known: Mapping[Path, str]) -> dict[Path, str]:
+    """Places for the assets of a STAC item that have other addresses than the known ones."""
+    there, found = {*known.values()}, {}
+    for entry in _entries(_stac(path), "assets"):
+        if is_address(href := entry["href"]) and href not in there:
+            folder = hashlib.sha256(href.encode()).hexdigest()[:8]
+            found[path.parent / "assets" / folder / PurePosixPath(href).name] = href
+    return found
+
+
+def make_relative(paths: Iterable[Path], places: Mapping[str, Path]) -> None:
+    """Let the STAC files among some files name assets and links by where they are here.
+
+    Args:
+        paths: files of any content.
+        places: of what is here, by its address.
+    """
+    for path in paths:
+        stored = _stac(path)
+        entries = [entry for kind in ("assets", "links") for entry in _entries(stored, kind) if entry["href"] in places]
+        for entry in entries:
+            entry["href"] = os.path.relpath(places[entry["href"]], path.parent)
+        if entries:
+            path.write_text(json.dumps(stored), encoding="utf-8")
+
+
+def _stac(path: Path) -> Any:
+    """The content of a JSON file; None for others, of which it is said where they are read."""
+    if path.suffix.lower() not in _ENDINGS:
+        return None
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+
+
+def _entries(stored: Any, kind: str) -> list[dict[str, Any]]:
+    """The assets or links of a STAC file that have an address or a path."""
+    entries = stored.get(kind) if isinstance(stored, dict) else None
+    entries = [*entries.values()] if isinstance(entries, dict) else entries if isinstance(entries, list) else []
+    return [each for each in entries if isinstance(each, dict) and isinstance(each.get("href"), str)]
 
 
 def _listed_for(address: str) -> str:

@@ -53,6 +53,8 @@ async def map_scene(key: str, name: str, model: Dir, scene_json: str, plan_json:
         scene, plan = SceneThere.from_json(scene_json), Plan.from_json(plan_json)
         loaded = await _loaded(model, plan)
         await listing.fetch(scene.files, Path(scratch))
+        here = {address: Path(scratch) / path for path, address in scene.files.items()}
+        listing.make_relative(here.values(), here)
         folder = transfer.output_folder(f"{name}-{key}")
         sources = [Path(scratch) / source for source in scene.sources]
         finish = _write_page if plan.page else _no_page
