@@ -7,7 +7,6 @@ and `scenes_of` looks at that. Only JSON, which STAC is read from, has its conte
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import os
@@ -159,7 +158,7 @@ async def _mirror(address: str, folder: Path, known: dict[Path, str], versions: 
     """
     top = _listed_for(address)
     base = folder / PurePosixPath(top).parent.name / PurePosixPath(top).name
-    found: dict[Path, Mapping[str, Any]] = {}
+    found: dict[Path, dict[str, Any]] = {}
     for name, info in (await _files_at(top)).items():
         path = base if name == top else Path(os.path.normpath(base / os.path.relpath(name, top)))
         if name.endswith("/") or not path.is_relative_to(base):
@@ -171,11 +170,6 @@ async def _mirror(address: str, folder: Path, known: dict[Path, str], versions: 
         found[path], known[path], versions[path] = info, name, str(info.get("e_tag") or "")
     texts = [path for path in found if path.suffix.lower() in _ENDINGS and path.stat().st_size <= _MOST]
     await fetch({str(path.relative_to(folder)): known[path] for path in texts}, folder)
-    elsewhere = {place: there for path in texts for place, there in _assets_elsewhere(path, known).items()}
-    for place, there in elsewhere.items():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.touch()
-        found[place], known[place] = {}, there  # whose version is that of the item
     make_relative(texts, {there: path for path, there in known.items()})
     for path, info in found.items():
         os.utime(path, ns=(_when(info), _when(info)))
@@ -185,18 +179,11 @@ async def _mirror(address: str, folder: Path, known: dict[Path, str], versions: 
     return source
 
 
-def _assets_elsewhere(path: Path, known: Mapping[Path, str]) -> dict[Path, str]:
-    """Places for the assets of a STAC item that have other addresses than the known ones."""
-    there, found = {*known.values()}, {}
-    for entry in _entries(_stac(path), "assets"):
-        if is_address(href := entry["href"]) and href not in there:
-            folder = hashlib.sha256(href.encode()).hexdigest()[:8]
-            found[path.parent / "assets" / folder / PurePosixPath(href).name] = href
-    return found
-
-
 def make_relative(paths: Iterable[Path], places: Mapping[str, Path]) -> None:
     """Let the STAC files among some files name assets and links by where they are here.
+
+    What is at other addresses stays there: an item names more files than a model takes, large ones and such as cost
+    money, and whoever reads it knows which are needed.
 
     Args:
         paths: files of any content.
