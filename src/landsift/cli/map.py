@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landsift.cli.options import JsonOption, ModuleOption, reading
+from landsift.cli.options import JsonOption, ModuleOption, RemoteOption, reading
 
 if TYPE_CHECKING:
     from landsift.mapping.make import LoadedModel, MapOptions, MapResult
     from landsift.mapping.many import Maps
-    from landsift.mapping.scenes import Scene
 
 _FILE = re.compile(r".*\.(g(eo)?tiff|cog|vrt|img|jp2|png|jpe?g|html|json|csv|gpkg)", re.IGNORECASE | re.DOTALL)
 """A name for --out that means a file: no folder is called so."""
@@ -26,17 +25,18 @@ def map_command(
         typer.Argument(
             metavar="SCENE...",
             help="One scene: a raster, the files of its bands, a STAC item or a folder .SAFE.  With --out FOLDER "
-            "several: rasters, folders of them, STAC items or collections.",
+            "several: rasters, folders of them, STAC items or collections; with --remote their addresses.",
             show_default=False,
         ),
     ],
     out: Annotated[
-        Path,
+        str,
         typer.Option(
             "--out",
             "-o",
             metavar="MAP.tif|FOLDER",
-            help="The map to write, or, for several scenes, a folder for their maps.",
+            help="The map to write, or, for several scenes, a folder for their maps; with --remote its address, such "
+            "as s3://bucket/maps.",
             show_default=False,
         ),
     ],
@@ -143,6 +143,32 @@ def map_command(
         str, typer.Option("--device", metavar="DEVICE", help="auto (a GPU if there is one), cpu, cuda, cuda:1, ...")
     ] = "auto",
     module: ModuleOption = None,
+    remote: RemoteOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            "-j",
+            metavar="N",
+            help="With --remote: scenes that are mapped at the same time.  Default: 8.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            "--schedule",
+            metavar="CRON",
+            help='With --remote: map what is new at these times, such as "0 3 * * *", instead of now.  Made but not '
+            "active.",
+            show_default=False,
+        ),
+    ] = None,
+    activate: Annotated[bool, typer.Option("--activate", help="With --schedule: active from now on.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --remote: check, print what would be sent, and send nothing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Map scenes: the class of each patch, with its confidence, as a GeoTIFF with names and colours.
@@ -153,6 +179,16 @@ def map_command(
     """
     from landsift.mapping.make import LoadedModel, MapOptions
 
+    for name, value, needed, by in (
+        ("--workers", workers, remote, "--remote"),
+        ("--schedule", schedule, remote, "--remote"),
+        ("--dry-run", dry_run, remote, "--remote"),
+        ("--activate", activate, schedule, "--schedule"),
+    ):
+        if value not in (None, False) and needed is None:
+            raise typer.BadParameter(f"changes nothing without {by}", param_hint=name)
+    gpus = [each for each in settings or () if remote and each.startswith("cluster.gpu=")]
+    settings = [each for each in settings or () if each not in gpus]
     given = {
         "stride": stride,
         "agreement": agreement,
@@ -166,22 +202,34 @@ def map_command(
     options = MapOptions(
         dense=dense,
         probabilities=probabilities,
-        reading=reading(settings or (), "in a map"),
+        reading=reading(settings, "in a map"),
         **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
     )
     if agreement is not None and not dense:
         raise typer.BadParameter("changes nothing without --dense", param_hint="--agreement")
     if smooth is None and smooth_variance is not None:
         raise typer.BadParameter("changes nothing without --smooth", param_hint="--smooth-variance")
+    if remote is not None:
+        if device != "auto":
+            raise typer.BadParameter("with --remote, --set cluster.gpu=T4:1 asks for a GPU", param_hint="--device")
+        if module is not None:
+            raise typer.BadParameter("a cluster gets landsift's own code alone", param_hint="--module")
+        from landsift.cli.map_remote import Remote, map_remote
+
+        cluster = Remote(remote, workers or 8, gpus, schedule, activate, dry_run)
+        map_remote(run, scenes, out, options, cluster, page=page, as_json=as_json)
+        return
+
+    from landsift.reports.maps.page import write_page_of
 
     def loaded() -> LoadedModel:
         return LoadedModel.load(run, options, module=module, device=device)
 
-    finish = _write_page if page else _no_page
-    if out.suffix.lower() in (".tif", ".tiff"):
-        _one(loaded, scenes, out, options, finish, as_json=as_json)
+    finish = write_page_of if page else None
+    if Path(out).suffix.lower() in (".tif", ".tiff"):
+        _one(loaded, scenes, Path(out), options, finish, as_json=as_json)
     else:
-        _many(loaded, scenes, out, options, finish, page=page, as_json=as_json)
+        _many(loaded, scenes, Path(out), options, finish, page=page, as_json=as_json)
 
 
 def _one(loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish: Any, *, as_json: bool) -> None:
@@ -198,7 +246,7 @@ def _many(
 ) -> None:
     from landsift.cli.printing import print_result
     from landsift.errors import RunError
-    from landsift.mapping.many import map_scenes, scenes_of
+    from landsift.mapping.many import check_all_made, map_scenes, scenes_of
     from landsift.runtime.outputs import check_file
 
     if _FILE.fullmatch(out.name) and not out.is_dir():
@@ -207,23 +255,7 @@ def _many(
     check_file(out / f"{found[0].name}.tif")
     maps = map_scenes(loaded(), found, out, options, finish, ("html",) if page else ())
     print_result(maps.to_dict(), _summary(maps), as_json=as_json)
-    if maps.failed:
-        names = ", ".join(maps.failed)
-        raise RunError(
-            f"{len(maps.failed)} of {len(found)} scenes have no map: {names}",
-            "the reasons stand above; the same command maps only these",
-        )
-
-
-def _write_page(path: Path, scene: Scene) -> None:
-    from landsift.reports.maps.layers import backdrop_of
-    from landsift.reports.maps.page import write_map_page
-
-    write_map_page(path, None if scene.sketch is None else backdrop_of(scene.sketch))
-
-
-def _no_page(path: Path, scene: Scene) -> None:
-    pass
+    check_all_made(maps.to_dict())
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -252,10 +284,11 @@ def _lines(result: MapResult) -> list[str]:
 
 
 def _summary(maps: Maps) -> list[str]:
+    from landsift.mapping.many import counts_of
+
     lines = [_told(each) for each in maps.made]
     lines += [f"{each}  left as it is" for each in maps.left]
-    counts = f"{len(maps.made)} made, {len(maps.left)} left as they are, {len(maps.failed)} failed"
-    return [*lines, "", counts]
+    return [*lines, "", counts_of(maps.to_dict())]
 
 
 def _told(result: MapResult) -> str:

@@ -319,7 +319,8 @@ def mapped(
     sources: Sequence[Source],
     out: Path,
     options: MapOptions,
-    finish: Callable[[Path, Scene], object] = lambda path, scene: None,
+    finish: Callable[[Path, Scene], object] | None = None,
+    key: str | None = None,
 ) -> MapResult:
     """Map a scene with a model that is loaded.
 
@@ -329,6 +330,7 @@ def mapped(
         out: of the map.
         options: how.
         finish: called with the map and the scene, still open, when the map is written.
+        key: of the map, where `sources` are copies of the files that `key_of` was asked for.
     """
     begun = time.perf_counter()
     keep_freed_memory()
@@ -356,7 +358,7 @@ def mapped(
             smoothing=None if smoother is None else str(smoother),
             mask=scene.mask,
             min_valid=options.min_valid,
-            key=key_of(model, sources, options),
+            key=key or key_of(model, sources, options),
         )
         count = 0
 
@@ -378,20 +380,30 @@ def mapped(
                     rows = f"{strip.rows.start} to {strip.rows.stop}"
                     raise DataError(f"{scene.name}: the model gives NaN for cells in rows {rows}", _NOT_FINITE)
                 writer.write(*strip)
-        finish(out, scene)
+        if finish is not None:
+            finish(out, scene)
     changed = None if smoother is None else smoother.changed / max(smoother.cells, 1)
     if changed is not None:
         logger.info("smoothing: %.1f %% of the cells get another class", 100 * changed)
     return _result(out, grid.cells, scene.name, writer.areas, count, time.perf_counter() - begun, agreement, changed)
 
 
-def key_of(model: LoadedModel, sources: Sequence[Source], options: MapOptions) -> str:
-    """A hash of all that decides a map: the model, names, sizes and times of the files, the options, the version."""
+def key_of(
+    model: LoadedModel, sources: Sequence[Source], options: MapOptions, called: Callable[[Path], str] | None = None
+) -> str:
+    """A hash of all that decides a map: the model, names, sizes and times of the files, the options, the version.
+
+    Args:
+        model: that maps.
+        sources: the files of one scene.
+        options: how.
+        called: the name of a file that is here; None: its absolute path.
+    """
     files = [*sources] + ([options.mask] if options.mask not in (None, NO_MASK) else [])
     stated = {
         "model": model.fingerprint,
         "tta": model.predictor.description.tta,
-        "files": [_state(source) for each in files if each is not None for source in files_of(each)],
+        "files": [_state(source, called) for each in files if each is not None for source in files_of(each)],
         "options": asdict(options) | {"mask": str(options.mask), "reading": dict(options.reading)},
         "landsift": __version__,
     }
@@ -419,12 +431,13 @@ def files_of(source: Source) -> list[Source]:
     return found
 
 
-def _state(source: Source) -> list[Any]:
+def _state(source: Source, called: Callable[[Path], str] | None) -> list[Any]:
+    path = Path(source).absolute()
     try:
-        found = Path(source).stat()
+        found = path.stat()
     except OSError:  # a URL
         return [str(source)]
-    return [str(Path(source).absolute()), found.st_size, found.st_mtime_ns]
+    return [str(path) if called is None else called(path), found.st_size, found.st_mtime_ns]
 
 
 def _opened(sources: Sequence[Source], predictor: Predictor, options: MapOptions) -> Scene:

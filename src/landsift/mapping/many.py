@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from landsift.data.decoding.gdal import suffixes
-from landsift.errors import ConfigError, DataError, LandsiftError, ModelError, listed, to_record
+from landsift.errors import ConfigError, DataError, LandsiftError, ModelError, RunError, listed, to_record
 from landsift.mapping.make import LoadedModel, MapOptions, MapResult, Source, check_map, files_of, key_of, mapped
 from landsift.mapping.map_file import read_info
 from landsift.mapping.map_place import ENDINGS, beside_map, files_of_map, is_item_of_map, is_map
@@ -60,12 +60,28 @@ class Maps:
         }
 
 
+def counts_of(result: Mapping[str, Any]) -> str:
+    """How many maps there are of each kind in what `Maps.to_dict` gives."""
+    made, left, failed = (len(result[kind]) for kind in ("made", "left", "failed"))
+    return f"{made} made, {left} left as they are, {failed} failed"
+
+
+def check_all_made(result: Mapping[str, Any]) -> None:
+    """Raise RunError, with their names, where scenes have no map."""
+    if failed := result["failed"]:
+        total = sum(len(result[kind]) for kind in ("made", "left", "failed"))
+        raise RunError(
+            f"{len(failed)} of {total} scenes have no map: {', '.join(failed)}",
+            "the reasons stand above; the same command maps only these",
+        )
+
+
 def map_scenes(
     model: LoadedModel,
     scenes: Sequence[SceneFiles],
     folder: Path,
     options: MapOptions,
-    finish: Callable[[Path, Scene], object] = lambda path, scene: None,
+    finish: Callable[[Path, Scene], object] | None = None,
     finishes: Collection[str] = (),
 ) -> Maps:
     """Map scenes one after the other into a folder, each as NAME.tif.

@@ -21,6 +21,8 @@ SOME = ("html", "probabilities.tif", "entropy.tif")
 """Of what lies beside some."""
 _OF_PROBABILITIES = (".probabilities.", ".entropy.")
 AUX = ".aux.xml"
+BESIDE_SOME = tuple(f"{each}{aux}" for each in SOME for aux in ("", AUX))
+"""The same with what GDAL writes beside them: left by an earlier map, it would be taken for a part of the new one."""
 VERSION = "landsift:version"
 """The property by which a STAC item is known as that of a map."""
 _MOST = 2**22  # bytes of such an item

@@ -19,7 +19,7 @@ from landsift.mapping.classes import NO_DATA, ClassTable
 from landsift.mapping.cog import FULL, join, open_band, writing_raster
 from landsift.mapping.map_file import blocks, read_classes, read_info
 from landsift.mapping.map_info import CONFIDENCE_SCALE, FORMAT, TAG, MapAbout
-from landsift.mapping.map_place import beside_map, check_place, map_path
+from landsift.mapping.map_place import BESIDE_SOME, beside_map, check_place, map_path
 from landsift.mapping.overview import write_png
 from landsift.mapping.qgis_style import qml_of
 from landsift.mapping.stac_item import write_item
@@ -157,14 +157,11 @@ class MapWriter:
         shutil.rmtree(self._work)
         flush(self._folder)
         made = {each.name for each in self._folder.iterdir()}
-        for ending in ("probabilities.tif", "entropy.tif", "html"):  # of an earlier map, which they would be taken for
-            for stale in (beside_map(self.path, ending), beside_map(self.path, f"{ending}.aux.xml")):
-                if stale.name not in made and os.path.lexists(stale):  # also of a name that is too long to be there
-                    stale.unlink()
-        item = beside_map(self.path, "json").name
-        for each in sorted(
-            made, key=lambda each: (each == name) - (each == item)
-        ):  # by which all is known; the map last
+        for stale in (beside_map(self.path, ending) for ending in BESIDE_SOME):
+            if stale.name not in made and os.path.lexists(stale):  # also of a name that is too long to be there
+                stale.unlink()
+        first = beside_map(self.path, "json").name  # by which all is known
+        for each in sorted(made, key=lambda each: (each == name) - (each == first)):  # the map itself last
             os.replace(self._folder / each, self.path.with_name(each))
 
     def _describe(self) -> None:

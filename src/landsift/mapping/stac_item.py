@@ -79,6 +79,7 @@ def _properties(info: MapInfo) -> dict[str, Any]:
         "landsift:model": about.model,
         "landsift:patch": about.patch,
         "landsift:stride": about.stride,
+        "landsift:key": about.key,
     }
     return {key: value for key, value in properties.items() if value is not None}
 

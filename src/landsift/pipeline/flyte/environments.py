@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from landsift.errors import ConfigError
 
 EXTRAS = ("", "train", "report", "pipeline")
 """What the stages need of landsift's extras; each includes those before it."""
+MORE_EXTRAS = ("bands", "maps")
+"""What rasters and maps need besides; an image has those of their libraries that are installed here."""
 RETRIES = 3
 """How often a cluster tries a training again, which then resumes."""
 PACKAGE = Path(__file__).parents[2]
@@ -53,13 +56,17 @@ def installed() -> list[str]:
         wanted = [Requirement(line) for line in requires("landsift") or []]
     except PackageNotFoundError:  # inside a cluster's container, where no image is built
         return []
-    names = {
-        w.name
-        for w in wanted
-        if w.name != "landsift" and any(w.marker is None or w.marker.evaluate({"extra": extra}) for extra in EXTRAS)
-    }
+
+    def names_of(extras: tuple[str, ...]) -> set[str]:
+        marked = ((w.name, w.marker) for w in wanted if w.name != "landsift")
+        return {name for name, mark in marked if mark is None or any(mark.evaluate({"extra": each}) for each in extras)}
+
     # Without the local part of a version, such as torch's +cu128, which an index may not have.
-    return sorted(f"{name}=={Version(version(name)).public}" for name in names)
+    pinned = {f"{name}=={Version(version(name)).public}" for name in names_of(EXTRAS)}
+    for name in names_of(MORE_EXTRAS):
+        with suppress(PackageNotFoundError):
+            pinned.add(f"{name}=={Version(version(name)).public}")
+    return sorted(pinned)
 
 
 def training_resources(cluster: ClusterConfig) -> flyte.Resources:
@@ -121,9 +128,11 @@ TRAINING = flyte.TaskEnvironment(
 PIPELINE = flyte.TaskEnvironment(
     name="landsift-pipeline", image=_IMAGE, resources=_SMALL, depends_on=[DATA, TRAINING, REPORT]
 )
+MAP = flyte.TaskEnvironment(name="landsift-map", image=_IMAGE, resources=flyte.Resources(cpu=4, memory="8Gi"))
+MAPS = flyte.TaskEnvironment(name="landsift-maps", image=_IMAGE, resources=_SMALL, depends_on=[MAP])
 
 
 def use_image(chosen: flyte.Image) -> None:
     """Give all stages this image."""
-    for environment in (DATA, TRAINING, REPORT, PIPELINE):
+    for environment in (DATA, TRAINING, REPORT, PIPELINE, MAP, MAPS):
         environment.image = chosen

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def send(
         cache: as in `submit`.
         bundle_to: as in `submit`.
     """
-    remote = _check_remote(remote)
+    remote = check_remote(remote)
     for config in configs:
         _check_readable(config)
     flyte = local.quiet_flyte()
@@ -91,17 +92,13 @@ def send(
     for config in configs:
         check_training(config, local=False)
     environments.training_resources(configs[0].cluster)
-    with writing(cache_folder()):
-        environments.write_requirements()
-    environments.PIPELINE.include = environments.bundled_files()
     if configs[0].tracking.wandb == "offline":
         logger.warning(
             "W&B is offline: on a cluster its files are lost with the task; set tracking.wandb=online to keep them"
         )
 
     async def start() -> Any:
-        await local.initialise(flyte.init_from_config.aio, remote)
-        environments.use_image(environments.image())  # now that the registry is that of `remote`, no ambient file's
+        await connect(environments.PIPELINE, remote)
         runner = flyte.with_runcontext(
             mode="remote",
             # Only the files of `include`, in a bundle that is known by its content.
@@ -114,17 +111,40 @@ def send(
         )
         return await runner.run.aio(getattr(tasks, task), **inputs)
 
-    try:
+    with in_words("the run could not be submitted to", remote):
         submitted = local.in_loop(start())
+    return str(submitted.code_bundle.tgz if bundle_to else submitted.url)
+
+
+async def connect(root: Any, remote: Path) -> None:
+    """Have Flyte speak with a cluster, and the environment of the task that is submitted bring image and code.
+
+    Args:
+        root: that environment.
+        remote: from `check_remote`.
+    """
+    from landsift.pipeline.flyte import environments
+
+    with writing(cache_folder()):
+        environments.write_requirements()
+    root.include = environments.bundled_files()
+    await local.initialise(local.quiet_flyte().init_from_config.aio, remote)
+    environments.use_image(environments.image())  # now that the registry is that of `remote`, no ambient file's
+
+
+@contextmanager
+def in_words(what: str, remote: Path) -> Iterator[None]:
+    """Errors of Flyte and of the cluster as a RunError; `what` ends where the cluster's name follows."""
+    try:
+        yield
     except LandsiftError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise RunError(f"the run could not be submitted to the cluster of {remote}: {reason}") from error
-    return str(submitted.code_bundle.tgz if bundle_to else submitted.url)
+        raise RunError(f"{what} the cluster of {remote}: {reason}") from error
 
 
-def _check_remote(remote: Path) -> Path:
+def check_remote(remote: Path) -> Path:
     """Check Flyte's configuration file; its absolute path."""
     remote = Path(os.path.abspath(Path(remote).expanduser()))
     try:

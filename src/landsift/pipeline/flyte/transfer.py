@@ -30,10 +30,10 @@ async def fetch(folder: Dir) -> Path:
     return Path(await folder.download(tempfile.mkdtemp(prefix="landsift-")))
 
 
-def output_folder() -> Path:
+def output_folder(name: str = "run") -> Path:
     """A folder, not yet there, for what the running task returns: on one machine beside the run's output."""
     import flyte
 
     if is_local():
-        return Path(flyte.ctx().raw_data_path.path) / "run"
-    return Path(tempfile.mkdtemp(prefix="landsift-")) / "run"
+        return Path(flyte.ctx().raw_data_path.path) / name
+    return Path(tempfile.mkdtemp(prefix="landsift-")) / name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landsift.mapping.certainty import Certainty, Uncertain, certainty
 from landsift.mapping.class_areas import AreaCount, count_areas
@@ -13,11 +13,14 @@ from landsift.mapping.map_info import MapInfo
 from landsift.mapping.map_place import beside_map
 from landsift.reports.document import render, script_safe
 from landsift.reports.maps import maplibre
-from landsift.reports.maps.layers import LONGEST, Backdrop, map_layers
+from landsift.reports.maps.layers import LONGEST, Backdrop, backdrop_of, map_layers
 from landsift.reports.maps.maplibre import Plane
 from landsift.reports.wording import hectares, moment, percent
 from landsift.runtime.whole import write_whole
 from landsift.version import __version__
+
+if TYPE_CHECKING:
+    from landsift.mapping.scenes import Scene
 
 
 def write_map_page(path: Path | str, backdrop: Backdrop | None = None) -> Path:
@@ -35,6 +38,11 @@ def write_map_page(path: Path | str, backdrop: Backdrop | None = None) -> Path:
     html = map_html(read_info(path), backdrop)
     write_whole(page, lambda partial: partial.write_text(html, encoding="utf-8"))
     return page
+
+
+def write_page_of(path: Path, scene: Scene) -> None:
+    """Write MAP.html beside a map, over the picture of its scene if that was kept; a `finish` of `make.mapped`."""
+    write_map_page(path, None if scene.sketch is None else backdrop_of(scene.sketch))
 
 
 def map_html(info: MapInfo, backdrop: Backdrop | None = None) -> str:
