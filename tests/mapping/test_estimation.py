@@ -27,8 +27,8 @@ def test_the_worked_example_of_olofsson_2014():
     assert [round(e.value, 2) for e in found.users] == [0.88, 0.73, 0.93, 0.96]
     assert np.round(half, 2).tolist() == [0.07, 0.10, 0.04, 0.02]
     assert [round(e.value, 2) for e in found.producers] == [0.75, 0.85, 0.93, 0.96]
-    # 0.21, 0.25, 0.03 and 0.02, to all digits those of R's mapaccuracy. The paper prints 0.23 for forest gain and 0.01 for
-    # stable non-forest; its own equation 7, written out here for forest gain, gives neither.
+    # 0.21, 0.25, 0.03 and 0.02, to all digits those of R's mapaccuracy. The paper prints 0.23 for forest gain and 0.01
+    # for stable non-forest; its own equation 7, written out here for forest gain, gives neither.
     assert [1.959964 * e.error for e in found.producers] == pytest.approx(
         [0.21330593, 0.25440369, 0.03432379, 0.01836120], abs=1e-7
     )
