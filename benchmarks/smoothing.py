@@ -30,7 +30,9 @@ def test_patches(run: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     rows = rows[rows["split"] == "test"]
     columns = [name for name in rows.columns if name.startswith("p_")]
     labels = rows["label"].map({name[2:]: number for number, name in enumerate(columns)})
-    return rows[columns].to_numpy(np.float32), labels.to_numpy(np.int64)
+    probabilities: NDArray[np.float32] = np.asarray(rows[columns], np.float32)
+    classes: NDArray[np.int64] = np.asarray(labels, np.int64)
+    return probabilities, classes
 
 
 def scene(
