@@ -264,7 +264,7 @@ def test_nothing_at_an_address_is_an_error_that_names_it(run, scenes, tmp_path):
 
 def test_the_plan_comes_back_from_json_with_the_same_keys(run, scenes):
     reading = {"bands": (3, 2, 1), "reflectance": (0.0001, -0.1)}
-    options = MapOptions(stride=16, mask="none", mask_classes=(0, 3), smooth=5, tta="flips", reading=reading)
+    options = MapOptions(stride=16, mask_classes=(0, 3), smooth=5, tta="flips", reading=reading)
     plan = Plan(("s3://bucket/scenes",), "s3://bucket/maps", "runs/7", options, gpu="L4:1")
     again = Plan.from_json(plan.to_json())
     assert again == plan

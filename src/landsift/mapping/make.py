@@ -20,7 +20,7 @@ import numpy as np
 
 from landsift.data.decoding.gdal import sources_of_vrt
 from landsift.errors import ConfigError, DataError
-from landsift.mapping.agreement import ENOUGH, Agreement, choose
+from landsift.mapping.agreement import ENOUGH, WORTH, Agreement, choose
 from landsift.mapping.classes import ClassTable
 from landsift.mapping.classify import MIN_VALID, Model, PatchByPatch, classify
 from landsift.mapping.gdal import gdal
@@ -449,6 +449,13 @@ def _dense(
     scene: Scene, grid: PatchGrid, predictor: Predictor, single: Model, options: MapOptions
 ) -> tuple[Model, Agreement | None]:
     """Dense mode, and how far it agrees with patch by patch on this scene."""
+    patches = grid.rows.count * grid.cols.count
+    if patches < WORTH:
+        logger.info(
+            "%s: for %s patches dense mode takes longer to choose how many layers are shared than it saves",
+            scene.name,
+            f"{patches:,}",
+        )
     dense, agreement = choose(scene, grid, predictor, single, options.min_valid, options.agreement)
     if agreement is not None:
         enough = agreement.same >= options.agreement
