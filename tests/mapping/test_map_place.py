@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import pytest
 from map_models import pictures, save_random_model
@@ -91,6 +92,15 @@ def test_an_earlier_map_is_replaced_also_where_it_was_interrupted(tmp_path):
     assert not (tmp_path / "map.html").exists()
 
 
+def test_a_damaged_map_is_replaced_where_its_item_is_there(tmp_path):
+    write_map(tmp_path / "map.tif", grid_of(3, 4))
+    (tmp_path / "map.tif").write_bytes((tmp_path / "map.tif").read_bytes()[:50])
+    check_place(tmp_path / "map.tif")
+    (tmp_path / "map.json").unlink()
+    with pytest.raises(RunError, match="is no map of landsift: it would be lost"):
+        check_place(tmp_path / "map.tif")
+
+
 def test_a_map_of_another_name_beside_it_is_kept(tmp_path):
     write_map(tmp_path / "a.probabilities.tif", grid_of(3, 4))
     with pytest.raises(RunError, match=r"a\.probabilities\.tif belongs to no map of this name"):
@@ -136,7 +146,10 @@ def test_maps_in_a_folder_of_scenes_are_no_scenes(run, tmp_path, caplog):
         map_scenes(loaded, scenes, out, options)
     map_scene(run, tmp_path / "a.tif", tmp_path / "a_map.tif", probabilities=True)
     assert [scene.name for scene in scenes_of([tmp_path])] == ["a"]
-    assert "a_map.tif are maps of landsift; passed over" in caplog.text
+    assert "passed over, as maps of landsift: a_map.tif" in caplog.text
+    shutil.move(tmp_path / "a_map.tif", tmp_path / "maps" / "moved.tif")
+    assert [scene.name for scene in scenes_of([tmp_path])] == ["a"]
+    shutil.move(tmp_path / "maps" / "moved.tif", tmp_path / "a_map.tif")
     with pytest.raises(DataError, match="no scene in"):
         scenes_of([tmp_path / "maps"])
     with pytest.raises(DataError, match="a map of landsift, where a scene is read"):

@@ -216,8 +216,10 @@ def _entries(folder: Path, *, quiet: bool = False) -> list[Path]:
     every = [each for each in sorted(folder.iterdir()) if not each.name.startswith(".")]
     maps = [each for each in every if each.is_file() and is_map(each)]
     parts = {file for each in maps for file in files_of_map(each)}
+    for item in (each for each in every if each.suffix == ".json" and is_item_of_map(each)):  # its map may be elsewhere
+        parts |= {*files_of_map(item.with_suffix(".tif"))[1:], *files_of_map(item.with_suffix(".tiff"))[1:]}
     if maps and not quiet:
-        logger.info("%s: %s are maps of landsift; passed over", folder, listed(each.name for each in maps))
+        logger.info("%s: passed over, as maps of landsift: %s", folder, listed(each.name for each in maps))
     return [each for each in every if each not in parts]
 
 

@@ -43,13 +43,18 @@ def files_of_map(path: Path) -> list[Path]:
 
 def is_map(path: Path) -> bool:
     """Whether a file is a map that landsift wrote."""
+    return bool(_has_tag(path))
+
+
+def _has_tag(path: Path) -> bool | None:
+    """Whether a raster says that it is a map of landsift; None: it cannot be read."""
     if path.suffix.lower() not in (".tif", ".tiff"):
         return False
     try:
         with open_raster(path) as dataset:
             return TAG in dataset.tags()
     except (LandsiftError, OSError):
-        return False
+        return None
 
 
 def is_item_of_map(path: Path) -> bool:
@@ -92,14 +97,15 @@ def check_place(path: Path, sources: Iterable[Path | str] = (), *, probabilities
     for each in every:
         if each.exists() and os.path.realpath(absolute(each)) in read:
             raise RunError(f"--out {path}: {each.name} is read, and would be replaced", "give --out another name")
-    if _is_something(path) and not is_map(path):
-        raise RunError(f"--out {path} is there, and is no map of landsift: it would be lost", _HINT)
     for ending in (".tif", ".tiff", ".TIF", ".TIFF"):
         twin = path.with_suffix(ending)
         if twin.name != path.name and twin.exists() and not (path.exists() and twin.samefile(path)) and is_map(twin):
             raise RunError(f"--out {path}: what lies beside {twin.name} would be replaced", "give --out another name")
     item = beside_map(path, "json")
     known = is_item_of_map(item)
+    own = _has_tag(path) if _is_something(path) else None
+    if _is_something(path) and not (own or (own is None and known)):  # a damaged one is known by its item
+        raise RunError(f"--out {path} is there, and is no map of landsift: it would be lost", _HINT)
     if _is_something(item) and not known:
         raise RunError(f"--out {path}: {item.name} belongs to no map of landsift, and would be lost", _HINT)
     for each in every:
