@@ -175,6 +175,9 @@ def predict(
 ) -> None:
     """Classify image files: writes one row per patch with path, predicted and p_<class>.
 
+    If the model has thresholds: also the set of classes, whether it abstains,
+    and whether the patch is out of distribution (ood).
+
     Of RUN only the folder RUN/model is needed.
     """
     from landsift.cli.printing import print_result
@@ -194,6 +197,10 @@ def predict(
         "skipped": predictions.skipped,
     }
     lines = [f"{n:>8,}  {name}" for name, n in counts.items()]
+    judged = {name: int(table[name].sum()) for name in ("abstain", "ood") if name in table}
+    result |= judged
+    said = {"abstain": "the model abstains", "ood": "out of distribution"}
+    lines += [f"{n:>8,}  {said[name]}" for name, n in judged.items()]
     print_result(result, [f"{len(table):,} patches classified: {out}", *lines], as_json=as_json)
 
 

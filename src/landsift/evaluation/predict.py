@@ -39,7 +39,8 @@ from landsift.evaluation.model_files import files_for
 from landsift.evaluation.predictions import predictions_table
 from landsift.image_sizes import Size, by, is_scene, is_squeezed
 from landsift.models.model_json import DESCRIPTION_FILE, read_description
-from landsift.models.predictor import load_model, model_folder
+from landsift.models.predictor import answers, load_model, model_folder
+from landsift.models.trust import Judged, columns
 from landsift.runs import write_parquet
 from landsift.runtime.memory_allocator import keep_freed_memory
 from landsift.runtime.outputs import as_path
@@ -67,6 +68,8 @@ class Predictions:
         probabilities: float32 [N, K].
         skipped: the files left out, `{"path", "reason"}` each.
         places: longitude and latitude of their centres in degrees (WGS 84), float64 [N, 2]; NaN where a file has none.
+        judged: sets of classes, where the model abstains, and what is out of distribution; None: the model has no
+            thresholds for them.
     """
 
     paths: list[str]
@@ -74,6 +77,7 @@ class Predictions:
     probabilities: NDArray[np.float32]
     skipped: list[dict[str, str]]
     places: NDArray[np.float64]
+    judged: Judged | None = None
 
     @property
     def predicted(self) -> list[str]:
@@ -83,11 +87,13 @@ class Predictions:
     def table(self) -> pd.DataFrame:
         """One row per file: path, predicted, p_<class> for each class; needs pandas.
 
-        Where a file has a place, lon and lat stand after path.
+        Where a file has a place, lon and lat stand after path. If the model has thresholds, set, abstain and ood stand
+        after predicted (`landsift.models.trust.columns`).
         """
         known = np.isfinite(self.places).any()
         places = {"lon": self.places[:, 0], "lat": self.places[:, 1]} if known else {}
-        return predictions_table(self.paths, self.classes, self.probabilities, **places)
+        judged = None if self.judged is None else columns(self.judged, self.probabilities, self.classes)
+        return predictions_table(self.paths, self.classes, self.probabilities, judged, **places)
 
 
 def predict_files(
@@ -128,6 +134,7 @@ def predict_files(
     predictor = load_model(model, module=module)
     patch = predictor.description.patch_size
     tables: list[NDArray[np.float32]] = []
+    distances: list[NDArray[np.float64]] = []
     kept: list[str] = []
     places: list[Place] = []
     left_out: list[tuple[str, Reason]] = []
@@ -149,7 +156,9 @@ def predict_files(
                     kept.append(str(file))
                     places.append(read.place)
             if images:
-                tables.append(predictor(np.stack(images)))
+                probabilities, distance = answers(predictor, np.stack(images))
+                tables.append(probabilities)
+                distances.append(distance)
             advance(len(chunk))
     groups = summed_up(left_out)
     for group in groups:
@@ -163,7 +172,9 @@ def predict_files(
     skipped = [entry._asdict() for entry in passed_over]
     skipped += [{"path": path, "reason": reason.text} for path, reason in left_out]
     where = np.array([place[:2] for place in places], dtype=np.float64)
-    return Predictions(kept, predictor.classes, np.concatenate(tables), skipped, where)
+    probabilities = np.concatenate(tables)
+    judged = None if predictor.trust is None else predictor.trust.judge(probabilities, np.concatenate(distances))
+    return Predictions(kept, predictor.classes, probabilities, skipped, where, judged)
 
 
 def _paths(given: Path | str | Iterable[Path | str]) -> Iterator[Path]:
