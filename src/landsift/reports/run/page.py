@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from landsift.palette import class_colours
 from landsift.reports.document import render
-from landsift.reports.run import figures, sections
+from landsift.reports.run import figures, sections, trust
 from landsift.reports.run.mistakes import ELSEWHERE, Picture, common_folder, confident_mistakes, thumbnails
 from landsift.reports.run.tsne_figure import embedding_figure, shown_epoch
 from landsift.reports.style import Figure
@@ -86,7 +86,7 @@ def _missing(pictures: Sequence[Picture]) -> str:
 
 def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dict[str, tuple[Figure, str]]:
     """The page's figures with their descriptions, by the name of their place in the template."""
-    test = run.evaluation["test"]
+    test, calibration = run.evaluation["test"], run.evaluation.get("calibration")
     plots = {
         "accuracy": (
             figures.accuracy_figure(run.metrics, run.evaluation.get("epoch")),
@@ -100,10 +100,15 @@ def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dic
         "confusion": (figures.confusion_figure(test["confusion"], classes), "Confusion matrix of the test patches"),
         "classes": (figures.class_figure(test), "Bars of precision, recall and F1 for each class"),
         "reliability": (
-            figures.reliability_figure(run.predictions),
+            trust.diagram(calibration) if calibration else figures.reliability_figure(run.predictions),
             "Reliability diagram: accuracy against confidence",
         ),
     }
+    if "trust" in run.evaluation:
+        plots["risk"] = (
+            trust.risk_figure(run.evaluation["trust"]["abstention"]),
+            "Line chart of the share of wrong answers over the share of answered patches",
+        )
     places = sections.places_of(run.manifest)
     if places is not None:
         plots["places"] = (figures.place_figure(places["map"]), "Map of the patches of train, val and test")
