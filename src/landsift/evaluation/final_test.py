@@ -15,6 +15,7 @@ from landsift.data.patch_reader import PatchReader
 from landsift.data.splits import Split, dependent_units, make_split, nested_order
 from landsift.errors import RunError
 from landsift.evaluation.calibration_figures import calibration_figures
+from landsift.evaluation.explanations import write_mistakes
 from landsift.evaluation.metrics import evaluate
 from landsift.evaluation.predictions import predictions_table
 from landsift.evaluation.temperature import choose_temperature
@@ -53,7 +54,8 @@ def final_test(config: RunConfig, store: PatchStore, trained: Path, folder: Path
         store: the patches that it was trained on.
         trained: what the training has left: its manifest and its weights.
         folder: where the files go; may be `trained`.
-        thresholds: whether the model gets those of sets, abstention and out-of-distribution flags.
+        thresholds: whether the model gets those of sets, abstention and out-of-distribution flags, and the most
+            confident mistakes are explained.
 
     Raises:
         RunError: a file of the training is missing or damaged, or one cannot be written.
@@ -117,6 +119,8 @@ def _test(config: RunConfig, store: PatchStore, trained: Path, folder: Path, *, 
         found = (answers["val"], answers["test"], half)
         trust = fit_trust(config.evaluation, store.classes, temperature, distances, *found)
         write_trust(trust, folder / runs.MODEL)
+        (folder / runs.MISTAKES).unlink(missing_ok=True)
+        write_mistakes(folder / runs.MISTAKES, predictor, store, split.test, labels["test"], probabilities["test"])
         figures["trust"] = trust_figures(trust, *found, fitted_on)
     runs.write_parquet(folder / runs.PREDICTIONS, pd.concat(tables, ignore_index=True))
     runs.write_json(folder / runs.EVALUATION, figures)

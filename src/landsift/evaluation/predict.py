@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from landsift.data.sources.walk import (
     walk,
 )
 from landsift.errors import DataError, ModelError, RunError, listed
+from landsift.evaluation.explanations import pictures
 from landsift.evaluation.model_files import files_for
 from landsift.evaluation.predictions import predictions_table
 from landsift.image_sizes import Size, by, is_scene, is_squeezed
@@ -43,7 +45,7 @@ from landsift.models.predictor import answers, load_model, model_folder
 from landsift.models.trust import Judged, columns
 from landsift.runs import write_parquet
 from landsift.runtime.memory_allocator import keep_freed_memory
-from landsift.runtime.outputs import as_path
+from landsift.runtime.outputs import as_path, check_output
 from landsift.runtime.parallel import cores
 from landsift.runtime.progress_bar import progress_bar
 from landsift.runtime.whole import write_whole
@@ -101,6 +103,7 @@ def predict_files(
     paths: Path | str | Iterable[Path | str],
     module: str | None = None,
     reading: Mapping[str, Any] | None = None,
+    explain: Path | str | None = None,
 ) -> Predictions:
     """Classify image files, the images in folders, and those that tables name.
 
@@ -114,11 +117,13 @@ def predict_files(
         module: as of `load_model`.
         reading: how these files are read, `bands`, `sensor`, `reflectance` and `indices` as in the section `data` of
             the configuration; what is missing is as for the training's files.
+        explain: a new or empty folder for pictures that show where in a patch its class comes from; None: no pictures.
 
     Raises:
         ConfigError: `reading` has another key, or a value that is none.
         DataError: a path does not exist, a table cannot be used, or no image among them can be read.
         ModelError: there is no model, or it is damaged.
+        RunError: the pictures cannot be written.
     """
     given = list(_paths(paths))
     if not given:
@@ -139,7 +144,12 @@ def predict_files(
     places: list[Place] = []
     left_out: list[tuple[str, Reason]] = []
     told = _Told(patch, patches)
-    with quiet_pillow(), progress_bar("Classifying", len(files)) as advance, ThreadPoolExecutor(cores()) as pool:
+    with (
+        quiet_pillow(),
+        nullcontext() if explain is None else pictures(predictor, check_output(explain, "--explain")) as drawn,
+        progress_bar("Classifying", len(files)) as advance,
+        ThreadPoolExecutor(cores()) as pool,
+    ):
         decoded = functools.partial(_decoded, patches=patches, size=patch)
         each = len(patches.spec) * patches.spec.numpy_dtype.itemsize * math.prod(patch)
         count = max(1, min(CHUNK, _CHUNK_BYTES // each))
@@ -159,6 +169,8 @@ def predict_files(
                 probabilities, distance = answers(predictor, np.stack(images))
                 tables.append(probabilities)
                 distances.append(distance)
+                if drawn is not None:
+                    drawn.add(np.stack(images), kept[-len(images) :])
             advance(len(chunk))
     groups = summed_up(left_out)
     for group in groups:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from landsift.palette import class_colours
 from landsift.reports.document import render
 from landsift.reports.run import figures, sections, trust
-from landsift.reports.run.mistakes import ELSEWHERE, Picture, common_folder, confident_mistakes, thumbnails
+from landsift.reports.run.mistakes import ELSEWHERE, Picture, common_folder, confident_mistakes, heat_maps, thumbnails
 from landsift.reports.run.tsne_figure import embedding_figure, shown_epoch
 from landsift.reports.style import Figure
 from landsift.reports.wording import percent
@@ -45,7 +45,7 @@ def report_html(run: Run, store: PatchStore | None = None, source: str | None = 
     mistakes = confident_mistakes(run.predictions, MISTAKES)
     paths = mistakes["path"].tolist()
     root = common_folder(paths)
-    pictures = thumbnails(paths, run, store, source)
+    pictures, heat = thumbnails(paths, run, store, source), heat_maps(paths, run)
     test = run.evaluation["test"]
     return render(
         "run.html",
@@ -57,9 +57,11 @@ def report_html(run: Run, store: PatchStore | None = None, source: str | None = 
         mistakes_total=f"{test['n'] - sum(row[i] for i, row in enumerate(test['confusion'])):,}",
         mistakes_root=root,
         pictures_note=_missing(pictures),
+        explained=any(over is not None for over in heat),
         mistakes=[
             {
                 "image": picture.uri,
+                "heat": over,
                 "reason": picture.reason,
                 "path": row["path"],
                 "name": row["path"].removeprefix(root),
@@ -67,7 +69,7 @@ def report_html(run: Run, store: PatchStore | None = None, source: str | None = 
                 "predicted": row["predicted"],
                 "probability": percent(row["probability"], 1),
             }
-            for row, picture in zip(mistakes.to_dict("records"), pictures, strict=True)
+            for row, picture, over in zip(mistakes.to_dict("records"), pictures, heat, strict=True)
         ],
     )
 

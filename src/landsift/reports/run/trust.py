@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from landsift.reports.style import ACCENT, QUIET, SECOND, WARM, Figure, axis_of, layout_of
@@ -194,11 +194,17 @@ def _set_row(row: Mapping[str, Any], there: Mapping[str, Any], chosen: tuple[flo
         "coverage": percent(row["coverage"], 1),
         "interval": percents(row["interval"], 1),
         "size": f"{row['size']:.2f}",
-        "single": percent(row["single"], 1),
         "alone": percent(alone["coverage"], 1),
-        "expected": percents(alone["expected"], 1) if "expected" in alone else "–",
+        "expected": percents(alone["expected"], 1) if "expected" in alone else _in_range(row["per_class"].values()),
         "there": percent(there["by_threshold"]["coverage"], 1),
     }
+
+
+def _in_range(rows: Collection[Mapping[str, Any]]) -> str:
+    """How many classes have a coverage that chance allows."""
+    found = [row["by_threshold"] for row in rows]
+    held = sum(row["expected"][0] <= row["coverage"] <= row["expected"][1] for row in found)
+    return f"{held} of {len(found)} classes"
 
 
 def _sets_note(sets: Mapping[str, Any]) -> str:
@@ -206,9 +212,9 @@ def _sets_note(sets: Mapping[str, Any]) -> str:
         f"A set holds the true class with the chosen probability, for patches like those of the test. Its thresholds "
         f"come from {sets['calibrated_on']:,} test patches, which selected nothing, and are tested on the other "
         f"{sets['tested_on']:,}. Each set has the most probable class, so that it may hold the true one more often "
-        "than was chosen; the thresholds alone should be in the range that chance allows. The last column is of "
-        "thresholds from the validation patches, tested on all test patches. If the parts lie in different places, it "
-        "shows what coverage becomes where nothing was calibrated."
+        "than was chosen; the thresholds alone should be in the range that chance allows. The last column is the "
+        "coverage by thresholds from the validation patches, on all test patches: if the parts lie in different places, "
+        "what it becomes where nothing was calibrated."
     )
     if not sets["rows"]:
         note = "The test has too few patches to calibrate sets on one half and test them on the other. " + note
