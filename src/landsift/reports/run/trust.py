@@ -213,8 +213,8 @@ def _sets_note(sets: Mapping[str, Any]) -> str:
         f"come from {sets['calibrated_on']:,} test patches, which selected nothing, and are tested on the other "
         f"{sets['tested_on']:,}. Each set has the most probable class, so that it may hold the true one more often "
         "than was chosen; the thresholds alone should be in the range that chance allows. The last column is the "
-        "coverage by thresholds from the validation patches, on all test patches: if the parts lie in different places, "
-        "what it becomes where nothing was calibrated."
+        "coverage by thresholds from the validation patches, on all test patches: if the parts lie in different "
+        "places, what it becomes where nothing was calibrated."
     )
     if not sets["rows"]:
         note = "The test has too few patches to calibrate sets on one half and test them on the other. " + note
