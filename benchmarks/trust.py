@@ -140,7 +140,7 @@ def other_imagery(scenes: Path, patch: int, colours: np.ndarray) -> dict[str, np
         whole = (masks > 0).all(axis=(1, 2))
         clouds.append(pieces[(cloudy > 0.5) & whole])
         clear.append(pieces[(cloudy == 0) & whole])
-    kinds["Sentinel-2 L2A, mostly clouds"] = np.concatenate(clouds)
+    kinds["Sentinel-2 at 120 m, mostly clouds"] = np.concatenate(clouds)
     cloudy_day = read(scenes / "boadella" / "Boadella_2020-01-18.tif", (4, 3, 2))
     kinds["Sentinel-2, clouds over Boadella"] = cut(as_eurosat(cloudy_day), patch, step=patch // 2)
     rng = np.random.default_rng(0)
@@ -149,7 +149,11 @@ def other_imagery(scenes: Path, patch: int, colours: np.ndarray) -> dict[str, np
     noise = rng.normal(pixels.mean(axis=0), pixels.std(axis=0), (OTHERS, patch, patch, 3))
     kinds["noise, colours of training"] = np.clip(noise, 0, 255).astype(np.uint8)
     kinds["training patches, red and blue swapped"] = np.ascontiguousarray(colours[:OTHERS, ..., ::-1])
-    kinds["for comparison: Sentinel-2 L2A, clear"] = np.concatenate(clear)
+    kinds["Sentinel-2 at 120 m, clear"] = np.concatenate(clear)
+    days = ("2020-06-21", "2020-09-14", "2022-03-08", "2022-06-01")
+    kinds["for comparison: Sentinel-2 at 10 m, Boadella, clear"] = np.concatenate(
+        [cut(as_eurosat(read(scenes / "boadella" / f"Boadella_{day}.tif", (4, 3, 2))), patch) for day in days]
+    )
     return {name: some(patches) for name, patches in kinds.items()}
 
 

@@ -76,7 +76,7 @@ class Distances:
     along r directions, and one for all others, so that features of 1,280 numbers need no matrix of 1,280².
 
     Attributes:
-        means: of the features of each class, [K, D].
+        means: of the features of each class that has training patches, [k, D].
         directions: orthonormal, [r, D].
         spreads: variance along each direction, [r].
         rest: variance along all others.
@@ -219,10 +219,10 @@ def read_trust(folder: Path, description: ModelDescription) -> Trust | None:
         raise ModelError(f"{file} is damaged: {error}"[:300], hint) from None
     if thresholds.classes != description.classes or thresholds.temperature != description.temperature:
         raise ModelError(f"{file} belongs to another model: its classes or temperature are others", hint)
-    return Trust(thresholds, _distances(folder / FEATURES_FILE, len(thresholds.classes), hint))
+    return Trust(thresholds, _distances(folder / FEATURES_FILE, hint))
 
 
-def _distances(file: Path, K: int, hint: str) -> Distances:
+def _distances(file: Path, hint: str) -> Distances:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -230,7 +230,7 @@ def _distances(file: Path, K: int, hint: str) -> Distances:
         arrays = load_file(file)
         means, directions = arrays["means"], arrays["directions"]
         spreads, rest = arrays["spreads"], float(arrays["rest"][0])
-        if means.ndim != 2 or len(means) != K or directions.shape != (len(spreads), means.shape[1]):
+        if means.ndim != 2 or not len(means) or directions.shape != (len(spreads), means.shape[1]):
             raise ValueError("its arrays do not fit each other")
         if not all(np.isfinite(array).all() for array in arrays.values()) or rest <= 0 or (spreads <= 0).any():
             raise ValueError("it holds values that are no variances")
