@@ -1,5 +1,7 @@
 """Maps show where in a patch its class comes from, for networks of any kind."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -39,7 +41,8 @@ def test_any_network_has_a_map_of_cells(backbone, patches):
         assert heat.max() == pytest.approx(1.0) or not heat.any()
 
 
-def test_what_alone_makes_the_class_is_where_the_map_is():
+@pytest.mark.parametrize("tta", ["none", "flips"])
+def test_what_alone_makes_the_class_is_where_the_map_is(tta):
     """A network whose score is the brightness of what it sees finds the bright quarter."""
 
     class Brightness(torch.nn.Module):
@@ -52,6 +55,7 @@ def test_what_alone_makes_the_class_is_where_the_map_is():
             return self.look(images).relu().mean(dim=(2, 3))
 
     model = predictor()
+    model.description = replace(model.description, tta=tta)
     model.classifier.backbone = Brightness()
     model.classifier.head = torch.nn.Linear(4, 3, bias=False)
     torch.nn.init.constant_(model.classifier.head.weight, 1.0)
@@ -69,6 +73,14 @@ def test_patches_of_several_sizes_and_none(patches):
     several = [patches[0], patches[1][:32, :32], patches[2]]
     maps = explain(model, several)
     np.testing.assert_allclose(maps[2], explain(model, patches[2:3])[0], atol=1e-5)
+
+
+def test_the_map_of_all_views_turns_with_the_patch(patches):
+    model = predictor()
+    model.description = replace(model.description, tta="flips")
+    turned = np.ascontiguousarray(np.rot90(patches[:2], axes=(1, 2))[:, :, ::-1])
+    for plain, again in zip(explain(model, patches[:2]), explain(model, turned), strict=True):
+        np.testing.assert_allclose(np.rot90(plain)[:, ::-1], again, atol=1e-3)
 
 
 def test_an_explanation_changes_no_answer(patches):

@@ -153,6 +153,13 @@ def test_nothing_is_left_of_explanations_where_no_file_can_be_read(run, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["broken.png"]
 
 
+def test_pictures_of_files_with_long_names(run, store, tmp_path):
+    file = tmp_path / f"{'ä' * 120}.png"
+    Image.fromarray(store.images[0]).save(file)
+    predict_files(run.path, file, explain=tmp_path / "new" / "pictures")
+    assert len(list((tmp_path / "new" / "pictures").glob("000001_ä*.png"))) == 1
+
+
 def test_the_most_confident_mistakes_are_explained(run):
     test = run.predictions[run.predictions["split"] == "test"]
     wrong = test[test["label"] != test["predicted"]]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("landsift")
 
+LONGEST = 160
+"""Bytes of a file's name in that of its picture: names have an end."""
 MISTAKES = 24
 """Wrong predictions that are explained, at most: as many as a report shows."""
 
@@ -41,7 +43,8 @@ class Pictures:
 
         for patch, heat, file in zip(images, explain(self._predictor, images), files, strict=True):
             self.count += 1
-            name = f"{self.count:06d}_{Path(file).stem[:80]}.png"
+            stem = Path(file).stem.encode()[:LONGEST].decode(errors="ignore")
+            name = f"{self.count:06d}_{stem}.png"
             picture = overlay(as_picture(patch, self._predictor.bands), heat)
             Image.fromarray(picture).save(self._folder / name)
 

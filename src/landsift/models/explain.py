@@ -3,7 +3,8 @@
 Grad-CAM (Selvaraju et al. 2017) in the form of HiResCAM (Draelos & Carin 2020): activations of a layer times the
 gradient of the class's score, cell by cell, summed over channels. After the last convolution, with a linear head on
 pooled features, both are the same map. Before it, only this one shows what adds to the score. That matters here: of 64
-pixels, the last layer of most networks has 2 × 2 cells, so an earlier one is looked at.
+pixels, the last layer of most networks has 2 × 2 cells, so an earlier one is looked at. A map is the mean over the
+views that the model looks at (test-time augmentation), each turned back; of one view alone it is noisier.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from landsift.errors import ModelError
 from landsift.models.input_checks import groups_of
-from landsift.models.predictor import Predictor
+from landsift.models.predictor import Predictor, symmetries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,7 @@ LEAST_SIDE = 224
 
 
 def explain(predictor: Predictor, images: Patches) -> list[NDArray[np.float32]]:
-    """Maps of what speaks for the predicted class of each patch, without test-time augmentation.
+    """Maps of what speaks for the predicted class of each patch.
 
     Args:
         predictor: the model.
@@ -87,7 +88,31 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np
 
 
 def _maps(predictor: Predictor, prepared: Tensor) -> list[NDArray[np.float32]]:
-    """Of preprocessed patches [b, C, S, S]."""
+    """Of preprocessed patches [b, C, S, S]: float32 [h, w] of each."""
+    import torch
+
+    views, turns = [prepared], [0]
+    if predictor.description.tta == "flips":
+        square = len(set(predictor.description.patch_size)) == 1
+        views = symmetries(prepared, square=square)
+        turns = list(range(0, 4, 1 if square else 2)) * 2
+    with torch.no_grad():
+        mean = torch.stack([predictor.classifier(view).softmax(dim=1) for view in views]).mean(dim=0)
+    predicted = mean.argmax(dim=1)
+    total = None
+    for number, (view, turn) in enumerate(zip(views, turns, strict=True)):
+        found = torch.rot90(_adding(predictor, view.detach().clone(), predicted), -turn, dims=(1, 2))
+        found = found.flip(2) if number >= (len(views) + 1) // 2 else found
+        total = found if total is None else total + found
+    assert total is not None
+    shown = total.clamp(min=0).float().cpu().numpy()
+    most = shown.max(axis=(1, 2), keepdims=True)
+    shares: NDArray[np.float32] = np.divide(shown, most, out=np.zeros_like(shown), where=most > 0)
+    return list(shares)
+
+
+def _adding(predictor: Predictor, view: Tensor, predicted: Tensor) -> Tensor:
+    """What each cell of a layer adds to the score of a class: float [b, h, w] of preprocessed patches [b, C, S, S]."""
     import torch
 
     classifier = predictor.classifier
@@ -101,8 +126,7 @@ def _maps(predictor: Predictor, prepared: Tensor) -> list[NDArray[np.float32]]:
     handles = [backbone.get_submodule(name).register_forward_hook(keep) for name in _stages(backbone)]
     try:
         with torch.enable_grad():
-            scores = classifier(prepared.requires_grad_())  # [b, K]
-            total = scores.max(dim=1).values.sum()
+            scores = classifier(view.requires_grad_()).gather(1, predicted[:, None])
             cells = [grid for out in kept if (grid := _grid(backbone, out)) is not None]
             chosen = next((grid for grid in reversed(cells) if min(grid[1:]) >= CELLS), None)
             chosen = chosen or max(cells, key=lambda grid: min(grid[1:]), default=None)
@@ -110,14 +134,11 @@ def _maps(predictor: Predictor, prepared: Tensor) -> list[NDArray[np.float32]]:
                 name = predictor.description.backbone
                 raise ModelError(f"no layer of {name} has cells to explain its classes by", "leave --explain out")
             out, h, w = chosen
-            (gradient,) = torch.autograd.grad(total, out)
+            (gradient,) = torch.autograd.grad(scores.sum(), out)
     finally:
         for handle in handles:
             handle.remove()
-    product = _as_cells(backbone, out.detach() * gradient, h, w).sum(dim=1).clamp(min=0).float().cpu().numpy()
-    most = product.max(axis=(1, 2), keepdims=True)
-    shares: NDArray[np.float32] = np.divide(product, most, out=np.zeros_like(product), where=most > 0)
-    return list(shares)
+    return _as_cells(backbone, out.detach() * gradient, h, w).sum(dim=1)
 
 
 def _stages(backbone: Any) -> list[str]:
