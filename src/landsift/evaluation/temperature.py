@@ -81,7 +81,8 @@ def fit_temperature(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
     targets[np.arange(N), labels] = 1 - wrong
 
     def loss(log_temperature: float) -> float:
-        return -float((targets * log_softmax(logits / np.exp(log_temperature), axis=1)).sum()) / N
+        found: float = float((targets * log_softmax(logits / np.exp(log_temperature), axis=1)).sum())
+        return -found / int(N)
 
     bounds = (float(np.log(LOWEST)), float(np.log(HIGHEST)))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-5}).x))

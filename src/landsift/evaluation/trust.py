@@ -84,8 +84,8 @@ def fit_distances(features: NDArray[np.float32], labels: NDArray[np.int64]) -> D
         values, vectors = eigh(covariance, subset_by_index=[D - r, D - 1])
         spreads, directions = np.maximum(values[::-1], floor), vectors[:, ::-1].T
     rest = max((total - float(spreads.sum())) / (D - r), floor)
-    as_stored = (np.ascontiguousarray(array, np.float32) for array in (means, directions, spreads))
-    return Distances(*as_stored, rest=float(np.float32(rest)))
+    stored = [np.ascontiguousarray(array, np.float32) for array in (means, directions, spreads)]
+    return Distances(stored[0], stored[1], stored[2], float(np.float32(rest)))
 
 
 def fit_trust(

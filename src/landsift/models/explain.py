@@ -48,7 +48,7 @@ def explain(predictor: Predictor, images: Patches) -> list[NDArray[np.float32]]:
     import torch
 
     groups = groups_of(images, predictor.bands)
-    found: list[NDArray[np.float32]] = [np.empty(0)] * sum(len(group.rows) for group in groups)
+    found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * sum(len(group.rows) for group in groups)
     for group in groups:
         for start in range(0, len(group.rows), BATCH):
             batch = np.array(group.patches[start : start + BATCH], dtype=predictor.bands.numpy_dtype, order="C")

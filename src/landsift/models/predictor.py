@@ -116,7 +116,8 @@ class Predictor:
     @property
     def classifier(self) -> PatchClassifier:
         """Backbone and head as they were trained, in eval mode."""
-        return self._classifier
+        classifier: PatchClassifier = self._classifier
+        return classifier
 
     def __call__(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
         """The same as `probabilities`."""

@@ -218,8 +218,8 @@ def _sets_note(sets: Mapping[str, Any]) -> str:
     )
     if not sets["rows"]:
         note = "The test has too few patches to calibrate sets on one half and test them on the other. " + note
-    few = next((row["classes_without"] for row in sets["rows"] if row["classes_without"] and row["kind"] == sets["kind"]
-                and row["nominal"] == sets["coverage"]), [])  # fmt: skip
+    own = (sets["coverage"], sets["kind"])
+    few = [name for row in sets["rows"] if (row["nominal"], row["kind"]) == own for name in row["classes_without"]]
     if few:
         note += f" Too few patches for a threshold, so in every set: {', '.join(few)}."
     return note
