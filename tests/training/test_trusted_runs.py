@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from small_runs import small, train
 
 from landsift.cli.main import main
 from landsift.data.splits import make_split
 from landsift.data.store.patch_store import build_store
+from landsift.errors import ModelError
 from landsift.evaluation.final_test import final_test
 from landsift.evaluation.new_data import evaluate_store
 from landsift.evaluation.predict import predict_files
@@ -79,6 +80,20 @@ def test_without_calibration_the_model_has_none(run, store, tmp_path):
     final_test(config, store, tmp_path, tmp_path / "cell", thresholds=False)
     assert "trust" not in json.loads((tmp_path / "cell" / "evaluation.json").read_text())
     assert {p.name for p in (tmp_path / "cell" / "model").iterdir()} == {"model.json", "model.safetensors"}
+
+
+@pytest.mark.parametrize("thresholds", [True, False])
+def test_weights_that_have_diverged_are_told(run, store, tmp_path, thresholds):
+    weights = load_file(run.path / "weights.safetensors")
+    name = next(key for key in weights if key.startswith("head") and key.endswith("weight"))
+    backbone = next(key for key in weights if key.startswith("backbone") and weights[key].ndim == 4)
+    for damaged in (name, backbone):
+        changed = {key: array.copy() for key, array in weights.items()}
+        changed[damaged].flat[::2] = 3e38
+        save_file(changed, tmp_path / "weights.safetensors")
+        (tmp_path / "manifest.json").write_bytes((run.path / "manifest.json").read_bytes())
+        with pytest.raises(ModelError, match="are not finite: its weights have diverged"):
+            final_test(small(*SETTINGS), store, tmp_path, tmp_path, thresholds=thresholds)
 
 
 def test_predictions_say_set_abstain_and_ood(run, files):

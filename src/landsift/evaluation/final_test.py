@@ -16,7 +16,7 @@ from landsift.data.splits import Split, dependent_units, make_split, nested_orde
 from landsift.errors import RunError
 from landsift.evaluation.calibration_figures import calibration_figures
 from landsift.evaluation.explanations import write_mistakes
-from landsift.evaluation.metrics import evaluate
+from landsift.evaluation.metrics import check_finite, evaluate
 from landsift.evaluation.predictions import predictions_table
 from landsift.evaluation.temperature import choose_temperature
 from landsift.evaluation.trust import (
@@ -88,8 +88,12 @@ def _test(config: RunConfig, store: PatchStore, trained: Path, folder: Path, *, 
         rows = split.train[nested_order(store.labels[split.train], config.seed)[:MOST_PATCHES]]
         fitted_on = len(rows)
         rows = np.sort(rows)
-        distances = fit_distances(_features(predictor, store, rows), store.labels[rows])
+        features = _features(predictor, store, rows)
+        check_finite(features, "features")
+        distances = fit_distances(features, store.labels[rows])
     raw = {name: _answers(predictor, store, rows, distances) for name, rows in _tested(split)}
+    for found, _ in raw.values():
+        check_finite(found, "probabilities")
     labels = {name: store.labels[rows] for name, rows in _tested(split)}
     chosen = None
     if config.evaluation.calibration == "auto":
@@ -116,12 +120,12 @@ def _test(config: RunConfig, store: PatchStore, trained: Path, folder: Path, *, 
     if distances is not None:
         answers = {n: Answers(labels[n], probabilities[n], raw[n][1], groups[n]) for n in labels}
         half = calibrating_half(store.contents()[split.test], groups["test"], config.seed)
-        found = (answers["val"], answers["test"], half)
-        trust = fit_trust(config.evaluation, store.classes, temperature, distances, *found)
+        both = (answers["val"], answers["test"], half)
+        trust = fit_trust(config.evaluation, store.classes, temperature, distances, *both)
         write_trust(trust, folder / runs.MODEL)
         (folder / runs.MISTAKES).unlink(missing_ok=True)
         write_mistakes(folder / runs.MISTAKES, predictor, store, split.test, labels["test"], probabilities["test"])
-        figures["trust"] = trust_figures(trust, *found, fitted_on)
+        figures["trust"] = trust_figures(trust, *both, fitted_on)
     runs.write_parquet(folder / runs.PREDICTIONS, pd.concat(tables, ignore_index=True))
     runs.write_json(folder / runs.EVALUATION, figures)
 

@@ -306,10 +306,16 @@ def _model_facts(manifest: Mapping[str, Any], run: Run) -> list[tuple[str, str]]
         ("normalization", f"mean {numbers['mean']}; std {numbers['std']}" if numbers["mean"] else None),
         ("EMA of the weights", f"decay {model['ema']:g} per step" if model.get("ema") else None),
         ("test-time augmentation", "mean over 8 flips and rotations" if model.get("tta") == "flips" else None),
+        ("temperature", _temperature(run.evaluation)),
         ("best checkpoint", checkpoint),
         ("seed", manifest.get("seed")),
     ]
     return [(name, str(value)) for name, value in rows if value is not None]
+
+
+def _temperature(evaluation: Mapping[str, Any]) -> str | None:
+    value = (evaluation.get("calibration") or {}).get("temperature")
+    return None if value is None else f"{value:.3f}"
 
 
 def _machine_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
