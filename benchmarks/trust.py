@@ -256,10 +256,11 @@ def main() -> None:
     print(table(["run", "of validation, %", "of test, %"], shares))
     if given.scenes is None:
         return
-    settings: dict[str, list[dict[str, dict[str, float]]]] = {}
+    settings: dict[str, list[Path]] = {}
     for folder in given.runs:
-        settings.setdefault(re.sub(r"-\d+$", "", folder.name), []).append(ood_figures(folder, given.scenes))
-    for setting, runs in settings.items():
+        settings.setdefault(re.sub(r"-\d+$", "", folder.name), []).append(folder)
+    for setting, folders in settings.items():
+        runs = [ood_figures(folder, given.scenes) for folder in folders]
         print(f"\n### AUROC of out-of-distribution scores: {setting}, mean (lowest) of {len(runs)} seeds\n")
         keys = [key for key in runs[0][next(iter(runs[0]))] if key not in ("flagged", "abstained")]
         rows = []
