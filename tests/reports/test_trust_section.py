@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 from page_reader import Page
+from safetensors.numpy import save_file
 
 from landsift import runs
+from landsift.errors import RunError
 from landsift.reports.run import trust
 from landsift.reports.run.page import report_html
 
@@ -71,3 +74,26 @@ def test_the_diagram_has_whiskers_where_there_are_intervals(interval):
     names = [trace.get("name") for trace in figure["data"]]
     assert names[1:3] == ["without the temperature", "test"]
     assert figure["data"][2]["error_y"]["array"] == pytest.approx([0.05 if interval else 0.0])
+
+
+def test_mistakes_stand_beside_what_speaks_for_them(make_run):
+    run = make_run()
+    assert "second picture" not in report_html(run)
+    test = run.predictions[run.predictions["split"] == "test"]
+    wrong = test.loc[test["label"] != test["predicted"], "path"].tolist()
+    heat = np.zeros((8, 8), np.uint8)
+    heat[2, 3] = 255
+    save_file(dict.fromkeys(wrong[:5], heat), run.path / runs.MISTAKES)
+    page = Page(report_html(run))
+    assert "Orange in the second picture marks what speaks for the predicted class" in page.text
+    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert sum("Orange where" in each["alt"] for each in pictures) <= 5
+    assert sum("Orange where" in each["alt"] for each in pictures) > 0
+    assert page.misplaced == []
+
+
+def test_damaged_maps_of_mistakes_are_told(make_run):
+    run = make_run()
+    (run.path / runs.MISTAKES).write_bytes(b"none")
+    with pytest.raises(RunError, match=r"cannot read .*mistakes\.safetensors"):
+        report_html(run)
