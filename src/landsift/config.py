@@ -169,6 +169,15 @@ class EvaluationConfig(Section):
 
     tta: Literal["none", "flips"] = "none"
     """Test-time augmentation. `flips`: average the probabilities over the eight flips and rotations of a patch."""
+    calibration: Literal["auto", "none"] = "auto"
+    """`auto`: a temperature is fitted on validation, and the model has it if cross-validation on validation shows that
+    it lowers the log loss and does not raise the calibration error."""
+    coverage: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
+    """Share of patches whose set of classes is to hold the true one."""
+    sets: Literal["marginal", "class"] = "marginal"
+    """Whether `coverage` is over all patches, or over those of each class."""
+    risk: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
+    """Share of mistakes that is to be kept among the patches which the model answers; it abstains from the others."""
 
 
 class TrackingConfig(Section):

@@ -114,7 +114,9 @@ def test_synthesize_build_and_predict_with_nothing_but_the_model_folder(tmp_path
     assert "broken.png" in done.stderr
     table = pd.read_csv(tmp_path / "p.csv")
     classes = ["barren", "cropland", "forest", "urban", "water", "wetland"]
-    assert list(table.columns) == ["path", "predicted", *(f"p_{c}" for c in classes)]
+    assert list(table.drop(columns="abstain", errors="ignore").columns) == [
+        "path", "predicted", "set", "ood", *(f"p_{c}" for c in classes),
+    ]  # fmt: skip
     assert len(table) == 20
     assert set(table["predicted"]) <= set(classes)
     landsift("predict", tmp_path / "model-alone", images, "--out", tmp_path / "p.parquet")

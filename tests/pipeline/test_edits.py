@@ -69,6 +69,9 @@ def test_an_edit_of_code_runs_again_what_runs_it(copy, edit, module, old, new, e
 
 OF_SETTINGS = [
     ("`evaluation.tta`", "evaluation.tta=flips", {TEST, CELL}),
+    ("`evaluation.calibration`", "evaluation.calibration=none", {TEST, CELL}),
+    ("`evaluation.coverage`", "evaluation.coverage=0.9", {TEST}),
+    ("`evaluation.risk`", "evaluation.risk=0.05", {TEST}),
     ("`tracking.tsne_every`", "tracking.tsne_every=5", {EMBED}),
     ("`tracking.tsne_per_class`", "tracking.tsne_per_class=20", {EMBED}),
     ("`tracking.project`", "tracking.project=meadows", NOTHING),

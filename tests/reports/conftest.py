@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ from PIL import Image
 
 from landsift import runs
 from landsift.config import RunConfig
+from landsift.evaluation.calibration_figures import calibration_figures
 from landsift.evaluation.metrics import evaluate
+from landsift.evaluation.temperature import Temperature, scaled
+from landsift.evaluation.trust import Answers, fit_distances, fit_trust, trust_figures
 
 CLASSES = ("Forest", "<b>Über & Co</b>", "River", 'Say "hi"')
 
@@ -49,6 +53,7 @@ def write_run(
     right: float = 0.8,
     stages: bool = True,
     images: bool = True,
+    trust: bool = True,
 ) -> runs.Run:
     """Write a run directory with `patches` val and as many test patches, phases of so many epochs, t-SNE `frames`."""
     rng = np.random.default_rng(0)
@@ -64,6 +69,8 @@ def write_run(
             Path(paths[0]).parent.mkdir(parents=True, exist_ok=True)
             for path in paths:
                 Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)
+    if trust:
+        evaluation |= probabilities_of(evaluation, tables, classes)
     runs.write_text(folder / runs.CONFIG, RunConfig().to_yaml())
     runs.write_json(folder / runs.EVALUATION, evaluation)
     runs.write_parquet(folder / runs.PREDICTIONS, pd.concat(tables, ignore_index=True))
@@ -71,6 +78,27 @@ def write_run(
     runs.write_json(folder / runs.METRICS, _metrics(phases)[:epochs])
     runs.write_json(folder / runs.MANIFEST, _manifest(folder, classes, patches, phases, stages=stages))
     return runs.Run.open(folder)
+
+
+def probabilities_of(evaluation: dict, tables: Sequence[pd.DataFrame], classes: Sequence[str]) -> dict:
+    """What a run says of its temperature, sets, abstention and out-of-distribution flags."""
+    rng = np.random.default_rng(1)
+    before, after, answers = {}, {}, []
+    for split, table in zip(("val", "test"), tables, strict=True):
+        labels = np.asarray([list(classes).index(name) for name in table["label"]])
+        probabilities = table.filter(regex="^p_").to_numpy()
+        before[split] = calibration_figures(labels, scaled(probabilities, 2.0), draws=20)
+        after[split] = calibration_figures(labels, probabilities, draws=20)
+        answers.append(Answers(labels, probabilities, rng.random(len(labels)), None))
+    choice = Temperature(0.5, True, "applied: in cross-validation on validation it lowers the log loss", (0.4, 0.3),
+                         (0.06, 0.01), [0.05, 0.15])  # fmt: skip
+    distances = fit_distances(rng.normal(size=(40, 8)).astype(np.float32), np.arange(40) % 4)
+    half = np.arange(len(answers[1].labels)) % 3 == 0
+    trust = fit_trust(RunConfig().evaluation, classes, 0.5, distances, *answers, half)
+    return {
+        "calibration": {"temperature": 0.5, "choice": asdict(choice), "before": before, "after": after},
+        "trust": trust_figures(trust, *answers, half, fitted_on=40),
+    }
 
 
 @pytest.fixture(scope="module")

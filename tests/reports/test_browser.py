@@ -5,7 +5,7 @@ import pytest
 
 from landsift.reports.run.page import report_html
 
-PLOTS = ("accuracy", "loss", "learning_rate", "confusion", "classes", "reliability", "embeddings")
+PLOTS = ("accuracy", "loss", "learning_rate", "confusion", "classes", "reliability", "risk", "embeddings")
 
 pytestmark = pytest.mark.browser
 

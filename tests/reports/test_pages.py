@@ -161,7 +161,7 @@ def test_the_page_has_a_title_headings_and_alternative_texts(run):
     tags = [tag for tag, _ in page.tags]
     assert tags.count("h1") == 1
     assert tags.count("title") == 1
-    assert tags.count("h2") == 7
+    assert tags.count("h2") == 8
     images = page.all("img")
     assert len(images) == 24
     assert all("true class" in image["alt"] and "predicted" in image["alt"] for image in images)

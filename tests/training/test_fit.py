@@ -49,9 +49,11 @@ def test_the_directory_holds_every_file_of_the_contract(run):
     names = {p.name for p in run.path.iterdir()}
     assert names == {
         "config.yaml", "manifest.json", "metrics.json", "evaluation.json", "predictions.parquet", "embeddings.parquet",
-        "checkpoints", "model", "weights.safetensors", "validation_features",
+        "checkpoints", "model", "mistakes.safetensors", "weights.safetensors", "validation_features",
     }  # fmt: skip
-    assert {p.name for p in run.model_dir.iterdir()} == {"model.safetensors", "model.json"}
+    assert {p.name for p in run.model_dir.iterdir()} == {
+        "model.safetensors", "model.json", "trust.safetensors", "trust.json",
+    }  # fmt: skip
     assert run.config == configured()
 
 

@@ -83,6 +83,7 @@ def _lines(result: dict[str, Any], run: Path, out: Path | None) -> list[str]:
         f"macro F1       {figures['macro_f1']:.4f}",
         f"ECE            {figures['ece']:.3f}",
     ]
+    lines += _trust_lines(result["trust"])
     if own := _own_accuracy(run):
         lines.append(f"own test       {100 * own:.2f} %   (test accuracy of the run)")
     width = max(map(len, figures["per_class"]))
@@ -91,6 +92,23 @@ def _lines(result: dict[str, Any], run: Path, out: Path | None) -> list[str]:
         numbers = f"{row['precision']:>9.3f}  {row['recall']:>6.3f}  {row['f1']:>5.3f}" if row["support"] else ""
         lines.append(f"{name:<{width}}  {row['support']:>7,}  {numbers}".rstrip())
     return lines + (["", f"figures        {out}"] if out else [])
+
+
+def _trust_lines(trust: dict[str, Any] | None) -> list[str]:
+    """What sets, abstention and out-of-distribution flags are like on these patches."""
+    if trust is None:
+        return []
+    sets, abstention = trust["sets"], trust["abstention"]
+    lines = [
+        f"sets           hold the class of {100 * sets['coverage']:.2f} % (chosen: {100 * trust['coverage']:g} %), "
+        f"{sets['size']:.2f} classes on average",
+    ]
+    if abstention is not None and abstention["risk"] is not None:
+        lines.append(
+            f"answered       {100 * abstention['answered']:.2f} %, of which {100 * abstention['risk']:.2f} % are wrong "
+            f"(chosen: at most {100 * trust['risk']:g} %)"
+        )
+    return [*lines, f"ood            {100 * trust['ood']:.2f} %   (out of distribution)"]
 
 
 def _store_of(run: Path) -> PatchStore | None:

@@ -39,7 +39,7 @@ from landsift.cli.zones import zones
 from landsift.errors import LandsiftError
 from landsift.runtime.interruption import Terminated, end_on_signals
 from landsift.runtime.notices import open_missing_streams, put_out, show_on_stderr
-from landsift.runtime.outputs import check_file, check_outside, no_working_folder
+from landsift.runtime.outputs import check_file, check_output, check_outside, no_working_folder
 from landsift.runtime.threads import settle
 
 
@@ -170,10 +170,22 @@ def predict(
             "Default: as in training.",
         ),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            "--explain",
+            metavar="DIR",
+            help="A new or empty folder for a picture per patch that shows where its class comes from (Grad-CAM).",
+            show_default=False,
+        ),
+    ] = None,
     module: ModuleOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Classify image files: writes one row per patch with path, predicted and p_<class>.
+
+    If the model has thresholds: also the set of classes, whether it abstains,
+    and whether the patch is out of distribution (ood).
 
     Of RUN only the folder RUN/model is needed.
     """
@@ -183,7 +195,10 @@ def predict(
     check_file(out)
     write = table_writer(out)
     check_outside(out, paths)
-    predictions = predict_files(run, paths, module, reading(settings or (), "in a prediction"))
+    if explain is not None:
+        check_output(explain, "--explain")
+        check_outside(explain, paths, "--explain", "give --explain a path outside of it")
+    predictions = predict_files(run, paths, module, reading(settings or (), "in a prediction"), explain)
     table = predictions.table()
     write(table)
     counts = {str(name): int(n) for name, n in table["predicted"].value_counts().items()}
@@ -194,6 +209,13 @@ def predict(
         "skipped": predictions.skipped,
     }
     lines = [f"{n:>8,}  {name}" for name, n in counts.items()]
+    judged = {name: int(table[name].sum()) for name in ("abstain", "ood") if name in table}
+    result |= judged
+    said = {"abstain": "the model abstains", "ood": "out of distribution"}
+    lines += [f"{n:>8,}  {said[name]}" for name, n in judged.items()]
+    if explain is not None:
+        result["explain"] = str(explain)
+        lines.append(f"pictures: {explain}")
     print_result(result, [f"{len(table):,} patches classified: {out}", *lines], as_json=as_json)
 
 

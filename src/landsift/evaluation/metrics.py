@@ -136,9 +136,14 @@ def _check(labels: NDArray[Any], probabilities: NDArray[Any], groups: NDArray[An
         raise DataError(f"{len(groups)} groups were given for {len(labels)} patches")
     if labels.min() < 0 or labels.max() >= K:
         raise DataError(f"a label lies outside the {K} classes: {labels.min()} to {labels.max()}")
-    if not np.isfinite(probabilities).all():
+    check_finite(probabilities, "probabilities")
+
+
+def check_finite(values: NDArray[Any], what: str) -> None:
+    """Raise ModelError where numbers of a model, such as its probabilities, are not finite."""
+    if not np.isfinite(values).all():
         raise ModelError(
-            "the model's probabilities are not finite: its weights have diverged",
+            f"the model's {what} are not finite: its weights have diverged",
             "lower the learning rates, or train in float32 with --set training.precision=32",
         )
 

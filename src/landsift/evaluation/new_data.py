@@ -14,11 +14,14 @@ from landsift.data.sources.split_names import part_of
 from landsift.data.splits import PARTS
 from landsift.data.store.patch_store import PatchStore
 from landsift.errors import DataError, nearest
+from landsift.evaluation.calibration_figures import calibration_figures
 from landsift.evaluation.metrics import evaluate
 from landsift.evaluation.predictions import predictions_table
+from landsift.evaluation.trust import judged_figures
 from landsift.image_sizes import by
 from landsift.models.input_checks import check_bands
-from landsift.models.predictor import Predictor
+from landsift.models.predictor import Predictor, answers
+from landsift.models.trust import columns
 from landsift.runtime.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -53,8 +56,9 @@ def evaluate_store(
 
     Returns:
         What evaluation.json holds: `classes`, `left_out` {class: patches}, `seen` (how many of the patches have the
-        pixels of one of `trained_on`, or None where that is not known) and `figures` (as `evaluate` returns them); and
-        a row per patch: path, label, predicted, p_<class>.
+        pixels of one of `trained_on`, or None where that is not known), `figures` (as `evaluate` returns them),
+        `calibration` (as `calibration_figures`) and `trust` (as `judged_figures`; None of a model without thresholds);
+        and a row per patch: path, label, predicted, p_<class>, and set, abstain and ood of a model with thresholds.
 
     Raises:
         DataError: the source is divided and `part` says nothing or another thing, or it has classes that the model does
@@ -98,18 +102,24 @@ def evaluate_store(
             again,
             len(rows),
         )
-    probabilities = _probabilities(predictor, store, rows)
+    probabilities, distance = _answers(predictor, store, rows)
     groups = group_numbers(store.column("group"))
-    figures = evaluate(
-        labels, probabilities, predictor.classes, groups=None if groups is None else groups[rows], seed=seed
-    )
+    groups = None if groups is None else groups[rows]
+    figures = evaluate(labels, probabilities, predictor.classes, groups=groups, seed=seed)
     if figures["intervals"]["groups"] == 1:
         logger.warning(
             "all patches are of one group: the intervals are over patches, and too narrow for other groups than this"
         )
     result = {"classes": list(predictor.classes), "left_out": left_out, "seen": seen, "figures": figures}
+    result["calibration"] = calibration_figures(labels, probabilities, groups, seed=seed)
+    result["trust"], judged = None, None
+    if predictor.trust is not None:
+        found = predictor.trust.judge(probabilities, distance)
+        over = groups if figures["intervals"]["over"] == "groups" else None
+        result["trust"] = judged_figures(predictor.trust, found, probabilities, labels, over)
+        judged = columns(found, probabilities, predictor.classes)
     of_classes = np.asarray(predictor.classes, dtype=object)[labels]
-    return result, predictions_table(store.paths(rows), predictor.classes, probabilities, label=of_classes)
+    return result, predictions_table(store.paths(rows), predictor.classes, probabilities, judged, label=of_classes)
 
 
 def _labelled(store: PatchStore, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -169,15 +179,17 @@ def _seen(store: PatchStore, rows: NDArray[np.int64], trained_on: PatchStore | N
     return sum(content in known for content in store.column("sha256").iloc[rows])
 
 
-def _probabilities(predictor: Predictor, store: PatchStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Float [N, K]."""
+def _answers(
+    predictor: Predictor, store: PatchStore, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Probabilities [N, K] and distances [N]."""
     read, found = PatchReader(store.images), []
     with progress_bar("Classifying", len(rows)) as advance:
         for start in range(0, len(rows), _CHUNK):
             images = read(rows[start : start + _CHUNK])
-            found.append(predictor(images))
+            found.append(answers(predictor, images))
             advance(len(images))
-    return np.concatenate(found)
+    return np.concatenate([p for p, _ in found]), np.concatenate([d for _, d in found])
 
 
 def _list(names: Any, most: int = 12) -> str:

@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,14 +36,16 @@ from landsift.data.sources.walk import (
     walk,
 )
 from landsift.errors import DataError, ModelError, RunError, listed
+from landsift.evaluation.explanations import pictures
 from landsift.evaluation.model_files import files_for
 from landsift.evaluation.predictions import predictions_table
 from landsift.image_sizes import Size, by, is_scene, is_squeezed
 from landsift.models.model_json import DESCRIPTION_FILE, read_description
-from landsift.models.predictor import load_model, model_folder
+from landsift.models.predictor import answers, load_model, model_folder
+from landsift.models.trust import Judged, columns
 from landsift.runs import write_parquet
 from landsift.runtime.memory_allocator import keep_freed_memory
-from landsift.runtime.outputs import as_path
+from landsift.runtime.outputs import as_path, check_output
 from landsift.runtime.parallel import cores
 from landsift.runtime.progress_bar import progress_bar
 from landsift.runtime.whole import write_whole
@@ -67,6 +70,8 @@ class Predictions:
         probabilities: float32 [N, K].
         skipped: the files left out, `{"path", "reason"}` each.
         places: longitude and latitude of their centres in degrees (WGS 84), float64 [N, 2]; NaN where a file has none.
+        judged: sets of classes, where the model abstains, and what is out of distribution; None: the model has no
+            thresholds for them.
     """
 
     paths: list[str]
@@ -74,6 +79,7 @@ class Predictions:
     probabilities: NDArray[np.float32]
     skipped: list[dict[str, str]]
     places: NDArray[np.float64]
+    judged: Judged | None = None
 
     @property
     def predicted(self) -> list[str]:
@@ -83,11 +89,13 @@ class Predictions:
     def table(self) -> pd.DataFrame:
         """One row per file: path, predicted, p_<class> for each class; needs pandas.
 
-        Where a file has a place, lon and lat stand after path.
+        Where a file has a place, lon and lat stand after path. If the model has thresholds, set, abstain and ood stand
+        after predicted (`landsift.models.trust.columns`).
         """
         known = np.isfinite(self.places).any()
         places = {"lon": self.places[:, 0], "lat": self.places[:, 1]} if known else {}
-        return predictions_table(self.paths, self.classes, self.probabilities, **places)
+        judged = None if self.judged is None else columns(self.judged, self.probabilities, self.classes)
+        return predictions_table(self.paths, self.classes, self.probabilities, judged, **places)
 
 
 def predict_files(
@@ -95,6 +103,7 @@ def predict_files(
     paths: Path | str | Iterable[Path | str],
     module: str | None = None,
     reading: Mapping[str, Any] | None = None,
+    explain: Path | str | None = None,
 ) -> Predictions:
     """Classify image files, the images in folders, and those that tables name.
 
@@ -108,11 +117,13 @@ def predict_files(
         module: as of `load_model`.
         reading: how these files are read, `bands`, `sensor`, `reflectance` and `indices` as in the section `data` of
             the configuration; what is missing is as for the training's files.
+        explain: a new or empty folder for pictures that show where in a patch its class comes from; None: no pictures.
 
     Raises:
         ConfigError: `reading` has another key, or a value that is none.
         DataError: a path does not exist, a table cannot be used, or no image among them can be read.
         ModelError: there is no model, or it is damaged.
+        RunError: the pictures cannot be written.
     """
     given = list(_paths(paths))
     if not given:
@@ -128,11 +139,17 @@ def predict_files(
     predictor = load_model(model, module=module)
     patch = predictor.description.patch_size
     tables: list[NDArray[np.float32]] = []
+    distances: list[NDArray[np.float64]] = []
     kept: list[str] = []
     places: list[Place] = []
     left_out: list[tuple[str, Reason]] = []
     told = _Told(patch, patches)
-    with quiet_pillow(), progress_bar("Classifying", len(files)) as advance, ThreadPoolExecutor(cores()) as pool:
+    with (
+        quiet_pillow(),
+        nullcontext() if explain is None else pictures(predictor, check_output(explain, "--explain")) as drawn,
+        progress_bar("Classifying", len(files)) as advance,
+        ThreadPoolExecutor(cores()) as pool,
+    ):
         decoded = functools.partial(_decoded, patches=patches, size=patch)
         each = len(patches.spec) * patches.spec.numpy_dtype.itemsize * math.prod(patch)
         count = max(1, min(CHUNK, _CHUNK_BYTES // each))
@@ -149,7 +166,11 @@ def predict_files(
                     kept.append(str(file))
                     places.append(read.place)
             if images:
-                tables.append(predictor(np.stack(images)))
+                probabilities, distance = answers(predictor, np.stack(images))
+                tables.append(probabilities)
+                distances.append(distance)
+                if drawn is not None:
+                    drawn.add(np.stack(images), kept[-len(images) :])
             advance(len(chunk))
     groups = summed_up(left_out)
     for group in groups:
@@ -163,7 +184,9 @@ def predict_files(
     skipped = [entry._asdict() for entry in passed_over]
     skipped += [{"path": path, "reason": reason.text} for path, reason in left_out]
     where = np.array([place[:2] for place in places], dtype=np.float64)
-    return Predictions(kept, predictor.classes, np.concatenate(tables), skipped, where)
+    probabilities = np.concatenate(tables)
+    judged = None if predictor.trust is None else predictor.trust.judge(probabilities, np.concatenate(distances))
+    return Predictions(kept, predictor.classes, probabilities, skipped, where, judged)
 
 
 def _paths(given: Path | str | Iterable[Path | str]) -> Iterator[Path]:

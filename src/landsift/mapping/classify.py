@@ -98,8 +98,12 @@ class PatchByPatch:
         step = max(1, BATCH_BYTES // (rows.patch * cols.patch * values.shape[2] * values.itemsize))
         for start in range(0, len(row), step):
             some = row[start : start + step], col[start : start + step]
-            found[some] = self._predictor.probabilities(patches[some], BATCH)
+            found[some] = self.answers(patches[some])
         return found
+
+    def answers(self, patches: NDArray[Any]) -> Probabilities:
+        """Of patches [B, h, w, C]: float32 [B, K]."""
+        return self._predictor.probabilities(patches, BATCH)
 
 
 class _Window(NamedTuple):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from landsift.mapping.overlap import Flags, Probabilities
 from landsift.mapping.patch_grid import PatchGrid, Run
-from landsift.models.predictor import symmetries
+from landsift.models.predictor import symmetries, tempered
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +76,7 @@ class Dense:
         with torch.inference_mode():
             image = self._prepared(pixels)
             if self._predictor.description.tta == "none":
-                return self._view(image, wanted, self._steps).cpu().numpy()
+                return self._calibrated(self._view(image, wanted, self._steps), wanted)
             views = symmetries(image, square=self._square)
             half = len(views) // 2
             total = torch.zeros(*wanted.shape, self.classes, device=image.device)
@@ -86,7 +86,14 @@ class Dense:
                 steps = self._steps[::-1] if turns % 2 else self._steps
                 found = torch.rot90(self._view(view, turned, steps), -turns, dims=(0, 1))
                 total += found.flip(1) if number >= half else found
-            return np.asarray((total / len(views)).cpu().numpy())
+            return self._calibrated(total / len(views), wanted)
+
+    def _calibrated(self, found: Tensor, wanted: Flags) -> Probabilities:
+        """Probabilities [n, m, K] with the model's temperature, zeros of what is not wanted."""
+        answers: Probabilities = found.cpu().numpy()
+        if self._predictor.temperature is not None:
+            answers[wanted] = tempered(found.cpu()[wanted], self._predictor.temperature).numpy()
+        return answers
 
     def _prepared(self, pixels: NDArray[Any]) -> Tensor:
         """A piece as the network takes it, at the scale at which it takes patches: float32 [1, C, H, W]."""

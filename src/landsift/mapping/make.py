@@ -24,6 +24,7 @@ from landsift.mapping.agreement import ENOUGH, WORTH, Agreement, choose
 from landsift.mapping.classes import ClassTable
 from landsift.mapping.classify import MIN_VALID, Model, PatchByPatch, classify
 from landsift.mapping.gdal import gdal
+from landsift.mapping.judged import JudgedCells, answers_of, say_other_views
 from landsift.mapping.map_info import MapAbout
 from landsift.mapping.map_place import check_place, map_path
 from landsift.mapping.map_writer import MapWriter
@@ -34,6 +35,7 @@ from landsift.mapping.sketch import Sketch
 from landsift.mapping.smoothing import VARIANCE, Smoother
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE
 from landsift.models.predictor import Predictor, load_model, model_folder
+from landsift.models.trust import TRUST_FILE
 from landsift.runtime import threads
 from landsift.runtime.memory_allocator import keep_freed_memory
 from landsift.runtime.outputs import as_path, check_outside
@@ -162,9 +164,10 @@ class LoadedModel:
                 "with a smaller stride patches overlap, and cells are smaller",
             )
         if options.tta is not None:
+            say_other_views(predictor, options.tta)
             predictor.description = replace(predictor.description, tta=options.tta)
         digest = hashlib.sha256()
-        for name in (DESCRIPTION_FILE, WEIGHTS_FILE):
+        for name in (DESCRIPTION_FILE, WEIGHTS_FILE, *([] if predictor.trust is None else [TRUST_FILE])):
             with (model_folder(model) / name).open("rb") as file:
                 while chunk := file.read(_READ_AT_ONCE):
                     digest.update(chunk)
@@ -187,6 +190,7 @@ class MapResult:
         seconds: from the opening of the scene to the end.
         agreement: of dense mode with patch by patch; None: it was not measured.
         smoothed: share of cells that got another class by smoothing; None: there was none.
+        judged: from how many cells the model abstains, how many are out of distribution; None: it has no thresholds.
     """
 
     path: Path
@@ -200,6 +204,7 @@ class MapResult:
     seconds: float
     agreement: Agreement | None = None
     smoothed: float | None = None
+    judged: JudgedCells | None = None
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -229,6 +234,7 @@ class MapResult:
             "seconds": round(self.seconds, 3),
             "agreement": None if self.agreement is None else self.agreement.to_json(),
             "smoothed": self.smoothed,
+            "judged": None if self.judged is None else self.judged.to_json(),
         }
 
 
@@ -339,10 +345,10 @@ def mapped(
     with gdal(), _opened(sources, predictor, options) as scene:
         scene.sketch = Sketch(scene.grid, scene.bands)  # read once for the map and for the picture under it
         grid = PatchGrid.of(scene.name, scene.grid, predictor.description.patch_size, options.stride)
-        answers: Model = PatchByPatch(predictor)
-        agreement = None
+        judged = None if predictor.trust is None else JudgedCells(predictor.trust, len(predictor.classes))
+        answers, agreement = answers_of(predictor), None
         if options.dense:
-            answers, agreement = _dense(scene, grid, predictor, answers, options)
+            answers, agreement = _dense(scene, grid, predictor, PatchByPatch(predictor), options)
         smoother = None if options.smooth is None else Smoother(options.smooth, options.smooth_variance)
         about = MapAbout(
             patch=_side(grid.patch),
@@ -371,11 +377,12 @@ def mapped(
             progress_bar(f"Mapping {scene.name}", grid.rows.count * grid.cols.count) as advance,
             MapWriter(
                 out, grid.cells, ClassTable.of(predictor.classes), about,
-                probabilities=options.probabilities, entropy=options.probabilities,
+                probabilities=options.probabilities, entropy=options.probabilities, trust=judged is not None,
             ) as writer,
             closing(classify(scene, answers, grid, min_valid=options.min_valid, advance=counted)) as strips,
         ):  # fmt: skip
-            for strip in strips if smoother is None else smoother.smooth(strips):
+            cells = strips if judged is None else judged.judge(strips, writer)
+            for strip in cells if smoother is None else smoother.smooth(cells):
                 if not np.isfinite(strip.probabilities).all():
                     rows = f"{strip.rows.start} to {strip.rows.stop}"
                     raise DataError(f"{scene.name}: the model gives NaN for cells in rows {rows}", _NOT_FINITE)
@@ -385,7 +392,11 @@ def mapped(
     changed = None if smoother is None else smoother.changed / max(smoother.cells, 1)
     if changed is not None:
         logger.info("smoothing: %.1f %% of the cells get another class", 100 * changed)
-    return _result(out, grid.cells, scene.name, writer.areas, count, time.perf_counter() - begun, agreement, changed)
+    found = _result(out, grid.cells, scene.name, writer.areas, count, time.perf_counter() - begun, agreement, changed)
+    if judged is None:
+        return found
+    judged.say(scene.name)
+    return replace(found, judged=judged)
 
 
 def key_of(

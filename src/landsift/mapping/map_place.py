@@ -17,7 +17,7 @@ from landsift.runtime.outputs import LONGEST_NAME, absolute, check_file
 
 ENDINGS = ("qml", "json", "areas.csv", "png")
 """Of what lies beside every map."""
-SOME = ("html", "probabilities.tif", "entropy.tif")
+SOME = ("html", "probabilities.tif", "entropy.tif", "trust.tif")
 """Of what lies beside some."""
 _OF_PROBABILITIES = (".probabilities.", ".entropy.")
 AUX = ".aux.xml"

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 PROBABILITY_SCALE, EMPTY = 0.005, 255
 """Probabilities and entropy are stored as 0 to 200; 255 is no data."""
+TRUST = ("classes in the set", "abstain", "ood")
+"""Bands of MAP.trust.tif: a number, and 0 or 1."""
 _UNTIDY = 1e-3
 """By which the probabilities of a cell may miss 1."""
 
@@ -41,8 +43,8 @@ class MapWriter:
     """A map that is being written; used in a `with` statement.
 
     When that ends, MAP.tif is there, with MAP.tif.aux.xml (names of the classes for GDAL), MAP.qml (for QGIS), MAP.json
-    (STAC item), MAP.areas.csv, MAP.png, and MAP.probabilities.tif or MAP.entropy.tif where wanted. After an error there
-    is nothing, or what was there before.
+    (STAC item), MAP.areas.csv, MAP.png, and MAP.probabilities.tif or MAP.entropy.tif, and MAP.trust.tif, where wanted.
+    After an error there is nothing, or what was there before.
 
     Args:
         path: of the map, ending in .tif or .tiff.
@@ -51,6 +53,8 @@ class MapWriter:
         about: how it was made.
         probabilities: whether to write those of all classes.
         entropy: whether to write the entropy of a cell's probabilities, as a share of the largest, log K.
+        trust: whether to write how many classes the set of a cell has, whether the model abstains, and whether the cell
+            is out of distribution (`write_trust`).
 
     Raises:
         RunError: the map cannot be written there.
@@ -65,10 +69,11 @@ class MapWriter:
         *,
         probabilities: bool = False,
         entropy: bool = False,
+        trust: bool = False,
     ) -> None:
         self.path = map_path(path)
         self.grid, self.classes, self.about = grid, classes, about or MapAbout()
-        self.probabilities, self.entropy = probabilities, entropy
+        self.probabilities, self.entropy, self.trust = probabilities, entropy, trust
         self.areas = AreaCount(grid, classes)
         self._next = 0
 
@@ -87,6 +92,10 @@ class MapWriter:
             if bands:
                 more = open_band(self._work / "more.tif", self.grid, "uint8", EMPTY, bands)
                 self._more = stack.enter_context(more)
+            self._trust = None
+            if self.trust:
+                judged = open_band(self._work / "trust.tif", self.grid, "uint8", EMPTY, len(TRUST))
+                self._trust = stack.enter_context(judged)
             self._stack = stack.pop_all()
         return self
 
@@ -130,6 +139,19 @@ class MapWriter:
         self.areas.add(rows, codes)
         self._next = rows.stop
 
+    def write_trust(self, rows: slice, judged: NDArray[np.uint8]) -> None:
+        """Write what is judged of some rows.
+
+        Args:
+            rows: of the map.
+            judged: the bands of `TRUST`, uint8 [3, h, w]; `EMPTY` where there is nothing.
+        """
+        from rasterio.windows import Window
+
+        assert self._trust is not None
+        with writing_raster(self.path):
+            self._trust.write(judged, window=Window(0, rows.start, self.grid.width, rows.stop - rows.start))
+
     def _stored(self, probabilities: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Probabilities and entropy as they are stored, uint8 [bands, h, w]."""
         shares = np.moveaxis(probabilities, -1, 0) if self.probabilities else np.empty((0, *valid.shape))
@@ -141,7 +163,7 @@ class MapWriter:
     def _finish(self) -> None:
         if self._next != self.grid.height:
             raise ValueError(f"rows {self._next} to {self.grid.height} of a map were not written")
-        for each in filter(None, (self._class, self._confidence, self._more)):
+        for each in filter(None, (self._class, self._confidence, self._more, self._trust)):
             each.close()
         name = self.path.name
         tags = {TAG: json.dumps(self._description())}
@@ -149,6 +171,9 @@ class MapWriter:
         if self._more:
             ending = "probabilities.tif" if self.probabilities else "entropy.tif"
             join(self._work, self._more_bands(), self.grid, {}, self._folder / beside_map(self.path, ending).name)
+        if self._trust:
+            bands = [Band("trust.tif", i, band, "uint8", EMPTY) for i, band in enumerate(TRUST, start=1)]
+            join(self._work, bands, self.grid, {}, self._folder / beside_map(self.path, "trust.tif").name)
         self._check(self._folder / name)
         write_areas(self._folder / beside_map(self.path, "areas.csv").name, self.areas)
         self._describe()
@@ -173,6 +198,7 @@ class MapWriter:
         endings = {
             "probabilities": "probabilities.tif",
             "entropy": "entropy.tif",
+            "trust": "trust.tif",
             "areas": "areas.csv",
             "preview": "png",
         }

@@ -33,8 +33,8 @@ def write_item(path: Path, info: MapInfo, files: dict[str, Path]) -> None:
     Args:
         path: of the item, in the folder of the files.
         info: of the map.
-        files: of the map, by the name of their asset: `map`, and what there is of `probabilities`, `entropy`, `areas`
-            and `preview`.
+        files: of the map, by the name of their asset: `map`, and what there is of `probabilities`, `entropy`, `trust`,
+            `areas` and `preview`.
     """
     import pystac
     from pystac.extensions.file import FileExtension
@@ -54,7 +54,14 @@ def write_item(path: Path, info: MapInfo, files: dict[str, Path]) -> None:
             shape=list(info.grid.shape),
             transform=[*info.grid.affine],
         )
-    kinds = {"map": COG, "probabilities": COG, "entropy": COG, "areas": "text/csv", "preview": "image/png"}
+    kinds = {
+        "map": COG,
+        "probabilities": COG,
+        "entropy": COG,
+        "trust": COG,
+        "areas": "text/csv",
+        "preview": "image/png",
+    }
     roles = {"areas": ["metadata"], "preview": ["overview"]}
     for name, file in files.items():
         asset = pystac.Asset(f"./{file.name}", media_type=kinds[name], roles=roles.get(name, ["data"]))

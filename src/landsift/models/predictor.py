@@ -2,7 +2,9 @@
 
 model/
   model.safetensors   weights of backbone and head
-  model.json          how to rebuild them: backbone, head, classes, input size, normalisation
+  model.json          how to rebuild them: backbone, head, classes, input size, normalisation, temperature
+  trust.json          perhaps: what sets, abstention and out-of-distribution flags need (`trust`)
+  trust.safetensors
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from landsift.models.backbone import check_backbone
 from landsift.models.input_checks import groups_of
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.timm_networks import unfilled
+from landsift.models.trust import FEATURES_FILE, TRUST_FILE, Trust, read_trust
 from landsift.models.weights_file import layers_of_one_value, one_line, read_tensors, write_state
 from landsift.runs import MODEL, write_json
 from landsift.runtime import threads
@@ -66,9 +69,19 @@ class Predictor:
         bands: what the numbers of patches must mean: those of the training.
         description: the content of model.json.
         preprocess: from stored pixels to the network's input.
+        temperature: that logits are divided by; None where the model has none, or raw answers are wanted.
+        trust: sets, abstention and out-of-distribution flags for its answers; None where the model has none.
     """
 
-    def __init__(self, classifier: PatchClassifier, description: ModelDescription, device: str = "auto") -> None:
+    def __init__(
+        self,
+        classifier: PatchClassifier,
+        description: ModelDescription,
+        device: str = "auto",
+        *,
+        calibrated: bool = True,
+        trust: Trust | None = None,
+    ) -> None:
         import torch
 
         from landsift.models.inference import find_folds, folded
@@ -84,6 +97,8 @@ class Predictor:
         self.description = description
         self.classes = description.classes
         self.bands = description.bands
+        self.temperature = description.temperature if calibrated else None
+        self.trust = trust if calibrated else None
         self._classifier = classifier.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         backbone = self._classifier.backbone
         self._network = torch.nn.Sequential(folded(backbone, find_folds(backbone)), self._classifier.head)
@@ -98,6 +113,12 @@ class Predictor:
         backbone, head = self._network
         return backbone, head
 
+    @property
+    def classifier(self) -> PatchClassifier:
+        """Backbone and head as they were trained, in eval mode."""
+        classifier: PatchClassifier = self._classifier
+        return classifier
+
     def __call__(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
         """The same as `probabilities`."""
         return self.probabilities(images, batch_size)
@@ -105,31 +126,53 @@ class Predictor:
     def probabilities(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
         """Class probabilities, float32 [B, K]; rows sum to 1.
 
-        With `evaluation.tta: flips` (test-time augmentation) they are the mean over the eight flips and rotations.
+        With `evaluation.tta: flips` (test-time augmentation) they are the mean over the eight flips and rotations. A
+        temperature T makes p^(1/T) of them, divided by the sum of the row.
         """
 
         def answer(prepared: Tensor) -> Tensor:
             views = self._views(prepared)
             total: Tensor = sum(self._network(view).float().softmax(dim=1) for view in views)
-            return total / len(views)
+            return tempered(total / len(views), self.temperature)
 
         return self._answers(images, batch_size, len(self.classes), answer)
+
+    def probabilities_and_features(
+        self, images: Patches, batch_size: int = 64
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What `probabilities` and `features` return, float32 [B, K] and [B, D], in one pass of the network."""
+        import torch
+
+        backbone, head = self.network
+
+        def answer(prepared: Tensor) -> Tensor:
+            views = self._views(prepared)
+            first = backbone(views[0])  # the patch as it is
+            total: Tensor = head(first).float().softmax(dim=1)
+            for view in views[1:]:
+                total = total + head(backbone(view)).float().softmax(dim=1)
+            return torch.cat([tempered(total / len(views), self.temperature), first.float()], dim=1)
+
+        K = len(self.classes)
+        both = self._answers(images, batch_size, K + self._classifier.features, answer)
+        return both[:, :K].copy(), both[:, K:]
 
     def logits(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
         """Class scores before the softmax, float32 [B, K]; their softmax is always `probabilities`.
 
         They are the output of the head. With `evaluation.tta: flips` they are the logarithm of the mean probability,
-        which is a logit up to a constant per row.
+        which is a logit up to a constant per row. Both are divided by the temperature, if there is one.
         """
         import torch
 
         def answer(prepared: Tensor) -> Tensor:
             views = self._views(prepared)
             scores: list[Tensor] = [self._network(view).float() for view in views]
-            if len(views) == 1:
-                return scores[0]
-            logs = torch.stack([score.log_softmax(dim=1) for score in scores])  # [views, b, K]
-            return logs.logsumexp(dim=0) - math.log(len(views))
+            logits = scores[0]
+            if len(views) > 1:
+                logs = torch.stack([score.log_softmax(dim=1) for score in scores])  # [views, b, K]
+                logits = logs.logsumexp(dim=0) - math.log(len(views))
+            return logits if self.temperature is None else logits / self.temperature
 
         return self._answers(images, batch_size, len(self.classes), answer)
 
@@ -202,6 +245,25 @@ class Predictor:
         )
 
 
+def answers(predictor: Predictor, images: Patches) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Probabilities [B, K] of patches, and the distances of their features [B]; zeros of a model without `trust`."""
+    import numpy as np
+
+    if predictor.trust is None:
+        probabilities = predictor(images)
+        return probabilities, np.zeros(len(probabilities))
+    probabilities, features = predictor.probabilities_and_features(images)
+    return probabilities, predictor.trust.distances(features)
+
+
+def tempered(probabilities: Tensor, temperature: float | None) -> Tensor:
+    """Probabilities [B, K] to the power of 1 / temperature, rows summing to 1; as they are where it is None.
+
+    Of one look at a patch, that is the softmax of the logits divided by the temperature (Guo et al. 2017).
+    """
+    return probabilities if temperature is None else (probabilities.log() / temperature).softmax(dim=1)
+
+
 def symmetries(images: Tensor, *, square: bool = True) -> list[Tensor]:
     """The eight flips and rotations of images [B, C, S, S], channels last in memory.
 
@@ -214,7 +276,9 @@ def symmetries(images: Tensor, *, square: bool = True) -> list[Tensor]:
     return [view.contiguous(memory_format=torch.channels_last) for view in turned]
 
 
-def load_model(path: Path | str, device: str = "auto", *, module: str | None = None) -> Predictor:
+def load_model(
+    path: Path | str, device: str = "auto", *, module: str | None = None, calibrated: bool = True
+) -> Predictor:
     """Load the model of a run directory, or a `model/` folder; nothing in it is executed.
 
     Args:
@@ -222,6 +286,7 @@ def load_model(path: Path | str, device: str = "auto", *, module: str | None = N
         device: "auto" (a GPU if there is one), or a torch device.
         module: what registers the model's network with timm, as `model.module`. None: what the model names, which is
             imported if a training on this machine has used it.
+        calibrated: False: the network's own probabilities and logits, without the model's temperature, and no `trust`.
 
     Raises:
         ModelError: there is no model, its files do not fit each other, or there is no such device.
@@ -229,7 +294,11 @@ def load_model(path: Path | str, device: str = "auto", *, module: str | None = N
     """
     folder = model_folder(path)
     module = None if module is None else os.fspath(module) if isinstance(module, os.PathLike) else module
-    return Predictor(*_rebuild(folder, module), device=device)
+    classifier, description = _rebuild(folder, module)
+    trust = read_trust(folder, description) if calibrated else None
+    if trust is not None and trust.distances.means.shape[1] != classifier.features:
+        raise ModelError(f"{folder / FEATURES_FILE} is of another backbone", f"delete {TRUST_FILE} beside it")
+    return Predictor(classifier, description, device, calibrated=calibrated, trust=trust)
 
 
 def model_folder(path: Path | str) -> Path:

@@ -50,8 +50,12 @@ def no_working_folder() -> RunError:
     return RunError("the working folder does not exist any more", "change to one that does (cd) and try again")
 
 
-def check_output(path: Path | str) -> Path:
+def check_output(path: Path | str, option: str = "--out") -> Path:
     """Check that `path` is none that somebody needs and return it absolute; `output_error` is for what comes after.
+
+    Args:
+        path: of a folder.
+        option: that names it.
 
     Raises:
         RunError: it is a file, is not empty, leads nowhere, cannot be looked into, or has no name that can be written.
@@ -60,9 +64,9 @@ def check_output(path: Path | str) -> Path:
     check_name(path, "output folder")
     try:
         if path.exists() and not path.is_dir():
-            raise RunError(f"output {path} is a file", "give --out a new folder")
+            raise RunError(f"output {path} is a file", f"give {option} a new folder")
         if path.is_dir() and any(path.iterdir()):
-            raise RunError(f"output folder {path} is not empty", "give --out a new or empty folder")
+            raise RunError(f"output folder {path} is not empty", f"give {option} a new or empty folder")
     except OSError as error:
         raise output_error(path, error) from None
     return path

@@ -39,7 +39,7 @@ def train_here(config: RunConfig, store: Path, folder: Path, label: str, group: 
     experiment = _experiment(config, label, group)
     try:
         fit(asked, patches, folder, experiment)
-        final_test(asked, patches, folder, folder)
+        final_test(asked, patches, folder, folder, thresholds=False)  # its model is not kept
         if experiment is not None and config.tracking.tsne_every:
             make_embeddings(config, patches, folder, folder)
             log_frames(experiment, folder, patches.classes)

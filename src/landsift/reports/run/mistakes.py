@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from landsift.bands import BandSpec
 from landsift.config import READING, DataConfig
-from landsift.runs import Run
+from landsift.errors import RunError
+from landsift.runs import MISTAKES, Run
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
     from landsift.data.decoding.wanted import Taken
     from landsift.data.store.patch_store import PatchStore
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
 LARGEST = 160
 """Longest side of a thumbnail in pixels."""
+HEAT = (255.0, 60.0, 0.0)
+"""Colour of what speaks for a class, over a thumbnail."""
 ELSEWHERE = "outside the run's folder"
 
 
@@ -58,6 +64,34 @@ class Picture(NamedTuple):
     """`data:image/png`; None where there is none."""
     reason: str = ""
     """Why there is none."""
+
+
+def heat_maps(paths: Sequence[str], run: Run) -> list[str | None]:
+    """Where the classes of mistakes come from: a picture to lie over each thumbnail, or None where there is none.
+
+    Raises:
+        RunError: the run's maps cannot be read.
+    """
+    from PIL import Image
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    file = run.path / MISTAKES
+    if not file.is_file():
+        return [None] * len(paths)
+    try:
+        maps = load_file(file)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RunError(f"cannot read {file}: {' '.join(str(error).split())[:160]}") from None
+    found: list[str | None] = []
+    for path in paths:
+        if path not in maps or maps[path].ndim != 2:
+            found.append(None)
+            continue
+        heat = maps[path].astype(np.float32) / 255
+        colour = np.stack([*(np.full(heat.shape, value) for value in HEAT), 200 * heat], axis=-1)
+        found.append(_png(Image.fromarray(np.rint(colour).astype(np.uint8), "RGBA")))
+    return found
 
 
 def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None, source: str | None = None) -> list[Picture]:
@@ -179,6 +213,11 @@ def _picture(patch: NDArray[Any], bands: BandSpec) -> Picture:
 
     image = Image.fromarray(as_picture(patch, bands))
     image.thumbnail((LARGEST, LARGEST))
+    return Picture(_png(image))
+
+
+def _png(image: Image) -> str:
+    """A picture as a page holds it."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
-    return Picture("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"))
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from landsift.palette import class_colours
 from landsift.reports.document import render
-from landsift.reports.run import figures, sections
-from landsift.reports.run.mistakes import ELSEWHERE, Picture, common_folder, confident_mistakes, thumbnails
+from landsift.reports.run import figures, sections, trust
+from landsift.reports.run.mistakes import ELSEWHERE, Picture, common_folder, confident_mistakes, heat_maps, thumbnails
 from landsift.reports.run.tsne_figure import embedding_figure, shown_epoch
 from landsift.reports.style import Figure
 from landsift.reports.wording import percent
@@ -45,7 +45,7 @@ def report_html(run: Run, store: PatchStore | None = None, source: str | None = 
     mistakes = confident_mistakes(run.predictions, MISTAKES)
     paths = mistakes["path"].tolist()
     root = common_folder(paths)
-    pictures = thumbnails(paths, run, store, source)
+    pictures, heat = thumbnails(paths, run, store, source), heat_maps(paths, run)
     test = run.evaluation["test"]
     return render(
         "run.html",
@@ -57,9 +57,11 @@ def report_html(run: Run, store: PatchStore | None = None, source: str | None = 
         mistakes_total=f"{test['n'] - sum(row[i] for i, row in enumerate(test['confusion'])):,}",
         mistakes_root=root,
         pictures_note=_missing(pictures),
+        explained=any(over is not None for over in heat),
         mistakes=[
             {
                 "image": picture.uri,
+                "heat": over,
                 "reason": picture.reason,
                 "path": row["path"],
                 "name": row["path"].removeprefix(root),
@@ -67,7 +69,7 @@ def report_html(run: Run, store: PatchStore | None = None, source: str | None = 
                 "predicted": row["predicted"],
                 "probability": percent(row["probability"], 1),
             }
-            for row, picture in zip(mistakes.to_dict("records"), pictures, strict=True)
+            for row, picture, over in zip(mistakes.to_dict("records"), pictures, heat, strict=True)
         ],
     )
 
@@ -86,7 +88,7 @@ def _missing(pictures: Sequence[Picture]) -> str:
 
 def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dict[str, tuple[Figure, str]]:
     """The page's figures with their descriptions, by the name of their place in the template."""
-    test = run.evaluation["test"]
+    test, calibration = run.evaluation["test"], run.evaluation.get("calibration")
     plots = {
         "accuracy": (
             figures.accuracy_figure(run.metrics, run.evaluation.get("epoch")),
@@ -100,10 +102,15 @@ def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dic
         "confusion": (figures.confusion_figure(test["confusion"], classes), "Confusion matrix of the test patches"),
         "classes": (figures.class_figure(test), "Bars of precision, recall and F1 for each class"),
         "reliability": (
-            figures.reliability_figure(run.predictions),
+            trust.diagram(calibration) if calibration else figures.reliability_figure(run.predictions),
             "Reliability diagram: accuracy against confidence",
         ),
     }
+    if "trust" in run.evaluation:
+        plots["risk"] = (
+            trust.risk_figure(run.evaluation["trust"]["abstention"]),
+            "Line chart of the share of wrong answers over the share of answered patches",
+        )
     places = sections.places_of(run.manifest)
     if places is not None:
         plots["places"] = (figures.place_figure(places["map"]), "Map of the patches of train, val and test")

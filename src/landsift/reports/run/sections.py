@@ -10,6 +10,7 @@ from landsift.bands import BandSpec
 from landsift.data.checks.findings import SHOWN
 from landsift.data.geodesy import distance
 from landsift.errors import RunError
+from landsift.reports.run import trust
 from landsift.reports.run.figures import phase_starts
 from landsift.reports.wording import duration, moment, percent, percents, span
 from landsift.runs import Run
@@ -40,6 +41,9 @@ def page(run: Run) -> dict[str, Any]:
         "intervals_over": intervals_over(evaluation["test"], "blocks" if _by_place(run) else "groups"),
         "training_note": _training_note(metrics, manifest, trained_on(run)),
         "calibration_note": _calibration_note(run),
+        "temperature_note": trust.temperature_note(evaluation.get("calibration")),
+        "calibration_rows": trust.calibration_rows(evaluation.get("calibration")),
+        **trust.texts(evaluation.get("trust")),
         "confusions": _confusions(evaluation),
         "class_rows": _class_rows(evaluation),
         "data_facts": _data_facts(data),
@@ -302,10 +306,16 @@ def _model_facts(manifest: Mapping[str, Any], run: Run) -> list[tuple[str, str]]
         ("normalization", f"mean {numbers['mean']}; std {numbers['std']}" if numbers["mean"] else None),
         ("EMA of the weights", f"decay {model['ema']:g} per step" if model.get("ema") else None),
         ("test-time augmentation", "mean over 8 flips and rotations" if model.get("tta") == "flips" else None),
+        ("temperature", _temperature(run.evaluation)),
         ("best checkpoint", checkpoint),
         ("seed", manifest.get("seed")),
     ]
     return [(name, str(value)) for name, value in rows if value is not None]
+
+
+def _temperature(evaluation: Mapping[str, Any]) -> str | None:
+    value = (evaluation.get("calibration") or {}).get("temperature")
+    return None if value is None else f"{value:.3f}"
 
 
 def _machine_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
