@@ -34,6 +34,7 @@ from landsift.cli.options import (
     reading,
     rule_changes,
 )
+from landsift.cli.pretrain import pretrain
 from landsift.cli.sample import sample
 from landsift.cli.zones import zones
 from landsift.errors import LandsiftError
@@ -143,6 +144,7 @@ def run(
 
 
 app.command(no_args_is_help=True)(compare)
+app.command(no_args_is_help=True)(pretrain)
 app.command("map", no_args_is_help=True)(map_command)
 for command in (zones, change, sample, areas):
     app.command(no_args_is_help=True)(command)

@@ -283,7 +283,8 @@ def _compare_arguments(source: Path, description: ModelDescription, config: Mode
     """Say where a run's network was made with other arguments: another padding fits, and costs accuracy."""
     both = (description.backbone_args, config.backbone_args)
     then, now = (
-        {name: value for name, value in given.items() if name not in {"img_size", "in_chans"}} for given in both
+        {name: value for name, value in given.items() if name not in {"img_size", "in_chans", "dynamic_img_size"}}
+        for given in both
     )
     if then != now:
         logger.warning("%s was trained with model.backbone_args %s, which are %s here", source, then, now)

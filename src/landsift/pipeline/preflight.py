@@ -48,3 +48,27 @@ def check_training(config: RunConfig, *, local: bool = True) -> None:
             f"training.devices is {wanted}, but cluster.gpu={config.cluster.gpu} asks for a node with {number}",
             f"ask for more, such as --set cluster.gpu={kind}:{wanted}",
         )
+
+
+def check_pretraining(config: RunConfig) -> None:
+    """Refuse a pretraining that cannot start before any data is decoded for it; imports timm and torch.
+
+    Args:
+        config: the complete configuration.
+
+    Raises:
+        ConfigError: sizes do not fit the backbone, or there are too few GPUs.
+        ModelError: the backbone is unknown, or its weights cannot be looked for.
+    """
+    from landsift.models.backbone import check_backbone
+    from landsift.models.timm_networks import unfilled
+    from landsift.pretraining.methods import phases_of
+    from landsift.pretraining.network import check_sizes, patch_side
+    from landsift.training import devices
+
+    check_backbone(config.model)
+    network = unfilled(config.model, config.pretraining.image_size)
+    if network is not None:
+        check_sizes(config, phases_of(config.pretraining), patch_side(network))
+    if devices.needed(config.training):
+        devices.check_devices(config.training)

@@ -23,8 +23,12 @@ from landsift.training.strategies import check_blocks, deciding_settings, resolv
 from landsift.training.torch_state import as_meant
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from landsift.data.splits import Split
     from landsift.data.store.patch_store import PatchStore
+    from landsift.models.backbone import Backbone
     from landsift.models.classifier import PatchClassifier
     from landsift.training.module import PatchModule
 
@@ -143,25 +147,45 @@ def check_image_sizes(config: RunConfig, strategy: Strategy) -> None:
 def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tuple[PatchClassifier, Normalization]:
     """The classifier with its weights, and the statistics its inputs are normalised with.
 
+    Raises:
+        ConfigError: the strategy or the statistics do not fit the backbone and the patches.
+        ModelError: as `landsift.models.backbone.create_backbone`.
+    """
+    from landsift.models.classifier import PatchClassifier
+
+    backbone, normalization = build_backbone(config, store, split.train)
+    check_blocks(config, strategy_of(config), backbone.network)
+    classifier = PatchClassifier(backbone.network, backbone.features, len(store.classes), config.model.head)
+    if not store.bands.is_rgb8 and any(config.training.augment.color_jitter[2:]) and store.bands.names != RGB_NAMES:
+        message = "training.augment.color_jitter: saturation and hue are of red, green and blue, and are left out here"
+        logger.info(message)
+    return classifier, normalization
+
+
+def build_backbone(config: RunConfig, store: PatchStore, train: NDArray[np.int64]) -> tuple[Backbone, Normalization]:
+    """The backbone with its weights, and the statistics its inputs are normalised with.
+
     `model.normalization: auto` takes what the weights were trained with. Of 8-bit images it takes the same for the red,
     green and blue of reflectances, which are scaled as such images are made (`as_images`). For random weights, or
     weights of other bands or units than the patches have, it takes the statistics of the training patches.
 
+    Args:
+        config: names backbone and weights.
+        store: the patches.
+        train: rows of those that it trains on.
+
     Raises:
-        ConfigError: the strategy or the statistics do not fit the backbone and the patches.
+        ConfigError: the statistics do not fit the backbone and the patches.
         ModelError: as `landsift.models.backbone.create_backbone`.
     """
     from landsift.data.store.robust import robust_mean_and_std
     from landsift.data.store.statistics import mean_and_std
     from landsift.models.backbone import create_backbone, expected_input
-    from landsift.models.classifier import PatchClassifier
     from landsift.models.first_layer import for_bands, input_bands
 
     bands, chosen = len(store.bands), config.model.normalization
     model = for_bands(config.model, bands)
     backbone = create_backbone(model, config.training.image_size, red_green_blue(store.bands.names))
-    check_blocks(config, strategy_of(config), backbone.network)
-    classifier = PatchClassifier(backbone.network, backbone.features, len(store.classes), config.model.head)
     taken = input_bands(model, backbone.network, bands)
     if taken != bands:
         raise ConfigError(f"model.backbone_args: the network takes images of {taken} bands, the patches have {bands}")
@@ -180,10 +204,10 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
         )
     else:
         if store.bands.is_rgb8:
-            mean, std = mean_and_std(store.images, split.train, store.bands)
+            mean, std = mean_and_std(store.images, train, store.bands)
             std = tuple(max(s, LEAST_STD) for s in std)
         else:
-            mean, std = robust_mean_and_std(store.images, split.train, store.bands)
+            mean, std = robust_mean_and_std(store.images, train, store.bands)
             std = tuple(map(_divided_by, mean, std))
         normalization, key = Normalization(mean=mean, std=std), "the training patches"
     if len(normalization.mean) != bands or len(normalization.std) != bands:
@@ -195,10 +219,7 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
     if config.model.weights != "none" and (others := backbone.bands.differences(store.bands)):
         message = "the weights %s were trained on other patches than these: here %s"
         logger.warning(message, config.model.weights, "; ".join(others))
-    if not store.bands.is_rgb8 and any(config.training.augment.color_jitter[2:]) and store.bands.names != RGB_NAMES:
-        message = "training.augment.color_jitter: saturation and hue are of red, green and blue, and are left out here"
-        logger.info(message)
-    return classifier, normalization
+    return backbone, normalization
 
 
 def is_rgb_reflectance(bands: BandSpec) -> bool:

@@ -1,0 +1,127 @@
+"""What a pretraining leaves: a model without classes, and a manifest."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landsift import runs
+from landsift.config import Normalization, RunConfig
+from landsift.models import own_networks
+from landsift.models.first_layer import for_bands
+from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription
+from landsift.models.weights_file import write_state
+from landsift.pretraining.network import ANY_SIZE
+from landsift.training.phases import first_epoch
+from landsift.training.provenance import hardware, versions
+from landsift.training.torch_state import stated
+from landsift.version import __version__
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from landsift.data.store.patch_store import PatchStore
+    from landsift.pretraining.module import PretrainingModule
+
+KIND = "pretraining"
+"""What a manifest says of itself, under `kind`."""
+
+
+def write_results(
+    config: RunConfig,
+    store: PatchStore,
+    module: PretrainingModule,
+    normalization: Normalization,
+    folder: Path,
+    best: dict[str, Any],
+    facts: dict[str, Any],
+) -> None:
+    """Write model/ and manifest.json.
+
+    Args:
+        config: the complete configuration.
+        store: the patches.
+        module: the trained module.
+        normalization: of the inputs.
+        folder: of the pretraining.
+        best: the epoch that is kept, the last.
+        facts: of the loop, and `learned_from`, `weights_file`.
+    """
+    _write_model(config, store, module.kept.backbone, normalization, folder / runs.MODEL)
+    manifest = {
+        "landsift": __version__,
+        "kind": KIND,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": None,
+        "seed": config.seed,
+        "data": {
+            "source": config.data.source,
+            "fingerprint": store.fingerprint,
+            "patches": len(store),
+            "unlabelled": len(store.unlabelled),
+            "patch_shape": list(store.images.shape[1:]),
+            "bands": store.bands.to_dict(),
+            "reading": store.info.get("reading", {}),
+            "learned_from": facts["learned_from"],
+            "skipped": list(store.skipped),
+            "store": str(store.folder),
+        },
+        "model": {
+            "backbone": config.model.backbone,
+            "weights": config.model.weights,
+            "weights_file": facts["weights_file"],
+            "parameters": sum(p.numel() for p in module.kept.backbone.parameters()),
+            "head_parameters": sum(p.numel() for p in module.kept.head.parameters()),
+            "image_size": config.pretraining.image_size,
+            "normalization": normalization.model_dump(mode="json"),
+            "module": config.model.module,
+            "code": own_networks.fingerprint(config.model.module),
+        },
+        "method": config.pretraining.method,
+        "phases": [
+            asdict(phase) | {"first_epoch": first_epoch(module.strategy, i)} for i, phase in enumerate(module.strategy)
+        ],
+        "best": best,
+        "interruptions": facts["interruptions"],
+        "seconds_before": facts["seconds_before"],
+        "versions": versions() | _lightly(),
+        "numerics": stated(),
+        "hardware": hardware() | {"precision": facts["precision"]},
+        "stages": {},
+    }
+    runs.write_json(folder / runs.MANIFEST, manifest)
+
+
+def _lightly() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {"lightly": version("lightly")}
+
+
+def _write_model(
+    config: RunConfig, store: PatchStore, backbone: nn.Module, normalization: Normalization, folder: Path
+) -> None:
+    from torch import nn
+
+    arguments = {name: value for name, value in config.model.backbone_args.items() if name != ANY_SIZE}
+    model = config.model.model_copy(update={"backbone_args": arguments})
+    description = ModelDescription(
+        backbone=model.backbone,
+        backbone_args=dict(for_bands(model, len(store.bands)).backbone_args),
+        head={},
+        classes=(),
+        patch_size=(int(store.images.shape[1]), int(store.images.shape[2])),
+        image_size=config.pretraining.image_size,
+        mean=normalization.mean,
+        std=normalization.std,
+        bands=store.bands,
+        reading=store.info.get("reading", {}),
+        landsift=__version__,
+        module=model.module,
+        code=own_networks.fingerprint(model.module),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_state(nn.ModuleDict({"backbone": backbone}), folder / WEIGHTS_FILE)
+    runs.write_json(folder / DESCRIPTION_FILE, description.to_dict())
