@@ -78,6 +78,6 @@ def pretrain(
     lines = [
         f"{result['backbone']} pretrained by {result['method']} on {result['patches']:,} patches: {folder}",
         f"RankMe {last['rank_me']:.1f}, feature std {last['feature_std']:.3f} / √D",
-        f"landsift run --set model.backbone={result['backbone']} --set model.weights={folder} trains a classifier on it",
+        f"to train a classifier on it: --set model.backbone={result['backbone']} --set model.weights={folder}",
     ]
     print_result(result, lines, as_json=as_json)
