@@ -156,7 +156,7 @@ def time_steps(options: argparse.Namespace) -> None:
         normalization=Normalization(mean=(0.4,) * 3, std=(0.2,) * 3),
         seed=0,
         bands=BandSpec.pictures(),
-        multiple=patch_side(backbone.network),
+        multiple=patch_side(config),
     ).to(device, memory_format=torch.channels_last)
     module.set_modes()
     count, side = options.batch_size, options.patch_size

@@ -61,14 +61,11 @@ def check_pretraining(config: RunConfig) -> None:
         ModelError: the backbone is unknown, or its weights cannot be looked for.
     """
     from landsift.models.backbone import check_backbone
-    from landsift.models.timm_networks import unfilled
     from landsift.pretraining.methods import phases_of
     from landsift.pretraining.network import check_sizes, patch_side
     from landsift.training import devices
 
     check_backbone(config.model)
-    network = unfilled(config.model, config.pretraining.image_size)
-    if network is not None:
-        check_sizes(config, phases_of(config.pretraining), patch_side(network))
+    check_sizes(config, phases_of(config.pretraining), patch_side(config))
     if devices.needed(config.training):
         devices.check_devices(config.training)

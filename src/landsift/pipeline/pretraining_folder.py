@@ -8,7 +8,9 @@ from pathlib import Path
 
 from landsift import runs
 from landsift.config import RunConfig
+from landsift.data.store.patch_store import PatchStore
 from landsift.pipeline.cache.results import STAGE, stage_record
+from landsift.reports.pretraining.page import pretraining_html
 from landsift.runtime import links
 from landsift.runtime.whole import writing
 
@@ -41,4 +43,5 @@ def assemble(
         record = stage_record(result)
         manifest["stages"][name] = {"seconds": record["seconds"], "cached": record["run"] != run}
     runs.write_json(folder / runs.MANIFEST, manifest)
+    runs.write_text(folder / runs.REPORT, pretraining_html(folder, PatchStore.open(store)))
     return folder

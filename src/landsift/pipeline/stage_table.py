@@ -64,7 +64,7 @@ TRAINING, TESTING = "landsift.training.start", "landsift.evaluation.final_test"
 TRAINING_LIBRARIES = (*NETWORKS, "lightning")
 TESTING_LIBRARIES = (*NETWORKS, "scikit-learn", "scipy", "torchmetrics")
 
-BY_CONTENT = ("data.bands", "data.sensor", "data.reflectance", "data.indices", "data.locations")
+BY_CONTENT = ("data.labels", "data.bands", "data.sensor", "data.reflectance", "data.indices", "data.locations")
 """The content's fingerprint stands for them."""
 
 DECODE = Stage(
@@ -120,7 +120,7 @@ PRETRAIN = Stage(
     code=("landsift.pretraining.start",),
     libraries=(*TRAINING_LIBRARIES, "lightly"),
     reads=("load_dataset",),
-    checked=("model", "manifest.json", "metrics.json"),
+    checked=("model", "manifest.json", "metrics.json", "features.npz"),
 )
 CELL = Stage(  # keeps no model, so that its training and its test are one
     name="train_cell",

@@ -303,7 +303,7 @@ async def _pretrained(config: RunConfig, afresh: str) -> tuple[Dir, Dir]:
     local, source = transfer.is_local(), config.pretraining.watch.probe
     fingerprint = content_fingerprint(config.data)
     store_key = keys.store_key(config.data, fingerprint)
-    probe_data = None if source is None else config.data.model_copy(update={"source": source})
+    probe_data = None if source is None else config.data.model_copy(update={"source": source, "labels": True})
     probe_content = "" if probe_data is None else content_fingerprint(probe_data)
     probe_key = "" if probe_data is None else keys.store_key(probe_data, probe_content)
     key = keys.pretraining_key(config, store_key, probe_key)

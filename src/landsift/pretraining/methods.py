@@ -89,8 +89,9 @@ def phases_of(config: PretrainingConfig) -> Strategy:
     ends = [0.0]
     for _, share in config.progressive:
         ends.append(ends[-1] + share)
-    last = config.epochs - len(sizes)  # each later phase has an epoch at least
-    starts = [min(max(i, round(end * config.epochs)), last + i) for i, end in enumerate(ends)]
+    starts = [0]
+    for i, end in enumerate(ends[1:], start=1):  # each phase has an epoch at least
+        starts.append(min(max(starts[-1] + 1, round(end * config.epochs)), config.epochs - len(ends) + i))
     epochs = [end - start for start, end in zip(starts, [*starts[1:], config.epochs], strict=True)]
     return tuple(
         Phase(

@@ -47,8 +47,9 @@ def for_views(config: RunConfig) -> RunConfig:
     return config
 
 
-def patch_side(network: Any) -> int:
-    """Height and width in pixels of the patches that a network cuts images into; 1 where it cuts none."""
+def patch_side(config: RunConfig) -> int:
+    """Height and width in pixels of the patches that the backbone cuts images into; 1 where it cuts none."""
+    network: Any = unfilled(config.model, config.pretraining.image_size)
     side = getattr(getattr(network, "patch_embed", None), "patch_size", 1)
     return int(max(side) if isinstance(side, tuple | list) else side)
 

@@ -75,7 +75,11 @@ def learned_from(store: PatchStore, split: SplitConfig) -> tuple[Rows, dict[str,
     labelled = np.flatnonzero(store.labels >= 0)
     kept = np.zeros(len(store), dtype=bool)
     if len(labelled):
-        parts = make_split(store, split)
+        try:
+            parts = make_split(store, split)
+        except DataError as error:
+            hint = "data.labels=false learns from all patches, those of val and test too"
+            raise DataError(error.message, f"{error.hint}; or {hint}" if error.hint else hint) from None
         unseen[parts.val] = unseen[parts.test] = True
         kept[parts.train] = True
     without = store.unlabelled

@@ -7,13 +7,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from landsift import runs
 from landsift.config import Normalization, RunConfig
+from landsift.data.patch_reader import PatchReader
 from landsift.models import own_networks
 from landsift.models.first_layer import for_bands
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription
 from landsift.models.weights_file import write_state
+from landsift.pretraining.features import features_of
 from landsift.pretraining.network import ANY_SIZE
+from landsift.pretraining.patches import watched
+from landsift.runtime.whole import write_whole
 from landsift.training.phases import first_epoch
 from landsift.training.provenance import hardware, versions
 from landsift.training.torch_state import stated
@@ -25,6 +33,10 @@ if TYPE_CHECKING:
     from landsift.data.store.patch_store import PatchStore
     from landsift.pretraining.module import PretrainingModule
 
+FEATURES_FILE = "features.npz"
+"""Features of some patches that it learned from, for the report: `rows` int64 [M], `features` float32 [M, D]."""
+SHOWN = 1000
+"""M, at most."""
 KIND = "pretraining"
 """What a manifest says of itself, under `kind`."""
 
@@ -35,10 +47,11 @@ def write_results(
     module: PretrainingModule,
     normalization: Normalization,
     folder: Path,
+    rows: NDArray[np.int64],
     best: dict[str, Any],
     facts: dict[str, Any],
 ) -> None:
-    """Write model/ and manifest.json.
+    """Write model/, features.npz and manifest.json.
 
     Args:
         config: the complete configuration.
@@ -46,10 +59,17 @@ def write_results(
         module: the trained module.
         normalization: of the inputs.
         folder: of the pretraining.
+        rows: those that it learned from.
         best: the epoch that is kept, the last.
         facts: of the loop, and `learned_from`, `weights_file`.
     """
     _write_model(config, store, module.kept.backbone, normalization, folder / runs.MODEL)
+    shown = np.sort(watched(rows, SHOWN, config.seed))
+    module.kept.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    features = features_of(
+        module.kept.backbone, module.preprocess, PatchReader(store.images), shown, module.preprocess.image_size
+    )
+    write_whole(folder / FEATURES_FILE, lambda partial: _save(partial, rows=shown, features=features))
     manifest = {
         "landsift": __version__,
         "kind": KIND,
@@ -92,6 +112,11 @@ def write_results(
         "stages": {},
     }
     runs.write_json(folder / runs.MANIFEST, manifest)
+
+
+def _save(file: Path, **arrays: NDArray[Any]) -> None:
+    with file.open("wb") as opened:
+        np.savez(opened, **arrays)
 
 
 def _lightly() -> dict[str, str]:

@@ -189,6 +189,12 @@ def build_backbone(config: RunConfig, store: PatchStore, train: NDArray[np.int64
     taken = input_bands(model, backbone.network, bands)
     if taken != bands:
         raise ConfigError(f"model.backbone_args: the network takes images of {taken} bands, the patches have {bands}")
+    if backbone.is_pretrained and not backbone.bands.is_rgb8 and (others := backbone.bands.differences(store.bands)):
+        here = "; ".join(others)
+        raise ConfigError(
+            f"model.weights: {config.model.weights} was pretrained on other patches than these: here {here}",
+            "give patches of the same bands and units, or pretrain on patches like these",
+        )
     if isinstance(chosen, Normalization):
         normalization, key = chosen, "model.normalization"
     elif backbone.normalization is not None and not backbone.bands.differences(store.bands):
