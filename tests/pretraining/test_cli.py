@@ -102,3 +102,25 @@ def test_a_result_without_classes_is_refused_where_classes_are_needed(pretrained
     home, folder, _ = pretrained
     done = landsift(home, "predict", folder, images / "flat", "--out", home / "x.csv", status=1)
     assert "holds a pretrained backbone without classes" in done.stderr
+
+
+def test_a_run_with_a_pretraining_begins_with_it_and_takes_it_from_the_cache(images, tmp_path):
+    of_run = ["pretraining.method=simclr", "pretraining.epochs=1", "training.image_size=32", "strategy=linear_probe"]
+    given = ["--data", images / "classes", *settings(*of_run, "model.head.hidden=null", "tracking.tsne_every=0")]
+    landsift(tmp_path, "run", *given, "--out", tmp_path / "run")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["pretraining"]["method"] == "simclr"
+    assert manifest["model"]["weights"] == "none"
+    assert manifest["stages"]["pretrain_network"]["cached"] is False
+    assert len(json.loads((tmp_path / "run" / "pretraining" / "metrics.json").read_text())) == 1
+    assert "simclr on" in (tmp_path / "run" / "report.html").read_text()
+    other = landsift(tmp_path, "run", *given, "--set", "strategy=last_block", "--out", tmp_path / "other")
+    assert "the pretrained backbone comes from the cache" in other.stderr
+
+
+def test_a_pretraining_that_would_not_be_used_is_refused(images, tmp_path):
+    given = ["--data", images / "classes", *settings("pretraining.method=simclr")]
+    done = landsift(tmp_path, "run", *given, "--set", "strategy=scratch", "--out", tmp_path / "run", status=1)
+    assert "the strategy starts from random weights" in done.stderr
+    done = landsift(tmp_path, "compare", *given, "--out", tmp_path / "compared", status=1)
+    assert "pretraining.method: a comparison does not pretrain" in done.stderr

@@ -69,3 +69,27 @@ def check_pretraining(config: RunConfig) -> None:
     check_sizes(config, phases_of(config.pretraining), patch_side(config))
     if devices.needed(config.training):
         devices.check_devices(config.training)
+
+
+def check_begun_with(config: RunConfig, *, local: bool) -> None:
+    """Refuse a run with a pretraining whose training would not use it, or that is sent elsewhere.
+
+    Args:
+        config: the complete configuration.
+        local: whether it runs on this machine.
+
+    Raises:
+        ConfigError: the strategy starts from random weights, or the run is for a cluster.
+    """
+    from landsift.training.strategies import strategy_of
+
+    if strategy_of(config)[0].from_scratch:
+        raise ConfigError(
+            f"pretraining.method is {config.pretraining.method}, but the strategy starts from random weights",
+            "choose another strategy, or leave pretraining.method out",
+        )
+    if not local:
+        raise ConfigError(
+            "pretraining.method: on a cluster a run does not pretrain",
+            "pretrain first (landsift pretrain), and give its folder as model.weights",
+        )

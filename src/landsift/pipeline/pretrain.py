@@ -9,6 +9,7 @@ from pathlib import Path
 
 from landsift.pipeline import inputs
 from landsift.pipeline.run import execute
+from landsift.pipeline.stage_table import for_pretraining
 from landsift.runs import MANIFEST
 
 logger = logging.getLogger("landsift")
@@ -41,15 +42,12 @@ def pretrain(
         KeyboardInterrupt: Ctrl+C, or a notebook's Stop.
     """
     from landsift.data.sources.base import can_have_labels
-    from landsift.pipeline.stage_table import DECODE, PRETRAIN, with_settings
-    from landsift.pretraining.fit import completed
 
     chosen = inputs.configured(config, data)
     if chosen.data.labels and not can_have_labels(chosen.data):
         logger.info("%s says of no patch what it shows: all of them are learned from", chosen.data.source)
         chosen = chosen.replace("data.labels=false")
-    # What a classifier is trained with is not for a pretraining.
-    chosen = completed(with_settings(chosen, *DECODE.settings, *PRETRAIN.settings, "tracking", "cluster"))
+    chosen = for_pretraining(chosen)
     given = {
         "config_json": chosen.model_dump_json(),
         "command_json": json.dumps(command and [*command]),

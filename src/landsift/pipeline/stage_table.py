@@ -147,6 +147,17 @@ def with_settings(config: RunConfig, *settings: str) -> RunConfig:
     return _with(RunConfig(), settings, config)
 
 
+def for_pretraining(config: RunConfig) -> RunConfig:
+    """What a pretraining reads of a configuration, with the method's settings; nothing of a classifier's training.
+
+    Raises:
+        ConfigError: as `landsift.pretraining.fit.completed`.
+    """
+    from landsift.pretraining.fit import completed
+
+    return completed(with_settings(config, *DECODE.settings, *PRETRAIN.settings, "tracking", "cluster"))
+
+
 def counted(stage: Stage, config: RunConfig) -> dict[str, Any]:
     """The values of a stage's settings that count, by key: of a strategy its phases, of a budget the seed it has.
 

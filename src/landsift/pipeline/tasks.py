@@ -28,7 +28,7 @@ from landsift.data.store.patch_store import PatchStore, build_store
 from landsift.errors import DataError
 from landsift.pipeline.cache import keys, locks, results
 from landsift.pipeline.flyte import checkpoint, environments, failures, transfer
-from landsift.pipeline.stage_table import CELL, DECODE, EMBED, PRETRAIN, TEST, TRAIN, Stage, given
+from landsift.pipeline.stage_table import CELL, DECODE, EMBED, PRETRAIN, TEST, TRAIN, Stage, for_pretraining, given
 from landsift.pipeline.tracking import tracked
 
 logger = logging.getLogger("landsift")
@@ -215,11 +215,18 @@ async def landsift_comparison(
 
 @environments.REPORT.task(report=True, cache="disable")
 async def create_report(
-    store: Dir, made: list[Dir], config_json: str, command_json: str, repeats_json: str, run: str
+    store: Dir,
+    made: list[Dir],
+    pretrained: list[Dir],
+    config_json: str,
+    command_json: str,
+    repeats_json: str,
+    run: str,
 ) -> Dir:
     """Put the run directory together and write its report; never cached, because both tell of this very run.
 
-    `made` are what `train_model`, `test_model` and, if it was called, `create_embeddings` returned.
+    `made` are what `train_model`, `test_model` and, if it was called, `create_embeddings` returned; `pretrained` is
+    what `pretrain_network` returned, or nothing.
     """
     with failures.carried():
         from landsift.pipeline import run_directory
@@ -228,6 +235,7 @@ async def create_report(
             transfer.output_folder(),
             await transfer.fetch(store),
             [await transfer.fetch(result) for result in made],
+            [await transfer.fetch(result) for result in pretrained],
             RunConfig.model_validate_json(config_json),
             json.loads(command_json),
             json.loads(repeats_json),
@@ -243,7 +251,9 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
         from landsift.data.sources.base import content_fingerprint
         from landsift.pipeline import preflight
 
-        config, local = RunConfig.model_validate_json(config_json), transfer.is_local()
+        asked, local = RunConfig.model_validate_json(config_json), transfer.is_local()
+        config, pretrained = await _begun_with(asked, afresh)
+        config_json = config.model_dump_json()
         fingerprint = content_fingerprint(config.data)
         known = keys.of_run(config, fingerprint)
         if local and not _place(TRAIN, known.train_model).is_dir():
@@ -264,8 +274,8 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
         made = [trained, await _stage(TEST, testing, known.test_model, afresh, **read)]
         if config.tracking.tsne_every:
             made.append(await _stage(EMBED, create_embeddings, known.create_embeddings, afresh, **read))
-        texts = {"config_json": config_json, "command_json": command_json, "repeats_json": repeats_json}
-        return await create_report(store=store, made=made, run=_run(), **texts)
+        texts = {"config_json": asked.model_dump_json(), "command_json": command_json, "repeats_json": repeats_json}
+        return await create_report(store=store, made=made, pretrained=pretrained, run=_run(), **texts)
 
 
 @environments.REPORT.task(report=True, cache="disable")
@@ -293,6 +303,21 @@ async def landsift_pretraining(config_json: str, command_json: str, afresh: str)
         store, pretrained = await _pretrained(config, afresh)
         texts = {"config_json": config_json, "command_json": command_json}
         return await create_pretraining_report(store=store, pretrained=pretrained, run=_run(), **texts)
+
+
+async def _begun_with(config: RunConfig, afresh: str) -> tuple[RunConfig, list[Dir]]:
+    """The configuration of a classifier's training that begins with a pretraining's result, and that result.
+
+    Of a configuration without a pretraining: itself, and nothing.
+    """
+    if config.pretraining.method is None:
+        return config, []
+    from landsift.pipeline import preflight
+
+    preflight.check_begun_with(config, local=transfer.is_local())
+    _, pretrained = await _pretrained(for_pretraining(config), afresh)
+    weights = json.dumps(str(await transfer.fetch(pretrained)))
+    return config.replace(f"model.weights={weights}", "pretraining={}"), [pretrained]
 
 
 async def _pretrained(config: RunConfig, afresh: str) -> tuple[Dir, Dir]:

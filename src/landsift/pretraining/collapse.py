@@ -91,7 +91,7 @@ class Sign:
 
 SIGNS = (
     Sign("output_entropy", 0.1, "one output dominates: the teacher gives nearly every patch the same prototype"),
-    Sign("output_kl", 0.02, "the teacher's outputs are nearly uniform: they say the same of every patch"),
+    Sign("output_kl", 0.01, "the teacher's outputs are nearly uniform: they say the same of every patch"),
     Sign("feature_std", 0.02, "the features of all patches are nearly the same"),
     Sign("rank_me", 1.5, "the features of all patches lie along one direction"),
 )
