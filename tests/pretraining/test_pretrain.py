@@ -227,3 +227,17 @@ def test_two_processes_hold_the_same_weights(store, tmp_path):
     assert len(rows) == 2
     assert isinstance(config, RunConfig)
     assert read_description(folder / "model" / "model.json").classes == ()
+
+
+def test_weights_that_have_seen_the_test_patches_of_a_training_say_so(whole, store, unlabelled, tmp_path, caplog):
+    from landsift.training.learned_from import seen_before
+
+    split = make_split(store, settings().data.split)
+    assert seen_before(settings(f"model.weights={whole['dino']}").model, store, split) == {"val": 0, "test": 0}
+    assert "have learned" not in caplog.text
+    every = pretrain(settings("pretraining.method=simclr", "pretraining.epochs=1"), unlabelled, tmp_path / "r")
+    for weights in (every, every / "model", every / "model" / "model.safetensors"):
+        found = seen_before(settings(f"model.weights={weights}").model, store, split)
+        assert found == {"val": len(split.val), "test": len(split.test)}
+    assert "from 15 of 15 patches of val and 15 of 15 of test" in caplog.text
+    assert seen_before(settings().model, store, split) is None

@@ -273,14 +273,14 @@ def report(
     margin: MarginOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rewrite the report of a run, or re-evaluate a comparison and rewrite its report and tables.
+    """Rewrite the report of a run or pretraining, or re-evaluate a comparison and rewrite its report and tables.
 
     Nothing is trained. A comparison keeps its criterion and margin unless you
     give others. Of the image files that a run names, only those in its own
     folder or in --data are opened.
     """
     from landsift.cli.printing import print_result
-    from landsift.runs import COMPARISON, REPORT, Run, read_as_written, write_text
+    from landsift.runs import COMPARISON, REPORT, Run, is_pretraining, read_as_written, write_text
 
     changes = rule_changes(criterion, margin)
     page_file = folder / REPORT if out is None else out
@@ -299,6 +299,12 @@ def report(
             write_text(out, comparison_html(again))
         result |= {"results": again["results"], "recommendations": again["recommendations"]}
         lines = [advice["sentence"] for advice in again["recommendations"]]
+    elif is_pretraining(folder):
+        from landsift.reports.pretraining.page import pretraining_html
+
+        if changes or data is not None:
+            raise typer.BadParameter(f"{folder} is a pretraining", param_hint="--criterion, --margin and --data")
+        write_text(page_file, pretraining_html(folder))
     else:
         from landsift.config import cache_folder
         from landsift.pipeline.cache.locks import using

@@ -134,7 +134,7 @@ CELL = Stage(  # keeps no model, so that its training and its test are one
     checked=("manifest.json", "metrics.json", "evaluation.json", "predictions.parquet"),
 )
 
-STAGES = {stage.name: stage for stage in (DECODE, TRAIN, TEST, EMBED, PRETRAIN, CELL)}
+STAGES = {stage.name: stage for stage in (DECODE, TRAIN, TEST, EMBED, CELL, PRETRAIN)}
 
 
 def given(stage: Stage, config: RunConfig) -> RunConfig:

@@ -22,6 +22,7 @@ from landsift.pretraining.features import features_of
 from landsift.pretraining.network import ANY_SIZE
 from landsift.pretraining.patches import watched
 from landsift.runtime.whole import write_whole
+from landsift.training.learned_from import LEARNED_FILE, content_hashes
 from landsift.training.phases import first_epoch
 from landsift.training.provenance import hardware, versions
 from landsift.training.torch_state import stated
@@ -33,12 +34,8 @@ if TYPE_CHECKING:
     from landsift.data.store.patch_store import PatchStore
     from landsift.pretraining.module import PretrainingModule
 
-FEATURES_FILE = "features.npz"
-"""Features of some patches that it learned from, for the report: `rows` int64 [M], `features` float32 [M, D]."""
 SHOWN = 1000
-"""M, at most."""
-KIND = "pretraining"
-"""What a manifest says of itself, under `kind`."""
+"""Patches whose features are kept for the report, at most."""
 
 
 def write_results(
@@ -64,15 +61,17 @@ def write_results(
         facts: of the loop, and `learned_from`, `weights_file`.
     """
     _write_model(config, store, module.kept.backbone, normalization, folder / runs.MODEL)
+    hashes = np.sort(content_hashes(store, rows))
+    write_whole(folder / runs.MODEL / LEARNED_FILE, lambda partial: _save_array(partial, hashes))
     shown = np.sort(watched(rows, SHOWN, config.seed))
     module.kept.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     features = features_of(
         module.kept.backbone, module.preprocess, PatchReader(store.images), shown, module.preprocess.image_size
     )
-    write_whole(folder / FEATURES_FILE, lambda partial: _save(partial, rows=shown, features=features))
+    write_whole(folder / runs.LEARNED_FEATURES, lambda partial: _save(partial, rows=shown, features=features))
     manifest = {
         "landsift": __version__,
-        "kind": KIND,
+        "kind": runs.PRETRAINING,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": None,
         "seed": config.seed,
@@ -112,6 +111,11 @@ def write_results(
         "stages": {},
     }
     runs.write_json(folder / runs.MANIFEST, manifest)
+
+
+def _save_array(file: Path, array: NDArray[Any]) -> None:
+    with file.open("wb") as opened:
+        np.save(opened, array)
 
 
 def _save(file: Path, **arrays: NDArray[Any]) -> None:

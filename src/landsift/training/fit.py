@@ -18,6 +18,7 @@ from landsift.models import hub, own_networks
 from landsift.models.fingerprint import weights_fingerprint
 from landsift.runtime import surroundings
 from landsift.runtime.whole import remove_partials
+from landsift.training.learned_from import seen_before
 from landsift.training.phases import Strategy, lr_factor, scale_rates
 from landsift.training.strategies import check_blocks, deciding_settings, resolve_strategy, strategy_of
 from landsift.training.torch_state import as_meant
@@ -91,6 +92,7 @@ def _train_here(
     strategy = scale_rates(strategy, lr_factor(config.training))
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
+    seen = seen_before(config.model, store, split) if ranks.rank() == 0 else None
     code = own_networks.fingerprint(config.model.module)
     settings = deciding_settings(config)
     settings["model"]["weights"] = weights_fingerprint(config.model)  # a file is the same wherever it lies
@@ -127,6 +129,8 @@ def _train_here(
     write_state(module.classifier, folder / runs.WEIGHTS)
     manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, facts)
     manifest["model"] |= {"weights_file": weights_file, "module": config.model.module, "code": code}
+    if seen is not None:
+        manifest["model"]["learned_from_before"] = seen
     runs.write_json(folder / runs.MANIFEST, manifest)
     return runs.Run.open(folder)
 

@@ -13,12 +13,11 @@ from landsift.errors import RunError
 from landsift.evaluation.tsne import tsne_frame
 from landsift.pretraining.collapse import SIGNS
 from landsift.pretraining.probe import PROBE
-from landsift.pretraining.results import FEATURES_FILE
 from landsift.reports.document import render
 from landsift.reports.pretraining.figures import measure_figures, projection_figure
 from landsift.reports.run.mistakes import Picture, picture_of
 from landsift.reports.wording import duration, moment, number_of, percent
-from landsift.runs import CONFIG, MANIFEST, METRICS, read_json
+from landsift.runs import CONFIG, LEARNED_FEATURES, MANIFEST, METRICS, read_json
 
 if TYPE_CHECKING:
     from landsift.data.store.patch_store import PatchStore
@@ -26,17 +25,19 @@ if TYPE_CHECKING:
 QUERIES, NEIGHBOURS = 8, 6
 
 
-def pretraining_html(folder: Path, store: PatchStore | None) -> str:
+def pretraining_html(folder: Path, store: PatchStore | None = None) -> str:
     """The report of a pretraining as one self-contained HTML page.
 
     Args:
         folder: as `landsift pretrain` leaves it.
-        store: of the patches that it learned from; None: pictures are not shown, nor the labels in the map.
+        store: of the patches that it learned from; None: the one in this machine's cache. Without one neither pictures
+            nor labels are shown.
 
     Raises:
         RunError: a file is missing or cannot be read.
     """
     manifest, rows = read_json(folder / MANIFEST), read_json(folder / METRICS)
+    store = _kept(manifest) if store is None else store
     probe = read_json(folder / PROBE) if (folder / PROBE).is_file() else []
     limits = {sign.figure: sign.limit for sign in SIGNS}
     shown, features = _features(folder)
@@ -73,12 +74,24 @@ def pretraining_html(folder: Path, store: PatchStore | None) -> str:
     )
 
 
+def _kept(manifest: dict[str, Any]) -> PatchStore | None:
+    """The store that it learned from, where it is still there."""
+    from landsift.data.store.patch_store import PatchStore
+    from landsift.errors import DataError
+
+    try:
+        store = PatchStore.open(manifest["data"]["store"])
+    except DataError:
+        return None
+    return store if store.fingerprint == manifest["data"]["fingerprint"] else None
+
+
 def _features(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     try:
-        with np.load(folder / FEATURES_FILE, allow_pickle=False) as kept:
+        with np.load(folder / LEARNED_FEATURES, allow_pickle=False) as kept:
             return kept["rows"], kept["features"]
     except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"cannot read {folder / FEATURES_FILE}: {error}", "pretrain again") from None
+        raise RunError(f"cannot read {folder / LEARNED_FEATURES}: {error}", "pretrain again") from None
 
 
 def _headline(manifest: dict[str, Any], rows: list[dict[str, Any]], probe: list[dict[str, Any]]) -> list[Any]:
