@@ -456,7 +456,9 @@ def _nearest_key(key: str, known: list[str]) -> str:
         return f"keys are nested here: {': {'.join(key.split('.'))}: ...{'}' * key.count('.')}"
     parent, _, leaf = key.rpartition(".")
     for names in ([k for k in known if k.rpartition(".")[0] == parent], known):
-        by_leaf = {k.rpartition(".")[2]: k for k in names}
+        by_leaf: dict[str, str] = {}
+        for name in names:
+            by_leaf.setdefault(name.rpartition(".")[2], name)
         if close := get_close_matches(leaf, by_leaf, n=1):
             return f"did you mean '{by_leaf[close[0]]}'?"
     return f"known here: {', '.join(k for k in known if k.rpartition('.')[0] == parent)}"

@@ -58,8 +58,8 @@ class ProjectionConfig(Section):
 class DinoConfig(Section):
     """DINO (Caron et al. 2021): a student predicts the outputs of a teacher, which is its average."""
 
-    teacher_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.996
-    """Of the teacher's weights, per step; it rises to 1 along a cosine."""
+    teacher_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    """Of the teacher's weights, per step; it rises to 1 along a cosine (0.996 in the paper)."""
     center_momentum: Decay = 0.9
     """Of the mean of the teacher's outputs, which is subtracted from them (centring); 1: no centring."""
     student_temperature: Positive = 0.1

@@ -105,7 +105,8 @@ def test_a_result_without_classes_is_refused_where_classes_are_needed(pretrained
 
 
 def test_a_run_with_a_pretraining_begins_with_it_and_takes_it_from_the_cache(images, tmp_path):
-    of_run = ["pretraining.method=simclr", "pretraining.epochs=1", "training.image_size=32", "strategy=linear_probe"]
+    of_run = ["pretraining.method=simclr", "pretraining.epochs=1", "training.image_size=32"]
+    of_run += ["strategy=[{epochs: 1, lr_head: 0.01}]"]
     given = ["--data", images / "classes", *settings(*of_run, "model.head.hidden=null", "tracking.tsne_every=0")]
     landsift(tmp_path, "run", *given, "--out", tmp_path / "run")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
@@ -114,7 +115,7 @@ def test_a_run_with_a_pretraining_begins_with_it_and_takes_it_from_the_cache(ima
     assert manifest["stages"]["pretrain_network"]["cached"] is False
     assert len(json.loads((tmp_path / "run" / "pretraining" / "metrics.json").read_text())) == 1
     assert "simclr on" in (tmp_path / "run" / "report.html").read_text()
-    other = landsift(tmp_path, "run", *given, "--set", "strategy=last_block", "--out", tmp_path / "other")
+    other = landsift(tmp_path, "run", *given, "--set", "strategy.0.epochs=2", "--out", tmp_path / "other")
     assert "the pretrained backbone comes from the cache" in other.stderr
 
 

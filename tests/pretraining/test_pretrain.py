@@ -145,7 +145,7 @@ def test_no_centring_ends_with_its_name(store, tmp_path):
     sabotaged = settings(
         "pretraining.dino={center_momentum: 1, teacher_momentum: 0.5, teacher_temperature: [0.01, 0.01], "
         "freeze_last_layer: 0}",
-        "pretraining.lr=0.0025",
+        "pretraining.lr=0.004",
         "pretraining.epochs=20",
         "pretraining.watch.patience=2",
     )

@@ -95,4 +95,5 @@ def pixel_statistics(images: NDArray[Any]) -> Features:
 
 def _normalised(features: Features) -> Features:
     length = np.linalg.norm(features, axis=1, keepdims=True)
-    return (features / np.maximum(length, 1e-12)).astype(np.float32)
+    unit: Features = (features / np.maximum(length, 1e-12)).astype(np.float32)
+    return unit

@@ -54,7 +54,7 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "dino": Method(5e-4, (0.04, 0.4), 4, True, 512, 128, 2048, objectives.dino_head, objectives.dino),
+    "dino": Method(1e-3, (0.04, 0.4), 4, True, 512, 128, 2048, objectives.dino_head, objectives.dino),
     "lejepa": Method(1e-3, (0.05, 0.05), 2, False, 512, None, 64, objectives.lejepa_head, objectives.lejepa),
     "simclr": Method(1e-3, (0.01, 0.01), 0, False, 512, None, 128, objectives.simclr_head, objectives.simclr),
 }

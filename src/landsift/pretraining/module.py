@@ -141,7 +141,7 @@ class PretrainingModule(PhasedModule):
     def done(self, batch_idx: int) -> float:
         """Share of the run's steps before this one."""
         steps = int(self.trainer.num_training_batches)
-        return (self.current_epoch * steps + batch_idx) / (steps * total_epochs(self.strategy))
+        return float(self.current_epoch * steps + batch_idx) / (steps * total_epochs(self.strategy))
 
     @torch.no_grad()
     def draw(self, batch: Batch, generator: torch.Generator, *, local: bool = True) -> list[Tensor]:
@@ -211,7 +211,8 @@ class PretrainingModule(PhasedModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Features of the patches as they are and of two views, and what the outputs say of prototypes."""
-        views = self.draw(batch, batch_generator(self.seed, WATCHED, batch_idx), local=False)[0].split(len(batch))
+        drawn = self.draw(batch, batch_generator(self.seed, WATCHED, batch_idx), local=False)[0]
+        views = torch.split(drawn, len(batch))
         with torch.autocast(self.device.type, enabled=False):
             plain: Tensor = self.preprocess(batch.images)
         features = [self.kept.backbone(images) for images in (plain, *views)]

@@ -60,7 +60,8 @@ class Dino(Objective):
 
     def probabilities(self, outputs: Tensor, done: float) -> Tensor:
         """The teacher's outputs, centred and sharpened."""
-        return ((outputs - self.loss.center[0]) / self.temperature(done)).softmax(dim=1)
+        shares: Tensor = ((outputs - self.loss.center[0]) / self.temperature(done)).softmax(dim=1)
+        return shares
 
 
 class Lejepa(Objective):

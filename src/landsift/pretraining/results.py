@@ -64,11 +64,11 @@ def write_results(
     hashes = np.sort(content_hashes(store, rows))
     write_whole(folder / runs.MODEL / LEARNED_FILE, lambda partial: _save_array(partial, hashes))
     shown = np.sort(watched(rows, SHOWN, config.seed))
-    module.kept.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.kept.to(memory_format=torch.channels_last)
     features = features_of(
         module.kept.backbone, module.preprocess, PatchReader(store.images), shown, module.preprocess.image_size
     )
-    write_whole(folder / runs.LEARNED_FEATURES, lambda partial: _save(partial, rows=shown, features=features))
+    write_whole(folder / runs.LEARNED_FEATURES, lambda partial: _save_features(partial, shown, features))
     manifest = {
         "landsift": __version__,
         "kind": runs.PRETRAINING,
@@ -118,9 +118,9 @@ def _save_array(file: Path, array: NDArray[Any]) -> None:
         np.save(opened, array)
 
 
-def _save(file: Path, **arrays: NDArray[Any]) -> None:
+def _save_features(file: Path, rows: NDArray[np.int64], features: NDArray[np.float32]) -> None:
     with file.open("wb") as opened:
-        np.savez(opened, **arrays)
+        np.savez(opened, rows=rows, features=features)
 
 
 def _lightly() -> dict[str, str]:

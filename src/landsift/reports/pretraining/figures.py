@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.palette import class_colours
 from landsift.reports.run.tsne_figure import class_points
 from landsift.reports.style import ACCENT, QUIET, SECOND, WARM, Figure, axis_of, layout_of
 
@@ -100,9 +99,11 @@ def projection_figure(points: NDArray[np.float32], labels: NDArray[Any], classes
         labels: int [M], -1 without one.
         classes: K names.
     """
-    axis = {"visible": False}
     layout = layout_of(
-        520 + 10 * len(classes), hovermode="closest", xaxis=axis_of(**axis), yaxis=axis_of(**axis, scaleanchor="x")
+        520 + 10 * len(classes),  # the legend takes rows
+        hovermode="closest",
+        xaxis=axis_of(visible=False),
+        yaxis=axis_of(visible=False, scaleanchor="x"),
     )
     without = labels < 0
     traces: list[dict[str, Any]] = []
@@ -122,8 +123,3 @@ def projection_figure(points: NDArray[np.float32], labels: NDArray[Any], classes
             trace |= {key: np.asarray(trace[key], dtype=np.float64).round(3).tolist() for key in "xy"}
             traces.append(trace)
     return {"data": traces, "layout": layout}
-
-
-def colours(classes: Sequence[str]) -> dict[str, str]:
-    """The colour of each class."""
-    return class_colours(list(classes)) if classes else {}
