@@ -125,3 +125,29 @@ def test_a_pretraining_that_would_not_be_used_is_refused(images, tmp_path):
     assert "the strategy starts from random weights" in done.stderr
     done = landsift(tmp_path, "compare", *given, "--out", tmp_path / "compared", status=1)
     assert "pretraining.method: a comparison does not pretrain" in done.stderr
+
+
+def test_folders_that_are_no_classes_say_how_to_learn_from_them(images, tmp_path):
+    for tile in ("north", "south"):
+        for kind in "ab":
+            (tmp_path / "tiles" / tile / kind).mkdir(parents=True)
+            Image.new("RGB", (32, 32), "red" if kind == "a" else "blue").save(
+                tmp_path / "tiles" / tile / kind / "1.png"
+            )
+    given = ["--data", tmp_path / "tiles", *settings(), "--out", tmp_path / "r"]
+    done = landsift(tmp_path / "home", "pretrain", *given, status=1)
+    assert done.stderr.strip().endswith("data.labels=false reads every image without a label")
+
+
+def test_its_report_is_written_again_without_its_patches(pretrained, tmp_path):
+    import shutil
+
+    home, folder, _ = pretrained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["data"]["store"] = str(tmp_path / "nowhere")
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    landsift(home, "report", copy)
+    page = (copy / "report.html").read_text()
+    assert "The patches are not on this machine" in page
+    assert "collapse below" in page

@@ -23,7 +23,7 @@ from typing import Any, cast
 import flyte
 from flyte.io import Dir
 
-from landsift.config import DataConfig, RunConfig
+from landsift.config import BUILT_IN_SOURCES, DataConfig, RunConfig
 from landsift.data.store.patch_store import PatchStore, build_store
 from landsift.errors import DataError
 from landsift.pipeline.cache import keys, locks, results
@@ -326,7 +326,13 @@ async def _pretrained(config: RunConfig, afresh: str) -> tuple[Dir, Dir]:
     from landsift.pipeline import preflight
 
     local, source = transfer.is_local(), config.pretraining.watch.probe
-    fingerprint = content_fingerprint(config.data)
+    try:
+        fingerprint = content_fingerprint(config.data)
+    except DataError as error:
+        if not config.data.labels or config.data.source in BUILT_IN_SOURCES:
+            raise
+        hint = "data.labels=false reads every image without a label"
+        raise DataError(error.message, f"{error.hint}; or {hint}" if error.hint else hint) from None
     store_key = keys.store_key(config.data, fingerprint)
     probe_data = None if source is None else config.data.model_copy(update={"source": source, "labels": True})
     probe_content = "" if probe_data is None else content_fingerprint(probe_data)

@@ -56,8 +56,8 @@ def pretraining_html(folder: Path, store: PatchStore | None = None) -> str:
         plots,
         version=manifest["landsift"],
         created=moment(manifest),
-        title=folder.name,
-        subtitle=f"{model['backbone']}, {manifest['method']}, "
+        title=f"Pretraining of {model['backbone']}",
+        subtitle=f"{manifest['method']}, {data['source']}, "
         f"{number_of(learned['patches'], 'patch', 'patches')} without labels",
         headline=_headline(manifest, rows, probe),
         limits={name: f"{limit:g}" for name, limit in limits.items()},
