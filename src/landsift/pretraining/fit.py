@@ -114,7 +114,9 @@ def _pretrain(
     random.setstate(python_numbers)  # as in a training: Flyte draws names there
     side = network.patch_side(asked)
     network.check_sizes(config, strategy, side)
-    student, normalization = network.projected(asked, store, rows)
+    sizes = [phase.image_size or own.image_size for phase in strategy]
+    sizes += [methods.local_size(own, size, side) for size in sizes] if own.views.local else []
+    student, normalization = network.projected(asked, store, rows, sizes)
     module = PretrainingModule(
         student,
         strategy,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from landsift.config import Normalization, RunConfig
 from landsift.errors import ConfigError
 from landsift.models.timm_networks import has_fixed_input, unfilled
+from landsift.models.weights_file import one_line
 from landsift.pretraining.methods import METHODS, local_size
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from landsift.data.store.patch_store import PatchStore
     from landsift.pretraining.module import Projected
     from landsift.pretraining.patches import Rows
@@ -76,16 +80,41 @@ def check_sizes(config: RunConfig, strategy: Strategy, side: int) -> None:
             )
 
 
-def projected(config: RunConfig, store: PatchStore, rows: Rows) -> tuple[Projected, Normalization]:
+def check_views(network: nn.Module, name: str, sizes: Iterable[int], bands: int) -> None:
+    """Refuse sizes of views that leave a network nothing: ConvNeXt's last stage takes 32 pixels.
+
+    Raises:
+        ConfigError: the network fails on a blank image of a size.
+    """
+    import torch
+
+    network.eval()
+    for size in sorted(set(sizes)):
+        try:
+            with torch.inference_mode():
+                network(torch.zeros(1, bands, size, size))
+        except Exception as error:  # whatever a network's arithmetic makes of its input
+            raise ConfigError(
+                f"pretraining: {name} does not take views of {size} pixels: {one_line(error)}",
+                "raise pretraining.views.local_size (or set pretraining.views.local=0) and the sizes of progressive",
+            ) from error
+    network.train()
+
+
+def projected(
+    config: RunConfig, store: PatchStore, rows: Rows, sizes: Iterable[int]
+) -> tuple[Projected, Normalization]:
     """The backbone with the weights it starts from and a head, and the statistics that inputs are normalised with.
 
     Args:
         config: with complete settings of the pretraining.
         store: the patches.
         rows: those that are learned from.
+        sizes: of all views, in pixels.
 
     Raises:
-        ConfigError, ModelError: as `landsift.training.fit.build_backbone`.
+        ConfigError: a view is too small for the backbone, or as `landsift.training.fit.build_backbone`.
+        ModelError: as that.
     """
     from landsift.pretraining.module import Projected
     from landsift.training.fit import build_backbone
@@ -93,5 +122,6 @@ def projected(config: RunConfig, store: PatchStore, rows: Rows) -> tuple[Project
     own = config.pretraining
     assert own.method is not None
     backbone, normalization = build_backbone(config, store, rows)
+    check_views(backbone.network, config.model.backbone, sizes, len(store.bands))
     head = METHODS[own.method].head(backbone.features, own.head)
     return Projected(backbone.network, head), normalization
