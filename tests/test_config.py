@@ -65,7 +65,10 @@ def test_the_digest_does_not_depend_on_the_order_of_keys(values):
         ("trainig.image_size=2", "unknown configuration key 'trainig'\ndid you mean 'training'?"),
         ("image_size=3", "did you mean 'training.image_size'?"),
         ("training.zzz=1", "known here: training.image_size, training.batch_size"),
-        ("zzz=1", "known here: data, model, strategy, strategies, training, evaluation, tracking, cluster, seed"),
+        (
+            "zzz=1",
+            "known here: data, model, strategy, strategies, training, pretraining, evaluation, tracking, cluster, seed",
+        ),
         ("training.image_size=3", "'training.image_size': input should be greater than or equal to 16 (got 3)"),
         ("training.image_size=big", "'training.image_size'"),
         ("training.precision=16", "'training.precision': input should be 'auto', '32' or 'bf16' (got '16')"),

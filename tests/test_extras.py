@@ -126,7 +126,8 @@ print(json.dumps(said))
     said = json.loads(alone(code))
     assert {name: re.search(r"landsift\[(\w+)\]", text).group(1) for name, text in said.items()} == {
         "PatchStore": "train", "Phase": "train", "build_store": "train", "check_data": "train",
-        "compare": "pipeline", "map_change": "maps", "map_scene": "maps", "run": "pipeline", "zone_areas": "maps",
+        "compare": "pipeline", "map_change": "maps", "map_scene": "maps", "pretrain": "pipeline", "run": "pipeline",
+        "zone_areas": "maps",
     }  # fmt: skip
     assert all(text.count("\n") == 1 for text in said.values())
     assert said["run"] == "the pipeline needs flyte, flyteplugins, wandb, which are not installed\n" + (
@@ -169,7 +170,7 @@ def test_every_package_that_is_imported_is_declared_and_every_one_that_is_asked_
                 asked.setdefault(extra, set()).update(map(ast.literal_eval, node.args))
     brought = {"packaging", "requests", "urllib3"}  # by huggingface-hub; by pooch, whose errors are theirs
     assert imported - set(sys.stdlib_module_names) - {"landsift"} <= modules("all") | brought
-    assert set(asked) == {"train", "report", "pipeline", "bands", "maps"}
+    assert set(asked) == {"train", "report", "pipeline", "pretrain", "bands", "maps"}
     for extra, names in asked.items():
         assert names <= modules(extra)
 
@@ -177,7 +178,8 @@ def test_every_package_that_is_imported_is_declared_and_every_one_that_is_asked_
 def test_each_extra_includes_the_one_before_it():
     assert modules(None) < modules("train") < modules("report") < modules("pipeline")
     assert modules("report") | modules("bands") < modules("maps")
-    assert modules("all") == modules("pipeline") | modules("maps")
+    assert modules("train") < modules("pretrain")
+    assert modules("all") == modules("pipeline") | modules("maps") | modules("pretrain")
 
 
 def test_a_missing_package_is_both_an_error_of_landsift_and_one_of_importing():

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from landsift.mapping.zones import zone_areas
     from landsift.models.predictor import Predictor, load_model
     from landsift.pipeline.comparison.compare import compare
+    from landsift.pipeline.pretrain import pretrain
     from landsift.pipeline.run import run
     from landsift.runs import Run
     from landsift.training.phases import Phase
@@ -42,6 +43,7 @@ _HOMES = {
     "load_model": "landsift.models.predictor",
     "map_scene": "landsift.mapping.make",
     "map_change": "landsift.mapping.change",
+    "pretrain": "landsift.pipeline.pretrain",
     "predict_files": "landsift.evaluation.predict",
     "run": "landsift.pipeline.run",
     "zone_areas": "landsift.mapping.zones",
@@ -63,6 +65,7 @@ __all__ = [
     "map_change",
     "map_scene",
     "predict_files",
+    "pretrain",
     "run",
     "zone_areas",
 ]

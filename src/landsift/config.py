@@ -30,6 +30,7 @@ from landsift.config_data import SplitConfig as SplitConfig
 from landsift.config_data import SplitLists as SplitLists
 from landsift.config_data import SyntheticConfig as SyntheticConfig
 from landsift.config_overrides import apply, read_mapping
+from landsift.config_pretraining import PretrainingConfig as PretrainingConfig
 from landsift.errors import ConfigError
 
 WEIGHTS_BY_NAME = ("imagenet", "none")
@@ -212,6 +213,7 @@ class RunConfig(Section):
     strategies: dict[str, tuple[dict[str, Any], ...]] = Field(default_factory=dict)
     """Strategies of one's own: lists of phases by name."""
     training: TrainingConfig = TrainingConfig()
+    pretraining: PretrainingConfig = PretrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
     cluster: ClusterConfig = ClusterConfig()
@@ -331,7 +333,11 @@ class RunConfig(Section):
             model = model.model_copy(update={"weights": from_root(model.weights)})
         if model.module is not None and is_source_file(model.module):
             model = model.model_copy(update={"module": from_root(model.module)})
-        return self.model_copy(update={"data": data, "model": model})
+        own = self.pretraining
+        if (probe := own.watch.probe) is not None and probe not in BUILT_IN_SOURCES and _is_there(probe):
+            watch = own.watch.model_copy(update={"probe": from_root(probe)})
+            own = own.model_copy(update={"watch": watch})
+        return self.model_copy(update={"data": data, "model": model, "pretraining": own})
 
     def replace(self, *overrides: str) -> RunConfig:
         """A copy with `key=value` overrides laid over it; what neither they nor anybody before has set stays unset."""
@@ -459,7 +465,9 @@ def _nearest_key(key: str, known: list[str]) -> str:
         return f"keys are nested here: {': {'.join(key.split('.'))}: ...{'}' * key.count('.')}"
     parent, _, leaf = key.rpartition(".")
     for names in ([k for k in known if k.rpartition(".")[0] == parent], known):
-        by_leaf = {k.rpartition(".")[2]: k for k in names}
+        by_leaf: dict[str, str] = {}
+        for name in names:
+            by_leaf.setdefault(name.rpartition(".")[2], name)
         if close := get_close_matches(leaf, by_leaf, n=1):
             return f"did you mean '{by_leaf[close[0]]}'?"
     return f"known here: {', '.join(k for k in known if k.rpartition('.')[0] == parent)}"

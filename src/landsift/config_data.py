@@ -144,6 +144,9 @@ class DataConfig(Section):
 
     source: str = "synthetic"
     """`synthetic`, `eurosat`, a folder with one folder per class, a CSV or Parquet table, or a store's folder."""
+    labels: bool = True
+    """false: no labels are read, so that any folder of images or table with a column `path` is a source; for
+    `landsift pretrain`, which sets it itself where a source can have none."""
     budget: int | None = Field(None, ge=2)
     """How many training labels may be used, stratified and nested; null: all."""
     budget_seed: int | None = Field(None, ge=0)

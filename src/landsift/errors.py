@@ -48,6 +48,10 @@ class ModelError(LandsiftError):
     """A backbone or its weights cannot be used."""
 
 
+class CollapseError(ModelError):
+    """A pretraining has collapsed: its features or outputs no longer tell patches apart."""
+
+
 class RunError(LandsiftError):
     """A run directory cannot be read or written."""
 

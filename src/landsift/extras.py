@@ -2,7 +2,8 @@
 
 `pip install landsift` brings what prediction needs. Training, reports and the pipeline come with extras, each of which
 includes the one before it: landsift[train], landsift[report], landsift[pipeline] (docs/decisions/0013-extras.md).
-Beside them are landsift[bands], which reads rasters of any bands, and landsift[maps], which maps whole scenes.
+Beside them are landsift[pretrain], which pretrains without labels, landsift[bands], which reads rasters of any bands,
+and landsift[maps], which maps whole scenes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Literal
 
 from landsift.errors import LandsiftError
 
-Extra = Literal["train", "report", "pipeline", "bands", "maps"]
+Extra = Literal["train", "report", "pipeline", "pretrain", "bands", "maps"]
 
 
 class MissingExtraError(LandsiftError, ImportError):

@@ -43,6 +43,10 @@ VALIDATION_FEATURES = "validation_features"
 MISTAKES = "mistakes.safetensors"
 """Where the classes of the most confident mistakes come from: maps by path."""
 CHECKPOINTS = "checkpoints"
+PRETRAINING = "pretraining"
+"""The kind of a pretraining's manifest; in a run directory, history of the pretraining that it began with."""
+LEARNED_FEATURES = "features.npz"
+"""Features of some patches that a pretraining learned from, for its report."""
 MODEL = "model"
 REPORT = "report.html"
 COMPARISON = "comparison.json"
@@ -57,12 +61,19 @@ def result_in(folder: Path) -> str:
     there = {path.name for path in folder.iterdir()}
     kinds = {
         "a comparison: its tables and its report": {COMPARISON},
+        "a pretraining: a backbone, its metrics and its report": {MANIFEST, METRICS, LEARNED_FEATURES},
         "a run directory: a model, its metrics and its report": {MANIFEST, METRICS},
         "a training that has not ended": {METRICS, CHECKPOINTS},
         "a model": {"model.json", "model.safetensors"},
         "the metrics and predictions of `landsift evaluate`": {EVALUATION, PREDICTIONS},
     }
     return next((what for what, files in kinds.items() if files <= there), "")
+
+
+def is_pretraining(folder: Path) -> bool:
+    """Whether a folder is a result of `landsift pretrain`."""
+    file = folder / MANIFEST
+    return file.is_file() and dict(read_json(file)).get("kind") == PRETRAINING
 
 
 def trained_on(folder: Path) -> str:

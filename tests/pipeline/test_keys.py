@@ -25,7 +25,9 @@ def test_a_stage_reaches_no_module_of_the_stages_after_it():
     assert reached("train_model", "landsift.evaluation") == []
     for stage in STAGES:
         assert reached(stage, "landsift.reports", "landsift.cli", "landsift.pipeline") == []
-    assert stages_of("landsift.data.splits") == {"train_model", "test_model", "create_embeddings", "train_cell"}
+    assert stages_of("landsift.data.splits") == {
+        "train_model", "test_model", "create_embeddings", "train_cell", "pretrain_network",
+    }  # fmt: skip
     assert stages_of("landsift.evaluation.metrics") == {"test_model", "train_cell"}
     assert stages_of("landsift.palette") == set()
 

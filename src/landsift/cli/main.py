@@ -34,6 +34,7 @@ from landsift.cli.options import (
     reading,
     rule_changes,
 )
+from landsift.cli.pretrain import pretrain
 from landsift.cli.sample import sample
 from landsift.cli.zones import zones
 from landsift.errors import LandsiftError
@@ -143,6 +144,7 @@ def run(
 
 
 app.command(no_args_is_help=True)(compare)
+app.command(no_args_is_help=True)(pretrain)
 app.command("map", no_args_is_help=True)(map_command)
 for command in (zones, change, sample, areas):
     app.command(no_args_is_help=True)(command)
@@ -293,14 +295,14 @@ def report(
     margin: MarginOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rewrite the report of a run, or re-evaluate a comparison and rewrite its report and tables.
+    """Rewrite the report of a run or pretraining, or re-evaluate a comparison and rewrite its report and tables.
 
     Nothing is trained. A comparison keeps its criterion and margin unless you
     give others. Of the image files that a run names, only those in its own
     folder or in --data are opened.
     """
     from landsift.cli.printing import print_result
-    from landsift.runs import COMPARISON, REPORT, Run, read_as_written, write_text
+    from landsift.runs import COMPARISON, REPORT, Run, is_pretraining, read_as_written, write_text
 
     changes = rule_changes(criterion, margin)
     page_file = folder / REPORT if out is None else out
@@ -319,6 +321,12 @@ def report(
             write_text(out, comparison_html(again))
         result |= {"results": again["results"], "recommendations": again["recommendations"]}
         lines = [advice["sentence"] for advice in again["recommendations"]]
+    elif is_pretraining(folder):
+        from landsift.reports.pretraining.page import pretraining_html
+
+        if changes or data is not None:
+            raise typer.BadParameter(f"{folder} is a pretraining", param_hint="--criterion, --margin and --data")
+        write_text(page_file, pretraining_html(folder))
     else:
         from landsift.config import cache_folder
         from landsift.pipeline.cache.locks import using

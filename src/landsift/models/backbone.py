@@ -45,6 +45,7 @@ class Backbone:
         normalization: per-band mean and std for inputs in [0, 1], or None where the weights say nothing.
         source: who says so.
         bands: what the weights were trained on; of random ones, and where nothing says it, 8-bit RGB.
+        is_pretrained: the weights are of `landsift pretrain`.
     """
 
     network: nn.Module
@@ -52,6 +53,7 @@ class Backbone:
     normalization: Normalization | None
     source: str = ""
     bands: BandSpec = field(default_factory=BandSpec.pictures)
+    is_pretrained: bool = False
 
 
 def create_backbone(config: ModelConfig, image_size: int, rgb: Positions = UNKNOWN) -> Backbone:
@@ -74,7 +76,7 @@ def create_backbone(config: ModelConfig, image_size: int, rgb: Positions = UNKNO
     if source == "none":
         return Backbone(network, features, None)
     trained_with, said_by = _trained_with(network)
-    bands = BandSpec.pictures()
+    bands, is_pretrained = BandSpec.pictures(), False
     if isinstance(source, Path):
         file, description = _weights_file(source)
         _fill(network, file, config, image_size, rgb, description)
@@ -82,9 +84,10 @@ def create_backbone(config: ModelConfig, image_size: int, rgb: Positions = UNKNO
             _compare_arguments(source, description, config)
             trained_with = Normalization(mean=description.mean, std=description.std)
             said_by, bands = str(file.with_name(DESCRIPTION_FILE)), description.bands
+            is_pretrained = not description.classes
     elif others:
         _adapt(network, _create(_for_rgb(config), image_size, pretrained=True), config, count, rgb)
-    return Backbone(network, features, trained_with, said_by, bands)
+    return Backbone(network, features, trained_with, said_by, bands, is_pretrained)
 
 
 def _fill(
@@ -283,7 +286,8 @@ def _compare_arguments(source: Path, description: ModelDescription, config: Mode
     """Say where a run's network was made with other arguments: another padding fits, and costs accuracy."""
     both = (description.backbone_args, config.backbone_args)
     then, now = (
-        {name: value for name, value in given.items() if name not in {"img_size", "in_chans"}} for given in both
+        {name: value for name, value in given.items() if name not in {"img_size", "in_chans", "dynamic_img_size"}}
+        for given in both
     )
     if then != now:
         logger.warning("%s was trained with model.backbone_args %s, which are %s here", source, then, now)

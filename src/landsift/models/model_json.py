@@ -44,7 +44,7 @@ class ModelDescription:
         backbone: timm's name.
         backbone_args: arguments of `timm.create_model`.
         head: hidden width (None: linear) and dropout.
-        classes: names, in the order of the logits.
+        classes: names, in the order of the logits; none of a pretrained backbone, which has no head.
         patch_size: height and width in pixels that patches were stored at; files are resized to it first.
         image_size: height and width of the network's input in pixels.
         mean: per band, of inputs in units of the bands (of pictures in [0, 1]).
@@ -63,7 +63,7 @@ class ModelDescription:
     backbone: str
     backbone_args: dict[str, Any]
     head: dict[str, Any]
-    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=100_000)]
+    classes: Annotated[tuple[str, ...], Field(max_length=100_000)]
     patch_size: tuple[Side, Side]
     image_size: Annotated[int, Field(ge=1, le=2048)]
     mean: Annotated[tuple[Finite, ...], Field(min_length=1, max_length=MOST)]

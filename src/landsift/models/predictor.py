@@ -320,6 +320,12 @@ def _rebuild(folder: Path, module: str | None) -> tuple[PatchClassifier, ModelDe
     from landsift.models.classifier import PatchClassifier
 
     description = read_description(folder / DESCRIPTION_FILE)
+    if not description.classes:
+        raise ModelError(
+            f"{folder} holds a pretrained backbone without classes",
+            f"train a classifier that starts from it: landsift run --set model.backbone={description.backbone} "
+            f"--set model.weights={folder}",
+        )
     config = description.network_config
     if description.module is not None or module is not None:
         config = _with_code(config, description, module)

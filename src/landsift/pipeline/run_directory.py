@@ -20,7 +20,7 @@ from landsift.data.store.patch_store import PatchStore
 from landsift.evaluation.tsne import embeddings_table
 from landsift.pipeline import reproduce
 from landsift.pipeline.cache.results import STAGE, stage_record
-from landsift.pipeline.stage_table import EMBED, TEST, TRAIN, manifest_with
+from landsift.pipeline.stage_table import EMBED, PRETRAIN, TEST, TRAIN, manifest_with
 from landsift.reports.run.page import report_html
 from landsift.runtime import links
 from landsift.runtime.notices import said_before
@@ -38,6 +38,7 @@ def assemble(
     folder: Path,
     store: Path,
     made: Sequence[Path],
+    pretrained: Sequence[Path],
     config: RunConfig,
     command: list[str] | None,
     repeats: reproduce.Original | None,
@@ -52,6 +53,7 @@ def assemble(
         folder: where the run directory goes; must not exist.
         store: the patch store.
         made: what the training, its test and, where there are any, the t-SNE frames have left, in this order.
+        pretrained: what a pretraining has left, or nothing.
         config: this run's configuration.
         command: the command line, or None.
         repeats: the run that this one repeats, or None.
@@ -81,6 +83,9 @@ def assemble(
         runs.write_parquet(folder / runs.EMBEDDINGS, embeddings_table([], np.empty(0, np.int64), patches))
     manifest["stages"] = {"load_dataset": _stage(store, run)}
     manifest["stages"] |= {stage.name: _stage(result, run) for stage, result in zip(AFTER_DECODING, made, strict=False)}
+    for result in pretrained:
+        manifest["pretraining"] = _pretraining(result, folder / runs.PRETRAINING)
+        manifest["stages"] |= {PRETRAIN.name: _stage(result, run)}
     if repeats is not None:
         manifest["repeats"] = reproduce.compared(repeats, manifest, runs.read_json(folder / runs.METRICS))
         _say(manifest["repeats"])
@@ -90,6 +95,21 @@ def assemble(
     manifest["stages"]["create_report"] = {"seconds": round(time.monotonic() - start, 3), "cached": False}
     runs.write_json(folder / runs.MANIFEST, manifest)
     return folder
+
+
+def _pretraining(result: Path, folder: Path) -> dict[str, Any]:
+    """Keep the history of a pretraining in `folder`, and say what the weights are that a training began with."""
+    with writing(folder):
+        folder.mkdir()
+        for name in (runs.MANIFEST, runs.METRICS, "probe.json"):
+            if (result / name).is_file():
+                shutil.copyfile(result / name, folder / name)
+    said = runs.read_json(result / runs.MANIFEST)
+    return {
+        "method": said["method"],
+        "patches": said["data"]["learned_from"]["patches"],
+        "weights_before": said["model"]["weights"],
+    }
 
 
 def _say(repeats: dict[str, Any]) -> None:

@@ -53,6 +53,10 @@ class Stage:
 SPLIT = ("data.split", "data.budget", "data.budget_seed")
 TRAINED = (*SPLIT, "model", "strategy", "strategies", "training", "seed")
 GUARDS = ("training.checkpoint_minutes", "training.max_skipped_steps")
+PRETRAINED_BY = (
+    "training.accelerator", "training.precision", "training.devices", "training.num_nodes", *GUARDS,
+)  # fmt: skip
+"""What a pretraining takes of the section `training`: where and how it computes."""
 OWN_CODE = ("model.module",)
 """Its content counts, wherever it lies."""
 TESTED = (*SPLIT, "model", "training.accelerator", "evaluation", "seed")
@@ -60,7 +64,7 @@ TRAINING, TESTING = "landsift.training.start", "landsift.evaluation.final_test"
 TRAINING_LIBRARIES = (*NETWORKS, "lightning")
 TESTING_LIBRARIES = (*NETWORKS, "scikit-learn", "scipy", "torchmetrics")
 
-BY_CONTENT = ("data.bands", "data.sensor", "data.reflectance", "data.indices", "data.locations")
+BY_CONTENT = ("data.labels", "data.bands", "data.sensor", "data.reflectance", "data.indices", "data.locations")
 """The content's fingerprint stands for them."""
 
 DECODE = Stage(
@@ -107,6 +111,17 @@ EMBED = Stage(
     reads=("load_dataset", "train_model"),
     checked=("embeddings.parquet",),
 )
+PRETRAIN = Stage(
+    name="pretrain_network",
+    folder="pretrained",
+    what="the pretrained backbone",
+    settings=("data.split", "model", "pretraining", *PRETRAINED_BY, "seed"),
+    uncounted=(*GUARDS, *OWN_CODE, "pretraining.watch.probe"),
+    code=("landsift.pretraining.start",),
+    libraries=(*TRAINING_LIBRARIES, "lightly"),
+    reads=("load_dataset",),
+    checked=("model", "manifest.json", "metrics.json", "features.npz"),
+)
 CELL = Stage(  # keeps no model, so that its training and its test are one
     name="train_cell",
     folder="cells",
@@ -119,12 +134,28 @@ CELL = Stage(  # keeps no model, so that its training and its test are one
     checked=("manifest.json", "metrics.json", "evaluation.json", "predictions.parquet"),
 )
 
-STAGES = {stage.name: stage for stage in (DECODE, TRAIN, TEST, EMBED, CELL)}
+STAGES = {stage.name: stage for stage in (DECODE, TRAIN, TEST, EMBED, CELL, PRETRAIN)}
 
 
 def given(stage: Stage, config: RunConfig) -> RunConfig:
     """The configuration as a stage gets it: with the settings that it names, and defaults for the rest."""
-    return _with(RunConfig(), stage.settings, config)
+    return with_settings(config, *stage.settings)
+
+
+def with_settings(config: RunConfig, *settings: str) -> RunConfig:
+    """A configuration with some of another's settings, keys or whole sections, and defaults for the rest."""
+    return _with(RunConfig(), settings, config)
+
+
+def for_pretraining(config: RunConfig) -> RunConfig:
+    """What a pretraining reads of a configuration, with the method's settings; nothing of a classifier's training.
+
+    Raises:
+        ConfigError: as `landsift.pretraining.fit.completed`.
+    """
+    from landsift.pretraining.fit import completed
+
+    return completed(with_settings(config, *DECODE.settings, *PRETRAIN.settings, "tracking", "cluster"))
 
 
 def counted(stage: Stage, config: RunConfig) -> dict[str, Any]:

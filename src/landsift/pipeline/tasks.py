@@ -23,12 +23,12 @@ from typing import Any, cast
 import flyte
 from flyte.io import Dir
 
-from landsift.config import DataConfig, RunConfig
+from landsift.config import BUILT_IN_SOURCES, DataConfig, RunConfig
 from landsift.data.store.patch_store import PatchStore, build_store
 from landsift.errors import DataError
 from landsift.pipeline.cache import keys, locks, results
 from landsift.pipeline.flyte import checkpoint, environments, failures, transfer
-from landsift.pipeline.stage_table import CELL, DECODE, EMBED, TEST, TRAIN, Stage, given
+from landsift.pipeline.stage_table import CELL, DECODE, EMBED, PRETRAIN, TEST, TRAIN, Stage, for_pretraining, given
 from landsift.pipeline.tracking import tracked
 
 logger = logging.getLogger("landsift")
@@ -39,23 +39,24 @@ def _by_key(*others: str) -> flyte.Cache:
     return flyte.Cache("override", version_override="key", ignored_inputs=(*others, "run"))
 
 
-@environments.DATA.task(cache=_by_key("data_json", "fingerprint"), retries=2)
-async def load_dataset(key: str, data_json: str, fingerprint: str, run: str) -> Dir:
+@environments.DATA.task(cache=_by_key("data_json", "fingerprint", "least_classes"), retries=2)
+async def load_dataset(key: str, data_json: str, fingerprint: str, run: str, least_classes: int = 2) -> Dir:
     """Decode the patches into a store; returns its folder.
 
     `data_json` are `keys.store_settings`; `fingerprint` is of the content that `key` was made from: patches that change
-    while they are read are refused.
+    while they are read are refused. `least_classes`: a classifier needs two, a pretraining none.
     """
     with failures.carried():
 
         def make(folder: Path) -> None:
-            if build_store(DataConfig.model_validate_json(data_json), folder).fingerprint != fingerprint:
+            data = DataConfig.model_validate_json(data_json)
+            if build_store(data, folder, least_classes).fingerprint != fingerprint:
                 raise DataError("the patches changed while they were read", "run again when they are complete")
 
         return await _made(DECODE, key, run, "this patch store", make)
 
 
-@tracked
+@tracked(TRAIN)
 @environments.TRAINING.task(cache=_by_key("store", "config_json", "repeats_json", "embeddings_key", "afresh"))
 async def train_model(
     key: str, store: Dir, config_json: str, repeats_json: str, embeddings_key: str, run: str, afresh: str
@@ -87,6 +88,30 @@ async def train_model(
                 tracking.log_frames(experiment, await transfer.fetch(frames), patches.classes)
             tracking.say_where(places, config.tracking)
         return trained
+
+
+@tracked(PRETRAIN)
+@environments.TRAINING.task(cache=_by_key("store", "probe", "config_json", "afresh"))
+async def pretrain_network(key: str, store: Dir, probe: list[Dir], config_json: str, run: str, afresh: str) -> Dir:
+    """Pretrain a backbone without labels; returns what `landsift.pretraining.start.pretrain` writes.
+
+    `probe` is the store that features are checked on, or nothing. It resumes as `train_model`.
+    """
+    with failures.carried():
+        from landsift.pipeline import tracking
+        from landsift.pretraining.start import pretrain
+
+        config, patches = await _opened(config_json, store)
+        checked = [PatchStore.open(await transfer.fetch(one)) for one in probe]
+        folder, experiment, places = _place(PRETRAIN, key), tracking.current_run(config.tracking), []
+        async with locks.turn(folder, "this pretraining") as made:
+            if not made:
+                goes_on = results.continuing(folder, run, PRETRAIN.checked, afresh=afresh == "yes")
+                with goes_on as unfinished, checkpoint.kept(unfinished):
+                    places = tracking.note(experiment, unfinished)
+                    pretrain(given(PRETRAIN, config), patches, unfinished, experiment, *checked)
+        tracking.say_where(places, config.tracking)
+        return await Dir.from_local(str(folder))
 
 
 @environments.TRAINING.task(cache=_by_key("store", "trained", "config_json"), retries=2)
@@ -190,11 +215,18 @@ async def landsift_comparison(
 
 @environments.REPORT.task(report=True, cache="disable")
 async def create_report(
-    store: Dir, made: list[Dir], config_json: str, command_json: str, repeats_json: str, run: str
+    store: Dir,
+    made: list[Dir],
+    pretrained: list[Dir],
+    config_json: str,
+    command_json: str,
+    repeats_json: str,
+    run: str,
 ) -> Dir:
     """Put the run directory together and write its report; never cached, because both tell of this very run.
 
-    `made` are what `train_model`, `test_model` and, if it was called, `create_embeddings` returned.
+    `made` are what `train_model`, `test_model` and, if it was called, `create_embeddings` returned; `pretrained` is
+    what `pretrain_network` returned, or nothing.
     """
     with failures.carried():
         from landsift.pipeline import run_directory
@@ -203,6 +235,7 @@ async def create_report(
             transfer.output_folder(),
             await transfer.fetch(store),
             [await transfer.fetch(result) for result in made],
+            [await transfer.fetch(result) for result in pretrained],
             RunConfig.model_validate_json(config_json),
             json.loads(command_json),
             json.loads(repeats_json),
@@ -218,7 +251,9 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
         from landsift.data.sources.base import content_fingerprint
         from landsift.pipeline import preflight
 
-        config, local = RunConfig.model_validate_json(config_json), transfer.is_local()
+        asked, local = RunConfig.model_validate_json(config_json), transfer.is_local()
+        config, pretrained = await _begun_with(asked, afresh)
+        config_json = config.model_dump_json()
         fingerprint = content_fingerprint(config.data)
         known = keys.of_run(config, fingerprint)
         if local and not _place(TRAIN, known.train_model).is_dir():
@@ -239,8 +274,77 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
         made = [trained, await _stage(TEST, testing, known.test_model, afresh, **read)]
         if config.tracking.tsne_every:
             made.append(await _stage(EMBED, create_embeddings, known.create_embeddings, afresh, **read))
-        texts = {"config_json": config_json, "command_json": command_json, "repeats_json": repeats_json}
-        return await create_report(store=store, made=made, run=_run(), **texts)
+        texts = {"config_json": asked.model_dump_json(), "command_json": command_json, "repeats_json": repeats_json}
+        return await create_report(store=store, made=made, pretrained=pretrained, run=_run(), **texts)
+
+
+@environments.REPORT.task(report=True, cache="disable")
+async def create_pretraining_report(store: Dir, pretrained: Dir, config_json: str, command_json: str, run: str) -> Dir:
+    """Put the folder of a pretraining together and write its report; never cached, as `create_report`."""
+    with failures.carried():
+        from landsift.pipeline import pretraining_folder
+
+        folder = pretraining_folder.assemble(
+            transfer.output_folder(),
+            await transfer.fetch(store),
+            await transfer.fetch(pretrained),
+            RunConfig.model_validate_json(config_json),
+            json.loads(command_json),
+            run,
+        )
+        return await _shown(folder)
+
+
+@environments.PIPELINE.task
+async def landsift_pretraining(config_json: str, command_json: str, afresh: str) -> Dir:
+    """Pretrain a backbone and report on it; returns the complete folder."""
+    with failures.carried():
+        config = RunConfig.model_validate_json(config_json)
+        store, pretrained = await _pretrained(config, afresh)
+        texts = {"config_json": config_json, "command_json": command_json}
+        return await create_pretraining_report(store=store, pretrained=pretrained, run=_run(), **texts)
+
+
+async def _begun_with(config: RunConfig, afresh: str) -> tuple[RunConfig, list[Dir]]:
+    """The configuration of a classifier's training that begins with a pretraining's result, and that result.
+
+    Of a configuration without a pretraining: itself, and nothing.
+    """
+    if config.pretraining.method is None:
+        return config, []
+    from landsift.pipeline import preflight
+
+    preflight.check_begun_with(config, local=transfer.is_local())
+    _, pretrained = await _pretrained(for_pretraining(config), afresh)
+    weights = json.dumps(str(await transfer.fetch(pretrained)))
+    return config.replace(f"model.weights={weights}", "pretraining={}"), [pretrained]
+
+
+async def _pretrained(config: RunConfig, afresh: str) -> tuple[Dir, Dir]:
+    """The store and the backbone that was pretrained on it, of a configuration as `start.completed` leaves it."""
+    from landsift.data.sources.base import content_fingerprint
+    from landsift.pipeline import preflight
+
+    local, source = transfer.is_local(), config.pretraining.watch.probe
+    try:
+        fingerprint = content_fingerprint(config.data)
+    except DataError as error:
+        if not config.data.labels or config.data.source in BUILT_IN_SOURCES:
+            raise
+        hint = "data.labels=false reads every image without a label"
+        raise DataError(error.message, f"{error.hint}; or {hint}" if error.hint else hint) from None
+    store_key = keys.store_key(config.data, fingerprint)
+    probe_data = None if source is None else config.data.model_copy(update={"source": source, "labels": True})
+    probe_content = "" if probe_data is None else content_fingerprint(probe_data)
+    probe_key = "" if probe_data is None else keys.store_key(probe_data, probe_content)
+    key = keys.pretraining_key(config, store_key, probe_key)
+    if local and not _place(PRETRAIN, key).is_dir():
+        preflight.check_pretraining(config)
+    store = await _store(config.data, store_key, fingerprint, afresh, 0)
+    probe = [] if probe_data is None else [await _store(probe_data, probe_key, probe_content, afresh)]
+    task = pretrain_network if local else environments.on_cluster(pretrain_network, config)
+    read: dict[str, Any] = {"store": store, "probe": probe, "config_json": config.model_dump_json()}
+    return store, await _stage(PRETRAIN, task, key, afresh, **read, afresh=afresh)
 
 
 async def _made(
@@ -287,10 +391,10 @@ async def _stage(
     return cast(Dir, await task(key=key, run=_run(), **inputs))
 
 
-async def _store(data: DataConfig, key: str, fingerprint: str, afresh: str) -> Dir:
-    """The patch store of both pipelines."""
-    settings = keys.store_settings(data).model_dump_json()
-    return await _stage(DECODE, load_dataset, key, afresh, data_json=settings, fingerprint=fingerprint)
+async def _store(data: DataConfig, key: str, fingerprint: str, afresh: str, least_classes: int = 2) -> Dir:
+    """The patch store of all pipelines."""
+    read: dict[str, Any] = {"data_json": keys.store_settings(data).model_dump_json(), "fingerprint": fingerprint}
+    return await _stage(DECODE, load_dataset, key, afresh, **read, least_classes=least_classes)
 
 
 def _run() -> str:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from landsift.config import RunConfig, TrackingConfig, cache_folder
 from landsift.errors import LandsiftError, TrackingError
 from landsift.pipeline.cache import results
 from landsift.pipeline.flyte import failures, transfer
-from landsift.pipeline.stage_table import TRAIN
+from landsift.pipeline.stage_table import Stage
 from landsift.runs import EMBEDDINGS, read_json, read_parquet, write_json
 
 logger = logging.getLogger("landsift")
@@ -53,29 +53,33 @@ def say_what_is_unused(tracking: TrackingConfig, variables: Sequence[str]) -> No
         logger.info("not used: %s; each training is its own W&B run, as set under tracking", ", ".join(unused))
 
 
-def tracked(task: Any) -> Any:
-    """`wandb_init` of Flyte's W&B plugin, a W&B run around each run of `task`, imported when the task runs.
+def tracked(stage: Stage) -> Callable[[Any], Any]:
+    """`wandb_init` of Flyte's W&B plugin, a W&B run around each run of a stage's task, imported when the task runs.
 
     W&B takes longer to import than Flyte, and a training that comes from the cache does not need it.
     """
 
-    async def execute(*arguments: Any, **named: Any) -> Any:
-        import flyte.errors
-        from flyteplugins.wandb import wandb_init
+    def around(task: Any) -> Any:
+        async def execute(*arguments: Any, **named: Any) -> Any:
+            import flyte.errors
+            from flyteplugins.wandb import wandb_init
 
-        before = _tracked_before(named["key"]) if transfer.is_local() and named["afresh"] != "yes" else []
-        goes_on = {"id": before[-1]["id"], "resume": "allow"} if before else {}
-        try:
-            # Of a copy, whose `execute` is Flyte's own.
-            return await wandb_init(task, **goes_on).execute(*arguments, **named)
-        except (flyte.errors.BaseRuntimeError, LandsiftError):  # of the task itself
-            raise
-        except Exception as error:
-            with failures.carried():
-                raise cannot_start(error) from error
+            is_new = not transfer.is_local() or named["afresh"] == "yes"
+            before = [] if is_new else _tracked_before(stage, named["key"])
+            goes_on = {"id": before[-1]["id"], "resume": "allow"} if before else {}
+            try:
+                # Of a copy, whose `execute` is Flyte's own.
+                return await wandb_init(task, **goes_on).execute(*arguments, **named)
+            except (flyte.errors.BaseRuntimeError, LandsiftError):  # of the task itself
+                raise
+            except Exception as error:
+                with failures.carried():
+                    raise cannot_start(error) from error
 
-    task.execute = execute
-    return task
+        task.execute = execute
+        return task
+
+    return around
 
 
 def cannot_start(error: Exception) -> TrackingError:
@@ -170,8 +174,8 @@ def say_where(folders: Sequence[Path], tracking: TrackingConfig) -> None:
         logger.info("W&B run kept offline; upload it with: wandb sync %s", " ".join(map(str, folders)))
 
 
-def _tracked_before(key: str) -> list[dict[str, str]]:
-    unfinished = results.unfinished(results.place(TRAIN, key, local=True))
+def _tracked_before(stage: Stage, key: str) -> list[dict[str, str]]:
+    unfinished = results.unfinished(results.place(stage, key, local=True))
     return _attempts(unfinished) if (unfinished / results.LAST_CHECKPOINT).is_file() else []
 
 

@@ -18,13 +18,18 @@ from landsift.models import hub, own_networks
 from landsift.models.fingerprint import weights_fingerprint
 from landsift.runtime import surroundings
 from landsift.runtime.whole import remove_partials
+from landsift.training.learned_from import seen_before
 from landsift.training.phases import Strategy, lr_factor, scale_rates
 from landsift.training.strategies import check_blocks, deciding_settings, resolve_strategy, strategy_of
 from landsift.training.torch_state import as_meant
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from landsift.data.splits import Split
     from landsift.data.store.patch_store import PatchStore
+    from landsift.models.backbone import Backbone
     from landsift.models.classifier import PatchClassifier
     from landsift.training.module import PatchModule
 
@@ -87,6 +92,7 @@ def _train_here(
     strategy = scale_rates(strategy, lr_factor(config.training))
     check_image_sizes(config, strategy)
     split = make_split(store, config.data.split, config.data.budget, config.data.budget_seed)
+    seen = seen_before(config.model, store, split) if ranks.rank() == 0 else None
     code = own_networks.fingerprint(config.model.module)
     settings = deciding_settings(config)
     settings["model"]["weights"] = weights_fingerprint(config.model)  # a file is the same wherever it lies
@@ -123,6 +129,8 @@ def _train_here(
     write_state(module.classifier, folder / runs.WEIGHTS)
     manifest = manifest_of(config, store, split, module, strategy, trainable, normalization, best, facts)
     manifest["model"] |= {"weights_file": weights_file, "module": config.model.module, "code": code}
+    if seen is not None:
+        manifest["model"]["learned_from_before"] = seen
     runs.write_json(folder / runs.MANIFEST, manifest)
     return runs.Run.open(folder)
 
@@ -143,28 +151,54 @@ def check_image_sizes(config: RunConfig, strategy: Strategy) -> None:
 def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tuple[PatchClassifier, Normalization]:
     """The classifier with its weights, and the statistics its inputs are normalised with.
 
+    Raises:
+        ConfigError: the strategy or the statistics do not fit the backbone and the patches.
+        ModelError: as `landsift.models.backbone.create_backbone`.
+    """
+    from landsift.models.classifier import PatchClassifier
+
+    backbone, normalization = build_backbone(config, store, split.train)
+    check_blocks(config, strategy_of(config), backbone.network)
+    classifier = PatchClassifier(backbone.network, backbone.features, len(store.classes), config.model.head)
+    if not store.bands.is_rgb8 and any(config.training.augment.color_jitter[2:]) and store.bands.names != RGB_NAMES:
+        message = "training.augment.color_jitter: saturation and hue are of red, green and blue, and are left out here"
+        logger.info(message)
+    return classifier, normalization
+
+
+def build_backbone(config: RunConfig, store: PatchStore, train: NDArray[np.int64]) -> tuple[Backbone, Normalization]:
+    """The backbone with its weights, and the statistics its inputs are normalised with.
+
     `model.normalization: auto` takes what the weights were trained with. Of 8-bit images it takes the same for the red,
     green and blue of reflectances, which are scaled as such images are made (`as_images`). For random weights, or
     weights of other bands or units than the patches have, it takes the statistics of the training patches.
 
+    Args:
+        config: names backbone and weights.
+        store: the patches.
+        train: rows of those that it trains on.
+
     Raises:
-        ConfigError: the strategy or the statistics do not fit the backbone and the patches.
+        ConfigError: the statistics do not fit the backbone and the patches.
         ModelError: as `landsift.models.backbone.create_backbone`.
     """
     from landsift.data.store.robust import robust_mean_and_std
     from landsift.data.store.statistics import mean_and_std
     from landsift.models.backbone import create_backbone, expected_input
-    from landsift.models.classifier import PatchClassifier
     from landsift.models.first_layer import for_bands, input_bands
 
     bands, chosen = len(store.bands), config.model.normalization
     model = for_bands(config.model, bands)
     backbone = create_backbone(model, config.training.image_size, red_green_blue(store.bands.names))
-    check_blocks(config, strategy_of(config), backbone.network)
-    classifier = PatchClassifier(backbone.network, backbone.features, len(store.classes), config.model.head)
     taken = input_bands(model, backbone.network, bands)
     if taken != bands:
         raise ConfigError(f"model.backbone_args: the network takes images of {taken} bands, the patches have {bands}")
+    if backbone.is_pretrained and not backbone.bands.is_rgb8 and (others := backbone.bands.differences(store.bands)):
+        here = "; ".join(others)
+        raise ConfigError(
+            f"model.weights: {config.model.weights} was pretrained on other patches than these: here {here}",
+            "give patches of the same bands and units, or pretrain on patches like these",
+        )
     if isinstance(chosen, Normalization):
         normalization, key = chosen, "model.normalization"
     elif backbone.normalization is not None and not backbone.bands.differences(store.bands):
@@ -180,10 +214,10 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
         )
     else:
         if store.bands.is_rgb8:
-            mean, std = mean_and_std(store.images, split.train, store.bands)
+            mean, std = mean_and_std(store.images, train, store.bands)
             std = tuple(max(s, LEAST_STD) for s in std)
         else:
-            mean, std = robust_mean_and_std(store.images, split.train, store.bands)
+            mean, std = robust_mean_and_std(store.images, train, store.bands)
             std = tuple(map(_divided_by, mean, std))
         normalization, key = Normalization(mean=mean, std=std), "the training patches"
     if len(normalization.mean) != bands or len(normalization.std) != bands:
@@ -195,10 +229,7 @@ def build_classifier(config: RunConfig, store: PatchStore, split: Split) -> tupl
     if config.model.weights != "none" and (others := backbone.bands.differences(store.bands)):
         message = "the weights %s were trained on other patches than these: here %s"
         logger.warning(message, config.model.weights, "; ".join(others))
-    if not store.bands.is_rgb8 and any(config.training.augment.color_jitter[2:]) and store.bands.names != RGB_NAMES:
-        message = "training.augment.color_jitter: saturation and hue are of red, green and blue, and are left out here"
-        logger.info(message)
-    return classifier, normalization
+    return backbone, normalization
 
 
 def is_rgb_reflectance(bands: BandSpec) -> bool:

@@ -13,7 +13,8 @@ from landsift.config import RunConfig
 
 LOOK_EVERY = 1.0
 """Seconds between looks at metrics.json of a training in other processes."""
-TRACKED = ("epoch", "phase", "train_loss", "val_loss", "val_acc", "lr_head", "lr_backbone")
+UNTRACKED = frozenset({"phase_name", "seconds", "val_seconds"})
+"""What of a row of metrics.json is not for W&B."""
 
 
 def logger_of(experiment: Any | None, config: RunConfig) -> Any:
@@ -42,7 +43,7 @@ def following(metrics: Path, experiment: Any | None, config: RunConfig) -> Itera
             last = ended.wait(LOOK_EVERY)  # look once more after the end
             rows = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else []
             for row in rows[logged:]:
-                experiment.log({key: row[key] for key in TRACKED})
+                experiment.log({key: value for key, value in row.items() if key not in UNTRACKED})
             logged = len(rows)
 
     thread = threading.Thread(target=follow, name="landsift-tracking", daemon=True)

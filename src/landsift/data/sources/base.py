@@ -29,11 +29,11 @@ from landsift.data.decoding.patches import Patches
 from landsift.data.decoding.unreadable import Reason, UnreadableError
 from landsift.data.decoding.wanted import Taken, Wanted
 from landsift.data.sources import eurosat, synthetic
-from landsift.data.sources.folder import read_folder
+from landsift.data.sources.folder import has_class_folders, read_folder, read_images
 from landsift.data.sources.locations import content_of, places_from
 from landsift.data.sources.records import Record, Records, class_order
 from landsift.data.sources.scan_memo import Found, ScanMemo, code_of_scans
-from landsift.data.sources.table import TABLE_SUFFIXES, check_paths, read_table
+from landsift.data.sources.table import TABLE_SUFFIXES, check_paths, has_labels, read_table
 from landsift.data.sources.walk import PassedOver
 from landsift.errors import DataError, nearest
 from landsift.runs import STORE_META
@@ -241,12 +241,29 @@ def _opened(data: DataConfig, wanted: Wanted) -> Source:
         raise DataError(f"the path {path} is not valid UTF-8, as the paths in a run's tables must be", "rename it")
     if path.is_dir():
         endings = suffixes(rasters=wanted.anything)
-        return FileSource("folder", path, *read_folder(path, endings), wanted=wanted)
+        listed = read_folder(path, endings) if data.labels else read_images(path, endings)
+        return FileSource("folder", path, *listed, wanted=wanted)
     if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():  # reading a named pipe would block for ever
-        records = read_table(path)
+        records = read_table(path, labels=data.labels)
         check_paths(path, (record.path for record in records), len(records))
         return FileSource("table", path.parent, records, wanted=wanted)
     raise _unknown(data.source, path)
+
+
+def can_have_labels(data: DataConfig) -> bool:
+    """Whether a source may say what its patches are: a folder with images in folders, a table with a column of labels.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    if data.source in BUILT_IN_SOURCES or not data.source.strip() or store_folder(data) is not None:
+        return True
+    path = _path(data.source)
+    if path.is_dir():
+        return has_class_folders(path, suffixes(rasters=True))
+    if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
+        return has_labels(path)
+    return True
 
 
 def store_folder(data: DataConfig) -> Path | None:

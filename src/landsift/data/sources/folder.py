@@ -90,6 +90,60 @@ def read_folder(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> tuple
     return records, [*layout.left_out, *unread]
 
 
+def read_images(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> tuple[Records, list[PassedOver]]:
+    """List all images in and below a folder, whatever folders they are in; none has a label.
+
+    Args:
+        root: the folder.
+        suffixes: endings (lower case) of the files that count as images.
+
+    Returns:
+        The images, by path; and the files that might be some and are left out.
+
+    Raises:
+        DataError: the folder cannot be read, holds no images, or there are masks among them.
+    """
+    paths: list[str] = []
+    unread: list[PassedOver] = []
+    again: list[str] = []
+    masks: list[str] = []
+    try:
+        for folder in walk(root, suffixes):
+            folder.path.encode()
+            if folder.again:
+                again.append(folder.path)
+                continue
+            unread += not_read(folder)
+            within = f"{folder.path}/" if folder.path else ""
+            paths += (f"{within}{name}" for name in folder.images)
+            masks += (f"{within}{name}" for name in _masks(folder.images))
+        records = Records.of(Record(path, None) for path in paths).sorted()
+    except UnicodeEncodeError as error:
+        raise DataError(f"a name in {root} is not valid UTF-8: {error.object!r}", "rename it") from None
+    except OSError as error:
+        raise cannot_read(error, root) from None
+    if not paths:
+        endings = by_ending(entry.path for entry in unread)
+        instead = f", only files that are not read ({counted(endings)})" if endings else ""
+        hint = READ_WITH if RASTER_SUFFIXES.intersection(endings) else "give a folder of JPEG, PNG or TIFF files"
+        raise not_patches(root) or DataError(f"no images in {root}{instead}", hint)
+    if masks:
+        raise DataError(
+            f"{len(masks)} files in {root} look like masks, not patches; the first: {masks[0]}", "move them elsewhere"
+        )
+    tell_not_read(root, unread)
+    tell_again(root, again)
+    return records, unread
+
+
+def has_class_folders(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> bool:
+    """Whether any image is in a folder below this one, and not directly in it; raises DataError as `read_images`."""
+    try:
+        return any(folder.path and folder.images for folder in walk(root, suffixes))
+    except OSError as error:
+        raise cannot_read(error, root) from None
+
+
 def not_patches(root: Path) -> DataError | None:
     """What to say of a folder without images where it is something else of landsift's; None for any other."""
     if (root / runs.STORE_META).is_file():

@@ -39,11 +39,12 @@ _SAMPLE = 1000  # rows in which a column that is not read is looked at
 _MISSING = frozenset({"nan", "<na>", "nat"})  # as pandas writes a value that is missing
 
 
-def read_table(file: Path) -> Records:
+def read_table(file: Path, *, labels: bool = True) -> Records:
     r"""The rows of a table, in its order.
 
     Values are read as text; spaces around labels, splits and groups are dropped, and an empty split or
-    group is None. Where `\` in a path leads to no file, it is taken for Windows' `/`.
+    group is None. Where `\` in a path leads to no file, it is taken for Windows' `/`. Without `labels` a column of that
+    name is not read, nor needed.
 
     Raises:
         DataError: the table cannot be read, lacks a column, is empty, a row lacks a path or label or repeats a path,
@@ -51,10 +52,21 @@ def read_table(file: Path) -> Records:
         MissingExtraError: places are projected, and rasterio is not installed.
     """
     reader = PlaceReader(file)
-    records = Records.of(_records(file, (*Record._fields, *PLACE_COLUMNS), reader))
+    fields = Record._fields if labels else [name for name in Record._fields if name != "label"]
+    found = _records(file, (*fields, *PLACE_COLUMNS), reader)
+    records = Records.of(found if labels else (record._replace(label=None) for record in found))
     _refuse_repeated(file, len(records), records.repeated_path() if len(records) else None)
     records.places = reader.places()
     return records
+
+
+def has_labels(file: Path) -> bool:
+    """Whether a table has a column of labels; True where it cannot be read, which reading it will tell."""
+    try:
+        next(_records(file, ("path", "label")), None)
+    except DataError as error:
+        return "has no column 'label'" not in error.message
+    return True
 
 
 def read_places(file: Path) -> tuple[list[str], Places]:

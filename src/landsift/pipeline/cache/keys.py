@@ -18,7 +18,7 @@ from typing import Any
 from landsift.config import BUILT_IN_SOURCES, DataConfig, ModelConfig, RunConfig, digest
 from landsift.models.fingerprint import network_fingerprint
 from landsift.pipeline.cache.code import code_version
-from landsift.pipeline.stage_table import CELL, DECODE, EMBED, TEST, TRAIN, Stage, counted, given
+from landsift.pipeline.stage_table import CELL, DECODE, EMBED, PRETRAIN, TEST, TRAIN, Stage, counted, given
 from landsift.training.strategies import settled
 from landsift.training.torch_state import read_once
 
@@ -87,6 +87,21 @@ def training_key(config: RunConfig, store: str) -> str:
     """
     network = _network(settled(config).model)
     return _key(TRAIN, config, code_version(TRAIN), store=store, network=network)
+
+
+def pretraining_key(config: RunConfig, store: str, probe: str) -> str:
+    """Key of the pretrained backbone.
+
+    Args:
+        config: with complete settings of the pretraining.
+        store: the store's key.
+        probe: key of the store that features are checked on; "" without one.
+
+    Raises:
+        ModelError: as `network_fingerprint`.
+    """
+    network = _network(config.model)
+    return _key(PRETRAIN, config, code_version(PRETRAIN), store=store, network=network, probe=probe)
 
 
 def test_key(config: RunConfig, training: str) -> str:

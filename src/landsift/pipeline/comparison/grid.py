@@ -128,6 +128,11 @@ class Grid:
             ConfigError: a name is unknown, something is named twice, or a variant changes what may not differ.
         """
         base = base.absolute()
+        if base.pretraining.method is not None:
+            raise ConfigError(
+                "pretraining.method: a comparison does not pretrain",
+                "pretrain first (landsift pretrain), and give each folder as a value of model.weights",
+            )
         strategies = tuple(_listed("strategies", strategies, str, "a list of names"))
         listed = _listed("budgets", budgets, int | None, "a list such as [100, 500, None]")
         budgets = budgets if isinstance(budgets, Mapping) else listed
@@ -284,7 +289,7 @@ def _varied(base: RunConfig, variant: str | None, settings: Mapping[str, Any]) -
     settings = dict(_leaves(settings, base))
     for key in settings:
         part = key.split(".")[0]
-        if part in {"data", "seed", "strategy", "strategies", "cluster", "tracking"}:
+        if part in {"data", "seed", "strategy", "strategies", "pretraining", "cluster", "tracking"}:
             raise ConfigError(
                 f"variant '{variant}' sets {key}, which all variants share",
                 "variants differ in model, training and evaluation",

@@ -16,7 +16,7 @@ from landsift.config import BUILT_IN_SOURCES, WEIGHTS_BY_NAME, RunConfig, cache_
 from landsift.errors import ConfigError, LandsiftError, RunError
 from landsift.pipeline import tracking
 from landsift.pipeline.flyte import local
-from landsift.pipeline.preflight import check_training
+from landsift.pipeline.preflight import check_begun_with, check_training
 from landsift.runtime import surroundings
 from landsift.runtime.whole import writing
 from landsift.training.strategies import settled
@@ -48,6 +48,8 @@ def submit(
         LandsiftError: the file cannot be read, the configuration cannot run there, or the cluster refuses it.
     """
     config = for_cluster(config)
+    if config.pretraining.method is not None:
+        check_begun_with(config, local=False)
     inputs = {
         "config_json": config.model_dump_json(),
         "command_json": json.dumps(command and [*command]),

@@ -128,7 +128,7 @@ def thumbnails(paths: Sequence[str], run: Run, store: PatchStore | None, source:
 def _from_store(paths: Sequence[str], store: PatchStore) -> dict[str, Picture]:
     wanted = set(paths)
     index = store.column("path")
-    return {str(path): _picture(store.images[row], store.bands) for row, path in enumerate(index) if path in wanted}
+    return {str(path): picture_of(store.images[row], store.bands) for row, path in enumerate(index) if path in wanted}
 
 
 def _from_source(paths: Sequence[str], run: Run, name: str) -> dict[str, Picture]:
@@ -157,7 +157,7 @@ def _from_source(paths: Sequence[str], run: Run, name: str) -> dict[str, Picture
                 found[path] = Picture(None, scanned.reason.text if scanned.reason else "")
                 continue
             try:
-                found[path] = _picture(source.pixels(row, _small(scanned.size)), source.bands)
+                found[path] = picture_of(source.pixels(row, _small(scanned.size)), source.bands)
             except UnreadableError as error:
                 found[path] = Picture(None, str(error))
     return found
@@ -192,7 +192,7 @@ def _below(folder: Path, path: str, outside: Picture) -> Picture:
             return outside
         with quiet_pillow():
             raw = read_bytes(file)
-            return _picture(decode(raw, _small(read_header(raw).size)), BandSpec.pictures())
+            return picture_of(decode(raw, _small(read_header(raw).size)), BandSpec.pictures())
     except UnreadableError as error:
         return Picture(None, str(error))
     except (OSError, ValueError, RuntimeError):  # a name with a 0, links in a circle
@@ -205,7 +205,7 @@ def _small(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
-def _picture(patch: NDArray[Any], bands: BandSpec) -> Picture:
+def picture_of(patch: NDArray[Any], bands: BandSpec) -> Picture:
     """A patch [H, W, C] of the bands' type."""
     from PIL import Image
 

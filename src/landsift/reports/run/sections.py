@@ -301,6 +301,7 @@ def _model_facts(manifest: Mapping[str, Any], run: Run) -> list[tuple[str, str]]
     rows = [
         ("backbone", model.get("backbone")),
         ("weights", model.get("weights")),
+        ("pretraining", _pretraining(manifest)),
         ("parameters", f"{model['parameters']:,}" if "parameters" in model else None),
         ("input size", f"{model['image_size']} × {model['image_size']} pixels" if "image_size" in model else None),
         ("normalization", f"mean {numbers['mean']}; std {numbers['std']}" if numbers["mean"] else None),
@@ -398,3 +399,9 @@ def _config(run: Run) -> str:
         return run.config.to_yaml()
     except RunError:  # a run whose configuration was not kept still has a report
         return ""
+
+
+def _pretraining(manifest: Mapping[str, Any]) -> str | None:
+    """The pretraining that the run began with, in words; None where there was none."""
+    said = manifest.get("pretraining")
+    return said and f"{said['method']} on {said['patches']:,} patches without their labels"

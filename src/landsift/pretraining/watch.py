@@ -1,0 +1,55 @@
+"""Ends a pretraining that has collapsed."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+
+from landsift.config_pretraining import PretrainingConfig
+from landsift.errors import CollapseError
+from landsift.pretraining import collapse
+from landsift.training.trainable import Trainable
+
+logger = logging.getLogger("landsift")
+
+
+class CollapseWatch(Callback):
+    """Warns of signs of a collapse, and ends the run after some consecutive epochs of them.
+
+    Args:
+        config: complete settings.
+    """
+
+    def __init__(self, config: PretrainingConfig) -> None:
+        self.config = config
+        self.seen = 0
+        """Consecutive epochs with a sign."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many epochs there were, for the checkpoint."""
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """How many there were before the checkpoint."""
+        self.seen = state_dict["seen"]
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Look at the epoch's figures."""
+        assert isinstance(module, Trainable)
+        figures = {name: float(trainer.callback_metrics[name]) for name in module.figures}
+        found = collapse.look(figures, self.config)
+        if found is None:
+            self.seen = 0
+            return
+        self.seen += 1
+        patience = self.config.watch.patience
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        if self.seen < patience and not last:
+            message = "epoch %d: a sign of a collapse (%d of %d epochs): %s"
+            logger.warning(message, trainer.current_epoch + 1, self.seen, patience, found)
+            return
+        epochs = f"{self.seen} epochs" if self.seen > 1 else "epoch"
+        raise CollapseError(f"the pretraining has collapsed, in the last {epochs}: {found}", found.change)

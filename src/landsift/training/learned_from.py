@@ -1,0 +1,68 @@
+"""Which patches a pretraining has learned from, so that a later training can tell whether it tests on some of them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landsift.config import WEIGHTS_BY_NAME, ModelConfig
+from landsift.errors import ModelError
+from landsift.runs import MODEL
+
+if TYPE_CHECKING:
+    from landsift.data.splits import Split
+    from landsift.data.store.patch_store import PatchStore
+
+logger = logging.getLogger("landsift")
+LEARNED_FILE = "learned_from.npy"
+"""In the folder of a pretrained model: hashes of the patches that it learned from, uint64 [N], ascending."""
+
+
+def content_hashes(store: PatchStore, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The first eight bytes of the SHA-256 of patches' pixels, uint64 [M]."""
+    texts = store.column("sha256").to_numpy(dtype=str)[rows]
+    return np.array([int(text[:16], 16) for text in texts], dtype=np.uint64)
+
+
+def seen_before(config: ModelConfig, store: PatchStore, split: Split) -> dict[str, int] | None:
+    """How many patches of val and test the weights have learned from without labels; a warning says so.
+
+    Args:
+        config: names the weights.
+        store: the patches.
+        split: how they are divided.
+
+    Returns:
+        Counts by name of the part; None where the weights are of no pretraining that says so.
+
+    Raises:
+        ModelError: the file that says so is damaged.
+    """
+    if config.weights in WEIGHTS_BY_NAME:
+        return None
+    given = Path(config.weights).expanduser()
+    given = given.parent if given.is_file() else given
+    file = next((place / LEARNED_FILE for place in (given, given / MODEL) if (place / LEARNED_FILE).is_file()), None)
+    if file is None:
+        return None
+    try:
+        learned = np.load(file, allow_pickle=False)
+        if learned.dtype != np.uint64 or learned.ndim != 1:
+            raise ValueError("it holds no hashes")
+    except (OSError, ValueError, EOFError) as error:
+        raise ModelError(f"cannot read {file}: {error}", "pretrain again, or delete that file") from None
+    found = {
+        name: int(np.isin(content_hashes(store, rows), learned).sum())
+        for name, rows in (("val", split.val), ("test", split.test))
+    }
+    if any(found.values()):
+        logger.warning(
+            "the weights %s have learned, without labels, from %d of %d patches of val and %d of %d of test: give the "
+            "pretraining and this training the same data.split",
+            config.weights, found["val"], len(split.val), found["test"], len(split.test),
+        )  # fmt: skip
+    return found
