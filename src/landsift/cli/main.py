@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from landsift.cli.areas import areas
 from landsift.cli.change import change
 from landsift.cli.compare import compare
 from landsift.cli.crash_report import tell
+from landsift.cli.export import export
 from landsift.cli.map import map_command
 from landsift.cli.options import (
     ConfigOption,
@@ -144,7 +146,7 @@ def run(
 
 app.command(no_args_is_help=True)(compare)
 app.command("map", no_args_is_help=True)(map_command)
-for command in (zones, change, sample, areas):
+for command in (zones, change, sample, areas, export):
     app.command(no_args_is_help=True)(command)
 
 
@@ -175,7 +177,8 @@ def predict(
 ) -> None:
     """Classify image files: writes one row per patch with path, predicted and p_<class>.
 
-    Of RUN only the folder RUN/model is needed.
+    Of RUN only the folder RUN/model is needed; a file that `landsift export`
+    wrote serves as well, without torch.
     """
     from landsift.cli.printing import print_result
     from landsift.evaluation.predict import predict_files, table_writer
@@ -184,17 +187,16 @@ def predict(
     write = table_writer(out)
     check_outside(out, paths)
     predictions = predict_files(run, paths, module, reading(settings or (), "in a prediction"))
-    table = predictions.table()
-    write(table)
-    counts = {str(name): int(n) for name, n in table["predicted"].value_counts().items()}
+    write(predictions)
+    counts = dict(Counter(predictions.predicted).most_common())
     result: dict[str, Any] = {
         "out": str(out),
-        "patches": len(table),
+        "patches": len(predictions.paths),
         "predicted": counts,
         "skipped": predictions.skipped,
     }
     lines = [f"{n:>8,}  {name}" for name, n in counts.items()]
-    print_result(result, [f"{len(table):,} patches classified: {out}", *lines], as_json=as_json)
+    print_result(result, [f"{len(predictions.paths):,} patches classified: {out}", *lines], as_json=as_json)
 
 
 @app.command(no_args_is_help=True)

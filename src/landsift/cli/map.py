@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from landsift.cli.options import JsonOption, ModuleOption, reading
+
+logger = logging.getLogger("landsift")
 
 if TYPE_CHECKING:
     from landsift.mapping.make import LoadedModel, MapOptions, MapResult
@@ -16,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def map_command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="A run directory, or a file that `landsift export` wrote.", show_default=False
+        ),
+    ],
     scenes: Annotated[
         list[str],
         typer.Argument(
@@ -124,7 +132,14 @@ def map_command(
             show_default=False,
         ),
     ] = None,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Write MAP.html beside a map.")] = True,
+    page: Annotated[
+        bool | None,
+        typer.Option(
+            "--page/--no-page",
+            help="Write MAP.html beside a map.  Default: where what it needs is installed.",
+            show_default=False,
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -173,7 +188,9 @@ def map_command(
     def loaded() -> LoadedModel:
         return LoadedModel.load(run, options, module=module, device=device)
 
-    finish = _write_page if page else _no_page
+    if page:
+        import landsift.reports  # noqa: F401 (says what is missing, before the map is made)
+    finish = _no_page if page is False else _write_page if page else _page_or_not
     if out.suffix.lower() in (".tif", ".tiff"):
         _one(loaded, scenes, out, options, finish, as_json=as_json)
     else:
@@ -212,6 +229,16 @@ def _write_page(path: Path, scene: Scene) -> None:
     from landsift.reports.maps.page import write_map_page
 
     write_map_page(path, backdrop_of(scene))
+
+
+def _page_or_not(path: Path, scene: Scene) -> None:
+    """A page where what it needs is installed."""
+    from landsift.extras import lacks
+
+    if missing := lacks("jinja2", "maplibre", "pandas", "plotly", "pyarrow", "scipy"):
+        logger.info("no page beside %s: it needs landsift[maps] (%s)", path.name, ", ".join(missing))
+    else:
+        _write_page(path, scene)
 
 
 def _no_page(path: Path, scene: Scene) -> None:

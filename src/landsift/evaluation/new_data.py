@@ -18,7 +18,7 @@ from landsift.evaluation.metrics import evaluate
 from landsift.evaluation.predictions import predictions_table
 from landsift.image_sizes import by
 from landsift.models.input_checks import check_bands
-from landsift.models.predictor import Predictor
+from landsift.models.loading import AnyPredictor
 from landsift.runtime.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _CHUNK = 1024
 
 
 def evaluate_store(
-    predictor: Predictor,
+    predictor: AnyPredictor,
     store: PatchStore,
     *,
     part: str | None = None,
@@ -143,7 +143,7 @@ def _rows_of(store: PatchStore, part: str | None) -> NDArray[np.int64]:
     return rows
 
 
-def _unknown(labels: NDArray[Any], predictor: Predictor, known_only: bool) -> dict[str, int]:
+def _unknown(labels: NDArray[Any], predictor: AnyPredictor, known_only: bool) -> dict[str, int]:
     """How many patches are of each class that the model does not know; refused unless they are to be left out."""
     names, counts = np.unique(labels, return_counts=True)
     found = {str(n): int(c) for n, c in zip(names, counts, strict=True) if n not in predictor.classes}
@@ -169,7 +169,7 @@ def _seen(store: PatchStore, rows: NDArray[np.int64], trained_on: PatchStore | N
     return sum(content in known for content in store.column("sha256").iloc[rows])
 
 
-def _probabilities(predictor: Predictor, store: PatchStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def _probabilities(predictor: AnyPredictor, store: PatchStore, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Float [N, K]."""
     read, found = PatchReader(store.images), []
     with progress_bar("Classifying", len(rows)) as advance:

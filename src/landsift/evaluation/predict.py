@@ -36,16 +36,15 @@ from landsift.data.sources.walk import (
 )
 from landsift.errors import DataError, ModelError, RunError, listed
 from landsift.evaluation.model_files import files_for
-from landsift.evaluation.predictions import predictions_table
+from landsift.evaluation.predictions import predictions_columns, write_csv
+from landsift.extras import needs
 from landsift.image_sizes import Size, by, is_scene, is_squeezed
-from landsift.models.model_json import DESCRIPTION_FILE, read_description
-from landsift.models.predictor import load_model, model_folder
+from landsift.models.loading import describe, load_model
 from landsift.runs import write_parquet
 from landsift.runtime.memory_allocator import keep_freed_memory
 from landsift.runtime.outputs import as_path
 from landsift.runtime.parallel import cores
 from landsift.runtime.progress_bar import progress_bar
-from landsift.runtime.whole import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,9 +84,16 @@ class Predictions:
 
         Where a file has a place, lon and lat stand after path.
         """
+        needs("pandas", extra="train", what="a table of predictions")
+        import pandas as pd
+
+        return pd.DataFrame(self.columns())
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of `table`, N values each."""
         known = np.isfinite(self.places).any()
         places = {"lon": self.places[:, 0], "lat": self.places[:, 1]} if known else {}
-        return predictions_table(self.paths, self.classes, self.probabilities, **places)
+        return predictions_columns(self.paths, self.classes, self.probabilities, **places)
 
 
 def predict_files(
@@ -102,7 +108,7 @@ def predict_files(
     have to be guessed is left out with its reason.
 
     Args:
-        model: a run directory, or its `model/` folder.
+        model: a run directory, its `model/` folder, or a file that `landsift export` wrote.
         paths: Image files of any size, folders that hold some, and CSV or Parquet tables with a column `path`; one or
             several. Of a folder the same files are taken as for a training.
         module: as of `load_model`.
@@ -118,7 +124,7 @@ def predict_files(
     if not given:
         raise DataError("no paths are given", "give image files, folders or tables with a column path")
     try:
-        description = read_description(model_folder(model) / DESCRIPTION_FILE)
+        description = describe(model)
     except ModelError:
         image_files(given, suffixes(rasters=True))  # what is wrong with the paths is said first
         raise
@@ -251,15 +257,16 @@ def _images_below(root: Path, endings: Collection[str]) -> tuple[list[Path], lis
     return files, [PassedOver(str(root / path), reason) for path, reason in unread]
 
 
-def table_writer(out: Path) -> Callable[[pd.DataFrame], None]:
-    """A writer for `out` by its ending, .csv or .parquet; raises RunError at once where it could not be written."""
+def table_writer(out: Path) -> Callable[[Predictions], None]:
+    """A writer of predictions for `out` by its ending, .csv or .parquet; raises RunError if it could not be written."""
     if out.suffix not in {".csv", ".parquet"}:
         raise RunError(f"--out {out}: the ending must be .csv or .parquet")
     if not out.absolute().parent.is_dir():
         raise RunError(f"--out {out}: there is no folder {out.absolute().parent}")
     if out.suffix == ".parquet":
-        return lambda table: write_parquet(out, table)
-    return lambda table: write_whole(out, lambda partial: table.to_csv(partial, index=False))
+        needs("pandas", "pyarrow", extra="train", what="a Parquet table")
+        return lambda predictions: write_parquet(out, predictions.table())
+    return lambda predictions: write_csv(out, predictions.columns())
 
 
 def _decoded(file: Path, patches: Patches, size: Size) -> tuple[Seen, Decoded] | Reason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,12 +16,15 @@ from landsift.errors import ModelError, RunError, nearest
 from landsift.runs import read_json
 from landsift.version import __version__
 
-FORMAT = 2
+FORMAT = 3
 """Grows with every change that an older landsift would misread, such as a new key; files without it are of format 1."""
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
-UPGRADES: dict[int, Upgrade] = {1: lambda keys: {"bands": BandSpec.pictures().to_dict()} | keys}
+UPGRADES: dict[int, Upgrade] = {
+    1: lambda keys: {"bands": BandSpec.pictures().to_dict()} | keys,
+    2: lambda keys: keys,
+}
 """By format, what makes of its keys those of the next one: a line here for every new format. Of format 1 are models of
-8-bit RGB, and nothing says so."""
+8-bit RGB, and nothing says so; up to format 2 no model is calibrated."""
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
 
@@ -52,6 +56,7 @@ class ModelDescription:
         reading: how the files of its training were read: the keys of `landsift.config.READING` that were set, and
             `of`, how many bands they had, where `bands` is.
         code: fingerprint of that module's code (`own_networks.fingerprint`) as the model was trained.
+        temperature: temperature that logits are divided by; None: not calibrated.
         format: version of this layout.
     """
 
@@ -67,6 +72,7 @@ class ModelDescription:
     tta: Literal["none", "flips"] = "none"
     module: str | None = None
     code: str | None = None
+    temperature: float | None = None
     bands: BandSpec = field(default_factory=BandSpec.pictures)
     reading: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
@@ -80,6 +86,8 @@ class ModelDescription:
             raise ValueError(f"bands are {len(self.bands)}, and mean has {len(self.mean)} numbers")
         if not self.bands.takes_nodata:
             raise ValueError(f"bands: nodata {self.bands.nodata:g} is not a {self.bands.dtype}")
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature {self.temperature:g} is no finite number above 0")
         _check_arguments(self.backbone_args)
         _check_reading(self.reading)
 
@@ -137,6 +145,15 @@ def read_description(file: Path) -> ModelDescription:
         stored = read_json(file)
     except (OSError, RunError, RecursionError) as error:
         raise ModelError(f"{file} is damaged: {error}") from None
+    return description_of(file, stored)
+
+
+def description_of(file: Path, stored: Any) -> ModelDescription:
+    """What the keys of `model.json` say, in that file or in another one.
+
+    Raises:
+        ModelError: as of `read_description`.
+    """
     if not isinstance(stored, dict):
         raise ModelError(f"{file} is damaged: it holds no keys")
     stored = upgraded(file, stored)

@@ -12,14 +12,15 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from landsift.config import ModelConfig
 from landsift.errors import ModelError
-from landsift.image_sizes import Size, by, is_scene
+from landsift.extras import needs
+from landsift.image_sizes import Size
 from landsift.models import own_networks
 from landsift.models.backbone import check_backbone
-from landsift.models.input_checks import groups_of
+from landsift.models.in_batches import answer_all
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.timm_networks import unfilled
 from landsift.models.weights_file import layers_of_one_value, one_line, read_tensors, write_state
@@ -98,6 +99,11 @@ class Predictor:
         backbone, head = self._network
         return backbone, head
 
+    @property
+    def classifier(self) -> PatchClassifier:
+        """Backbone and head as they were trained, in eval mode."""
+        return self._classifier
+
     def __call__(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
         """The same as `probabilities`."""
         return self.probabilities(images, batch_size)
@@ -105,13 +111,14 @@ class Predictor:
     def probabilities(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
         """Class probabilities, float32 [B, K]; rows sum to 1.
 
-        With `evaluation.tta: flips` (test-time augmentation) they are the mean over the eight flips and rotations.
+        With `evaluation.tta: flips` (test-time augmentation) they are the mean over the eight flips and rotations. A
+        temperature T makes p^(1/T) of them, divided by the sum of the row.
         """
 
         def answer(prepared: Tensor) -> Tensor:
             views = self._views(prepared)
             total: Tensor = sum(self._network(view).float().softmax(dim=1) for view in views)
-            return total / len(views)
+            return tempered(total / len(views), self.description.temperature)
 
         return self._answers(images, batch_size, len(self.classes), answer)
 
@@ -119,17 +126,18 @@ class Predictor:
         """Class scores before the softmax, float32 [B, K]; their softmax is always `probabilities`.
 
         They are the output of the head. With `evaluation.tta: flips` they are the logarithm of the mean probability,
-        which is a logit up to a constant per row.
+        which is a logit up to a constant per row. Both are divided by the temperature, if there is one.
         """
         import torch
 
         def answer(prepared: Tensor) -> Tensor:
             views = self._views(prepared)
             scores: list[Tensor] = [self._network(view).float() for view in views]
-            if len(views) == 1:
-                return scores[0]
-            logs = torch.stack([score.log_softmax(dim=1) for score in scores])  # [views, b, K]
-            return logs.logsumexp(dim=0) - math.log(len(views))
+            logits = scores[0]
+            if len(views) > 1:
+                logs = torch.stack([score.log_softmax(dim=1) for score in scores])  # [views, b, K]
+                logits = logs.logsumexp(dim=0) - math.log(len(views))
+            return logits if self.description.temperature is None else logits / self.description.temperature
 
         return self._answers(images, batch_size, len(self.classes), answer)
 
@@ -146,30 +154,16 @@ class Predictor:
         self, images: Patches, batch_size: int, width: int, answer: Callable[[Tensor], Tensor]
     ) -> NDArray[np.float32]:
         """The result of `answer` for preprocessed patches: float32 [B, width]."""
-        import numpy as np
         import torch
 
-        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-            raise ModelError(f"batch_size {batch_size} is not a number of patches", "give 1 or more")
-        groups = groups_of(images, self.bands)
+        def answered(batch: NDArray[Any]) -> NDArray[np.float32]:
+            prepared = self.preprocess(torch.from_numpy(batch).to(self.device))
+            found: NDArray[np.float32] = answer(prepared).cpu().numpy()
+            return found
+
         threads.after_fork()
-        out = np.empty((sum(len(group.rows) for group in groups), width), dtype=np.float32)
-        empty = 0
         with torch.inference_mode():
-            for group in groups:
-                self._tell(group.size)
-                step = self._at_a_time(group.size, batch_size)
-                for start in range(0, len(group.rows), step):
-                    batch = np.array(  # a copy: what is given may be read-only, or of another byte order
-                        group.patches[start : start + step], dtype=self.bands.numpy_dtype, order="C"
-                    )
-                    missing = self.bands.missing(batch)
-                    empty += 0 if missing is None else int(np.count_nonzero(missing.all(axis=(1, 2, 3))))
-                    prepared = self.preprocess(torch.from_numpy(batch).to(self.device))
-                    out[group.rows[start : start + step]] = answer(prepared).cpu().numpy()
-        if empty:
-            logger.warning("%d of %d patches hold no data: their answers say nothing of them", empty, len(out))
-        return out
+            return answer_all(images, self.description, width, batch_size, self._at_a_time, answered, self._told)
 
     def _views(self, prepared: Tensor) -> list[Tensor]:
         """The images [b, C, S, S] that the model looks at: themselves, or their flips and rotations."""
@@ -189,17 +183,13 @@ class Predictor:
         pixels *= max(1, len(self.bands) // 3)
         return max(1, min(most, _BATCH_PIXELS // pixels))
 
-    def _tell(self, size: Size) -> None:
-        """Say once of each size that patches of it look like scenes."""
-        if size in self._told or not is_scene(size, self.description.patch_size):
-            return
-        self._told.add(size)
-        logger.warning(
-            "images of %s pixels are predicted as a single patch each; the model was trained on patches of %s pixels: "
-            "`landsift map` maps scenes",
-            by(size),
-            by(self.description.patch_size),
-        )
+
+def tempered(probabilities: Tensor, temperature: float | None) -> Tensor:
+    """Probabilities [B, K] to the power of 1 / temperature, rows summing to 1; as they are where it is None.
+
+    Of one look at a patch, that is the softmax of the logits divided by the temperature (Guo et al. 2017).
+    """
+    return probabilities if temperature is None else (probabilities.log() / temperature).softmax(dim=1)
 
 
 def symmetries(images: Tensor, *, square: bool = True) -> list[Tensor]:
@@ -240,6 +230,8 @@ def model_folder(path: Path | str) -> Path:
         RunError: `path` is no path.
     """
     path = as_path(path)
+    if path.is_file() and path.suffix.lower() == ".onnx":
+        raise ModelError(f"{path} is an exported model; this needs the run that it was exported from")
     folder = path / MODEL if (path / MODEL).is_dir() else path
     if not (folder / DESCRIPTION_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         raise ModelError(f"no model at {path}", f"give a run directory or the folder that holds {DESCRIPTION_FILE}")
@@ -247,6 +239,7 @@ def model_folder(path: Path | str) -> Path:
 
 
 def _rebuild(folder: Path, module: str | None) -> tuple[PatchClassifier, ModelDescription]:
+    needs("safetensors", "timm", "torch", extra="torch", what="a trained run")
     from landsift.models.backbone import create_backbone
     from landsift.models.classifier import PatchClassifier
 

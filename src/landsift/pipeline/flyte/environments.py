@@ -18,7 +18,7 @@ import flyte
 from landsift.config import ClusterConfig, RunConfig, cache_folder
 from landsift.errors import ConfigError
 
-EXTRAS = ("", "train", "report", "pipeline")
+EXTRAS = ("", "torch", "train", "report", "pipeline")
 """What the stages need of landsift's extras; each includes those before it."""
 RETRIES = 3
 """How often a cluster tries a training again, which then resumes."""
