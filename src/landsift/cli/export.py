@@ -115,3 +115,34 @@ def export(
         module=module,
     )
     print_result(found.to_dict(), found.lines(), as_json=as_json)
+
+
+def card(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="A folder for the two files.", show_default=False),
+    ],
+    license: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            metavar="NAME",
+            help="Licence of the weights, such as apache-2.0.  Default: none is named.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Describe a run's model: README.md, a model card, and model.stac.json, for catalogues of models.
+
+    Both are written from the run: data, split, intended use, figures with 95 %
+    intervals, limits.
+    """
+    from landsift.cli.printing import print_result
+    from landsift.export.cards import write_cards
+    from landsift.runtime.outputs import check_file
+
+    check_file(out / "README.md")
+    written = write_cards(run, out, license=license)
+    print_result({"run": str(run), "written": [str(path) for path in written]}, map(str, written), as_json=as_json)

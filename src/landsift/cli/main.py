@@ -23,7 +23,7 @@ from landsift.cli.areas import areas
 from landsift.cli.change import change
 from landsift.cli.compare import compare
 from landsift.cli.crash_report import tell
-from landsift.cli.export import export
+from landsift.cli.export import card, export
 from landsift.cli.map import map_command
 from landsift.cli.options import (
     ConfigOption,
@@ -146,7 +146,7 @@ def run(
 
 app.command(no_args_is_help=True)(compare)
 app.command("map", no_args_is_help=True)(map_command)
-for command in (zones, change, sample, areas, export):
+for command in (zones, change, sample, areas, export, card):
     app.command(no_args_is_help=True)(command)
 
 

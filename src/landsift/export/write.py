@@ -120,10 +120,10 @@ def export_onnx(
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with beside(out) as partial:
-            partial.write_bytes(_with_metadata(graph, predictor.description, {}))
+            partial.write_bytes(with_metadata(graph, predictor.description, {}))
             found = compare(predictor, OnnxPredictor(partial), tested)
     accept(found, int8=ranges is not None, max_loss=max_loss)
-    content = _with_metadata(graph, predictor.description, metadata(format, fingerprint, found, calibrated_on))
+    content = with_metadata(graph, predictor.description, metadata(format, fingerprint, found, calibrated_on))
     write_bytes(out, content)
     weights = sum(file.stat().st_size for file in _folder(model).glob("*.safetensors"))
     return Exported(out, format, fingerprint, found, calibrated_on, len(content), weights)
@@ -171,7 +171,8 @@ def patches_of(
     return found
 
 
-def _with_metadata(graph: onnx.ModelProto, description: ModelDescription, export: dict[str, Any]) -> bytes:
+def with_metadata(graph: onnx.ModelProto, description: ModelDescription, export: dict[str, Any]) -> bytes:
+    """A file's bytes: the graph, and in its metadata what model.json says and how it was exported."""
     del graph.metadata_props[:]
     stored = {"model": description.to_dict(), "export": export}
     onnx.helper.set_model_props(graph, {METADATA: json.dumps(stored, allow_nan=False)})
