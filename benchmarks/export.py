@@ -85,7 +85,8 @@ def with_random_weights(like: Path, backbone: str, folder: Path) -> Path:
     from landsift.models.classifier import PatchClassifier
     from landsift.models.predictor import load_model, save_model
 
-    about = load_model(like, "cpu").description
+    predictor = load_model(like, "cpu")
+    about = predictor.description
     torch.manual_seed(0)
     made = create_backbone(ModelConfig(backbone=backbone, weights="none"), about.image_size)
     head = HeadConfig(hidden=None, dropout=0.0)
@@ -94,13 +95,29 @@ def with_random_weights(like: Path, backbone: str, folder: Path) -> Path:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.3)
             module.running_var.uniform_(0.5, 1.5)
-    with torch.inference_mode():
-        images = torch.randn(64, len(about.bands), about.image_size, about.image_size)
-        scores = classifier.eval()(images * torch.linspace(0.2, 2, 64).view(-1, 1, 1, 1))
-        classifier.head[-1].weight.data *= 3 / scores.std(dim=0).view(-1, 1)
+    spread_out(classifier, predictor, like)
     own = replace(about, backbone=backbone, backbone_args={}, head={"hidden": None, "dropout": 0.0}, module=None)
     save_model(classifier, own, folder / "model")
     return folder
+
+
+def spread_out(classifier: Any, predictor: Any, like: Path) -> None:
+    """Draw and scale the last layer so that training patches of a run get answers of many classes."""
+    import torch
+
+    from landsift.export import patches
+    from landsift.runs import Run
+
+    sample = patches.of_run(Run.open(like), predictor.description, "train", 128)
+    if sample is None:
+        raise SystemExit(f"the patches of {like} are not in this machine's cache")
+    with torch.inference_mode():
+        features = classifier.eval().backbone(predictor.preprocess(torch.from_numpy(sample.images)))  # [N, D]
+        linear = classifier.head[-1]
+        directions = torch.randn(linear.weight.shape, generator=torch.Generator().manual_seed(1))
+        centred = features - features.mean(dim=0)
+        linear.weight.data = 3 * directions / (centred @ directions.T).std(dim=0, keepdim=True).T
+        linear.bias.data = -(features.mean(dim=0) @ linear.weight.T)
 
 
 def line_of(row: dict[str, Any]) -> list[str]:

@@ -169,7 +169,7 @@ def test_every_package_that_is_imported_is_declared_and_every_one_that_is_asked_
                 asked.setdefault(extra, set()).update(map(ast.literal_eval, node.args))
     brought = {"packaging", "requests", "urllib3"}  # by huggingface-hub; by pooch, whose errors are theirs
     assert imported - set(sys.stdlib_module_names) - {"landsift"} <= modules("all") | brought
-    assert set(asked) == {"torch", "train", "report", "pipeline", "bands", "maps", "export", "runtime"}
+    assert set(asked) == {"torch", "train", "report", "pipeline", "bands", "maps", "export", "runtime", "runtime-maps"}
     for extra, names in asked.items():
         assert names <= modules(extra)
 

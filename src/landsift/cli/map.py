@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landsift.cli.options import JsonOption, ModuleOption, reading
+from landsift.extras import lacks, needs
 
 logger = logging.getLogger("landsift")
 
@@ -162,6 +163,10 @@ def map_command(
     scene of its own; maps that are there already are left, and a scene that cannot
     be mapped does not stop the others.
     """
+    from landsift.models.onnx_predictor import ENDING
+
+    if run.suffix.lower() == ENDING:
+        needs("odc", "pyproj", "pystac", "rasterio", "shapely", extra="runtime-maps", what="a map")
     from landsift.mapping.make import LoadedModel, MapOptions
 
     given = {
@@ -233,8 +238,6 @@ def _write_page(path: Path, scene: Scene) -> None:
 
 def _page_or_not(path: Path, scene: Scene) -> None:
     """A page where what it needs is installed."""
-    from landsift.extras import lacks
-
     if missing := lacks("jinja2", "maplibre", "pandas", "plotly", "pyarrow", "scipy"):
         logger.info("no page beside %s: it needs landsift[maps] (%s)", path.name, ", ".join(missing))
     else:

@@ -31,7 +31,7 @@ logger = logging.getLogger("landsift")
 
 MOST, LEAST = 2000, 200
 """Patches of a check: so many are enough to see a per mille, and with fewer than the second nothing is proven."""
-CALIBRATION = 256
+CALIBRATION = 128
 """Patches from which the ranges of quantised values are taken."""
 _SEED = 0
 

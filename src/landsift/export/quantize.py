@@ -20,13 +20,13 @@ from landsift.models.weights_file import one_line
 
 BATCH = 16
 """Patches whose values are looked at at a time."""
-OPERATIONS = ("Conv", "MatMul", "Gemm", "Add", "AveragePool", "GlobalAveragePool", "MaxPool", "ReduceMean")
-"""That are quantised. Softmax, layer norms and what makes units of stored numbers stay in float32."""
-WEIGHTED = ("Conv", "MatMul", "Gemm")
+OPERATIONS = ("Conv", "MatMul", "Gemm")
+"""That are quantised, where they have weights: nearly all of the work. Sums, norms, softmax and products of activations
+with one another, as in attention, stay in float32: their ranges are wide."""
 FIRST = 6
 """Operations with weights that stay in float32 at the beginning of the network: they cost most accuracy, and, on large
 images with few channels, are not faster as INT8 (benchmarks/export.py)."""
-PERCENTILE = 99.99
+PERCENTILE = 99.999
 """Of the values of a tensor, which its range holds; the others are clipped."""
 
 
@@ -43,7 +43,7 @@ def quantized(graph: onnx.ModelProto, patches: NDArray[Any]) -> onnx.ModelProto:
     from onnxruntime import quantization
     from onnxruntime.quantization import shape_inference
 
-    class Batches(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Batches(quantization.CalibrationDataReader):
         """Batch by batch, each of which becomes part of the histograms before the next is run."""
 
         def __init__(self) -> None:
@@ -85,17 +85,19 @@ def quantized(graph: onnx.ModelProto, patches: NDArray[Any]) -> onnx.ModelProto:
 
 
 def _kept(graph: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that stay in float32: from stored pixels to the input, and the network's first operations."""
-    within: set[str] = set()
-    names, weighted = [], 0
+    """Names of nodes that stay in float32: from stored pixels to the input, the first ones, those without weights."""
+    weights = {each.name for each in graph.graph.initializer}
+    within: set[str] = set()  # what the network computes
+    kept: list[str] = []
+    others: list[str] = []
     for node in graph.graph.node:  # in topological order
-        is_network = node.op_type == "Conv" or any(name in within for name in node.input)
-        if is_network:
+        if node.op_type == "Conv" or any(name in within for name in node.input):
             within.update(node.output)
-            weighted += node.op_type in WEIGHTED
-        if not is_network or weighted <= FIRST:
-            names.append(node.name)
-    return names if weighted > FIRST else []
+            has_weights = node.op_type in OPERATIONS and not weights.isdisjoint(node.input)
+            (others if has_weights else kept).append(node.name)
+        else:
+            kept.append(node.name)
+    return kept + others[:FIRST]
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from landsift.errors import ModelError
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.onnx_predictor import ENDING, OnnxPredictor, read_onnx
 from landsift.models.predictor import Predictor, model_folder
@@ -37,6 +38,8 @@ def load_model(path: Path | str, device: str = "auto", *, module: str | None = N
         RunError: `path` is no path.
     """
     if is_exported(path):
+        if module is not None:
+            raise ModelError(f"{path} is an exported model, which holds its network", "leave the module out")
         return OnnxPredictor(as_path(path), device)
     return load_run(path, device, module=module)
 

@@ -85,7 +85,7 @@ class Predictor:
         self.description = description
         self.classes = description.classes
         self.bands = description.bands
-        self._classifier = classifier.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._classifier: PatchClassifier = classifier.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         backbone = self._classifier.backbone
         self._network = torch.nn.Sequential(folded(backbone, find_folds(backbone)), self._classifier.head)
         self.preprocess = Preprocess(
