@@ -20,7 +20,7 @@ import common
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--random", default="", help="backbones with random weights")
     parser.add_argument("--patches", type=int, default=2000)
@@ -77,7 +77,7 @@ def measured(
 
 
 def with_random_weights(like: Path, backbone: str, folder: Path) -> Path:
-    """A run directory with a network of random weights whose batch norms and head are drawn, so that answers differ."""
+    """A run directory with a network of random weights, whose answers differ from patch to patch."""
     import torch
 
     from landsift.config import HeadConfig, ModelConfig
@@ -91,10 +91,6 @@ def with_random_weights(like: Path, backbone: str, folder: Path) -> Path:
     made = create_backbone(ModelConfig(backbone=backbone, weights="none"), about.image_size)
     head = HeadConfig(hidden=None, dropout=0.0)
     classifier = PatchClassifier(made.network, made.features, len(about.classes), head)
-    for module in classifier.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 1.5)
     spread_out(classifier, predictor, like)
     own = replace(about, backbone=backbone, backbone_args={}, head={"hidden": None, "dropout": 0.0}, module=None)
     save_model(classifier, own, folder / "model")
@@ -102,7 +98,10 @@ def with_random_weights(like: Path, backbone: str, folder: Path) -> Path:
 
 
 def spread_out(classifier: Any, predictor: Any, like: Path) -> None:
-    """Draw and scale the last layer so that training patches of a run get answers of many classes."""
+    """Give batch norms the statistics of training patches, and draw the last layer so that they get many classes.
+
+    Without, the features of a deep random network hardly differ, and rounding decides.
+    """
     import torch
 
     from landsift.export import patches
@@ -111,7 +110,11 @@ def spread_out(classifier: Any, predictor: Any, like: Path) -> None:
     sample = patches.of_run(Run.open(like), predictor.description, "train", 128)
     if sample is None:
         raise SystemExit(f"the patches of {like} are not in this machine's cache")
+    for module in classifier.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # plain means
     with torch.inference_mode():
+        classifier.backbone.train()(predictor.preprocess(torch.from_numpy(sample.images)))
         features = classifier.eval().backbone(predictor.preprocess(torch.from_numpy(sample.images)))  # [N, D]
         linear = classifier.head[-1]
         directions = torch.randn(linear.weight.shape, generator=torch.Generator().manual_seed(1))
