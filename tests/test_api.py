@@ -22,8 +22,8 @@ TINY = {
 
 def test_every_public_name_can_be_had_and_there_are_no_more():
     assert set(landsift.__all__) == {
-        "BandSpec", "LandsiftError", "PatchStore", "Phase", "Predictor", "Run", "RunConfig", "__version__",
-        "build_store", "check_data", "compare", "load_model", "map_change", "map_scene", "predict_files",
+        "BandSpec", "LandsiftError", "OnnxPredictor", "PatchStore", "Phase", "Predictor", "Run", "RunConfig",
+        "__version__", "build_store", "check_data", "compare", "load_model", "map_change", "map_scene", "predict_files",
         "pretrain", "run", "zone_areas",
     }  # fmt: skip
     for name in set(landsift.__all__) - {"__version__"}:

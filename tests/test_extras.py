@@ -1,4 +1,4 @@
-"""landsift alone predicts; what all else needs comes with extras, which are named where they are missing."""
+"""landsift[torch] predicts; what all else needs comes with extras, which are named where they are missing."""
 
 import ast
 import json
@@ -47,15 +47,15 @@ def modules(extra: str | None) -> set[str]:
     return found
 
 
-HEAVY = sorted(modules("all") - modules(None) - {"huggingface_hub", "torchvision", "jinja2"})
-"""What is not there without an extra: torch brings jinja2, timm the two others."""
+HEAVY = sorted(modules("all") - modules("torch") - {"huggingface_hub", "torchvision", "jinja2"})
+"""What is not there with landsift[torch]: torch brings jinja2, timm the two others."""
 
 BEGIN = f"import sys; sys.modules.update(dict.fromkeys({HEAVY}))\n"
 """A process in which importing one of them fails, as where it is not installed."""
 
 
 def alone(code: str, *arguments: object) -> str:
-    """What a program prints where landsift is installed without extras."""
+    """What a program prints where landsift[torch] is installed alone."""
     program = [sys.executable, "-c", BEGIN + code, *map(str, arguments)]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -84,7 +84,7 @@ def model(tmp_path) -> Path:
     return tmp_path / "run"
 
 
-def test_without_extras_a_model_predicts_arrays_and_files(model, tmp_path):
+def test_with_torch_alone_a_model_predicts_arrays_and_files(model, tmp_path):
     patches = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     (tmp_path / "new").mkdir()
     for row, patch in enumerate(patches):
@@ -170,16 +170,21 @@ def test_every_package_that_is_imported_is_declared_and_every_one_that_is_asked_
                 asked.setdefault(extra, set()).update(map(ast.literal_eval, node.args))
     brought = {"packaging", "requests", "urllib3"}  # by huggingface-hub; by pooch, whose errors are theirs
     assert imported - set(sys.stdlib_module_names) - {"landsift"} <= modules("all") | brought
-    assert set(asked) == {"train", "report", "pipeline", "pretrain", "bands", "maps"}
+    assert set(asked) == {
+        "torch", "train", "report", "pipeline", "pretrain", "bands", "maps", "export", "runtime", "runtime-maps"
+    }  # fmt: skip
     for extra, names in asked.items():
         assert names <= modules(extra)
 
 
 def test_each_extra_includes_the_one_before_it():
-    assert modules(None) < modules("train") < modules("report") < modules("pipeline")
+    assert modules(None) < modules("torch") < modules("train") < modules("report") < modules("pipeline")
     assert modules("report") | modules("bands") < modules("maps")
     assert modules("train") < modules("pretrain")
-    assert modules("all") == modules("pipeline") | modules("maps") | modules("pretrain")
+    assert modules("train") < modules("export")
+    assert modules(None) < modules("runtime") < modules("runtime-maps")
+    assert not (modules("runtime-maps") & (modules("torch") - modules(None)))
+    assert modules("all") == modules("pipeline") | modules("maps") | modules("pretrain") | modules("export")
 
 
 def test_a_missing_package_is_both_an_error_of_landsift_and_one_of_importing():

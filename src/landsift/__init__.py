@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from landsift.mapping.change import map_change
     from landsift.mapping.make import map_scene
     from landsift.mapping.zones import zone_areas
-    from landsift.models.predictor import Predictor, load_model
+    from landsift.models.loading import load_model
+    from landsift.models.onnx_predictor import OnnxPredictor
+    from landsift.models.predictor import Predictor
     from landsift.pipeline.comparison.compare import compare
     from landsift.pipeline.pretrain import pretrain
     from landsift.pipeline.run import run
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BandSpec": "landsift.bands",
     "LandsiftError": "landsift.errors",
+    "OnnxPredictor": "landsift.models.onnx_predictor",
     "PatchStore": "landsift.data.store.patch_store",
     "Phase": "landsift.training.phases",
     "Predictor": "landsift.models.predictor",
@@ -40,7 +43,7 @@ _HOMES = {
     "build_store": "landsift.data.store.patch_store",
     "check_data": "landsift.data.checks.check",
     "compare": "landsift.pipeline.comparison.compare",
-    "load_model": "landsift.models.predictor",
+    "load_model": "landsift.models.loading",
     "map_scene": "landsift.mapping.make",
     "map_change": "landsift.mapping.change",
     "pretrain": "landsift.pipeline.pretrain",
@@ -49,9 +52,12 @@ _HOMES = {
     "zone_areas": "landsift.mapping.zones",
 }
 
+_BEYOND_MAPS = ("map_change", "zone_areas")
+
 __all__ = [
     "BandSpec",
     "LandsiftError",
+    "OnnxPredictor",
     "PatchStore",
     "Phase",
     "Predictor",
@@ -77,6 +83,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'landsift' has no attribute '{name}'")
     if _HOMES[name].startswith("landsift.pipeline"):
         import_module("landsift.pipeline.flyte")  # first, so that it is its extra that is named where nothing is there
+    if name in _BEYOND_MAPS:
+        import_module("landsift.mapping.beyond_maps")
     return getattr(import_module(_HOMES[name]), name)
 
 

@@ -1,9 +1,10 @@
 """What is not installed with landsift alone, and how to say that it is missing.
 
-`pip install landsift` brings what prediction needs. Training, reports and the pipeline come with extras, each of which
-includes the one before it: landsift[train], landsift[report], landsift[pipeline] (docs/decisions/0013-extras.md).
-Beside them are landsift[pretrain], which pretrains without labels, landsift[bands], which reads rasters of any bands,
-and landsift[maps], which maps whole scenes.
+Prediction, training, reports and the pipeline come with extras, each of which includes the one before it:
+landsift[torch], landsift[train], landsift[report], landsift[pipeline] (docs/decisions/0013-extras.md). Beside them are
+landsift[pretrain], which pretrains without labels, landsift[bands], which reads rasters of any bands, landsift[maps],
+which maps whole scenes, and landsift[export]. Exported models predict with landsift[runtime] and map with
+landsift[runtime-maps], without torch.
 """
 
 from __future__ import annotations
@@ -13,11 +14,18 @@ from typing import Literal
 
 from landsift.errors import LandsiftError
 
-Extra = Literal["train", "report", "pipeline", "pretrain", "bands", "maps"]
+Extra = Literal[
+    "torch", "train", "report", "pipeline", "pretrain", "bands", "maps", "export", "runtime", "runtime-maps"
+]
 
 
 class MissingExtraError(LandsiftError, ImportError):
     """Packages are missing that come with an extra of landsift."""
+
+
+def lacks(*packages: str) -> list[str]:
+    """Those of the packages, by their names in `import`, that are not installed."""
+    return [name for name in packages if find_spec(name) is None]
 
 
 def needs(*packages: str, extra: Extra, what: str) -> None:
@@ -31,7 +39,7 @@ def needs(*packages: str, extra: Extra, what: str) -> None:
     Raises:
         MissingExtraError: some are not installed.
     """
-    missing = [name for name in packages if find_spec(name) is None]
+    missing = lacks(*packages)
     if missing:
         names = f"{', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed"
         raise MissingExtraError(f"{what} needs {names}", f"pip install 'landsift[{extra}]'")

@@ -64,7 +64,7 @@ def test_a_format_that_is_no_number_is_damaged(file, number):
     assert "format: " in refusal(file(format=number))
 
 
-@pytest.mark.parametrize("key", ["temperatures", "scale", "band", "", "Classes", "a\nb", "x" * 500])
+@pytest.mark.parametrize("key", ["sharpness", "scale", "band", "", "Classes", "a\nb", "x" * 500])
 @pytest.mark.parametrize("without", [(), ("format",)])
 def test_a_key_that_nothing_would_follow_is_refused_by_name(file, key, without):
     said = refusal(file(*without, **{key: 10000}))

@@ -43,6 +43,7 @@ def areas(
     Only points that `landsift sample` drew from this map are taken, and only
     all of them; unlabelled ones are counted.
     """
+    import landsift.mapping.beyond_maps  # noqa: F401
     from landsift.cli.printing import print_result
     from landsift.mapping.labelled import assess_map, to_json, write_assessment
     from landsift.runtime.whole import beside, writing

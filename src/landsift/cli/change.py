@@ -40,6 +40,7 @@ def change(
     by date where all have one, else in the order given. Maps on another grid
     are resampled to that of the first, each cell to the nearest.
     """
+    import landsift.mapping.beyond_maps  # noqa: F401
     from landsift.cli.printing import print_result
     from landsift.mapping.change import CAUTION, map_change
     from landsift.mapping.change_tables import transition_table

@@ -33,7 +33,7 @@ def evaluate(
     from landsift.data.store.patch_store import META
     from landsift.evaluation.model_files import files_for
     from landsift.evaluation.new_data import evaluate_store
-    from landsift.models.predictor import load_model
+    from landsift.models.loading import load_model
     from landsift.pipeline.cache.open_store import opened
 
     out = None if out is None else check_output(out)

@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from landsift.cli.areas import areas
 from landsift.cli.change import change
 from landsift.cli.compare import compare
 from landsift.cli.crash_report import tell
+from landsift.cli.export import card, export
 from landsift.cli.map import map_command
 from landsift.cli.options import (
     ConfigOption,
@@ -146,7 +148,7 @@ def run(
 app.command(no_args_is_help=True)(compare)
 app.command(no_args_is_help=True)(pretrain)
 app.command("map", no_args_is_help=True)(map_command)
-for command in (zones, change, sample, areas):
+for command in (zones, change, sample, areas, export, card):
     app.command(no_args_is_help=True)(command)
 
 
@@ -189,7 +191,8 @@ def predict(
     If the model has thresholds: also the set of classes, whether it abstains,
     and whether the patch is out of distribution (ood).
 
-    Of RUN only the folder RUN/model is needed.
+    Of RUN only the folder RUN/model is needed; a file that `landsift export`
+    wrote serves as well, without torch.
     """
     from landsift.cli.printing import print_result
     from landsift.evaluation.predict import predict_files, table_writer
@@ -201,24 +204,24 @@ def predict(
         check_output(explain, "--explain")
         check_outside(explain, paths, "--explain", "give --explain a path outside of it")
     predictions = predict_files(run, paths, module, reading(settings or (), "in a prediction"), explain)
-    table = predictions.table()
-    write(table)
-    counts = {str(name): int(n) for name, n in table["predicted"].value_counts().items()}
+    write(predictions)
+    counts = dict(Counter(predictions.predicted).most_common())
     result: dict[str, Any] = {
         "out": str(out),
-        "patches": len(table),
+        "patches": len(predictions.paths),
         "predicted": counts,
         "skipped": predictions.skipped,
     }
     lines = [f"{n:>8,}  {name}" for name, n in counts.items()]
-    judged = {name: int(table[name].sum()) for name in ("abstain", "ood") if name in table}
-    result |= judged
+    columns = predictions.columns()
+    judged: dict[str, int] = {name: int(columns[name].sum()) for name in ("abstain", "ood") if name in columns}
+    result.update(judged)
     said = {"abstain": "the model abstains", "ood": "out of distribution"}
     lines += [f"{n:>8,}  {said[name]}" for name, n in judged.items()]
     if explain is not None:
         result["explain"] = str(explain)
         lines.append(f"pictures: {explain}")
-    print_result(result, [f"{len(table):,} patches classified: {out}", *lines], as_json=as_json)
+    print_result(result, [f"{len(predictions.paths):,} patches classified: {out}", *lines], as_json=as_json)
 
 
 @app.command(no_args_is_help=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,17 +10,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landsift.cli.options import JsonOption, ModuleOption, RemoteOption, reading
+from landsift.extras import lacks, needs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from landsift.mapping.make import LoadedModel, MapOptions, MapResult
     from landsift.mapping.many import Maps
+    from landsift.mapping.scenes import Scene
+
+logger = logging.getLogger("landsift")
 
 _FILE = re.compile(r".*\.(g(eo)?tiff|cog|vrt|img|jp2|png|jpe?g|html|json|csv|gpkg)", re.IGNORECASE | re.DOTALL)
 """A name for --out that means a file: no folder is called so."""
 
 
 def map_command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="A run directory, or a file that `landsift export` wrote.", show_default=False
+        ),
+    ],
     scenes: Annotated[
         list[str],
         typer.Argument(
@@ -128,7 +140,14 @@ def map_command(
             show_default=False,
         ),
     ] = None,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Write MAP.html beside a map.")] = True,
+    page: Annotated[
+        bool | None,
+        typer.Option(
+            "--page/--no-page",
+            help="Write MAP.html beside a map.  Default: where what it needs is installed.",
+            show_default=False,
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -177,6 +196,10 @@ def map_command(
     scene of its own; maps that are there already are left, and a scene that cannot
     be mapped does not stop the others.
     """
+    from landsift.models.onnx_predictor import ENDING
+
+    if run.suffix.lower() == ENDING:
+        needs("odc", "pyproj", "pystac", "rasterio", "shapely", extra="runtime-maps", what="a map")
     from landsift.mapping.make import LoadedModel, MapOptions
 
     for name, value, needed, by in (
@@ -217,19 +240,17 @@ def map_command(
         from landsift.cli.map_remote import Remote, map_remote
 
         cluster = Remote(remote, workers or 8, gpus, schedule, activate, dry_run)
-        map_remote(run, scenes, out, options, cluster, page=page, as_json=as_json)
+        map_remote(run, scenes, out, options, cluster, page=page is not False, as_json=as_json)
         return
-
-    from landsift.reports.maps.page import write_page_of
 
     def loaded() -> LoadedModel:
         return LoadedModel.load(run, options, module=module, device=device)
 
-    finish = write_page_of if page else None
+    finish = _page(page)
     if Path(out).suffix.lower() in (".tif", ".tiff"):
         _one(loaded, scenes, Path(out), options, finish, as_json=as_json)
     else:
-        _many(loaded, scenes, Path(out), options, finish, page=page, as_json=as_json)
+        _many(loaded, scenes, Path(out), options, finish, as_json=as_json)
 
 
 def _one(loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish: Any, *, as_json: bool) -> None:
@@ -241,9 +262,7 @@ def _one(loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish:
     print_result(result.to_dict(), _lines(result), as_json=as_json)
 
 
-def _many(
-    loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish: Any, *, page: bool, as_json: bool
-) -> None:
+def _many(loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish: Any, *, as_json: bool) -> None:
     from landsift.cli.printing import print_result
     from landsift.errors import RunError
     from landsift.mapping.many import check_all_made, map_scenes, scenes_of
@@ -253,9 +272,21 @@ def _many(
         raise RunError(f"--out {out}: a map is a .tif, several are a folder", f"give {out.with_suffix('.tif')}")
     found = scenes_of(scenes)
     check_file(out / f"{found[0].name}.tif")
-    maps = map_scenes(loaded(), found, out, options, finish, ("html",) if page else ())
+    maps = map_scenes(loaded(), found, out, options, finish, () if finish is None else ("html",))
     print_result(maps.to_dict(), _summary(maps), as_json=as_json)
     check_all_made(maps.to_dict())
+
+
+def _page(wanted: bool | None) -> Callable[[Path, Scene], None] | None:
+    """What writes a map's page; None: there is to be none, or what it needs is not installed."""
+    if wanted is None and (missing := lacks("jinja2", "maplibre", "pandas", "plotly", "pyarrow", "scipy")):
+        logger.info("no page beside the map: it needs landsift[maps] (%s)", ", ".join(missing))
+        return None
+    if wanted is False:
+        return None
+    from landsift.reports.maps.page import write_page_of  # where something is missing it is said before the map is made
+
+    return write_page_of
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -44,7 +44,10 @@ ModuleOption = Annotated[
         show_default=False,
     ),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+RunArgument = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="A run directory, or a file that `landsift export` wrote.", show_default=False),
+]
 MapArgument = Annotated[
     Path, typer.Argument(metavar="MAP", help="A raster whose classes have names in it.", show_default=False)
 ]

@@ -98,6 +98,7 @@ def sample(
     label them; the file POINTS.design.json beside them does, and `landsift
     areas` needs it.
     """
+    import landsift.mapping.beyond_maps  # noqa: F401
     from landsift.cli.printing import print_result
     from landsift.mapping.sample_design import check_new, design_path, page_path, write_sample
     from landsift.mapping.sampling import draw_sample

@@ -44,6 +44,7 @@ def zones(
     attribute table or category names. A cell that a border cuts counts by the
     part inside.
     """
+    import landsift.mapping.beyond_maps  # noqa: F401
     from landsift.cli.printing import print_result
     from landsift.mapping.zone_files import check_geopackage
     from landsift.mapping.zones import ZONE, write_zones, zone_areas

@@ -20,7 +20,8 @@ from landsift.evaluation.predictions import predictions_table
 from landsift.evaluation.trust import judged_figures
 from landsift.image_sizes import by
 from landsift.models.input_checks import check_bands
-from landsift.models.predictor import Predictor, answers
+from landsift.models.loading import AnyPredictor
+from landsift.models.predictor import answers
 from landsift.models.trust import columns
 from landsift.runtime.progress_bar import progress_bar
 
@@ -34,7 +35,7 @@ _CHUNK = 1024
 
 
 def evaluate_store(
-    predictor: Predictor,
+    predictor: AnyPredictor,
     store: PatchStore,
     *,
     part: str | None = None,
@@ -153,7 +154,7 @@ def _rows_of(store: PatchStore, part: str | None) -> NDArray[np.int64]:
     return rows
 
 
-def _unknown(labels: NDArray[Any], predictor: Predictor, known_only: bool) -> dict[str, int]:
+def _unknown(labels: NDArray[Any], predictor: AnyPredictor, known_only: bool) -> dict[str, int]:
     """How many patches are of each class that the model does not know; refused unless they are to be left out."""
     names, counts = np.unique(labels, return_counts=True)
     found = {str(n): int(c) for n, c in zip(names, counts, strict=True) if n not in predictor.classes}
@@ -180,7 +181,7 @@ def _seen(store: PatchStore, rows: NDArray[np.int64], trained_on: PatchStore | N
 
 
 def _answers(
-    predictor: Predictor, store: PatchStore, rows: NDArray[np.int64]
+    predictor: AnyPredictor, store: PatchStore, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Probabilities [N, K] and distances [N]."""
     read, found = PatchReader(store.images), []

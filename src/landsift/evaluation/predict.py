@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,19 +36,18 @@ from landsift.data.sources.walk import (
     walk,
 )
 from landsift.errors import DataError, ModelError, RunError, listed
-from landsift.evaluation.explanations import pictures
 from landsift.evaluation.model_files import files_for
-from landsift.evaluation.predictions import predictions_table
+from landsift.evaluation.predictions import predictions_columns, write_csv
+from landsift.extras import needs
 from landsift.image_sizes import Size, by, is_scene, is_squeezed
-from landsift.models.model_json import DESCRIPTION_FILE, read_description
-from landsift.models.predictor import answers, load_model, model_folder
+from landsift.models.loading import describe, load_model
+from landsift.models.predictor import Predictor, answers
 from landsift.models.trust import Judged, columns
 from landsift.runs import write_parquet
 from landsift.runtime.memory_allocator import keep_freed_memory
 from landsift.runtime.outputs import as_path, check_output
 from landsift.runtime.parallel import cores
 from landsift.runtime.progress_bar import progress_bar
-from landsift.runtime.whole import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,10 +91,17 @@ class Predictions:
         Where a file has a place, lon and lat stand after path. If the model has thresholds, set, abstain and ood stand
         after predicted (`landsift.models.trust.columns`).
         """
+        needs("pandas", extra="train", what="a table of predictions")
+        import pandas as pd
+
+        return pd.DataFrame(self.columns())
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of `table`, N values each."""
         known = np.isfinite(self.places).any()
         places = {"lon": self.places[:, 0], "lat": self.places[:, 1]} if known else {}
         judged = None if self.judged is None else columns(self.judged, self.probabilities, self.classes)
-        return predictions_table(self.paths, self.classes, self.probabilities, judged, **places)
+        return predictions_columns(self.paths, self.classes, self.probabilities, judged, **places)
 
 
 def predict_files(
@@ -111,7 +117,7 @@ def predict_files(
     have to be guessed is left out with its reason.
 
     Args:
-        model: a run directory, or its `model/` folder.
+        model: a run directory, its `model/` folder, or a file that `landsift export` wrote.
         paths: Image files of any size, folders that hold some, and CSV or Parquet tables with a column `path`; one or
             several. Of a folder the same files are taken as for a training.
         module: as of `load_model`.
@@ -129,7 +135,7 @@ def predict_files(
     if not given:
         raise DataError("no paths are given", "give image files, folders or tables with a column path")
     try:
-        description = read_description(model_folder(model) / DESCRIPTION_FILE)
+        description = describe(model)
     except ModelError:
         image_files(given, suffixes(rasters=True))  # what is wrong with the paths is said first
         raise
@@ -137,6 +143,15 @@ def predict_files(
     files, passed_over = image_files(given, suffixes(rasters=patches.wanted.anything))
     keep_freed_memory()
     predictor = load_model(model, module=module)
+    drawing: AbstractContextManager[Any] = nullcontext()
+    if explain is not None:
+        if not isinstance(predictor, Predictor):
+            raise ModelError(
+                f"{model} is an exported model, which gives no explanations", "give the run that it was exported from"
+            )
+        from landsift.evaluation.explanations import pictures
+
+        drawing = pictures(predictor, check_output(explain, "--explain"))
     patch = predictor.description.patch_size
     tables: list[NDArray[np.float32]] = []
     distances: list[NDArray[np.float64]] = []
@@ -146,7 +161,7 @@ def predict_files(
     told = _Told(patch, patches)
     with (
         quiet_pillow(),
-        nullcontext() if explain is None else pictures(predictor, check_output(explain, "--explain")) as drawn,
+        drawing as drawn,
         progress_bar("Classifying", len(files)) as advance,
         ThreadPoolExecutor(cores()) as pool,
     ):
@@ -274,15 +289,16 @@ def _images_below(root: Path, endings: Collection[str]) -> tuple[list[Path], lis
     return files, [PassedOver(str(root / path), reason) for path, reason in unread]
 
 
-def table_writer(out: Path) -> Callable[[pd.DataFrame], None]:
-    """A writer for `out` by its ending, .csv or .parquet; raises RunError at once where it could not be written."""
+def table_writer(out: Path) -> Callable[[Predictions], None]:
+    """A writer of predictions for `out` by its ending, .csv or .parquet; raises RunError if it could not be written."""
     if out.suffix not in {".csv", ".parquet"}:
         raise RunError(f"--out {out}: the ending must be .csv or .parquet")
     if not out.absolute().parent.is_dir():
         raise RunError(f"--out {out}: there is no folder {out.absolute().parent}")
     if out.suffix == ".parquet":
-        return lambda table: write_parquet(out, table)
-    return lambda table: write_whole(out, lambda partial: table.to_csv(partial, index=False))
+        needs("pandas", "pyarrow", extra="train", what="a Parquet table")
+        return lambda predictions: write_parquet(out, predictions.table())
+    return lambda predictions: write_csv(out, predictions.columns())
 
 
 def _decoded(file: Path, patches: Patches, size: Size) -> tuple[Seen, Decoded] | Reason:

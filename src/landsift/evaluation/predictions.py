@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import csv
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landsift.extras import needs
+from landsift.runtime.whole import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def predictions_columns(
+    paths: Sequence[str],
+    classes: Sequence[str],
+    probabilities: NDArray[np.float32],
+    judged: Mapping[str, Any] | None = None,
+    **known: Any,
+) -> dict[str, Any]:
+    """The columns of `predictions_table`, N values each, or one for all."""
+    names = np.asarray(classes, dtype=object)
+    columns: dict[str, Any] = {"path": paths} | known | {"predicted": names[probabilities.argmax(axis=1)]}
+    columns |= dict(judged or {})
+    return columns | {f"p_{name}": probabilities[:, k] for k, name in enumerate(classes)}
 
 
 def predictions_table(
@@ -33,10 +51,23 @@ def predictions_table(
     needs("pandas", extra="train", what="a table of predictions")
     import pandas as pd
 
-    names = np.asarray(classes, dtype=object)
-    table = pd.DataFrame(
-        {"path": paths} | known | {"predicted": names[probabilities.argmax(axis=1)]} | dict(judged or {})
-    )
-    for k, name in enumerate(classes):
-        table[f"p_{name}"] = probabilities[:, k]
-    return table
+    return pd.DataFrame(predictions_columns(paths, classes, probabilities, judged, **known))
+
+
+def write_csv(out: Path, columns: Mapping[str, Any]) -> None:
+    """Write columns of N values each as pandas does, whole or not at all: NaN is empty; nothing but NumPy is needed."""
+    texts = [_texts(np.asarray(values)) for values in columns.values()]
+
+    def write(partial: Path) -> None:
+        with partial.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator=os.linesep)
+            writer.writerow(columns)
+            writer.writerows(zip(*texts, strict=True))
+
+    write_whole(out, write)
+
+
+def _texts(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind != "f":
+        return values
+    return np.where(np.isnan(values), "", values.astype(str))

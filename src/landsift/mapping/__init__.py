@@ -2,6 +2,4 @@
 
 from landsift.extras import needs
 
-needs(
-    "exactextract", "geopandas", "odc", "pyogrio", "pyproj", "pystac", "rasterio", "shapely", extra="maps", what="a map"
-)  # fmt: skip
+needs("odc", "pyproj", "pystac", "rasterio", "shapely", extra="maps", what="a map")

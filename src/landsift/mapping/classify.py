@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from landsift.bands import BandSpec
-    from landsift.models.predictor import Predictor
+    from landsift.models.loading import AnyPredictor
 
 MIN_VALID = 0.9
 """Share of a patch's pixels, and of a cell's, that must be valid for a class (docs/decisions/0017-maps.md)."""
@@ -86,7 +86,7 @@ class PatchByPatch:
 
     side = (256, 256)
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: AnyPredictor) -> None:
         self._predictor = predictor
         self.classes = len(predictor.classes)
 

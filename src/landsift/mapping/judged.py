@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from landsift.mapping.classify import BATCH, Model, PatchByPatch
 from landsift.mapping.map_writer import EMPTY, MapWriter
 from landsift.mapping.overlap import Flags, Probabilities, Strip
+from landsift.models.predictor import Predictor
 
 if TYPE_CHECKING:
-    from landsift.models.predictor import Predictor
+    from landsift.models.loading import AnyPredictor
     from landsift.models.trust import Trust
 
 logger = logging.getLogger("landsift")
@@ -30,12 +31,12 @@ class PatchAndDistance(PatchByPatch):
 
     def __init__(self, predictor: Predictor, trust: Trust) -> None:
         super().__init__(predictor)
-        self._trust = trust
+        self._model, self._trust = predictor, trust
         self.classes += 1
 
     def answers(self, patches: NDArray[Any]) -> Probabilities:
         """Float32 [B, K + 1]."""
-        probabilities, features = self._predictor.probabilities_and_features(patches, BATCH)
+        probabilities, features = self._model.probabilities_and_features(patches, BATCH)
         ood = ~(self._trust.distances(features) <= self._trust.thresholds.distance)
         return np.concatenate([probabilities, ood[:, None].astype(np.float32)], axis=1)
 
@@ -96,9 +97,11 @@ class JudgedCells:
         return bands
 
 
-def answers_of(predictor: Predictor) -> Model:
+def answers_of(predictor: AnyPredictor) -> Model:
     """What answers for patches, one by one: with distances, if the model has thresholds."""
-    return PatchByPatch(predictor) if predictor.trust is None else PatchAndDistance(predictor, predictor.trust)
+    if not isinstance(predictor, Predictor) or predictor.trust is None:
+        return PatchByPatch(predictor)
+    return PatchAndDistance(predictor, predictor.trust)
 
 
 def say_other_views(predictor: Predictor, tta: str) -> None:

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from landsift.data.decoding.gdal import sources_of_vrt
-from landsift.errors import ConfigError, DataError
+from landsift.errors import ConfigError, DataError, ModelError
 from landsift.mapping.agreement import ENOUGH, WORTH, Agreement, choose
 from landsift.mapping.classes import ClassTable
 from landsift.mapping.classify import MIN_VALID, Model, PatchByPatch, classify
@@ -33,9 +33,9 @@ from landsift.mapping.patch_grid import PatchGrid
 from landsift.mapping.scenes import Scene, open_scene
 from landsift.mapping.sketch import Sketch
 from landsift.mapping.smoothing import VARIANCE, Smoother
-from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE
-from landsift.models.predictor import Predictor, load_model, model_folder
-from landsift.models.trust import TRUST_FILE
+from landsift.models.loading import AnyPredictor, fingerprint_of, load_model
+from landsift.models.onnx_predictor import OnnxPredictor
+from landsift.models.predictor import Predictor
 from landsift.runtime import threads
 from landsift.runtime.memory_allocator import keep_freed_memory
 from landsift.runtime.outputs import as_path, check_outside
@@ -51,7 +51,6 @@ logger = logging.getLogger("landsift")
 
 Tta = Literal["none", "flips"]
 Source = Path | str
-_READ_AT_ONCE = 2**22  # bytes
 _NOT_FINITE = (
     "are the scene's numbers those that the model was trained on? `landsift predict` on a patch of it may show"
 )
@@ -140,11 +139,11 @@ class LoadedModel:
 
     Attributes:
         predictor: with the test-time augmentation that is wanted.
-        fingerprint: SHA-256 of its two files, 16 hexadecimal digits.
+        fingerprint: SHA-256 of its files, 16 hexadecimal digits.
         source: where it is, as it was given.
     """
 
-    predictor: Predictor
+    predictor: AnyPredictor
     fingerprint: str
     source: str
 
@@ -153,7 +152,7 @@ class LoadedModel:
         """Load it.
 
         Raises:
-            ModelError: there is no model, or no such device.
+            ModelError: there is no model, no such device, or it was exported and does not do what the options ask.
             DataError: the stride is larger than its patches.
         """
         predictor = load_model(model, device, module=module)
@@ -163,15 +162,12 @@ class LoadedModel:
                 f"--stride {options.stride} is not between 1 and the {min(patch)} pixels of the model's patches",
                 "with a smaller stride patches overlap, and cells are smaller",
             )
-        if options.tta is not None:
+        if isinstance(predictor, OnnxPredictor):
+            _check_exported(predictor, options)
+        elif options.tta is not None:
             say_other_views(predictor, options.tta)
             predictor.description = replace(predictor.description, tta=options.tta)
-        digest = hashlib.sha256()
-        for name in (DESCRIPTION_FILE, WEIGHTS_FILE, *([] if predictor.trust is None else [TRUST_FILE])):
-            with (model_folder(model) / name).open("rb") as file:
-                while chunk := file.read(_READ_AT_ONCE):
-                    digest.update(chunk)
-        return cls(predictor, digest.hexdigest()[:16], str(model))
+        return cls(predictor, fingerprint_of(model), str(model))
 
 
 @dataclass(frozen=True)
@@ -260,7 +256,7 @@ def map_scene(
     """Map a scene with a trained model; writes a Cloud-Optimized GeoTIFF and what lies beside it (`MapWriter`).
 
     Args:
-        model: a run directory, or its `model/` folder.
+        model: a run directory, its `model/` folder, or a file that `landsift export` wrote.
         sources: the files of one scene, as of `open_scene`.
         out: of the map, ending in .tif.
         stride: pixels from a patch to the next, and side of the map's cells; None: those of a patch.
@@ -345,9 +341,10 @@ def mapped(
     with gdal(), _opened(sources, predictor, options) as scene:
         scene.sketch = Sketch(scene.grid, scene.bands)  # read once for the map and for the picture under it
         grid = PatchGrid.of(scene.name, scene.grid, predictor.description.patch_size, options.stride)
-        judged = None if predictor.trust is None else JudgedCells(predictor.trust, len(predictor.classes))
+        trust = predictor.trust
+        judged = None if trust is None else JudgedCells(trust, len(predictor.classes))
         answers, agreement = answers_of(predictor), None
-        if options.dense:
+        if options.dense and isinstance(predictor, Predictor):
             answers, agreement = _dense(scene, grid, predictor, PatchByPatch(predictor), options)
         smoother = None if options.smooth is None else Smoother(options.smooth, options.smooth_variance)
         about = MapAbout(
@@ -451,7 +448,20 @@ def _state(source: Source, called: Callable[[Path], str] | None) -> list[Any]:
     return [str(path) if called is None else called(path), found.st_size, found.st_mtime_ns]
 
 
-def _opened(sources: Sequence[Source], predictor: Predictor, options: MapOptions) -> Scene:
+def _check_exported(model: OnnxPredictor, options: MapOptions) -> None:
+    """Raise ModelError for what an exported model does not do."""
+    if options.dense:
+        raise ModelError(
+            f"{model.file}: an exported model has no dense mode", "leave --dense out, or map with the run itself"
+        )
+    if options.tta not in (None, model.description.tta):
+        raise ModelError(
+            f"{model.file} was exported with test-time augmentation '{model.description.tta}', not '{options.tta}'",
+            "leave --tta out, or export the run with --tta " + options.tta,
+        )
+
+
+def _opened(sources: Sequence[Source], predictor: AnyPredictor, options: MapOptions) -> Scene:
     more: dict[str, Any] = {} if options.mask_classes is None else {"mask_classes": options.mask_classes}
     return open_scene(sources, predictor.description, reading=options.reading, mask=options.mask, **more)
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from landsift.errors import ModelError
-from landsift.models.inference import traced
 
 if TYPE_CHECKING:
     from torch import Tensor, fx, nn
@@ -90,6 +89,8 @@ def cuts_of(name: str, backbone: nn.Module, bands: int, image_size: int) -> list
         ModelError: it looks at patches as a whole, or cannot be cut.
     """
     import torch
+
+    from landsift.models.inference import traced
 
     what = f"dense mode: {name}"
     if found := _looks_everywhere(backbone):

@@ -5,6 +5,7 @@ Numbers must mean what those of the training meant: of the same type, the same b
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -122,9 +123,8 @@ def _takes_pil(bands: BandSpec) -> bool:
 
 def _array(given: Any, wanted: str, bands: BandSpec) -> NDArray[Any] | None:
     """An array of what is one, or a tensor; None for anything else."""
-    import torch
-
-    if isinstance(given, torch.Tensor):
+    torch: Any = sys.modules.get("torch")  # where it is not loaded there is no tensor
+    if torch is not None and isinstance(given, torch.Tensor):
         kind = str(given.dtype).removeprefix("torch.")
         if kind != bands.dtype:
             raise _other_type(wanted, kind, list(given.shape), bands)
@@ -132,7 +132,8 @@ def _array(given: Any, wanted: str, bands: BandSpec) -> NDArray[Any] | None:
             raise ModelError(
                 f"the model takes {wanted}, not a tensor that is sparse or empty of values", "make it dense"
             )
-        return given.detach().cpu().numpy()
+        tensor: NDArray[Any] = given.detach().cpu().numpy()
+        return tensor
     if not hasattr(given, "__array__"):
         return None
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):

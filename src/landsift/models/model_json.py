@@ -145,6 +145,15 @@ def read_description(file: Path) -> ModelDescription:
         stored = read_json(file)
     except (OSError, RunError, RecursionError) as error:
         raise ModelError(f"{file} is damaged: {error}") from None
+    return description_of(file, stored)
+
+
+def description_of(file: Path, stored: Any) -> ModelDescription:
+    """What the keys of `model.json` say, in that file or in another one.
+
+    Raises:
+        ModelError: as of `read_description`.
+    """
     if not isinstance(stored, dict):
         raise ModelError(f"{file} is damaged: it holds no keys")
     stored = upgraded(file, stored)

@@ -14,14 +14,15 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from landsift.config import ModelConfig
 from landsift.errors import ModelError
-from landsift.image_sizes import Size, by, is_scene
+from landsift.extras import needs
+from landsift.image_sizes import Size
 from landsift.models import own_networks
 from landsift.models.backbone import check_backbone
-from landsift.models.input_checks import groups_of
+from landsift.models.in_batches import answer_all
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.timm_networks import unfilled
 from landsift.models.trust import FEATURES_FILE, TRUST_FILE, Trust, read_trust
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from landsift.models.classifier import PatchClassifier
     from landsift.models.input_checks import Patches
+    from landsift.models.loading import AnyPredictor
 
 logger = logging.getLogger("landsift")
 
@@ -99,7 +101,7 @@ class Predictor:
         self.bands = description.bands
         self.temperature = description.temperature if calibrated else None
         self.trust = trust if calibrated else None
-        self._classifier = classifier.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._classifier: PatchClassifier = classifier.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         backbone = self._classifier.backbone
         self._network = torch.nn.Sequential(folded(backbone, find_folds(backbone)), self._classifier.head)
         self.preprocess = Preprocess(
@@ -116,8 +118,7 @@ class Predictor:
     @property
     def classifier(self) -> PatchClassifier:
         """Backbone and head as they were trained, in eval mode."""
-        classifier: PatchClassifier = self._classifier
-        return classifier
+        return self._classifier
 
     def __call__(self, images: Patches, batch_size: int = 64) -> NDArray[np.float32]:
         """The same as `probabilities`."""
@@ -189,30 +190,16 @@ class Predictor:
         self, images: Patches, batch_size: int, width: int, answer: Callable[[Tensor], Tensor]
     ) -> NDArray[np.float32]:
         """The result of `answer` for preprocessed patches: float32 [B, width]."""
-        import numpy as np
         import torch
 
-        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-            raise ModelError(f"batch_size {batch_size} is not a number of patches", "give 1 or more")
-        groups = groups_of(images, self.bands)
+        def answered(batch: NDArray[Any]) -> NDArray[np.float32]:
+            prepared = self.preprocess(torch.from_numpy(batch).to(self.device))
+            found: NDArray[np.float32] = answer(prepared).cpu().numpy()
+            return found
+
         threads.after_fork()
-        out = np.empty((sum(len(group.rows) for group in groups), width), dtype=np.float32)
-        empty = 0
         with torch.inference_mode():
-            for group in groups:
-                self._tell(group.size)
-                step = self._at_a_time(group.size, batch_size)
-                for start in range(0, len(group.rows), step):
-                    batch = np.array(  # a copy: what is given may be read-only, or of another byte order
-                        group.patches[start : start + step], dtype=self.bands.numpy_dtype, order="C"
-                    )
-                    missing = self.bands.missing(batch)
-                    empty += 0 if missing is None else int(np.count_nonzero(missing.all(axis=(1, 2, 3))))
-                    prepared = self.preprocess(torch.from_numpy(batch).to(self.device))
-                    out[group.rows[start : start + step]] = answer(prepared).cpu().numpy()
-        if empty:
-            logger.warning("%d of %d patches hold no data: their answers say nothing of them", empty, len(out))
-        return out
+            return answer_all(images, self.description, width, batch_size, self._at_a_time, answered, self._told)
 
     def _views(self, prepared: Tensor) -> list[Tensor]:
         """The images [b, C, S, S] that the model looks at: themselves, or their flips and rotations."""
@@ -232,24 +219,12 @@ class Predictor:
         pixels *= max(1, len(self.bands) // 3)
         return max(1, min(most, _BATCH_PIXELS // pixels))
 
-    def _tell(self, size: Size) -> None:
-        """Say once of each size that patches of it look like scenes."""
-        if size in self._told or not is_scene(size, self.description.patch_size):
-            return
-        self._told.add(size)
-        logger.warning(
-            "images of %s pixels are predicted as a single patch each; the model was trained on patches of %s pixels: "
-            "`landsift map` maps scenes",
-            by(size),
-            by(self.description.patch_size),
-        )
 
-
-def answers(predictor: Predictor, images: Patches) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def answers(predictor: AnyPredictor, images: Patches) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Probabilities [B, K] of patches, and the distances of their features [B]; zeros of a model without `trust`."""
     import numpy as np
 
-    if predictor.trust is None:
+    if not isinstance(predictor, Predictor) or predictor.trust is None:
         probabilities = predictor(images)
         return probabilities, np.zeros(len(probabilities))
     probabilities, features = predictor.probabilities_and_features(images)
@@ -309,6 +284,8 @@ def model_folder(path: Path | str) -> Path:
         RunError: `path` is no path.
     """
     path = as_path(path)
+    if path.is_file() and path.suffix.lower() == ".onnx":
+        raise ModelError(f"{path} is an exported model; this needs the run that it was exported from")
     folder = path / MODEL if (path / MODEL).is_dir() else path
     if not (folder / DESCRIPTION_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         raise ModelError(f"no model at {path}", f"give a run directory or the folder that holds {DESCRIPTION_FILE}")
@@ -316,6 +293,7 @@ def model_folder(path: Path | str) -> Path:
 
 
 def _rebuild(folder: Path, module: str | None) -> tuple[PatchClassifier, ModelDescription]:
+    needs("safetensors", "timm", "torch", extra="torch", what="a trained run")
     from landsift.models.backbone import create_backbone
     from landsift.models.classifier import PatchClassifier
 

@@ -60,6 +60,12 @@ def after_fork() -> None:
         )
 
 
+def given() -> int:
+    """Threads to compute in: as the environment says, else a thread for each core."""
+    text = os.environ.get(THREADS, "").split(",")[0].strip()
+    return int(text) if text.isdecimal() and int(text) > 0 else cores()
+
+
 def share(processes: int) -> str:
     """Threads for each of several processes side by side, as text for their environments.
 

@@ -248,7 +248,7 @@ class Patches:
                 told.update(more)
                 self.note(found, own, stored, told)
             if stored.shape[:2] != tuple(size):
-                from landsift.resampling import resample_patch  # with torch
+                from landsift.resampling import resample_patch
 
                 stored = resample_patch(stored, size, self.spec.nodata)
             return seen, Decoded(stored, seen.place, told)

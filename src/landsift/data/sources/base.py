@@ -193,7 +193,7 @@ class SyntheticSource:
 
     def pixels(self, row: int, size: tuple[int, int]) -> NDArray[Any]:
         """Generate a record as [H, W, C] of the bands' type and the given height and width."""
-        from landsift.resampling import resample_patch  # with torch
+        from landsift.resampling import resample_patch
 
         patch = synthetic.patch(self._config, int(self._numbers[row]))
         return resize(patch, size) if patch.dtype == np.uint8 else resample_patch(patch, size)

@@ -19,7 +19,7 @@ import flyte
 from landsift.config import ClusterConfig, RunConfig, cache_folder
 from landsift.errors import ConfigError
 
-EXTRAS = ("", "train", "report", "pipeline")
+EXTRAS = ("", "torch", "train", "report", "pipeline")
 """What the stages need of landsift's extras; each includes those before it."""
 MORE_EXTRAS = ("bands", "maps")
 """What rasters and maps need besides; an image has those of their libraries that are installed here."""

@@ -1,0 +1,185 @@
+"""Cards say what the run says, read back by the libraries that define them, and name no path of this machine."""
+
+import copy
+import json
+
+import jsonschema
+import numpy as np
+import pystac
+import pytest
+from exported_models import CLASSES, save_model_of, with_temperature
+from huggingface_hub import ModelCard
+from pystac.extensions.classification import ClassificationExtension
+from pystac.extensions.mlm import MLMExtension
+
+from landsift import runs
+from landsift.config import RunConfig
+from landsift.errors import LandsiftError, RunError
+from landsift.evaluation.metrics import evaluate
+from landsift.export.cards import write_cards
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run directory as a training leaves it, as far as cards read it."""
+    folder = save_model_of(tmp_path_factory.mktemp("run") / "mine")
+    with_temperature(folder, 1.5)
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat([0, 1, 2], [150, 120, 40]))
+    probabilities = rng.dirichlet([1, 1, 1], len(labels)) * 0.6
+    probabilities[np.arange(len(labels)), np.where(rng.random(len(labels)) < 0.9, labels, 0)] += 0.4
+    test = evaluate(labels, probabilities.astype(np.float32), CLASSES, seed=0)
+    config = RunConfig().replace(
+        'data.source="/home/somebody/secret/patches"', 'model.weights="/home/somebody/w.safetensors"'
+    )
+    runs.write_text(folder / runs.CONFIG, config.to_yaml())
+    runs.write_json(folder / runs.EVALUATION, {"epoch": 3, "classes": list(CLASSES), "test": test})
+    runs.write_json(folder / runs.METRICS, [{"epoch": i} for i in range(4)])
+    manifest = {
+        "landsift": "0.1.0",
+        "created": "2026-01-02T03:04:05+00:00",
+        "seed": 7,
+        "data": {
+            "source": "/home/somebody/secret/patches",
+            "patches": 900,
+            "skipped": [{"path": "/home/somebody/x.png", "reason": "it is cut off"}],
+            "classes": dict(zip(CLASSES, (500, 300, 100), strict=True)),
+            "checks": {
+                "sections": [
+                    {"name": "split", "verdict": "ok", "text": "500 train, 90 val, 310 test, at random."},
+                    {"name": "labels", "verdict": "look", "text": "3 images have conflicting labels."},
+                ]
+            },
+        },
+        "model": {"parameters": 12345},
+        "phases": [{"name": "head"}, {"name": "everything"}],
+        "versions": {"torch": "2.15.0+cpu", "timm": "1.0.31"},
+    }
+    runs.write_json(folder / runs.MANIFEST, manifest)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cards(run, tmp_path_factory):
+    return write_cards(run, tmp_path_factory.mktemp("cards"), license="apache-2.0")
+
+
+def test_the_card_says_what_the_run_says(run, cards):
+    text = cards[0].read_text()
+    test = runs.Run.open(run).evaluation["test"]
+    low, high = (100 * bound for bound in test["intervals"]["accuracy"])
+    assert f"{100 * test['accuracy']:.2f} % ({low:.2f} to {high:.2f})" in text
+    for name in CLASSES:
+        assert f"| {name} |" in text
+        assert f"{test['per_class'][name]['f1']:.3f}" in text
+    for said in (
+        "500 train, 90 val, 310 test, at random.",
+        "1 files were left out",
+        "Fewer than 100 test patches: water (40).",
+        "Data check, labels: 3 images have conflicting labels.",
+        "logits divided by 1.5",
+        "head, everything; 4 epochs; seed 7",
+        "w.safetensors",
+    ):
+        assert said in text, said
+
+
+def test_its_front_matter_is_read_by_huggingface_hub(run, cards):
+    data = ModelCard.load(cards[0]).data
+    assert (data.library_name, data.license, data.pipeline_tag) == ("landsift", "apache-2.0", "image-classification")
+    assert [each.metric_type for each in data.eval_results] == ["accuracy", "f1", "expected_calibration_error"]
+    assert data.eval_results[0].metric_value == pytest.approx(
+        runs.Run.open(run).evaluation["test"]["accuracy"], abs=1e-4
+    )
+    assert data.model_name == "test_resnet-patches"
+
+
+def test_the_item_is_one_of_stac_and_of_its_mlm_extension(cards):
+    stored = json.loads(cards[1].read_text())
+    item = pystac.Item.from_dict(copy.deepcopy(stored))
+    item.stac_extensions = []
+    item.validate()  # the core, whose schemas pystac holds; those of extensions would be downloaded
+    stored["stac_extensions"][0] = MLMExtension.get_schema_uri()  # the newest that pystac knows
+    item = pystac.Item.from_dict(stored)
+    model = MLMExtension.ext(item)
+    assert (model.mlm_name, model.architecture, model.framework) == ("test_resnet-patches", "test_resnet", "PyTorch")
+    assert model.framework_version == "2.15.0"
+    assert model.total_parameters == 12345
+    (given,), (found,) = model.input, model.output
+    assert given.input.shape == [-1, 24, 24, 3]
+    assert given.input.dim_order == ["batch", "height", "width", "channel"]
+    assert list(given.bands) == [band["name"] for band in item.properties["bands"]]
+    assert [each["name"] for each in found.to_dict()["classification:classes"]] == list(CLASSES)
+    assert found.result.shape == [-1, len(CLASSES)]
+    weights = item.assets["weights"]
+    assert "mlm:model" in weights.roles
+    assert ClassificationExtension.has_extension(item)
+
+
+TASKS = {"type": "array", "uniqueItems": True, "items": {"enum": ["classification", "scene-classification"]}}
+STRUCTURE = {
+    "type": "object",
+    "required": ["shape", "dim_order", "data_type"],
+    "properties": {
+        "shape": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": -1}},
+        "dim_order": {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"pattern": "^[a-z-_]+$"}},
+        "data_type": {"enum": ["uint8", "uint16", "int16", "float32"]},
+    },
+}
+FIELDS = {
+    "type": "object",
+    "required": ["mlm:name", "mlm:architecture", "mlm:tasks", "mlm:input", "mlm:output", "bands"],
+    "properties": {
+        "mlm:name": {"type": "string", "pattern": r"^[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]$"},
+        "mlm:framework_version": {"type": "string", "pattern": r"^\d+\.\d+\.\d+$"},
+        "mlm:tasks": TASKS,
+        "mlm:total_parameters": {"type": "integer", "minimum": 0},
+        "mlm:pretrained": {"type": "boolean"},
+        "mlm:pretrained_source": {"type": ["string", "null"]},
+        "mlm:input": {
+            "type": "array",
+            "items": {"required": ["name", "bands", "input"], "properties": {"input": STRUCTURE}},
+        },
+        "mlm:output": {
+            "type": "array",
+            "items": {"required": ["name", "tasks", "result"], "properties": {"tasks": TASKS, "result": STRUCTURE}},
+        },
+        "mlm:hyperparameters": {"type": "object", "minProperties": 1, "patternProperties": {"^[0-9a-zA-Z_.-]+$": True},
+                                "additionalProperties": False},
+        "bands": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["name"]}},
+    },
+}  # fmt: skip
+"""What the extension's schema asks of the fields that are written, in short."""
+
+
+def test_the_fields_are_as_the_extension_asks(cards):
+    stored = json.loads(cards[1].read_text())
+    jsonschema.validate(stored["properties"], FIELDS)
+    assert any("mlm:model" in asset["roles"] for asset in stored["assets"].values())
+    if not stored["properties"]["mlm:pretrained"]:
+        assert stored["properties"]["mlm:pretrained_source"] is None
+    for each in stored["properties"]["mlm:output"][0]["classification:classes"]:
+        assert set(each) == {"value", "name", "title", "description"}
+
+
+def test_no_path_of_this_machine_is_in_a_card(cards):
+    for card in cards:
+        text = card.read_text()
+        assert "/home" not in text
+        assert "secret" not in text
+
+
+def test_a_readme_of_somebody_else_is_left(run, tmp_path):
+    (tmp_path / "README.md").write_text("# My project\n")
+    with pytest.raises(LandsiftError, match="is no card of landsift's"):
+        write_cards(run, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    write_cards(run, tmp_path / "new")
+    write_cards(run, tmp_path / "new")  # its own card is written anew
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    save_model_of(tmp_path / "run")
+    with pytest.raises(RunError, match="is not a run directory"):
+        write_cards(tmp_path / "run", tmp_path / "cards")
+    assert not (tmp_path / "cards").exists()
