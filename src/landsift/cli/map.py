@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("landsift")
 
+_OF_PAGES = ("jinja2", "maplibre", "pandas", "plotly", "pyarrow", "scipy")
 _FILE = re.compile(r".*\.(g(eo)?tiff|cog|vrt|img|jp2|png|jpe?g|html|json|csv|gpkg)", re.IGNORECASE | re.DOTALL)
 """A name for --out that means a file: no folder is called so."""
 
@@ -272,21 +273,24 @@ def _many(loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish
         raise RunError(f"--out {out}: a map is a .tif, several are a folder", f"give {out.with_suffix('.tif')}")
     found = scenes_of(scenes)
     check_file(out / f"{found[0].name}.tif")
-    maps = map_scenes(loaded(), found, out, options, finish, () if finish is None else ("html",))
+    maps = map_scenes(loaded(), found, out, options, finish, () if finish in (None, _no_page) else ("html",))
     print_result(maps.to_dict(), _summary(maps), as_json=as_json)
     check_all_made(maps.to_dict())
 
 
 def _page(wanted: bool | None) -> Callable[[Path, Scene], None] | None:
-    """What writes a map's page; None: there is to be none, or what it needs is not installed."""
-    if wanted is None and (missing := lacks("jinja2", "maplibre", "pandas", "plotly", "pyarrow", "scipy")):
-        logger.info("no page beside the map: it needs landsift[maps] (%s)", ", ".join(missing))
-        return None
+    """What writes a map's page, or says that what it needs is not installed; None: there is to be none."""
     if wanted is False:
         return None
+    if wanted is None and lacks(*_OF_PAGES):
+        return _no_page
     from landsift.reports.maps.page import write_page_of  # where something is missing it is said before the map is made
 
     return write_page_of
+
+
+def _no_page(path: Path, scene: Scene) -> None:
+    logger.info("no page beside %s: it needs landsift[maps] (%s)", path.name, ", ".join(lacks(*_OF_PAGES)))
 
 
 def _numbers(text: str) -> tuple[int, ...]:
