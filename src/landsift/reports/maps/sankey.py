@@ -21,7 +21,7 @@ WIDTH, TOP, MARGIN, BAR, GAP, LINE = 960, 30, 170, 12, 7, 15
 between two, and the height of a line of text."""
 LEAST = 0.0005
 """Share of the area that a flow has at least to be drawn."""
-LONGEST_NAME = 24
+LONGEST_NAME = 20
 
 
 @dataclass(frozen=True)
