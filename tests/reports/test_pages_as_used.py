@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import warnings
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "mapping"))
 
 from test_change import own_map
-from test_label_page import data_of
+from test_label_page import data_of, sample, scene_of
 from test_map_page import colour_at, near, wait_until
 from test_sampling import cells, write_map
 
@@ -28,7 +30,8 @@ from landsift.reports.maps.change_layers import dates_of
 from landsift.reports.maps.change_page import write_change_page
 from landsift.reports.maps.label_page import label_html, write_label_page
 from landsift.reports.maps.page import write_map_page
-from landsift.reports.maps.place_pictures import ScenePictures
+from landsift.reports.maps.place_pictures import DatedScene, ScenePictures, pictures_of
+from landsift.reports.maps.sankey import sankey
 
 needs_maplibre = pytest.mark.skipif(find_spec("maplibre") is None, reason="the package maplibre is not installed")
 LONG = ("An " + "awfully " * 20 + "long name", "Nospaces" * 12, "<img src=x onerror=alert(1)>", "غابة كثيفة")
@@ -215,3 +218,30 @@ def test_scenes_of_one_date_are_not_before_and_after(tmp_path):
     design = draw_sample(tmp_path / "out" / "change.tif", size=8, minimum=2)
     scenes = [ScenePictures(name, "2020-06-30", (None,) * len(design.points)) for name in "ab"]
     assert data_of(label_html(design, tmp_path / "points.csv", scenes))["questions"] == ["Before", "After"]
+
+
+def test_twelve_dates_stand_apart_above_the_flows():
+    dates = [f"{year}-06-01" for year in range(2010, 2022)]
+    svg = sankey(dates, [np.eye(2)] * 11, ClassTable.of(("a", "b"))).svg
+    places = [(float(x), float(y)) for x, y in re.findall(r'<text x="([\d.]+)" y="(\d+)"[^>]*class="date"', svg)]
+    for line in {y for _, y in places}:
+        across = [x for x, y in places if y == line]
+        assert len(across) == 6
+        assert min(np.diff(across)) > 100  # a date is 70 wide, and centred
+
+
+def test_floats_without_data_are_no_warning(tmp_path, drawn):
+    values = np.random.default_rng(0).random((600, 600, 3)).astype(np.float32)
+    values[::3, ::3] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        found = pictures_of(drawn[1], [DatedScene((scene_of(tmp_path / "s.tif", values),), "2024-06-30")])
+    assert all(found[0].pictures)
+
+
+@pytest.mark.parametrize("date", ["30.06.2024", "20240630", "2024-6-30"])
+def test_a_date_of_another_form_is_named(tmp_path, drawn, date):
+    scene = scene_of(tmp_path / "s.tif", np.full((60, 60, 3), 7, np.uint8))
+    done = sample(drawn[0], "--out", tmp_path / "points.csv", "--page-only", "--scene", f"{date}={scene}")
+    assert done.exit_code == 2
+    assert f"{date} is no date such as 2024-06-30" in " ".join(done.output.replace("│", " ").split())
