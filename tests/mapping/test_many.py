@@ -12,7 +12,7 @@ from map_models import pictures, save_random_model
 from scene_models import raster
 
 from landsift.errors import ConfigError, DataError
-from landsift.mapping.make import LoadedModel, MapOptions
+from landsift.mapping.make import LoadedModel, MapOptions, files_of
 from landsift.mapping.many import map_scenes, scenes_of
 from landsift.mapping.map_file import read_info
 
@@ -147,10 +147,25 @@ def test_a_collection_at_an_address_of_this_machine(tmp_path):
 
 
 def test_scenes_of_one_name_get_maps_of_two(tmp_path):
-    for folder in ("x", "y"):
-        scene_of(tmp_path / folder / "a.tif")
-    scenes = scenes_of([tmp_path / "x" / "a.tif", tmp_path / "y" / "a.tif", tmp_path / "y" / "a.tif"])
+    for place in ("x", "y", "z/y"):
+        scene_of(tmp_path / place / "a.tif")
+    scenes = scenes_of([tmp_path / "x" / "a.tif", tmp_path / "y" / "a.tif", tmp_path / "z" / "y" / "a.tif"])
     assert names(scenes) == ["a", "y-a", "a-3"]
+
+
+def test_a_scene_that_is_given_twice_is_mapped_once(tmp_path, caplog):
+    for name in ("a.tif", "b.tif"):
+        scene_of(tmp_path / "x" / name)
+    with caplog.at_level("INFO", "landsift"):
+        assert names(scenes_of([tmp_path / "x", tmp_path / "x" / ".." / "x" / "a.tif"])) == ["a", "b"]
+    assert "is given twice" in caplog.text
+
+
+def test_a_world_file_that_changes_makes_another_map(tmp_path):
+    for scene, world in (("a.tif", "a.tfw"), ("b.jp2", "b.j2w"), ("c.png", "c.wld")):
+        (tmp_path / scene).touch()
+        (tmp_path / world).touch()
+        assert tmp_path / world in files_of(tmp_path / scene)
 
 
 def test_nothing_is_refused(tmp_path):

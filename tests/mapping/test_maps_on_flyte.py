@@ -6,6 +6,7 @@ import logging
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from map_models import pictures, save_random_model
 from scene_models import raster
 
 import landsift
-from landsift.errors import DataError, RunError
+from landsift.errors import DataError, DownloadError, RunError
 from landsift.mapping.make import LoadedModel, MapOptions
 from landsift.mapping.many import check_all_made, map_scenes, scenes_of
 from landsift.mapping.map_file import read_classes, read_confidence, read_info
@@ -298,3 +299,85 @@ def test_a_scene_is_mapped_as_a_container_does_it(run, scenes, plan, tmp_path):
     made = read_info(Path(folder.value.scalar.blob.uri.removeprefix("file://")) / "a.tif")
     assert made.about.key == scene.key
     assert json.loads(result.value.scalar.primitive.string_value)["patches"] == 6
+
+
+def files_at(run, *addresses):
+    """Files of each scene at some addresses, by the name of its map."""
+    found = asyncio.run(list_scenes(addresses, LoadedModel.load(run, MapOptions()), MapOptions()))
+    return {scene.name: sorted(scene.files.values()) for scene in found}
+
+
+def test_one_scene_of_a_folder_has_its_world_file(run, bucket, tmp_path):
+    import obstore
+
+    (tmp_path / "a.b.tif").touch()
+    for name in ("a.b.tfw", "a.b.tif.aux.xml", "a.c.tif"):
+        (tmp_path / name).touch()
+        obstore.put(bucket, f"scenes/{name}", b"1")
+    obstore.put(bucket, "scenes/a.b.tif", b"1")
+    for place in (f"file://{tmp_path}", "s3://bucket/scenes"):
+        files = [f"{place}/{name}" for name in ("a.b.tfw", "a.b.tif", "a.b.tif.aux.xml")]
+        assert files_at(run, f"{place}/a.b.tif") == {"a.b": files}
+        assert files_at(run, place) == {"a.b": files, "a.c": [f"{place}/a.c.tif"]}
+
+
+def test_names_that_no_disk_holds_are_passed_over_and_said(run, bucket, caplog):
+    import obstore
+
+    odd = ("x" * 300 + ".tif", "b.tif/c.tif", "what?.tif", "a#1.tif")
+    for name in ("a.tif", "b.tif", "marker", *odd):
+        obstore.put(bucket, f"scenes/{name}", b"1")
+    assert files_at(run, "s3://bucket/scenes") == {
+        "a": ["s3://bucket/scenes/a.tif"], "b.tif": ["s3://bucket/scenes/b.tif/c.tif"],
+    }  # fmt: skip
+    for name in (odd[0], "b.tif", "what?.tif", "a#1.tif"):
+        assert f"s3://bucket/scenes/{name} is passed over" in caplog.text
+
+
+def test_a_scene_that_is_given_twice_is_mapped_once(run, tmp_path):
+    for name in ("a.tif", "a.jp2"):
+        (tmp_path / "scenes" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "scenes" / name).touch()
+    scenes = f"file://{tmp_path}/scenes"
+    assert list(files_at(run, scenes, f"{scenes}/a.tif", f"{scenes}/")) == ["a", "scenes-a"]
+    here = scenes_of([tmp_path / "scenes", tmp_path / "scenes" / "a.tif"])
+    assert [each.name for each in here] == ["a", "scenes-a"]
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(run, tmp_path, monkeypatch):
+    """And no empty one, whose scenes would be missing without a word."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.tif").touch()
+    real = LocalFileSystem.ls
+
+    def ls(self, path, **options):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(self, path, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "ls", ls)
+    with pytest.raises(DownloadError, match=r"cannot be listed: .*Permission denied"):
+        files_at(run, f"file://{tmp_path}")
+
+
+def test_thousands_of_scenes_are_listed_in_seconds(run, tmp_path):
+    for number in range(2000):
+        (tmp_path / f"scene_{number}.tif").touch()
+    start = time.process_time()
+    assert len(files_at(run, f"file://{tmp_path}")) == 2000
+    assert time.process_time() - start < 15  # 2 s; it was 15 times that
+
+
+def test_pages_that_are_missing_are_made(scenes, plan, on_flyte, tmp_path):
+    (scenes / "b.tif").unlink()
+    (scenes / "c.tif").unlink()
+    on_flyte(plan)
+    with_page = replace(plan, page=True)
+    assert names(each["map"] for each in on_flyte(with_page)["made"]) == ["a.tif"]
+    assert (tmp_path / "maps" / "a.html").is_file()
+    assert names(on_flyte(with_page)["left"]) == ["a.tif"]
+    (tmp_path / "maps" / "a.areas.csv").unlink()
+    assert names(each["map"] for each in on_flyte(with_page)["made"]) == ["a.tif"]
+    assert (tmp_path / "maps" / "a.areas.csv").is_file()

@@ -201,6 +201,9 @@ def _scene(given: str) -> DatedScene:
             datetime.strptime(date, ("%Y", "%Y-%m", "%Y-%m-%d")[date.count("-")])
         except ValueError:
             raise typer.BadParameter(f"{date} is no date such as 2024-06-30", param_hint="--scene") from None
+    before, equals, after = path.partition("=")
+    if date is None and equals and not Path(path).exists() and Path(after).exists():
+        raise typer.BadParameter(f"{before or 'nothing'} is no date such as 2024-06-30", param_hint="--scene")
     if not path.strip():
         raise typer.BadParameter("an empty text is no scene", param_hint="--scene")
     parts = path.split(",")

@@ -425,11 +425,13 @@ def files_of(source: Source) -> list[Source]:
         return [*sorted(each for each in path.rglob("*") if each.is_file())]
     if not path.is_file():
         return [source]
-    beside = [path.with_name(path.name + ending) for ending in (".aux.xml", ".msk")] + [path.with_suffix(".hdr")]
+    ending = path.suffix.lower()
+    world = {".wld", ".prj", f"{ending}w", f"{ending[:2]}{ending[-1:]}w"} if ending else set()
+    beside = [path.with_name(path.name + each) for each in (".aux.xml", ".msk")]
+    beside += [path.with_suffix(each) for each in (".hdr", *sorted(world))]
     found: list[Source] = [source]
     with contextlib.suppress(OSError):  # a name that is too long to be there
         found += [each for each in beside if each.is_file()]
-    ending = path.suffix.lower()
     with contextlib.suppress(OSError, ValueError, LookupError, RecursionError, AttributeError, TypeError):
         if ending in (".json", ".geojson"):
             hrefs = sorted(str(asset["href"]) for asset in json.loads(path.read_bytes())["assets"].values())

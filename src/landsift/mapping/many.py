@@ -167,7 +167,13 @@ def scenes_of(given: Sequence[Source]) -> list[SceneFiles]:
         found += some
     names: dict[str, int] = {}
     scenes = []
+    seen: set[tuple[str, ...]] = set()
     for name, sources in found:
+        same = tuple(str(each) if "://" in str(each) else os.path.abspath(each) for each in sources)
+        if same in seen:  # a folder, and a scene in it
+            logger.info("%s is given twice: it is mapped once", sources[0])
+            continue
+        seen.add(same)
         plain = name.replace("/", "-").replace("\0", "") or "scene"
         key = plain.casefold()  # some disks do not tell a.tif from A.tif
         names[key] = names.get(key, 0) + 1

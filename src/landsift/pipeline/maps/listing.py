@@ -7,11 +7,12 @@ and `scenes_of` looks at that. Only JSON, which STAC is read from, has its conte
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Self
@@ -59,7 +60,7 @@ class SceneThere(NamedTuple):
 def is_address(source: str) -> bool:
     """Whether a source is an address that Flyte reads."""
     scheme, apart, rest = source.partition("://")
-    return bool(apart and rest) and scheme in SCHEMES and (scheme != "file" or rest.startswith("/"))
+    return bool(apart and rest) and scheme in SCHEMES and (scheme == "file") == rest.startswith("/")
 
 
 async def list_scenes(addresses: Sequence[str], model: LoadedModel, options: MapOptions) -> list[SceneThere]:
@@ -88,28 +89,41 @@ async def list_scenes(addresses: Sequence[str], model: LoadedModel, options: Map
             for source, address in zip(sources, addresses, strict=True):
                 message = message.replace(str(source), address)
             raise DataError(message, error.hint) from None
-        found = []
+        found: dict[frozenset[str], SceneThere] = {}
+        alike = _by_stem(known)
         for scene in scenes:
             here = [Path(os.path.abspath(source)) for source in scene.sources]
-            files = dict.fromkeys(file for source in here for file in _belonging(source) if file in known)
+            files = dict.fromkeys(file for source in here for file in _belonging(source, alike) if file in known)
+            own = [file for source in here for file in (files_of(source) if source.is_dir() else [source])]
+            there = frozenset(known[Path(file)] for file in own if file in known)
+            if there in found:  # a folder, and a scene in it
+                logger.info("%s is given twice: it is mapped once", ", ".join(sorted(there)))
+                continue
             root = os.path.commonpath([path.parent for path in (*here, *files)])
-            found.append(
-                SceneThere(
-                    scene.name,
-                    key_of(model, here, options, called),
-                    tuple(os.path.relpath(source, root) for source in here),
-                    {os.path.relpath(file, root): known[file] for file in files},
-                )
+            found[there] = SceneThere(
+                scene.name,
+                key_of(model, here, options, called),
+                tuple(os.path.relpath(source, root) for source in here),
+                {os.path.relpath(file, root): known[file] for file in files},
             )
-        return found
+        return [*found.values()]
 
 
-def _belonging(source: Path) -> list[Path]:
+def _by_stem(paths: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Files by what their names begin with, up to each dot: a folder may have ten thousand of them."""
+    found: dict[Path, list[Path]] = {}
+    for path in paths:
+        for dot in (i for i, letter in enumerate(path.name) if letter == "." and i):
+            found.setdefault(path.parent / path.name[:dot], []).append(path)
+    return found
+
+
+def _belonging(source: Path, alike: Mapping[Path, list[Path]]) -> list[Path]:
     """The files of a source, those of their name with other endings, such as world files, and a product's metadata."""
     found = [Path(os.path.abspath(each)) for each in files_of(source)]
     if not source.is_dir():
         for path in [each for each in found if each.is_file()]:
-            found += sorted(other for other in path.parent.iterdir() if other.name.startswith(f"{path.stem}."))
+            found += sorted(alike.get(path.parent / path.stem, ()))
             if product := product_of(path):
                 found += sorted(product.glob("MTD_*.xml"))
     return found
@@ -159,14 +173,28 @@ async def _mirror(address: str, folder: Path, known: dict[Path, str], versions: 
     top = _listed_for(address)
     base = folder / PurePosixPath(top).parent.name / PurePosixPath(top).name
     found: dict[Path, dict[str, Any]] = {}
-    for name, info in (await _files_at(top)).items():
+    there = await _files_at(top)
+    root = base
+    if top in there:  # a file
+        there, root = await _files_beside(top) | there, base.parent
+    folders = {name[:i] for name in there for i, letter in enumerate(name) if letter == "/"}
+    for name, info in there.items():
         path = base if name == top else Path(os.path.normpath(base / os.path.relpath(name, top)))
-        if name.endswith("/") or not path.is_relative_to(base):
+        if name.endswith("/") or not path.is_relative_to(root):
             logger.info("%s: no name of a file; passed over", name)
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        os.truncate(path, int(info.get("size") or 0))  # no disk space
+        if why := _unreadable(name, folders):
+            (logger.warning if info.get("size") else logger.info)("%s is passed over: %s", name, why)
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            os.truncate(path, int(info.get("size") or 0))  # no disk space
+        except (OSError, ValueError) as error:
+            logger.warning("%s is passed over: a disk can hold no such file (%s)", name, _words(error))
+            with contextlib.suppress(OSError, ValueError):
+                path.unlink()
+            continue
         found[path], known[path], versions[path] = info, name, str(info.get("e_tag") or "")
     texts = [path for path in found if path.suffix.lower() in _ENDINGS and path.stat().st_size <= _MOST]
     await fetch({str(path.relative_to(folder)): known[path] for path in texts}, folder)
@@ -224,13 +252,33 @@ def _listed_for(address: str) -> str:
     return "/".join(parts[:-1]) if address.lower().endswith(_ENDINGS) else address
 
 
-async def _files_at(address: str) -> dict[str, dict[str, Any]]:
+def _unreadable(name: str, folders: Collection[str]) -> str:
+    """Why a file cannot be fetched by its name; "" if it can."""
+    if name in folders:
+        return "other files have its name as that of their folder"
+    if not name.startswith("file://") and any(letter in name for letter in "?#"):
+        return "names with ? or # cannot be read; give it another name"  # what follows is cut off from an address
+    return ""
+
+
+async def _files_beside(address: str) -> dict[str, dict[str, Any]]:
+    """The files beside a file that have its name with other endings, such as a world file."""
+    folder, _, name = address.rpartition("/")
+    start = f"{folder}/{PurePosixPath(name).stem}."
+    try:
+        return {each: info for each, info in (await _files_at(folder, 1)).items() if each.startswith(start)}
+    except DownloadError as error:
+        logger.warning("%s: files of its name with other endings are not known: %s", address, error.message)
+        return {}
+
+
+async def _files_at(address: str, depth: int | None = None) -> dict[str, dict[str, Any]]:
     """All files at and below an address, by their own, with what the object store says of them."""
     from flyte import storage
 
     try:
         store = storage.get_underlying_filesystem(path=address)
-        found = await store._find(address, detail=True) if store.async_impl else store.find(address, detail=True)
+        found = await store._find(address, depth, detail=True) if store.async_impl else _below(store, address, depth)
         for name, info in found.items():
             if not info:  # of an address that is a file
                 found[name] = await store._info(name) if store.async_impl else store.info(name)
@@ -239,6 +287,17 @@ async def _files_at(address: str) -> dict[str, dict[str, Any]]:
         return {}
     except Exception as error:  # whatever the object store raises
         raise DownloadError(f"{address} cannot be listed: {_words(error)}", _MAY) from error
+
+
+def _below(store: Any, address: str, depth: int | None) -> dict[str, dict[str, Any]]:
+    """As the store's `find`, which takes folders that it may not list for empty ones; raises OSError."""
+    found: dict[str, dict[str, Any]] = {}
+    for info in store.ls(address, detail=True):
+        if info["type"] != "directory":
+            found[info["name"]] = info
+        elif depth is None:
+            found |= _below(store, info["name"], None)
+    return found
 
 
 def _when(info: Mapping[str, Any]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
 import tempfile
 from collections.abc import Sequence
@@ -179,6 +180,8 @@ async def _uploaded(model: Path) -> Any:
 def _check_addresses(scenes: Sequence[str], out: str) -> None:
     """Check that a cluster can read the scenes and write the maps, and that it would not take maps for scenes."""
     known = ", ".join(f"{scheme}://" for scheme in SCHEMES[:3])
+    for each in (*scenes, out):
+        _check_open(each)
     for scene in scenes:
         if not is_address(scene):
             elsewhere = "does not read such an address" if "://" in scene else "cannot read files of this machine"
@@ -186,7 +189,7 @@ def _check_addresses(scenes: Sequence[str], out: str) -> None:
                 f"{scene}: a cluster {elsewhere}",
                 f"give an address of its object store, such as s3://bucket/scenes ({known} are known)",
             )
-        if f"{out}/".startswith(f"{scene.rstrip('/')}/"):
+        if _plain(out).startswith(_plain(scene)):
             raise ConfigError(
                 f"--out {out} lies in {scene}, so that its maps would be taken for scenes", "give --out another folder"
             )
@@ -198,6 +201,30 @@ def _check_addresses(scenes: Sequence[str], out: str) -> None:
         raise ConfigError(
             f"--out {out}: a cluster cannot write to this machine",
             f"give the address of a folder, such as s3://bucket/maps ({known} are known)",
+        )
+
+
+def _plain(address: str) -> str:
+    """An address by which it is told whether another one lies in it."""
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://{posixpath.normpath('/' + rest).lstrip('/')}/"
+
+
+def _check_open(address: str) -> None:
+    """Check that an address holds no password, which Flyte would store and show, and nothing that is cut off."""
+    scheme, apart, rest = address.partition("://")
+    if not apart or scheme == "file":
+        return
+    place = rest.partition("/")[0].rpartition("@")[0]
+    if ":" in place:
+        raise ConfigError(
+            f"an address {scheme}://NAME:PASSWORD@...: Flyte would store the password and show it",
+            "give the address without, and let the cluster's machines have the rights",
+        )
+    if scheme in SCHEMES and (cut := next((letter for letter in "?#" if letter in rest), None)):
+        raise ConfigError(
+            f"{address.partition(cut)[0]}: a cluster reads no address with {cut}",
+            "give the address alone, without a signature or a version",
         )
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,10 +22,10 @@ from flyte import storage
 from flyte.io import Dir
 
 from landsift.config import ClusterConfig
-from landsift.errors import DownloadError, LandsiftError
+from landsift.errors import DownloadError, LandsiftError, listed
 from landsift.mapping.make import LoadedModel, mapped
 from landsift.mapping.many import check_all_made, counts_of
-from landsift.mapping.map_place import BESIDE_SOME, beside_map
+from landsift.mapping.map_place import BESIDE_SOME, ENDINGS, beside_map
 from landsift.pipeline.flyte import environments, failures, transfer
 from landsift.pipeline.maps import listing
 from landsift.pipeline.maps.listing import SceneThere
@@ -82,7 +83,7 @@ async def landsift_maps(model: Dir, plan_json: str) -> str:
             out = f"{plan.out}/{scene.name}.tif"
             async with turns:
                 try:
-                    if await _is_made(plan.out, scene):
+                    if await _is_made(plan, scene):
                         logger.info("%s: its map is there already, of the same model, files and options", scene.name)
                         left[scene.name] = out
                         return
@@ -121,16 +122,33 @@ async def _mapped(scene: SceneThere, model: Dir, plan: Plan) -> tuple[Path, str]
         task = task.override(resources=environments.training_resources(ClusterConfig(gpu=plan.gpu)))
     texts = {"key": scene.key, "name": scene.name, "scene_json": scene.to_json(), "plan_json": plan.to_json()}
     folder, result = cast("tuple[Dir, str]", await task(model=model, **texts))
-    if not await folder.exists():
-        logger.warning("%s: its map in Flyte's cache is gone; it is made again", scene.name)
+    here = await transfer.fetch(folder) if await folder.exists() else None
+    if here is None or _missing(plan, scene.name, {path.name for path in here.iterdir()}):
+        lack = "is gone" if here is None else "has no page"
+        logger.warning("%s: its map in Flyte's cache %s; it is made again", scene.name, lack)
         folder, result = await task.override(cache="disable")(model=model, **texts)
-    return await transfer.fetch(folder), result
+        here = await transfer.fetch(folder)
+    return here, result
 
 
-async def _is_made(out: str, scene: SceneThere) -> bool:
-    """Whether a map of this key is in the folder; its STAC item says so, which is put there last."""
+def _missing(plan: Plan, name: str, there: Collection[str]) -> list[str]:
+    """What is not there of a map and what lies beside it."""
+    endings = (
+        *ENDINGS,
+        *(["html"] if plan.page else []),
+        *(["probabilities.tif"] if plan.options.probabilities else []),
+    )
+    tif = Path(f"{name}.tif")
+    return [each for each in (tif.name, *(beside_map(tif, ending).name for ending in endings)) if each not in there]
+
+
+async def _is_made(plan: Plan, scene: SceneThere) -> bool:
+    """Whether a map of this key is in the folder, whole; its STAC item says so, which is put there last."""
+    out = plan.out
     item = f"{out}/{scene.name}.json"
-    if not (await storage.exists(item) and await storage.exists(f"{out}/{scene.name}.tif")):
+    every = [f"{out}/{name}" for name in _missing(plan, scene.name, ())]
+    there = [each for each in every if await storage.exists(each)]
+    if item not in there or f"{out}/{scene.name}.tif" not in there:
         return False
     with tempfile.TemporaryDirectory(prefix="landsift-") as scratch:
         await listing.get(item, Path(scratch) / "item.json")
@@ -141,7 +159,10 @@ async def _is_made(out: str, scene: SceneThere) -> bool:
             same = False
     if not same:
         logger.info("%s/%s.tif is of another model, other files or other options: it is made anew", out, scene.name)
-    return same
+    elif len(there) < len(every):
+        missing = listed(each.rpartition("/")[2] for each in every if each not in there)
+        logger.info("%s/%s.tif is made anew, because %s is missing beside it", out, scene.name, missing)
+    return same and len(there) == len(every)
 
 
 async def _publish(folder: Path, out: str, name: str) -> None:

@@ -81,10 +81,14 @@ def sampled(maps: Sequence[MapInfo], most: int = MOST) -> Sampled:
 
 def dates_of(maps: Sequence[MapInfo]) -> list[str]:
     """What the date of each map is called: its day, or its file where that is not known or not the only one."""
-    days = [date_of(each) for each in maps]
+    days, stems = [date_of(each) for each in maps], [each.path.stem for each in maps]
+    files = [  # of one name, as maps of several years in folders have, their folders tell them apart
+        stem if stems.count(stem) == 1 else f"{each.path.absolute().parent.name}/{stem}"
+        for each, stem in zip(maps, stems, strict=True)
+    ]
     return [
-        each.path.stem if day is None else day if days.count(day) == 1 else f"{day} ({each.path.stem})"
-        for each, day in zip(maps, days, strict=True)
+        file if day is None else day if days.count(day) == 1 else f"{day} ({file})"
+        for file, day in zip(files, days, strict=True)
     ]
 
 

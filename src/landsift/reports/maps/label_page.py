@@ -6,6 +6,8 @@ It holds nothing of what the map says of a place: no class, and no stratum.
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,8 +85,8 @@ def label_html(design: SampleDesign, points: Path, pictures: Sequence[ScenePictu
         has_pictures=bool(pictures),
         saved=saved,
         design=design_path(points).name,
-        command=f"landsift areas {map_name} {saved}",
-        add=f"landsift sample {map_name} --out {points.name} --page-only --scene 2024-06-30=SCENE.tif",
+        command=f"landsift areas {_word(map_name)} {_word(saved)}",
+        add=f"landsift sample {_word(map_name)} --out {_word(points.name)} --page-only --scene 2024-06-30=SCENE.tif",
     )
 
 
@@ -97,9 +99,16 @@ def parts_of(names: Sequence[str]) -> tuple[str, ...] | None:
     return parts if list(names) == [f"{one}{ARROW}{other}" for one in parts for other in parts] else None
 
 
+def _word(name: str) -> str:
+    """A file's name as a shell takes it; in double quotes where it can, which Windows knows as well."""
+    if re.fullmatch(r"[\w.,+@%:=-]+", name) and not name.startswith("-"):
+        return name
+    return shlex.quote(name) if re.search(r'["$`\\!]', name) else f'"{name}"'
+
+
 def _questions(pictures: Sequence[ScenePictures]) -> list[str]:
     """What the two classes of a transition are called."""
-    if len(pictures) < 2 or not (pictures[0].date and pictures[-1].date):
+    if len(pictures) < 2 or not (pictures[0].date and pictures[-1].date) or pictures[0].date == pictures[-1].date:
         return ["Before", "After"]
     return [f"Before, {pictures[0].date}", f"After, {pictures[-1].date}"]
 

@@ -192,7 +192,8 @@ def _limits(shown: ShownScene, windows: Sequence[SceneWindow], side: int) -> NDA
 def _stretched(values: NDArray[Any], known: NDArray[np.bool_], limits: NDArray[np.float64]) -> NDArray[np.uint8]:
     low, high = limits
     share = np.clip((values - low) / np.where(high > low, high - low, 1), 0, 1) ** _GAMMA
-    picture: NDArray[np.uint8] = np.rint(255 * np.where(high > low, share, 0.5)).astype(np.uint8)
+    share = np.nan_to_num(np.where(high > low, share, 0.5))  # of pixels without data
+    picture: NDArray[np.uint8] = np.rint(255 * share).astype(np.uint8)
     if picture.shape[-1] == 1:
         picture = np.repeat(picture, 3, axis=-1)
     picture[~known] = _EMPTY

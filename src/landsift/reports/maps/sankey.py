@@ -21,7 +21,9 @@ WIDTH, TOP, MARGIN, BAR, GAP, LINE = 960, 30, 170, 12, 7, 15
 between two, and the height of a line of text."""
 LEAST = 0.0005
 """Share of the area that a flow has at least to be drawn."""
-LONGEST_NAME = 24
+LONGEST_NAME = 20
+LETTER = 7.5
+"""Width of a letter."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,16 @@ def sankey(dates: Sequence[str], flows: Sequence[NDArray[np.float64]], classes: 
                     )
                 begins[before] += amount * unit
                 ends[after] += amount * unit
+    crowded = step < LETTER * max(map(len, dates))  # then every other date stands in a line of its own
     for date, name in enumerate(dates):
         parts += _column(lefts[date], tops[date], bars[date], unit, total, classes)
         anchor = "start" if date == 0 else "end" if date == len(dates) - 1 else "middle"
         x = lefts[date] + {"start": 0, "middle": BAR / 2, "end": BAR}[anchor]
-        parts.append(f'<text x="{x:.1f}" y="14" text-anchor="{anchor}" class="date">{escape(name)}</text>')
+        text = escape(_short(name, max(6, int(2 * step / LETTER)))) if crowded else escape(name)
+        y = (11 if date % 2 else 25) if crowded else 14
+        parts.append(
+            f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}" class="date">{text}<title>{escape(name)}</title></text>'
+        )
     left, lowest = _names(MARGIN - 8, "end", tops[0], bars[0], unit, classes)
     right, lower = _names(WIDTH - MARGIN + 8, "start", tops[-1], bars[-1], unit, classes)
     whole = round(max(TOP + height + 2, lowest + 6, lower + 6))
@@ -138,6 +145,10 @@ def _names(
             continue
         last = max(y + float(bars[k]) * unit / 2 + 4, last + LINE)
         name = classes[k].name
-        short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-        parts.append(f'<text x="{x}" y="{last:.1f}" text-anchor="{anchor}">{escape(short)}</text>')
+        text = f"{escape(_short(name, LONGEST_NAME))}<title>{escape(name)}</title>"
+        parts.append(f'<text x="{x}" y="{last:.1f}" text-anchor="{anchor}">{text}</text>')
     return parts, last
+
+
+def _short(name: str, most: int) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"

@@ -37,23 +37,40 @@ function rowsOf(text) {
   return rows.filter(row => row.some(cell => cell !== ""));
 }
 
-// Labels by the numbers of places, and whether they are in a file; kept in the browser where it allows that.
-function keptLabels(key) {
+// Labels by the numbers of places, and whether they are in a file; kept in the browser where it allows that. Other
+// tabs may have the same page: only what was labelled here is written over what they have kept.
+function keptLabels(key, onOther) {
   const name = `landsift-labels-${key}`, state = {labels: {}, unsaved: false};
   let keeps = true;
-  const keep = () => {
+  const read = () => {
+    const kept = JSON.parse(localStorage.getItem(name));
+    for (const [id, label] of Object.entries(kept?.labels ?? {})) if (Array.isArray(label?.answers)) state.labels[id] = label;
+    state.unsaved ||= kept?.unsaved === true;
+  };
+  const keep = (labels = {}) => {
+    const unsaved = state.unsaved;
+    try { if (keeps) read(); } catch { /* what is there are no labels: it is replaced */ }
+    Object.assign(state.labels, labels);
+    state.unsaved = unsaved;
     try { localStorage.setItem(name, JSON.stringify(state)); } catch { keeps = false; }
   };
-  try { Object.assign(state, JSON.parse(localStorage.getItem(name))); } catch { keeps = false; }
+  try { read(); } catch { /* as above */ }
   keep();
+  addEventListener("storage", event => {
+    if (event.key !== name || event.newValue === null || !keeps) return;
+    state.unsaved = false;
+    try { read(); } catch { return; }
+    onOther();
+  });
   return {state, keep, keeps: () => keeps};
 }
 
 function startLabelling(data) {
-  const {state, keep, keeps} = keptLabels(data.key), count = data.questions.length, labels = state.labels;
+  const {state, keep, keeps} = keptLabels(data.key, () => show()), count = data.questions.length, labels = state.labels;
   const by = id => document.getElementById(id), names = data.classes.map(each => each.name);
-  const answersOf = new Map(count === 1 ? names.map((name, k) => [name, [k]])
-    : names.flatMap((one, j) => names.map((other, k) => [one + data.arrow + other, [j, k]])));
+  const plain = text => text.normalize("NFC");  // ä is one letter, or a and two dots
+  const answersOf = new Map((count === 1 ? names.map((name, k) => [name, [k]])
+    : names.flatMap((one, j) => names.map((other, k) => [one + data.arrow + other, [j, k]]))).map(([name, to]) => [plain(name.trim()), to]));
   let at = 0;
   const labelOf = point => labels[point.id] ?? {answers: Array(count).fill(null), cannot: false, note: ""};
   const isAnswered = point => labelOf(point).cannot || labelOf(point).answers.every(each => each !== null);
@@ -68,7 +85,7 @@ function startLabelling(data) {
       box.style.background = each.colour;
       const button = element("button", {type: "button", className: "class"},
         ...(each.key ? [element("kbd", {textContent: each.key})] : []), box, element("span", {className: "name", textContent: each.name}));
-      button.addEventListener("click", () => answer(q, k));
+      button.addEventListener("click", event => event.detail > 1 || answer(q, k));  // else a double click labels two places
       return button;
     });
     const set = element("fieldset", {}, element("legend", {textContent: question || "Class"}), ...buttons);
@@ -117,9 +134,8 @@ function startLabelling(data) {
     show();
   };
   const change = label => {
-    labels[data.points[at].id] = label;
     state.unsaved = true;
-    keep();
+    keep({[data.points[at].id]: label});
   };
   const forward = () => {
     if (at < data.points.length - 1) return go(at + 1);
@@ -148,7 +164,7 @@ function startLabelling(data) {
       return [point.id, point.lon, point.lat, point.x, point.y, referenceOf(label), noteOf(label)].map(quoted).join(",");
     });
     const link = element("a", {download: data.file});
-    link.href = URL.createObjectURL(new Blob([[COLUMNS.join(","), ...rows].join("\n") + "\n"], {type: "text/csv"}));
+    link.href = URL.createObjectURL(new Blob(["\ufeff" + [COLUMNS.join(","), ...rows].join("\n") + "\n"], {type: "text/csv"}));
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
     state.unsaved = false;
@@ -160,25 +176,32 @@ function startLabelling(data) {
 
   // Labels of a table that this page or a spreadsheet saved; they replace those of the same places.
   const load = text => {
-    const [head, ...rows] = rowsOf(text), column = name => head.indexOf(name), found = {};
-    if (column("id") < 0 || column("reference") < 0) return say("This file has no columns id and reference: nothing was opened.");
+    const [head = [], ...rows] = rowsOf(text), columns = head.map(name => name.trim()), found = {}, seen = new Set();
+    const valueOf = (row, name) => (row[columns.indexOf(name)] ?? "").trim(), has = name => columns.includes(name);
+    if (!has("id") || !has("reference")) return say("This file has no columns id and reference: nothing was opened.");
+    const axes = [["x", "y"], ["lon", "lat"]].find(pair => pair.every(has));
+    if (!axes) return say("This file has no columns x and y, nor lon and lat, which tell the places: nothing was opened.");
     const points = new Map(data.points.map(each => [each.id, each]));
     for (const row of rows) {
-      const id = Number(row[column("id")]), reference = row[column("reference")].trim(), point = points.get(id);
-      const note = (column("note") < 0 ? "" : row[column("note")] ?? "").trim(), cannot = note.startsWith(CANNOT) && !reference;
-      const moved = ["x", "y"].some(axis => column(axis) >= 0 && Math.abs(Number(row[column(axis)].replace(",", ".")) - point?.[axis]) > 1e-6 * Math.abs(point[axis]));
-      if (!point || moved) return say(`Place ${row[column("id")]} is not of this sample: nothing was opened.`);
-      if (reference && !answersOf.has(reference)) return say(`“${reference}” of place ${id} is no class: nothing was opened.`);
-      const answers = answersOf.get(reference) ?? Array(count).fill(null);
+      const id = Number(valueOf(row, "id")), reference = valueOf(row, "reference"), point = points.get(id);
+      const note = valueOf(row, "note"), cannot = !reference && (note === CANNOT || note.startsWith(`${CANNOT}: `));
+      const there = axis => point[axis] === null || (valueOf(row, axis) !== "" &&  // a number that is none is not there either
+        Math.abs(Number(valueOf(row, axis).replace(",", ".")) - point[axis]) <= 1e-6 * Math.max(1, Math.abs(point[axis])));
+      if (!point || !axes.every(there)) return say(`Place ${valueOf(row, "id")} is not of this sample, or its coordinates were changed: nothing was opened.`);
+      if (seen.has(id)) return say(`Place ${id} is in this file twice: nothing was opened.`);
+      seen.add(id);
+      if (reference && !answersOf.has(plain(reference))) return say(`“${reference}” of place ${id} is no class: nothing was opened.`);
+      const answers = answersOf.get(plain(reference)) ?? Array(count).fill(null);
       if (reference || note) found[id] = {answers, cannot, note: cannot ? note.slice(CANNOT.length).replace(/^: /, "") : note};
     }
-    Object.assign(labels, found);
-    keep();
+    const other = Object.keys(found).filter(id => labels[id] && (referenceOf(labels[id]) || labels[id].cannot)
+      && (referenceOf(labels[id]) !== referenceOf(found[id]) || labels[id].cannot !== found[id].cannot)).length;
+    keep(found);
     show();
-    say(`${Object.keys(found).length} labels opened.`);
+    say(`${Object.keys(found).length} labels opened.` + (other ? ` ${other} of them replace other labels of this page.` : ""));
   };
 
-  by("cannot").addEventListener("click", cannotTell);
+  by("cannot").addEventListener("click", event => event.detail > 1 || cannotTell());
   by("back").addEventListener("click", () => go(at - 1));
   by("next").addEventListener("click", () => go(at + 1));
   by("open-next").addEventListener("click", () => {
@@ -195,14 +218,16 @@ function startLabelling(data) {
   by("load").addEventListener("change", async event => {
     if (event.target.files.length) load(await event.target.files[0].text());
     event.target.value = "";
+    event.target.blur();  // keys are for labels again
   });
   by("form").addEventListener("submit", event => event.preventDefault());
   addEventListener("keydown", event => {
-    if (event.target instanceof HTMLInputElement) {
+    if (event.target instanceof HTMLInputElement && event.target.type !== "file") {
       if (event.key === "Enter" || event.key === "Escape") event.target.blur();
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.repeat && !event.key.startsWith("Arrow")) return;  // a key that is held would label place after place
     const key = event.key.toLowerCase(), k = data.classes.findIndex(each => each.key && each.key === key);
     if (key === "arrowleft" || key === "backspace") go(at - 1);
     else if (key === "arrowright") go(at + 1);

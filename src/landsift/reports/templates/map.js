@@ -94,8 +94,20 @@ function movingMap(box, data, shown, onPlace, {frame = box, tools = true} = {}) 
     map.addControl(new maplibregl.NavigationControl({showCompass: false}));
     map.addControl(new maplibregl.FullscreenControl({container: frame}));
   }
+  // Of squares whose side is a power of two MapLibre wants the mipmaps, which canvases have none of: they would be black.
+  const twice = {};
+  const textureOf = (name, canvas) => {
+    const side = canvas.width;
+    if (side !== canvas.height || side & (side - 1)) return canvas;
+    const wide = twice[name] ??= canvasOf(2 * side, side), context = wide.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    context.clearRect(0, 0, 2 * side, side);
+    context.drawImage(canvas, 0, 0, 2 * side, side);
+    return wide;
+  };
   const update = () => {
-    for (const [name, canvas] of Object.entries(shown.canvases)) {
+    for (const [name, drawn] of Object.entries(shown.canvases)) {
+      const canvas = textureOf(name, drawn);
       if (!map.getSource(name)) {
         const coordinates = name === "scene" ? data.scene.corners : data.corners;
         map.addSource(name, {type: "canvas", canvas, coordinates, animate: false});
