@@ -60,12 +60,13 @@ def test_a_scene_is_mapped_and_the_areas_are_printed(command, tmp_path):
     }
 
 
-def test_the_page_shows_the_scene_and_what_is_said_of_it_is_said_once(command, tmp_path, caplog):
+def test_the_page_shows_the_scene_and_what_is_said_of_it_is_said_once(command, tmp_path):
     values = np.maximum(pictures(96, 128), 1)
     values[:20, :30] = 0
     scene = raster(tmp_path / "scene.tif", values, photometric="RGB")
-    assert command(scene, "--out", tmp_path / "map.tif")[0] == 0
-    assert caplog.text.count("they count as such (600 in all)") == 1
+    status, _, said = command(scene, "--out", tmp_path / "map.tif")
+    assert status == 0
+    assert said.count("they count as such (600 in all)") == 1
     assert '"scene":{"picture":"data:image/webp;base64,' in (tmp_path / "map.html").read_text()
 
 

@@ -50,7 +50,7 @@ def test_a_model_says_its_bands(tmp_path, bands):
     assert predictor.bands == predictor.preprocess.bands == bands
     patches = np.random.default_rng(0).integers(1, 200, (3, 16, 16, len(bands))).astype(bands.dtype)
     assert predictor(patches).shape == (3, 2)
-    assert json.loads((tmp_path / "model.json").read_text())["format"] == 2
+    assert json.loads((tmp_path / "model.json").read_text())["format"] == 3
 
 
 def test_a_file_of_format_1_is_read_as_8_bit_rgb_with_the_same_answers(tmp_path):

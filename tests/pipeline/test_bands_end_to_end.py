@@ -69,7 +69,7 @@ def test_a_run_on_other_bands(tmp_path, patches):
     np.testing.assert_array_equal(predictor(images[rows]), tested[[f"p_{name}" for name in CLASSES]].to_numpy())
 
     model = json.loads((tmp_path / "run" / "model" / "model.json").read_text())
-    assert (model["format"], model["backbone_args"]) == (2, {"in_chans": images.shape[-1]})
+    assert (model["format"], model["backbone_args"]) == (3, {"in_chans": images.shape[-1]})
     again = landsift.run(SETTINGS, tmp_path / "again", data=store)
     assert again.manifest["stages"]["train_model"]["cached"]
 

@@ -55,6 +55,7 @@ def test_a_first_run_trains_and_leaves_a_complete_run_directory(first, processes
         "evaluation.json",
         "manifest.json",
         "metrics.json",
+        "mistakes.safetensors",
         "model",
         "predictions.parquet",
         "report.html",
