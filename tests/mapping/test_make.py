@@ -12,8 +12,10 @@ from scene_models import NORTH_UP, SENTINEL, numbers, raster
 import landsift
 from landsift.errors import ConfigError, DataError, ModelError, RunError
 from landsift.evaluation.predict import predict_files
-from landsift.mapping.make import LoadedModel, MapOptions, key_of, map_scene
+from landsift.mapping.make import map_scene
 from landsift.mapping.map_file import read_classes, read_confidence, read_info
+from landsift.mapping.map_key import key_of
+from landsift.mapping.map_options import LoadedModel, MapOptions
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from map_models import pictures, save_random_model
 from scene_models import raster
 
 from landsift.errors import ConfigError, DataError
-from landsift.mapping.make import LoadedModel, MapOptions, files_of
 from landsift.mapping.many import map_scenes, scenes_of
 from landsift.mapping.map_file import read_info
+from landsift.mapping.map_key import files_of
+from landsift.mapping.map_options import LoadedModel, MapOptions
 
 
 def scene_of(path, seed=0, size=(64, 96)):

@@ -11,9 +11,11 @@ from small_maps import grid_of, write_map
 from test_many import item
 
 from landsift.errors import DataError, RunError
-from landsift.mapping.make import LoadedModel, MapOptions, files_of, map_scene
+from landsift.mapping.make import map_scene
 from landsift.mapping.many import map_scenes, scenes_of
 from landsift.mapping.map_file import read_info
+from landsift.mapping.map_key import files_of
+from landsift.mapping.map_options import LoadedModel, MapOptions
 from landsift.mapping.map_place import check_place
 
 

@@ -9,7 +9,7 @@ from map_models import save_random_model
 
 from landsift.cli.main import main
 from landsift.errors import ConfigError, RunError
-from landsift.mapping.make import MapOptions
+from landsift.mapping.map_options import MapOptions
 from landsift.pipeline.flyte import local
 from landsift.pipeline.flyte.submit import connect
 from landsift.pipeline.maps import cron

@@ -16,9 +16,9 @@ from scene_models import raster
 
 import landsift
 from landsift.errors import DataError, DownloadError, RunError
-from landsift.mapping.make import LoadedModel, MapOptions
 from landsift.mapping.many import check_all_made, map_scenes, scenes_of
 from landsift.mapping.map_file import read_classes, read_confidence, read_info
+from landsift.mapping.map_options import LoadedModel, MapOptions
 from landsift.pipeline.flyte import failures, local
 from landsift.pipeline.maps.listing import list_scenes
 from landsift.pipeline.maps.plan import Plan

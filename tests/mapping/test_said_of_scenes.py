@@ -11,8 +11,9 @@ from scene_models import MODEL, NAMED, SAID, VALUES, raster
 from test_many import item
 
 from landsift.errors import ConfigError, DataError, LandsiftError, RunError
-from landsift.mapping.make import LoadedModel, MapOptions, map_scene
+from landsift.mapping.make import map_scene
 from landsift.mapping.many import map_scenes, scenes_of
+from landsift.mapping.map_options import LoadedModel, MapOptions
 from landsift.mapping.scenes import open_scene
 
 

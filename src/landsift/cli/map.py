@@ -15,8 +15,9 @@ from landsift.extras import lacks, needs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from landsift.mapping.make import LoadedModel, MapOptions, MapResult
+    from landsift.mapping.make import MapResult
     from landsift.mapping.many import Maps
+    from landsift.mapping.map_options import LoadedModel, MapOptions
     from landsift.mapping.scenes import Scene
 
 logger = logging.getLogger("landsift")
@@ -201,7 +202,7 @@ def map_command(
 
     if run.suffix.lower() == ENDING:
         needs("odc", "pyproj", "pystac", "rasterio", "shapely", extra="runtime-maps", what="a map")
-    from landsift.mapping.make import LoadedModel, MapOptions
+    from landsift.mapping.map_options import LoadedModel, MapOptions
 
     for name, value, needed, by in (
         ("--workers", workers, remote, "--remote"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from landsift.mapping.make import MapOptions
+    from landsift.mapping.map_options import MapOptions
 
 
 @dataclass(frozen=True)

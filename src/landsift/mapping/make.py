@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import logging
 import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landsift.data.decoding.gdal import sources_of_vrt
-from landsift.errors import ConfigError, DataError, ModelError
+from landsift.errors import DataError
 from landsift.mapping.agreement import ENOUGH, WORTH, Agreement, choose
 from landsift.mapping.classes import ClassTable
 from landsift.mapping.classify import MIN_VALID, Model, PatchByPatch, classify
 from landsift.mapping.gdal import gdal
-from landsift.mapping.judged import JudgedCells, answers_of, say_other_views
+from landsift.mapping.judged import JudgedCells, answers_of
 from landsift.mapping.map_info import MapAbout
+from landsift.mapping.map_key import files_of, key_of
+from landsift.mapping.map_options import LoadedModel, MapOptions, Source, Tta, classes_of
 from landsift.mapping.map_place import check_place, map_path
 from landsift.mapping.map_writer import MapWriter
 from landsift.mapping.masks import NO_MASK
@@ -33,14 +30,12 @@ from landsift.mapping.patch_grid import PatchGrid
 from landsift.mapping.scenes import Scene, open_scene
 from landsift.mapping.sketch import Sketch
 from landsift.mapping.smoothing import VARIANCE, Smoother
-from landsift.models.loading import AnyPredictor, fingerprint_of, load_model
-from landsift.models.onnx_predictor import OnnxPredictor
+from landsift.models.loading import AnyPredictor
 from landsift.models.predictor import Predictor
 from landsift.runtime import threads
 from landsift.runtime.memory_allocator import keep_freed_memory
 from landsift.runtime.outputs import as_path, check_outside
 from landsift.runtime.progress_bar import progress_bar
-from landsift.version import __version__
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -49,125 +44,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("landsift")
 
-Tta = Literal["none", "flips"]
-Source = Path | str
 _NOT_FINITE = (
     "are the scene's numbers those that the model was trained on? `landsift predict` on a patch of it may show"
 )
-
-
-@dataclass(frozen=True)
-class MapOptions:
-    """How a map is made.
-
-    Attributes:
-        stride: pixels from a patch to the next, and side of the map's cells; None: those of a patch.
-        dense: whether the first part of the network passes over the scene once, for all patches.
-        agreement: share of patches that should get the same class dense as patch by patch; the higher, the less of the
-            network is shared.
-        mask: a raster of pixels that do not show the ground, such as clouds; "none": none, also where the scene brings
-            one; None: what the scene brings.
-        mask_classes: numbers of the mask that do not show the ground; None: as of `open_scene`.
-        min_valid: share of a patch's pixels, and of a cell's, that must be valid for a class, above 0.
-        probabilities: whether to write the probabilities of all classes and their entropy.
-        smooth: side in cells of the neighbourhood of Bayesian smoothing, odd; None: none.
-        smooth_variance: of that smoothing (`smoothing.py`).
-        tta: test-time augmentation; None: as the model says.
-        reading: how the files are read, as of `predict_files`.
-    """
-
-    stride: int | None = None
-    dense: bool = False
-    agreement: float = ENOUGH
-    mask: Source | None = None
-    mask_classes: tuple[int, ...] | None = None
-    min_valid: float = MIN_VALID
-    probabilities: bool = False
-    smooth: int | None = None
-    smooth_variance: float = VARIANCE
-    tta: Tta | None = None
-    reading: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Check what can be without a model; raises ConfigError or RunError."""
-        for name in ("stride", "smooth"):
-            object.__setattr__(self, name, _whole(f"--{name}", getattr(self, name)))
-        for name in ("min_valid", "agreement", "smooth_variance"):
-            object.__setattr__(self, name, _number(f"--{name.replace('_', '-')}", getattr(self, name)))
-        if not isinstance(self.reading, Mapping):
-            raise ConfigError(f"reading={self.reading!r} is none", "give {'sensor': 'sentinel2_l2a'} or the like")
-        if self.mask_classes is not None:
-            object.__setattr__(self, "mask_classes", _classes(self.mask_classes))
-            if self.mask == NO_MASK:
-                raise ConfigError("--mask-classes changes nothing without a mask", "leave out --mask none, or this")
-        if not 0 < self.min_valid <= 1:
-            raise ConfigError(f"--min-valid {self.min_valid} is no share above 0", "give a number up to 1, such as 0.9")
-        if not 0 < self.agreement <= 1:
-            raise ConfigError(
-                f"--agreement {self.agreement} is no share above 0", "give a number up to 1, such as 0.95"
-            )
-        if self.tta not in (None, "none", "flips"):
-            raise ConfigError(f"--tta {self.tta} is not known", "give none or flips")
-        if self.smooth is not None:
-            Smoother(self.smooth, self.smooth_variance)
-
-
-def _number(name: str, value: Any) -> Any:
-    """A number of Python's, of one of numpy's too; raises ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise ConfigError(f"{name} {value!r} is no number", "give a number, such as 0.9")
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _whole(name: str, value: Any) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool | str) or not float(_number(name, value)).is_integer():
-        raise ConfigError(f"{name} {value!r} is no whole number", "give one, such as 5")
-    return int(value)
-
-
-def _classes(given: object) -> tuple[int, ...]:
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise ConfigError(f"mask_classes={given!r}: no list of whole numbers", "give one, such as [3, 8]")
-    return tuple(sorted({value for each in given if (value := _whole("--mask-classes", each)) is not None}))
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model that maps scenes.
-
-    Attributes:
-        predictor: with the test-time augmentation that is wanted.
-        fingerprint: SHA-256 of its files, 16 hexadecimal digits.
-        source: where it is, as it was given.
-    """
-
-    predictor: AnyPredictor
-    fingerprint: str
-    source: str
-
-    @classmethod
-    def load(cls, model: Source, options: MapOptions, *, module: str | None = None, device: str = "auto") -> Self:
-        """Load it.
-
-        Raises:
-            ModelError: there is no model, no such device, or it was exported and does not do what the options ask.
-            DataError: the stride is larger than its patches.
-        """
-        predictor = load_model(model, device, module=module)
-        patch = predictor.description.patch_size
-        if options.stride is not None and not 1 <= options.stride <= min(patch):
-            raise DataError(
-                f"--stride {options.stride} is not between 1 and the {min(patch)} pixels of the model's patches",
-                "with a smaller stride patches overlap, and cells are smaller",
-            )
-        if isinstance(predictor, OnnxPredictor):
-            _check_exported(predictor, options)
-        elif options.tta is not None:
-            say_other_views(predictor, options.tta)
-            predictor.description = replace(predictor.description, tta=options.tta)
-        return cls(predictor, fingerprint_of(model), str(model))
 
 
 @dataclass(frozen=True)
@@ -284,7 +163,7 @@ def map_scene(
         dense=dense,
         agreement=agreement,
         mask=mask,
-        mask_classes=None if mask_classes is None else _classes(mask_classes),
+        mask_classes=None if mask_classes is None else classes_of(mask_classes),
         min_valid=min_valid,
         probabilities=probabilities,
         smooth=smooth,
@@ -394,73 +273,6 @@ def mapped(
         return found
     judged.say(scene.name)
     return replace(found, judged=judged)
-
-
-def key_of(
-    model: LoadedModel, sources: Sequence[Source], options: MapOptions, called: Callable[[Path], str] | None = None
-) -> str:
-    """A hash of all that decides a map: the model, names, sizes and times of the files, the options, the version.
-
-    Args:
-        model: that maps.
-        sources: the files of one scene.
-        options: how.
-        called: the name of a file that is here; None: its absolute path.
-    """
-    files = [*sources] + ([options.mask] if options.mask not in (None, NO_MASK) else [])
-    stated = {
-        "model": model.fingerprint,
-        "tta": model.predictor.description.tta,
-        "files": [_state(source, called) for each in files if each is not None for source in files_of(each)],
-        "options": asdict(options) | {"mask": str(options.mask), "reading": dict(options.reading)},
-        "landsift": __version__,
-    }
-    return hashlib.sha256(json.dumps(stated, sort_keys=True, default=str).encode()).hexdigest()[:32]
-
-
-def files_of(source: Source) -> list[Source]:
-    """A source with the files that are read with it: all of a folder, those that a STAC item or a VRT names."""
-    path = Path(source)
-    if path.is_dir():
-        return [*sorted(each for each in path.rglob("*") if each.is_file())]
-    if not path.is_file():
-        return [source]
-    ending = path.suffix.lower()
-    world = {".wld", ".prj", f"{ending}w", f"{ending[:2]}{ending[-1:]}w"} if ending else set()
-    beside = [path.with_name(path.name + each) for each in (".aux.xml", ".msk")]
-    beside += [path.with_suffix(each) for each in (".hdr", *sorted(world))]
-    found: list[Source] = [source]
-    with contextlib.suppress(OSError):  # a name that is too long to be there
-        found += [each for each in beside if each.is_file()]
-    with contextlib.suppress(OSError, ValueError, LookupError, RecursionError, AttributeError, TypeError):
-        if ending in (".json", ".geojson"):
-            hrefs = sorted(str(asset["href"]) for asset in json.loads(path.read_bytes())["assets"].values())
-            found += [path.parent / unquote(href.removeprefix("file://")) for href in hrefs]
-        elif ending == ".vrt":
-            found += [file for each in sources_of_vrt(path) for file in files_of(each)]
-    return found
-
-
-def _state(source: Source, called: Callable[[Path], str] | None) -> list[Any]:
-    path = Path(source).absolute()
-    try:
-        found = path.stat()
-    except OSError:  # a URL
-        return [str(source)]
-    return [str(path) if called is None else called(path), found.st_size, found.st_mtime_ns]
-
-
-def _check_exported(model: OnnxPredictor, options: MapOptions) -> None:
-    """Raise ModelError for what an exported model does not do."""
-    if options.dense:
-        raise ModelError(
-            f"{model.file}: an exported model has no dense mode", "leave --dense out, or map with the run itself"
-        )
-    if options.tta not in (None, model.description.tta):
-        raise ModelError(
-            f"{model.file} was exported with test-time augmentation '{model.description.tta}', not '{options.tta}'",
-            "leave --tta out, or export the run with --tta " + options.tta,
-        )
 
 
 def _opened(sources: Sequence[Source], predictor: AnyPredictor, options: MapOptions) -> Scene:

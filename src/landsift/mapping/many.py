@@ -12,8 +12,10 @@ from urllib.parse import urljoin, urlsplit
 
 from landsift.data.decoding.gdal import suffixes
 from landsift.errors import ConfigError, DataError, LandsiftError, ModelError, RunError, listed, to_record
-from landsift.mapping.make import LoadedModel, MapOptions, MapResult, Source, check_map, files_of, key_of, mapped
+from landsift.mapping.make import MapResult, check_map, mapped
 from landsift.mapping.map_file import read_info
+from landsift.mapping.map_key import files_of, key_of
+from landsift.mapping.map_options import LoadedModel, MapOptions, Source
 from landsift.mapping.map_place import ENDINGS, beside_map, files_of_map, is_item_of_map, is_map
 from landsift.mapping.safe import is_safe
 from landsift.mapping.scenes import Scene

@@ -18,8 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Self
 
 from landsift.errors import DataError, DownloadError
-from landsift.mapping.make import LoadedModel, MapOptions, files_of, key_of
 from landsift.mapping.many import scenes_of
+from landsift.mapping.map_key import files_of, key_of
+from landsift.mapping.map_options import LoadedModel, MapOptions
 from landsift.mapping.safe import product_of
 
 logger = logging.getLogger("landsift")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from landsift.config import READING, DataConfig
-from landsift.mapping.make import MapOptions
+from landsift.mapping.map_options import MapOptions
 
 
 @dataclass(frozen=True)

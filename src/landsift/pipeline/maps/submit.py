@@ -13,7 +13,7 @@ from typing import Any
 
 from landsift.config import ClusterConfig
 from landsift.errors import ConfigError
-from landsift.mapping.make import LoadedModel, MapOptions
+from landsift.mapping.map_options import LoadedModel, MapOptions
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE
 from landsift.models.predictor import model_folder
 from landsift.pipeline.flyte import local

@@ -23,8 +23,9 @@ from flyte.io import Dir
 
 from landsift.config import ClusterConfig
 from landsift.errors import DownloadError, LandsiftError, listed
-from landsift.mapping.make import LoadedModel, mapped
+from landsift.mapping.make import mapped
 from landsift.mapping.many import check_all_made, counts_of
+from landsift.mapping.map_options import LoadedModel
 from landsift.mapping.map_place import BESIDE_SOME, ENDINGS, beside_map
 from landsift.pipeline.flyte import environments, failures, transfer
 from landsift.pipeline.maps import listing
