@@ -210,9 +210,9 @@ def test_a_scene_of_a_long_name(run, tmp_path):
 
 
 def test_scenes_whose_names_differ_in_case_get_maps_of_two_names(tmp_path):
-    for name in ("a", "A"):
+    for name in ("a", "A", "b/a"):
         scene_of(tmp_path / name / "x.tif")
-    scenes = scenes_of([tmp_path / "a", tmp_path / "A" / "x.tif", tmp_path / "a" / "x.tif"])
+    scenes = scenes_of([tmp_path / "a", tmp_path / "A" / "x.tif", tmp_path / "b" / "a" / "x.tif"])
     assert len({scene.name.casefold() for scene in scenes}) == 3
 
 

@@ -274,6 +274,7 @@ def test_the_plan_comes_back_from_json_with_the_same_keys(run, scenes):
     assert keys[0] == keys[1]
 
 
+@pytest.mark.slow
 def test_a_scene_is_mapped_as_a_container_does_it(run, scenes, plan, tmp_path):
     from flyte._internal.runtime.convert import convert_from_native_to_inputs
     from flyte.io import Dir

@@ -91,6 +91,7 @@ def test_the_processes_of_a_comparison_and_of_a_prediction_know_the_network(proc
     assert description["module"] == str(code)
 
 
+@pytest.mark.slow
 def test_a_runs_configuration_means_the_same_in_any_folder(processes, tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     there.mkdir()

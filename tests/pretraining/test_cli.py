@@ -65,6 +65,7 @@ def test_its_page_shows_measures_limits_and_neighbours(pretrained):
     assert page.count('<tr><th scope="row"><img') == 8
 
 
+@pytest.mark.slow
 def test_a_training_begins_with_it_and_the_cache_knows_it(pretrained, images):
     home, folder, _ = pretrained
     of_run = ["model.head.hidden=null", "training.image_size=32", "strategy=[{epochs: 1, lr_head: 0.01}]"]
@@ -79,6 +80,7 @@ def test_a_training_begins_with_it_and_the_cache_knows_it(pretrained, images):
         assert (home / "again" / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_table_without_labels_is_learned_from_and_of_one_with_a_split_its_training_patches(images, tmp_path):
     counts = []
     for name in ("unlabelled.csv", "labelled.csv"):
@@ -104,6 +106,7 @@ def test_a_result_without_classes_is_refused_where_classes_are_needed(pretrained
     assert "holds a pretrained backbone without classes" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_with_a_pretraining_begins_with_it_and_takes_it_from_the_cache(images, tmp_path):
     of_run = ["pretraining.method=simclr", "pretraining.epochs=1", "training.image_size=32"]
     of_run += ["strategy=[{epochs: 1, lr_head: 0.01}]"]

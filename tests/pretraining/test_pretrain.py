@@ -225,6 +225,7 @@ def test_all_bands_are_learned_from_and_others_are_refused(tmp_path):
         pretrain(settings(), store, tmp_path / "p", probe=other)
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_with_their_joint_batch_trains(store, tmp_path):
     """Of a network without batch norms, whose statistics each process takes of its own patches."""
     from safetensors.torch import load_file

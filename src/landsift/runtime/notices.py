@@ -121,7 +121,8 @@ def show_on_stderr(level: int = logging.INFO) -> None:
     """Have landsift's notices of this level and above shown; for a process of landsift's own."""
     sys.stderr = steady(sys.stderr)
     logger = logging.getLogger("landsift")
-    logger.addHandler(_ToStderr())
+    if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
+        logger.addHandler(_ToStderr())
     logger.setLevel(level)
     logger.propagate = False
 
