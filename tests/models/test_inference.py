@@ -6,7 +6,8 @@ import torch
 from timm.layers import BatchNormAct2d, StdConv2d
 from torch import nn
 
-from landsift.models.inference import PIXELS_PER_THREAD, cpu_batch, find_folds, folded, in_chunks
+from landsift.models.in_batches import PIXELS_PER_THREAD
+from landsift.models.inference import cpu_batch, find_folds, folded, in_chunks
 
 
 def used(network: nn.Module) -> nn.Module:

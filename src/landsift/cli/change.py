@@ -45,7 +45,7 @@ def change(
     from landsift.mapping.change import CAUTION, map_change
     from landsift.mapping.change_tables import transition_table
 
-    found = map_change(maps, out, confidence=confidence, finish=_write_page if page else _no_page)
+    found = map_change(maps, out, confidence=confidence, finish=_write_page if page else None)
     table = transition_table(found.matrix, found.classes.names).to_dict("records")
     print_result(_as_json(found, table), [*_lines(found, table), "", CAUTION, str(found.out)], as_json=as_json)
 
@@ -54,10 +54,6 @@ def _write_page(folder: Path, found: MapChange) -> None:
     from landsift.reports.maps.change_page import write_change_page
 
     write_change_page(folder, found)
-
-
-def _no_page(folder: Path, found: MapChange) -> None:
-    pass
 
 
 def _lines(found: MapChange, table: list[dict[Any, Any]]) -> list[str]:

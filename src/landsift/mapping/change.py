@@ -83,7 +83,7 @@ def map_change(
     out: Path | str,
     *,
     confidence: float | None = None,
-    finish: Callable[[Path, MapChange], object] = lambda folder, change: None,
+    finish: Callable[[Path, MapChange], object] | None = None,
 ) -> MapChange:
     """Compare maps and write `change.tif` and the tables to a new folder, which appears complete or not at all.
 
@@ -129,7 +129,8 @@ def map_change(
             change = MapChange(out, tuple(ordered), first.classes, matrix, tuple(outside.tolist()), limit_used, found)
             raster.finish(_about(ordered))
             _write_tables(folder, change)
-            finish(folder, change)
+            if finish is not None:
+                finish(folder, change)
             flush(folder)
             os.replace(folder, out)
     _tell(change)

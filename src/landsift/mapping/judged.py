@@ -29,14 +29,16 @@ logger = logging.getLogger("landsift")
 class PatchAndDistance(PatchByPatch):
     """Answers as `PatchByPatch` does, with one more channel: 1 for patches out of distribution."""
 
+    _predictor: Predictor
+
     def __init__(self, predictor: Predictor, trust: Trust) -> None:
         super().__init__(predictor)
-        self._model, self._trust = predictor, trust
+        self._trust = trust
         self.classes += 1
 
     def answers(self, patches: NDArray[Any]) -> Probabilities:
         """Float32 [B, K + 1]."""
-        probabilities, features = self._model.probabilities_and_features(patches, BATCH)
+        probabilities, features = self._predictor.probabilities_and_features(patches, BATCH)
         ood = ~(self._trust.distances(features) <= self._trust.thresholds.distance)
         return np.concatenate([probabilities, ood[:, None].astype(np.float32)], axis=1)
 

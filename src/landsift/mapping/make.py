@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,6 @@ from landsift.runtime.progress_bar import progress_bar
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-    from landsift.mapping.class_areas import AreaCount
 
 logger = logging.getLogger("landsift")
 
@@ -211,7 +210,7 @@ def mapped(
         out: of the map.
         options: how.
         finish: called with the map and the scene, still open, when the map is written.
-        key: of the map, where `sources` are copies of the files that `key_of` was asked for.
+        key: of the map, where it is known; `sources` may then be copies of the files that `key_of` was asked for.
     """
     begun = time.perf_counter()
     keep_freed_memory()
@@ -268,11 +267,23 @@ def mapped(
     changed = None if smoother is None else smoother.changed / max(smoother.cells, 1)
     if changed is not None:
         logger.info("smoothing: %.1f %% of the cells get another class", 100 * changed)
-    found = _result(out, grid.cells, scene.name, writer.areas, count, time.perf_counter() - begun, agreement, changed)
-    if judged is None:
-        return found
-    judged.say(scene.name)
-    return replace(found, judged=judged)
+    if judged is not None:
+        judged.say(scene.name)
+    areas = writer.areas
+    return MapResult(
+        path=out,
+        grid=grid.cells,
+        scene=scene.name,
+        classes=areas.classes.names,
+        cells=tuple(int(each) for each in areas.cells[1:]),
+        hectares=tuple(float(each) for each in areas.hectares[1:]),
+        no_data=int(areas.cells[0]),
+        patches=count,
+        seconds=time.perf_counter() - begun,
+        agreement=agreement,
+        smoothed=changed,
+        judged=judged,
+    )
 
 
 def _opened(sources: Sequence[Source], predictor: AnyPredictor, options: MapOptions) -> Scene:
@@ -297,31 +308,6 @@ def _dense(
         hint = "" if enough else f" (less than {100 * options.agreement:g} %: compare it with a map without --dense)"
         logger.log(logging.INFO if enough else logging.WARNING, "%s: %s%s", scene.name, agreement, hint)
     return dense, agreement
-
-
-def _result(
-    out: Path,
-    grid: GeoBox,
-    scene: str,
-    areas: AreaCount,
-    patches: int,
-    seconds: float,
-    agreement: Agreement | None,
-    smoothed: float | None,
-) -> MapResult:
-    return MapResult(
-        out,
-        grid,
-        scene,
-        areas.classes.names,
-        tuple(int(each) for each in areas.cells[1:]),
-        tuple(float(each) for each in areas.hectares[1:]),
-        int(areas.cells[0]),
-        patches,
-        seconds,
-        agreement,
-        smoothed,
-    )
 
 
 def _side(size: tuple[int, int]) -> int | None:

@@ -104,19 +104,22 @@ def map_scenes(
         ConfigError: `reading` has another key, or a value that is none.
     """
     maps = Maps()
-    beside = (*ENDINGS, *finishes, *(["probabilities.tif"] if options.probabilities else []))
+    beside = [*ENDINGS, *finishes]
+    beside += ["probabilities.tif"] if options.probabilities else []
+    beside += ["trust.tif"] if model.predictor.trust is not None else []
     for number, scene in enumerate(scenes, start=1):
         out = folder / f"{scene.name}.tif"
         try:
             check_map(out, scene.sources, options)
-            if _is_made(out, key_of(model, scene.sources, options), beside):
+            key = key_of(model, scene.sources, options)
+            if _is_made(out, key, beside):
                 logger.info("%s: its map is there already, of the same model, files and options", scene.name)
                 if any("://" in str(each) for each in scene.sources):
                     logger.info("%s: whether the files at its address have changed is not known", scene.name)
                 maps.left.append(out)
                 continue
             logger.info("scene %d of %d: %s", number, len(scenes), scene.name)
-            maps.made.append(mapped(model, scene.sources, out, options, finish))
+            maps.made.append(mapped(model, scene.sources, out, options, finish, key))
         except (ConfigError, ModelError):  # which would be the same for every scene
             raise
         except Exception as error:  # noqa: BLE001 (whatever is wrong with one must not cost the others)

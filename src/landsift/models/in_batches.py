@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("landsift")
 
+PIXELS_PER_THREAD = 8 * 224**2
+"""Input pixels that a CPU takes at a time; with more, what the layers hand on falls out of the cores' caches."""
 Answer = Callable[[NDArray[Any]], NDArray[np.float32]]
 """From patches of one size, [b, H, W, C] of the model's type, to float32 [b, width]."""
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-PIXELS_PER_THREAD = 8 * 224**2
-"""Input pixels that a CPU takes at a time; with more, what the layers hand on falls out of the cores' caches."""
+from landsift.models.in_batches import PIXELS_PER_THREAD
 
 Folds = list[tuple[str, str]]
 """Names of convolutions and of the batch norms that read them alone."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from landsift.errors import ModelError
 from landsift.extras import needs
 from landsift.image_sizes import Size
-from landsift.models.in_batches import answer_all
+from landsift.models.in_batches import PIXELS_PER_THREAD, answer_all
 from landsift.models.model_json import ModelDescription, description_of
 from landsift.models.weights_file import one_line
 from landsift.resampling import resample_patches
@@ -30,8 +30,6 @@ ENDING = ".onnx"
 METADATA = "landsift"
 """The key of the file's metadata: `{"model": what model.json says, "export": how it was exported and checked}`."""
 INPUT, OUTPUT = "patches", "probabilities"
-PIXELS_PER_THREAD = 8 * 224**2
-"""Input pixels at a time, as of torch (`inference.PIXELS_PER_THREAD`): more falls out of the cores' caches."""
 VIEWS = 8
 """Of test-time augmentation, at most."""
 

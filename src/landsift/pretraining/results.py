@@ -25,6 +25,7 @@ from landsift.runtime.whole import write_whole
 from landsift.training.learned_from import LEARNED_FILE, content_hashes
 from landsift.training.phases import first_epoch
 from landsift.training.provenance import hardware, versions
+from landsift.training.run_files import data_of
 from landsift.training.torch_state import stated
 from landsift.version import __version__
 
@@ -75,18 +76,7 @@ def write_results(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": None,
         "seed": config.seed,
-        "data": {
-            "source": config.data.source,
-            "fingerprint": store.fingerprint,
-            "patches": len(store),
-            "unlabelled": len(store.unlabelled),
-            "patch_shape": list(store.images.shape[1:]),
-            "bands": store.bands.to_dict(),
-            "reading": store.info.get("reading", {}),
-            "learned_from": facts["learned_from"],
-            "skipped": list(store.skipped),
-            "store": str(store.folder),
-        },
+        "data": data_of(config, store) | {"learned_from": facts["learned_from"]},
         "model": {
             "backbone": config.model.backbone,
             "weights": config.model.weights,

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
     from landsift.training.module import PatchModule
 
 
+def data_of(config: RunConfig, store: PatchStore) -> dict[str, Any]:
+    """What the manifest of any training says of its patches."""
+    return {
+        "source": config.data.source,
+        "fingerprint": store.fingerprint,
+        "patches": len(store),
+        "unlabelled": len(store.unlabelled),
+        "patch_shape": list(store.images.shape[1:]),
+        "bands": store.bands.to_dict(),
+        "reading": store.info.get("reading", {}),
+        "skipped": list(store.skipped),
+        "store": str(store.folder),
+    }
+
+
 def manifest_of(
     config: RunConfig,
     store: PatchStore,
@@ -51,20 +66,12 @@ def manifest_of(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": None,
         "seed": config.seed,
-        "data": {
-            "source": config.data.source,
-            "fingerprint": store.fingerprint,
-            "patches": len(store),
-            "unlabelled": len(store.unlabelled),
-            "patch_shape": list(store.images.shape[1:]),
-            "bands": store.bands.to_dict(),
-            "reading": store.info.get("reading", {}),
+        "data": data_of(config, store)
+        | {
             "classes": {name: int(n) for name, n in zip(store.classes, counts, strict=True)},
             "split": {"train": len(split.train), "val": len(split.val), "test": len(split.test)},
             "budget": config.data.budget,
             "budget_seed": config.data.effective_budget_seed,
-            "skipped": list(store.skipped),
-            "store": str(store.folder),
         },
         "model": {
             "backbone": config.model.backbone,
