@@ -11,6 +11,9 @@ from scene_models import raster
 
 import landsift
 from landsift.mapping.make import map_scene
+from landsift.mapping.many import map_scenes, scenes_of
+from landsift.mapping.map_options import LoadedModel, MapOptions
+from landsift.models.loading import model_files
 from landsift.models.trust import Distances, Thresholds, Trust, write_trust
 
 SIDE, ROWS, COLS = 32, 4, 5
@@ -133,3 +136,20 @@ def test_dense_mode_has_the_temperature_of_the_model(scene, tmp_path):
     plain, dense_plain, cooled, dense_cooled = confidences
     assert cooled < plain - 5
     assert dense_cooled < dense_plain - 5
+
+
+def test_all_files_of_a_model_go_where_it_maps_and_a_missing_raster_is_made_again(tmp_path):
+    folder = with_thresholds(save_random_model(tmp_path / "run"))
+    names = [each.name for each in model_files(folder)]
+    assert names == ["model.json", "model.safetensors", "trust.json", "trust.safetensors"]
+    (tmp_path / "scenes").mkdir()
+    raster(tmp_path / "scenes" / "a.tif", scene_values(), photometric="RGB")
+    options, scenes = MapOptions(), scenes_of([tmp_path / "scenes"])
+    loaded = LoadedModel.load(folder, options, device="cpu")
+
+    def again():
+        return len(map_scenes(loaded, scenes, tmp_path / "maps", options).made)
+
+    assert [again(), again()] == [1, 0]
+    (tmp_path / "maps" / "a.trust.tif").unlink()
+    assert [again(), again()] == [1, 0]

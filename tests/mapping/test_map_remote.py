@@ -176,3 +176,8 @@ def test_schedules(text):
 def test_what_is_no_schedule(text, said):
     with pytest.raises(ConfigError, match=said.replace("(", r"\(")):
         cron.parsed(text)
+
+
+def test_an_exported_model_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="a cluster maps with a run, not with an exported model"):
+        plan_of(tmp_path / "model.onnx", ["s3://bucket/scenes"], "s3://bucket/maps", MapOptions())

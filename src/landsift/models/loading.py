@@ -10,7 +10,7 @@ from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDesc
 from landsift.models.onnx_predictor import ENDING, OnnxPredictor, read_onnx
 from landsift.models.predictor import Predictor, model_folder
 from landsift.models.predictor import load_model as load_run
-from landsift.models.trust import TRUST_FILE
+from landsift.models.trust import FEATURES_FILE, TRUST_FILE
 from landsift.runtime.outputs import as_path
 
 AnyPredictor = Predictor | OnnxPredictor
@@ -62,16 +62,25 @@ def describe(path: Path | str) -> ModelDescription:
     return read_description(model_folder(path) / DESCRIPTION_FILE)
 
 
+def model_files(path: Path | str) -> list[Path]:
+    """The files of a model: those of a run's folder `model/` that prediction reads, or the one that was exported.
+
+    Raises:
+        ModelError: there is no model.
+        RunError: `path` is no path.
+    """
+    if is_exported(path):
+        return [as_path(path)]
+    folder = model_folder(path)
+    optional = [folder / name for name in (TRUST_FILE, FEATURES_FILE)]
+    return [folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE, *(each for each in optional if each.is_file())]
+
+
 def fingerprint_of(path: Path | str) -> str:
     """SHA-256 of a model's files, or of the file that it was exported to: 16 hexadecimal digits."""
-    if is_exported(path):
-        files = [as_path(path)]
-    else:
-        every = (model_folder(path) / name for name in (DESCRIPTION_FILE, WEIGHTS_FILE, TRUST_FILE))
-        files = [each for each in every if each.name != TRUST_FILE or each.is_file()]
     digest = hashlib.sha256()
-    for name in files:
-        with name.open("rb") as file:
+    for each in model_files(path):
+        with each.open("rb") as file:
             while chunk := file.read(_READ_AT_ONCE):
                 digest.update(chunk)
     return digest.hexdigest()[:16]

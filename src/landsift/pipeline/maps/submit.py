@@ -14,8 +14,7 @@ from typing import Any
 from landsift.config import ClusterConfig
 from landsift.errors import ConfigError
 from landsift.mapping.map_options import LoadedModel, MapOptions
-from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE
-from landsift.models.predictor import model_folder
+from landsift.models.loading import is_exported, model_files
 from landsift.pipeline.flyte import local
 from landsift.pipeline.flyte.submit import check_remote, connect, in_words
 from landsift.pipeline.maps import cron
@@ -79,6 +78,8 @@ def plan_of(
             f"--mask {options.mask}: a cluster cannot read files of this machine",
             "leave it out for the masks that scenes bring, or give none",
         )
+    if is_exported(run):
+        raise ConfigError(f"{run}: a cluster maps with a run, not with an exported model", "give the run itself")
     if (module := LoadedModel.load(run, options, device="cpu").predictor.description.module) is not None:
         raise ConfigError(
             f"the model's network is of {module}: a cluster gets landsift's own code and the locked libraries alone",
@@ -99,7 +100,7 @@ def described(plan: Plan, model: Path, schedule: Schedule | None) -> dict[str, A
         "per scene": f"{tasks.map_scene.name} ({_words(resources_of(plan))}), {plan.at_once} at once",
         "libraries": environments.LOCK.name if environments.LOCK.is_file() else "those installed here",
         "version": environments.bundle_version(),
-        "model": [str(model_folder(model) / name) for name in (DESCRIPTION_FILE, WEIGHTS_FILE)],
+        "model": [str(each) for each in model_files(model)],
         "scenes": [*plan.scenes],
         "maps": plan.out,
         "trigger": None if schedule is None else trigger_name(plan),
@@ -152,7 +153,7 @@ def send(plan: Plan, model: Path, remote: Path, schedule: Schedule | None = None
 
     async def start() -> dict[str, str]:
         await connect(environments.MAPS, remote)
-        there, version = await _uploaded(model_folder(model)), environments.bundle_version()
+        there, version = await _uploaded(model_files(model)), environments.bundle_version()
         if schedule is None:
             runner = flyte.with_runcontext(mode="remote", copy_style="none", version=version)
             run = await runner.run.aio(tasks.landsift_maps, model=there, plan_json=plan.to_json())
@@ -167,13 +168,13 @@ def send(plan: Plan, model: Path, remote: Path, schedule: Schedule | None = None
         return dict(local.in_loop(start()))
 
 
-async def _uploaded(model: Path) -> Any:
+async def _uploaded(model: Sequence[Path]) -> Any:
     from flyte import remote
     from flyte.io import Dir
 
     with tempfile.TemporaryDirectory(prefix="landsift-") as scratch:
-        for name in (DESCRIPTION_FILE, WEIGHTS_FILE):  # and nothing else of the folder
-            (Path(scratch) / name).symlink_to((model / name).absolute())
+        for each in model:  # and nothing else of the folder
+            (Path(scratch) / each.name).symlink_to(each.absolute())
         return Dir.from_existing_remote(await remote.upload_dir.aio(Path(scratch)))
 
 
