@@ -1,6 +1,6 @@
 """Maps of many scenes as Flyte tasks: one for each scene, and one that lists them and puts the maps in their folder.
 
-Inputs: `model`: the two files of a model; `plan_json`: `plan.Plan`; `scene_json`: `listing.SceneThere`.
+Inputs: `model`: the files of a model (`model_files`); `plan_json`: `plan.Plan`; `scene_json`: `listing.SceneThere`.
 """
 
 from __future__ import annotations
