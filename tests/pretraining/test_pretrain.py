@@ -252,3 +252,24 @@ def test_weights_that_have_seen_the_test_patches_of_a_training_say_so(whole, sto
         assert found == {"val": len(split.val), "test": len(split.test)}
     assert "from 15 of 15 patches of val and 15 of 15 of test" in caplog.text
     assert seen_before(settings().model, store, split) is None
+
+
+def test_weights_know_what_the_weights_before_them_have_learned_from(whole, store, unlabelled, tmp_path):
+    """Through a second pretraining, and through a training and its test."""
+    from landsift.evaluation.final_test import final_test
+    from landsift.training.fit import train_here
+    from landsift.training.learned_from import learned_before, seen_before
+
+    split, short = make_split(store, settings().data.split), ("pretraining.method=simclr", "pretraining.epochs=1")
+    every = pretrain(settings(*short), unlabelled, tmp_path / "every")
+    second = pretrain(settings(*short, f"model.weights={every}"), store, tmp_path / "second")
+    assert seen_before(settings(f"model.weights={second}").model, store, split) == {"val": 15, "test": 15}
+    config = settings(
+        f"model.weights={every}", "training.image_size=32", "training.batch_size=32",
+        "strategy=[{epochs: 1, lr_head: 0.01}]",
+    )  # fmt: skip
+    train_here(config, store, tmp_path / "trained")
+    final_test(config, store, tmp_path / "trained", tmp_path / "tested", thresholds=False)
+    assert len(learned_before(str(tmp_path / "tested"))) == 96
+    manifest = json.loads((tmp_path / "trained" / "manifest.json").read_text())
+    assert manifest["model"]["learned_from_before"] == {"val": 15, "test": 15}

@@ -23,7 +23,7 @@ from typing import Any, cast
 import flyte
 from flyte.io import Dir
 
-from landsift.config import BUILT_IN_SOURCES, DataConfig, RunConfig
+from landsift.config import BUILT_IN_SOURCES, DataConfig, PretrainingConfig, RunConfig
 from landsift.data.store.patch_store import PatchStore, build_store
 from landsift.errors import DataError
 from landsift.pipeline.cache import keys, locks, results
@@ -311,6 +311,9 @@ async def _begun_with(config: RunConfig, afresh: str) -> tuple[RunConfig, list[D
     Of a configuration without a pretraining: itself, and nothing.
     """
     if config.pretraining.method is None:
+        if config.pretraining != PretrainingConfig():
+            message = "pretraining: nothing is pretrained, because pretraining.method is null"
+            logger.warning("%s; set it to dino, lejepa or simclr", message)
         return config, []
     from landsift.pipeline import preflight
 
@@ -331,7 +334,7 @@ async def _pretrained(config: RunConfig, afresh: str) -> tuple[Dir, Dir]:
     except DataError as error:
         if not config.data.labels or config.data.source in BUILT_IN_SOURCES:
             raise
-        hint = "data.labels=false reads every image without a label"
+        hint = "data.labels=false reads every image without a label, also those that a later run tests on"
         raise DataError(error.message, f"{error.hint}; or {hint}" if error.hint else hint) from None
     store_key = keys.store_key(config.data, fingerprint)
     probe_data = None if source is None else config.data.model_copy(update={"source": source, "labels": True})

@@ -22,7 +22,7 @@ from landsift.pretraining.features import features_of
 from landsift.pretraining.network import ANY_SIZE
 from landsift.pretraining.patches import watched
 from landsift.runtime.whole import write_whole
-from landsift.training.learned_from import LEARNED_FILE, content_hashes
+from landsift.training.learned_from import LEARNED_FILE, content_hashes, learned_before, write_learned
 from landsift.training.phases import first_epoch
 from landsift.training.provenance import hardware, versions
 from landsift.training.run_files import data_of
@@ -62,8 +62,9 @@ def write_results(
         facts: of the loop, and `learned_from`, `weights_file`.
     """
     _write_model(config, store, module.kept.backbone, normalization, folder / runs.MODEL)
-    hashes = np.sort(content_hashes(store, rows))
-    write_whole(folder / runs.MODEL / LEARNED_FILE, lambda partial: _save_array(partial, hashes))
+    before = learned_before(config.model.weights)
+    hashes = content_hashes(store, rows)
+    write_learned(folder / runs.MODEL / LEARNED_FILE, hashes if before is None else np.concatenate([hashes, before]))
     shown = np.sort(watched(rows, SHOWN, config.seed))
     module.kept.to(memory_format=torch.channels_last)
     features = features_of(
@@ -101,11 +102,6 @@ def write_results(
         "stages": {},
     }
     runs.write_json(folder / runs.MANIFEST, manifest)
-
-
-def _save_array(file: Path, array: NDArray[Any]) -> None:
-    with file.open("wb") as opened:
-        np.save(opened, array)
 
 
 def _save_features(file: Path, rows: NDArray[np.int64], features: NDArray[np.float32]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from landsift.config import WEIGHTS_BY_NAME, ModelConfig
 from landsift.errors import ModelError
-from landsift.runs import MODEL
+from landsift.runs import MODEL, write_bytes
 
 if TYPE_CHECKING:
     from landsift.data.splits import Split
@@ -28,6 +29,45 @@ def content_hashes(store: PatchStore, rows: NDArray[np.int64]) -> NDArray[np.uin
     return np.array([int(text[:16], 16) for text in texts], dtype=np.uint64)
 
 
+def learned_before(weights: str) -> NDArray[np.uint64] | None:
+    """Hashes of the patches that weights have learned from without labels, uint64 [N], ascending.
+
+    Args:
+        weights: value of `model.weights`.
+
+    Returns:
+        None where the weights are of no pretraining, and of no run that began with one.
+
+    Raises:
+        ModelError: the file that says so is damaged.
+    """
+    if weights in WEIGHTS_BY_NAME:
+        return None
+    given = Path(weights).expanduser()
+    given = given.parent if given.is_file() else given
+    file = next((place / LEARNED_FILE for place in (given, given / MODEL) if (place / LEARNED_FILE).is_file()), None)
+    if file is None:
+        return None
+    try:
+        learned: NDArray[np.uint64] = np.load(file, allow_pickle=False)
+        if learned.dtype != np.uint64 or learned.ndim != 1:
+            raise ValueError("it holds no hashes")
+    except (OSError, ValueError, EOFError) as error:
+        raise ModelError(f"cannot read {file}: {error}", "pretrain again, or delete that file") from None
+    return learned
+
+
+def write_learned(file: Path, hashes: NDArray[np.uint64]) -> None:
+    """Write what `learned_before` reads.
+
+    Raises:
+        RunError: the folder cannot be written or the disk is full.
+    """
+    written = io.BytesIO()
+    np.save(written, np.unique(hashes))
+    write_bytes(file, written.getvalue())
+
+
 def seen_before(config: ModelConfig, store: PatchStore, split: Split) -> dict[str, int] | None:
     """How many patches of val and test the weights have learned from without labels; a warning says so.
 
@@ -40,21 +80,11 @@ def seen_before(config: ModelConfig, store: PatchStore, split: Split) -> dict[st
         Counts by name of the part; None where the weights are of no pretraining that says so.
 
     Raises:
-        ModelError: the file that says so is damaged.
+        ModelError: as `learned_before`.
     """
-    if config.weights in WEIGHTS_BY_NAME:
+    learned = learned_before(config.weights)
+    if learned is None:
         return None
-    given = Path(config.weights).expanduser()
-    given = given.parent if given.is_file() else given
-    file = next((place / LEARNED_FILE for place in (given, given / MODEL) if (place / LEARNED_FILE).is_file()), None)
-    if file is None:
-        return None
-    try:
-        learned = np.load(file, allow_pickle=False)
-        if learned.dtype != np.uint64 or learned.ndim != 1:
-            raise ValueError("it holds no hashes")
-    except (OSError, ValueError, EOFError) as error:
-        raise ModelError(f"cannot read {file}: {error}", "pretrain again, or delete that file") from None
     found = {
         name: int(np.isin(content_hashes(store, rows), learned).sum())
         for name, rows in (("val", split.val), ("test", split.test))
