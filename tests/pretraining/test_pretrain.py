@@ -247,7 +247,8 @@ def test_weights_that_have_seen_the_test_patches_of_a_training_say_so(whole, sto
     assert seen_before(settings(f"model.weights={whole['dino']}").model, store, split) == {"val": 0, "test": 0}
     assert "have learned" not in caplog.text
     every = pretrain(settings("pretraining.method=simclr", "pretraining.epochs=1"), unlabelled, tmp_path / "r")
-    for weights in (every, every / "model", every / "model" / "model.safetensors"):
+    copied = shutil.copy(every / "model" / "model.safetensors", tmp_path / "copied.safetensors")
+    for weights in (every, every / "model", every / "model" / "model.safetensors", copied):
         found = seen_before(settings(f"model.weights={weights}").model, store, split)
         assert found == {"val": len(split.val), "test": len(split.test)}
     assert "from 15 of 15 patches of val and 15 of 15 of test" in caplog.text

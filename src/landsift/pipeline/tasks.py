@@ -327,6 +327,7 @@ async def _pretrained(config: RunConfig, afresh: str) -> tuple[Dir, Dir]:
     """The store and the backbone that was pretrained on it, of a configuration as `start.completed` leaves it."""
     from landsift.data.sources.base import content_fingerprint
     from landsift.pipeline import preflight
+    from landsift.pretraining.probe import as_of_probe
 
     local, source = transfer.is_local(), config.pretraining.watch.probe
     try:
@@ -338,13 +339,15 @@ async def _pretrained(config: RunConfig, afresh: str) -> tuple[Dir, Dir]:
         raise DataError(error.message, f"{error.hint}; or {hint}" if error.hint else hint) from None
     store_key = keys.store_key(config.data, fingerprint)
     probe_data = None if source is None else config.data.model_copy(update={"source": source, "labels": True})
-    probe_content = "" if probe_data is None else content_fingerprint(probe_data)
+    with as_of_probe():
+        probe_content = "" if probe_data is None else content_fingerprint(probe_data)
     probe_key = "" if probe_data is None else keys.store_key(probe_data, probe_content)
     key = keys.pretraining_key(config, store_key, probe_key)
     if local and not _place(PRETRAIN, key).is_dir():
         preflight.check_pretraining(config)
     store = await _store(config.data, store_key, fingerprint, afresh, 0)
-    probe = [] if probe_data is None else [await _store(probe_data, probe_key, probe_content, afresh)]
+    with as_of_probe():
+        probe = [] if probe_data is None else [await _store(probe_data, probe_key, probe_content, afresh)]
     task = pretrain_network if local else environments.on_cluster(pretrain_network, config)
     read: dict[str, Any] = {"store": store, "probe": probe, "config_json": config.model_dump_json()}
     return store, await _stage(PRETRAIN, task, key, afresh, **read, afresh=afresh)

@@ -76,7 +76,8 @@ def _of_their_groups(store: PatchStore, rows: Rows, train: Rows, unseen: Rows) -
         return rows[:0]
     values = groups.to_numpy(dtype=object)
     theirs = set(groups.iloc[unseen].dropna()) - set(groups.iloc[train].dropna())
-    return rows[np.array([value in theirs for value in values[rows]], dtype=bool)]
+    is_theirs = np.array([value in theirs for value in values[rows]], dtype=bool)
+    return np.asarray(rows[is_theirs])
 
 
 def _at_their_places(store: PatchStore, rows: Rows, split: SplitConfig, unseen: Rows) -> Rows:

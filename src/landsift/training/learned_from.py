@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import logging
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from landsift.config import WEIGHTS_BY_NAME, ModelConfig
 from landsift.errors import ModelError
+from landsift.models.weights_file import said_in
 from landsift.runs import MODEL, write_bytes
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("landsift")
 LEARNED_FILE = "learned_from.npy"
 """In the folder of a pretrained model: hashes of the patches that it learned from, uint64 [N], ascending."""
+
+LEARNED_KEY = "landsift.learned_from"
+"""In the header of a weights file: the same, as text."""
 
 
 def content_hashes(store: PatchStore, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -44,12 +49,16 @@ def learned_before(weights: str) -> NDArray[np.uint64] | None:
     if weights in WEIGHTS_BY_NAME:
         return None
     given = Path(weights).expanduser()
-    given = given.parent if given.is_file() else given
-    file = next((place / LEARNED_FILE for place in (given, given / MODEL) if (place / LEARNED_FILE).is_file()), None)
-    if file is None:
-        return None
+    places = (given.parent,) if given.is_file() else (given, given / MODEL)
+    file = next((place / LEARNED_FILE for place in places if (place / LEARNED_FILE).is_file()), given)
     try:
-        learned: NDArray[np.uint64] = np.load(file, allow_pickle=False)
+        if file.name == LEARNED_FILE:
+            kept = file.read_bytes()
+        elif file.is_file() and (text := said_in(file).get(LEARNED_KEY)):  # copied without its folder
+            kept = base64.b64decode(text, validate=True)
+        else:
+            return None
+        learned: NDArray[np.uint64] = np.load(io.BytesIO(kept), allow_pickle=False)
         if learned.dtype != np.uint64 or learned.ndim != 1:
             raise ValueError("it holds no hashes")
     except (OSError, ValueError, EOFError) as error:
@@ -63,9 +72,18 @@ def write_learned(file: Path, hashes: NDArray[np.uint64]) -> None:
     Raises:
         RunError: the folder cannot be written or the disk is full.
     """
+    write_bytes(file, _as_bytes(hashes))
+
+
+def header_of(hashes: NDArray[np.uint64]) -> dict[str, str]:
+    """The same for the header of a weights file, so that a copy of it without its folder says it too."""
+    return {LEARNED_KEY: base64.b64encode(_as_bytes(hashes)).decode("ascii")}
+
+
+def _as_bytes(hashes: NDArray[np.uint64]) -> bytes:
     written = io.BytesIO()
     np.save(written, np.unique(hashes))
-    write_bytes(file, written.getvalue())
+    return written.getvalue()
 
 
 def seen_before(config: ModelConfig, store: PatchStore, split: Split) -> dict[str, int] | None:
