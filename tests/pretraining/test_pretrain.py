@@ -221,6 +221,9 @@ def test_all_bands_are_learned_from_and_others_are_refused(tmp_path):
     other = PatchStore.from_arrays(images, np.full(40, -1), [], folder=tmp_path / "t", bands=others)
     with pytest.raises(ConfigError, match="was pretrained on other patches than these"):
         build_backbone(asked, other, np.arange(40))
+    rgb = PatchStore.from_arrays(patches(40)[0], np.full(40, -1), [], folder=tmp_path / "rgb")
+    with pytest.raises(ModelError, match=r"of 5 bands \(blue, green, red, nir, swir\), these patches have 3"):
+        build_backbone(asked, rgb, np.arange(40))
     with pytest.raises(DataError, match="the probe's patches are not like"):
         pretrain(settings(), store, tmp_path / "p", probe=other)
 

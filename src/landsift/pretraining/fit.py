@@ -136,8 +136,8 @@ def _pretrain(
     split = Split(rows, patches.watched(rows, own.watch.patches, config.seed), rows[:0])
     same = patches.alike(store.images, split.val)
     if ranks.rank() == 0:
-        steps = own.epochs * max(1, round(len(rows) / (own.batch_size * ranks.world())))
-        _say(own, steps, same)
+        full, rest = divmod(len(rows), own.batch_size * ranks.world())
+        _say(own, own.epochs * (full + (rest > 1 or not full)), same)
     causes.check_rate(own, student.backbone)
     watchers: list[Any] = [CollapseWatch(own, same)]
     if probe is not None:
