@@ -139,7 +139,9 @@ def test_folders_that_are_no_classes_say_how_to_learn_from_them(images, tmp_path
             )
     given = ["--data", tmp_path / "tiles", *settings(), "--out", tmp_path / "r"]
     done = landsift(tmp_path / "home", "pretrain", *given, status=1)
-    assert done.stderr.strip().endswith("data.labels=false reads every image without a label")
+    assert done.stderr.strip().endswith(
+        "data.labels=false reads every image without a label, also those that a later run tests on"
+    )
 
 
 def test_its_report_is_written_again_without_its_patches(pretrained, tmp_path):

@@ -22,7 +22,7 @@ def test_of_labelled_patches_the_training_patches_are_learned_from(store):
     assert set(split[rows]) == {"train"}
     assert facts == {
         "patches": 66, "labelled": 66, "of": "the training patches of data.split",
-        "left_out": {"val_and_test": 30, "duplicates": 0, "others": 0},
+        "left_out": {"val_and_test": 30, "duplicates": 0, "copies_of_val_and_test": 0, "others": 0},
     }  # fmt: skip
 
 

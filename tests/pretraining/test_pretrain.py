@@ -221,6 +221,9 @@ def test_all_bands_are_learned_from_and_others_are_refused(tmp_path):
     other = PatchStore.from_arrays(images, np.full(40, -1), [], folder=tmp_path / "t", bands=others)
     with pytest.raises(ConfigError, match="was pretrained on other patches than these"):
         build_backbone(asked, other, np.arange(40))
+    rgb = PatchStore.from_arrays(patches(40)[0], np.full(40, -1), [], folder=tmp_path / "rgb")
+    with pytest.raises(ModelError, match=r"of 5 bands \(blue, green, red, nir, swir\), these patches have 3"):
+        build_backbone(asked, rgb, np.arange(40))
     with pytest.raises(DataError, match="the probe's patches are not like"):
         pretrain(settings(), store, tmp_path / "p", probe=other)
 
@@ -247,8 +250,30 @@ def test_weights_that_have_seen_the_test_patches_of_a_training_say_so(whole, sto
     assert seen_before(settings(f"model.weights={whole['dino']}").model, store, split) == {"val": 0, "test": 0}
     assert "have learned" not in caplog.text
     every = pretrain(settings("pretraining.method=simclr", "pretraining.epochs=1"), unlabelled, tmp_path / "r")
-    for weights in (every, every / "model", every / "model" / "model.safetensors"):
+    copied = shutil.copy(every / "model" / "model.safetensors", tmp_path / "copied.safetensors")
+    for weights in (every, every / "model", every / "model" / "model.safetensors", copied):
         found = seen_before(settings(f"model.weights={weights}").model, store, split)
         assert found == {"val": len(split.val), "test": len(split.test)}
     assert "from 15 of 15 patches of val and 15 of 15 of test" in caplog.text
     assert seen_before(settings().model, store, split) is None
+
+
+def test_weights_know_what_the_weights_before_them_have_learned_from(whole, store, unlabelled, tmp_path):
+    """Through a second pretraining, and through a training and its test."""
+    from landsift.evaluation.final_test import final_test
+    from landsift.training.fit import train_here
+    from landsift.training.learned_from import learned_before, seen_before
+
+    split, short = make_split(store, settings().data.split), ("pretraining.method=simclr", "pretraining.epochs=1")
+    every = pretrain(settings(*short), unlabelled, tmp_path / "every")
+    second = pretrain(settings(*short, f"model.weights={every}"), store, tmp_path / "second")
+    assert seen_before(settings(f"model.weights={second}").model, store, split) == {"val": 15, "test": 15}
+    config = settings(
+        f"model.weights={every}", "training.image_size=32", "training.batch_size=32",
+        "strategy=[{epochs: 1, lr_head: 0.01}]",
+    )  # fmt: skip
+    train_here(config, store, tmp_path / "trained")
+    final_test(config, store, tmp_path / "trained", tmp_path / "tested", thresholds=False)
+    assert len(learned_before(str(tmp_path / "tested"))) == 96
+    manifest = json.loads((tmp_path / "trained" / "manifest.json").read_text())
+    assert manifest["model"]["learned_from_before"] == {"val": 15, "test": 15}

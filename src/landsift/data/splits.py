@@ -355,17 +355,7 @@ def _by_column(
         classes: their names.
         complete: refuse a row without a part.
     """
-    import pandas as pd
-
-    codes, values = pd.factorize(_complete(column, "split", kind="column") if complete else column("split"))
-    number = []
-    for value in values:
-        name = SPLIT_NAMES.get(value.lower())
-        if name is None:
-            hint = nearest(value.lower(), SPLIT_NAMES) or "use train, val and test"
-            raise DataError(f"the column 'split' has an unknown value '{value}'", hint)
-        number.append(PARTS.index(name))
-    part = np.array([*number, -1], dtype=np.int64)[codes]  # code -1: no part
+    part = named_parts(_complete(column, "split", kind="column") if complete else column("split"))
     given = [bool((part == p).any()) for p in range(len(PARTS))]
     for p, name in enumerate(PARTS):
         if not given[p] and name != "val":
@@ -390,6 +380,26 @@ def _by_column(
         if given[p] and not (part == p).any():
             raise DataError(f"no {name} patches remain: all repeat patches of other parts", "change the given split")
     return part
+
+
+def _part_named(value: str) -> int:
+    name = SPLIT_NAMES.get(value.lower())
+    if name is None:
+        hint = nearest(value.lower(), SPLIT_NAMES) or "use train, val and test"
+        raise DataError(f"the column 'split' has an unknown value '{value}'", hint)
+    return PARTS.index(name)
+
+
+def named_parts(values: pd.Series) -> Rows:
+    """The part (0, 1, 2) that each value of a column `split` names, -1 for a missing one: int64 [N].
+
+    Raises:
+        DataError: a value names no part.
+    """
+    import pandas as pd
+
+    codes, names = pd.factorize(values)
+    return np.array([*map(_part_named, names), -1], dtype=np.int64)[codes]
 
 
 def _take_val(

@@ -33,6 +33,7 @@ from landsift.models.trust import TRUST_FILE, Distances, write_trust
 from landsift.runtime import surroundings
 from landsift.runtime.notices import said_before
 from landsift.runtime.whole import write_whole
+from landsift.training.learned_from import LEARNED_FILE
 from landsift.version import __version__
 
 if TYPE_CHECKING:
@@ -203,4 +204,6 @@ def _write_model(
         raise RunError(f"{weights} is missing", "train again")
     write_whole(folder / WEIGHTS_FILE, lambda partial: shutil.copyfile(weights, partial))
     runs.write_json(folder / DESCRIPTION_FILE, description.to_dict())
+    if (weights.parent / LEARNED_FILE).is_file():
+        write_whole(folder / LEARNED_FILE, lambda partial: shutil.copyfile(weights.parent / LEARNED_FILE, partial))
     return description

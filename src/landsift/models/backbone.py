@@ -101,6 +101,12 @@ def _fill(
         if bands != RGB or not others or (own is not None and own.bands.names != RGB_NAMES):
             return
     except ModelError:
+        if own is not None and len(own.bands) not in (bands, RGB):
+            named = f"{len(own.bands)} bands ({', '.join(own.bands.names)})"
+            raise ModelError(
+                f"model.weights: {config.weights} is of patches of {named}, these patches have {bands}",
+                "give patches of the same bands, weights of patches like these, or weights of RGB, which are adapted",
+            ) from None
         if bands == RGB or (own is not None and len(own.bands) != RGB):
             raise
         of_rgb = _filled_for_rgb(file, config, image_size, own=own is not None)

@@ -41,8 +41,13 @@ _ALIASES = 4
 """Tensors may share memory (tied weights), but all of them together may not be more than so many times the file."""
 
 
-def write_state(module: nn.Module, file: Path) -> None:
+def write_state(module: nn.Module, file: Path, says: dict[str, str] | None = None) -> None:
     """Write the parameters and buffers of a module to a .safetensors file, whole or not at all.
+
+    Args:
+        module: whose.
+        file: where.
+        says: texts that the file's header holds besides, which `said_in` reads.
 
     Raises:
         RunError: the folder cannot be written or the disk is full.
@@ -51,7 +56,18 @@ def write_state(module: nn.Module, file: Path) -> None:
 
     # Not `save_file`: it writes to a file under a name of its own, which stays where the process is killed.
     tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
-    write_bytes(file, save(tensors))
+    write_bytes(file, save(tensors, says))
+
+
+def said_in(file: Path) -> dict[str, str]:
+    """The texts in the header of a .safetensors file; none where there are none, or where it is no such file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "numpy") as opened:
+            return dict(opened.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

@@ -7,12 +7,21 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from landsift.config import RunConfig
 from landsift.pipeline import inputs
 from landsift.pipeline.run import execute
 from landsift.pipeline.stage_table import for_pretraining
 from landsift.runs import MANIFEST
 
 logger = logging.getLogger("landsift")
+OWN = {
+    "batch_size": "pretraining.batch_size",
+    "image_size": "pretraining.image_size",
+    "weight_decay": "pretraining.weight_decay",
+    "gradient_clip": "pretraining.gradient_clip",
+    "augment": "pretraining.views",
+}
+"""Settings of `training` that a pretraining has of its own."""
 
 
 def pretrain(
@@ -47,6 +56,7 @@ def pretrain(
     if chosen.data.labels and not can_have_labels(chosen.data):
         logger.info("%s says of no patch what it shows: all of them are learned from", chosen.data.source)
         chosen = chosen.replace("data.labels=false")
+    _say_unread(chosen)
     chosen = for_pretraining(chosen)
     given = {
         "config_json": chosen.model_dump_json(),
@@ -54,3 +64,11 @@ def pretrain(
         "afresh": "no" if cache else "yes",
     }
     return execute("landsift_pretraining", given, chosen, out, last=MANIFEST)
+
+
+def _say_unread(config: RunConfig) -> None:
+    """Tell which settings of a classifier's training were changed that a pretraining has of its own."""
+    default = RunConfig().training
+    for name, own in OWN.items():
+        if getattr(config.training, name) != getattr(default, name):
+            logger.info("training.%s is of the classifier's training; here %s is read", name, own)

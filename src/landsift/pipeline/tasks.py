@@ -23,7 +23,7 @@ from typing import Any, cast
 import flyte
 from flyte.io import Dir
 
-from landsift.config import BUILT_IN_SOURCES, DataConfig, RunConfig
+from landsift.config import BUILT_IN_SOURCES, DataConfig, PretrainingConfig, RunConfig
 from landsift.data.store.patch_store import PatchStore, build_store
 from landsift.errors import DataError
 from landsift.pipeline.cache import keys, locks, results
@@ -311,6 +311,9 @@ async def _begun_with(config: RunConfig, afresh: str) -> tuple[RunConfig, list[D
     Of a configuration without a pretraining: itself, and nothing.
     """
     if config.pretraining.method is None:
+        if config.pretraining != PretrainingConfig():
+            message = "pretraining: nothing is pretrained, because pretraining.method is null"
+            logger.warning("%s; set it to dino, lejepa or simclr", message)
         return config, []
     from landsift.pipeline import preflight
 
@@ -324,6 +327,7 @@ async def _pretrained(config: RunConfig, afresh: str) -> tuple[Dir, Dir]:
     """The store and the backbone that was pretrained on it, of a configuration as `start.completed` leaves it."""
     from landsift.data.sources.base import content_fingerprint
     from landsift.pipeline import preflight
+    from landsift.pretraining.probe import as_of_probe
 
     local, source = transfer.is_local(), config.pretraining.watch.probe
     try:
@@ -331,17 +335,19 @@ async def _pretrained(config: RunConfig, afresh: str) -> tuple[Dir, Dir]:
     except DataError as error:
         if not config.data.labels or config.data.source in BUILT_IN_SOURCES:
             raise
-        hint = "data.labels=false reads every image without a label"
+        hint = "data.labels=false reads every image without a label, also those that a later run tests on"
         raise DataError(error.message, f"{error.hint}; or {hint}" if error.hint else hint) from None
     store_key = keys.store_key(config.data, fingerprint)
     probe_data = None if source is None else config.data.model_copy(update={"source": source, "labels": True})
-    probe_content = "" if probe_data is None else content_fingerprint(probe_data)
+    with as_of_probe():
+        probe_content = "" if probe_data is None else content_fingerprint(probe_data)
     probe_key = "" if probe_data is None else keys.store_key(probe_data, probe_content)
     key = keys.pretraining_key(config, store_key, probe_key)
     if local and not _place(PRETRAIN, key).is_dir():
         preflight.check_pretraining(config)
     store = await _store(config.data, store_key, fingerprint, afresh, 0)
-    probe = [] if probe_data is None else [await _store(probe_data, probe_key, probe_content, afresh)]
+    with as_of_probe():
+        probe = [] if probe_data is None else [await _store(probe_data, probe_key, probe_content, afresh)]
     task = pretrain_network if local else environments.on_cluster(pretrain_network, config)
     read: dict[str, Any] = {"store": store, "probe": probe, "config_json": config.model_dump_json()}
     return store, await _stage(PRETRAIN, task, key, afresh, **read, afresh=afresh)

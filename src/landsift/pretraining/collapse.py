@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from landsift.config_pretraining import PretrainingConfig
-from landsift.pretraining.methods import METHODS
+from landsift.pretraining.causes import causes
 
 EPS = 1e-7
 
@@ -36,7 +36,12 @@ def rank_me(features: Tensor) -> float:
 
     Args:
         features: float [N, D].
+
+    Returns:
+        NaN where a feature is not finite.
     """
+    if not bool(torch.isfinite(features).all()):
+        return math.nan
     values = torch.linalg.svdvals(features.double())
     shares = values / values.sum().clamp(min=EPS) + EPS
     return float(torch.exp(-(shares * shares.log()).sum()))
@@ -105,58 +110,45 @@ class Finding:
     Attributes:
         sign: which.
         value: of its measure.
-        cause: which setting is the likeliest cause.
+        cause: the likeliest.
         change: what to change.
+        is_explained: the patches or a setting explain it; else the cause is a guess.
     """
 
     sign: Sign
     value: float
     cause: str
     change: str
+    is_explained: bool
 
     def __str__(self) -> str:
         name = self.sign.figure.replace("_", " ")
         return f"{self.sign.means} ({name} {self.value:.3g}, below {self.sign.limit:g}); {self.cause}"
 
 
-def look(figures: dict[str, float], config: PretrainingConfig) -> Finding | None:
+def look(figures: dict[str, float], config: PretrainingConfig, alike: str = "") -> Finding | None:
     """The first sign of a collapse in an epoch's figures; None where there is none.
 
     Args:
         figures: by name; a method without prototypes has none of the outputs'.
         config: complete settings, in which the cause is looked for.
+        alike: that the patches themselves are nearly the same, in words (`landsift.pretraining.patches.alike`).
     """
     for sign in SIGNS:
         value = figures.get(sign.figure, math.inf)
         if value < sign.limit:
-            return Finding(sign, value, *_cause(sign, config))
+            if alike:
+                return Finding(sign, value, alike, "give patches that show different things", is_explained=True)
+            if cause := next(causes(config), None):
+                return Finding(sign, value, cause.text, cause.change, is_explained=True)
+            return Finding(sign, value, *_guess(sign, config), is_explained=False)
     return None
 
 
-def _cause(sign: Sign, config: PretrainingConfig) -> tuple[str, str]:
-    """The likeliest cause of a sign: what the settings do otherwise than the method's row, else what is usual."""
-    dino, temperature = config.dino, max(config.dino.teacher_temperature)
-    is_dino = config.method == "dino"
-    assert config.method is not None
+def _guess(sign: Sign, config: PretrainingConfig) -> tuple[str, str]:
+    """What is usual where no setting is otherwise than the method needs."""
+    temperature = max(config.dino.teacher_temperature)
     assert config.lr is not None
-    usual = METHODS[config.method].lr
-    if is_dino and dino.center_momentum > 0.999:
-        return (
-            f"outputs are not centred: pretraining.dino.center_momentum is {dino.center_momentum:g}",
-            "set pretraining.dino.center_momentum=0.9",
-        )
-    if is_dino and temperature > 0.8 * dino.student_temperature:
-        return (
-            f"outputs are not sharpened: the teacher's temperature is {temperature:g}, the student's "
-            f"{dino.student_temperature:g}",
-            "set pretraining.dino.teacher_temperature=[0.04, 0.04]",
-        )
-    if config.lr > 5 * usual:
-        return (
-            f"the learning rate is too high: pretraining.lr is {config.lr:g}, {config.lr / usual:.3g} times that of "
-            f"{config.method}'s recipe",
-            f"set pretraining.lr={usual:g} or lower",
-        )
     if sign.figure == "output_kl":
         return (
             f"the teacher's temperature ({temperature:g}) or the learning rate ({config.lr:g}) is too high here",
@@ -169,5 +161,5 @@ def _cause(sign: Sign, config: PretrainingConfig) -> tuple[str, str]:
         )
     return (
         f"learning rate {config.lr:g} is too high here, or views show too little in common",
-        "lower pretraining.lr, or raise pretraining.views.local_area",
+        "lower pretraining.lr, or raise pretraining.views." + ("local_area" if config.views.local else "global_area"),
     )

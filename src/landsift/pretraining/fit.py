@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from landsift import runs
 from landsift.config import RunConfig, digest
+from landsift.config_pretraining import PretrainingConfig
 from landsift.data.split_rows import known_by_content
 from landsift.errors import CollapseError, ModelError
 from landsift.models import hub, own_networks
 from landsift.models.fingerprint import weights_fingerprint
-from landsift.pretraining import methods, network, patches
+from landsift.pretraining import causes, methods, network, patches
 from landsift.runtime import surroundings
 from landsift.runtime.whole import remove_partials
 from landsift.training.torch_state import as_meant
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from landsift.data.store.patch_store import PatchStore
 
 logger = logging.getLogger("landsift")
+FEW = 100
+"""Steps below which a pretraining is said to be short."""
 
 
 def completed(config: RunConfig) -> RunConfig:
@@ -131,11 +134,16 @@ def _pretrain(
         folder.mkdir(parents=True, exist_ok=True)
         runs.write_text(folder / runs.CONFIG, config.to_yaml())
     split = Split(rows, patches.watched(rows, own.watch.patches, config.seed), rows[:0])
-    watchers: list[Any] = [CollapseWatch(own)]
+    same = patches.alike(store.images, split.val)
+    if ranks.rank() == 0:
+        full, rest = divmod(len(rows), own.batch_size * ranks.world())
+        _say(own, own.epochs * (full + (rest > 1 or not full)), same)
+    causes.check_rate(own, student.backbone)
+    watchers: list[Any] = [CollapseWatch(own, same)]
     if probe is not None:
         check_probe(store, probe)
         watchers.insert(0, KnnProbe(probe, config, folder))
-    with _in_terms_of(config):
+    with _in_terms_of(config, config.training.precision):
         best, found = fit_module(
             asked,
             module,
@@ -154,7 +162,7 @@ def _pretrain(
 
 
 @contextlib.contextmanager
-def _in_terms_of(config: RunConfig) -> Iterator[None]:
+def _in_terms_of(config: RunConfig, precision: str) -> Iterator[None]:
     """A training that diverges is told with the keys of a pretraining."""
     try:
         yield
@@ -163,12 +171,19 @@ def _in_terms_of(config: RunConfig) -> Iterator[None]:
     except ModelError as error:
         if "not finite" not in error.message:
             raise
-        own = config.pretraining
-        assert own.lr is not None
-        assert own.method is not None
-        usual = methods.METHODS[own.method].lr
-        more = f", {own.lr / usual:.3g} times that of {own.method}'s recipe" if own.lr > 1.5 * usual else ""
-        raise CollapseError(
-            f"the pretraining has diverged: pretraining.lr ({own.lr:g}{more}) is too high; {error.message}",
-            f"set pretraining.lr={min(usual, own.lr / 2):g} or lower",
-        ) from None
+        raise causes.diverged(config, error.message, precision) from None
+
+
+def _say(own: PretrainingConfig, steps: int, same: str) -> None:
+    """Warn of what is likely to fail, before it does."""
+    for key in causes.unread(own):
+        logger.info("%s is not read: the method is %s", key, own.method)
+    for cause in causes.causes(own):
+        logger.warning("%s; %s", cause.text, cause.change)
+    if same:
+        logger.warning("%s", same)
+    if steps < FEW:
+        message = (
+            "%d steps in all, in which little is learned: raise pretraining.epochs or lower pretraining.batch_size"
+        )
+        logger.warning(message, steps)

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from landsift.config_pretraining import DinoConfig, LejepaConfig, PretrainingConfig, ProjectionConfig, SimclrConfig
+from landsift.errors import ConfigError
+from landsift.models.weights_file import one_line
 from landsift.pretraining.schedules import linear
+from landsift.training import ranks
 
 
 class Objective(nn.Module):
@@ -85,16 +88,27 @@ class Lejepa(Objective):
 
 
 class Simclr(Objective):
-    """Cross-entropy of finding a patch's other view among all views of the batch (NT-Xent), of this process."""
+    """Cross-entropy of finding a patch's other view among all views of the global batch (NT-Xent).
+
+    Where processes have unequal shares of a step, as in the last one of an epoch, each looks among its own.
+
+    Raises:
+        ConfigError: the temperature is one that no loss can be divided by.
+    """
 
     def __init__(self, config: SimclrConfig) -> None:
         from lightly.loss import NTXentLoss
 
         super().__init__()
-        self.loss = NTXentLoss(temperature=config.temperature)
+        try:
+            self.loss = NTXentLoss(temperature=config.temperature)
+        except ValueError as error:
+            usual = f"set pretraining.simclr.temperature={SimclrConfig().temperature:g}"
+            raise ConfigError(f"pretraining.simclr.temperature: {one_line(error)}", usual) from None
 
     def forward(self, outputs: list[Tensor], wanted: list[Tensor], done: float) -> Tensor:
         """The loss of the two global views; each local one is to be near both."""
+        self.loss.gather_distributed = ranks.world() > 1 and ranks.equal(len(outputs[0]))
         pairs = [(outputs[0], outputs[1])] + [(view, outputs[i % 2]) for i, view in enumerate(outputs[2:])]
         return torch.stack([self.loss(first, second) for first, second in pairs]).mean()
 

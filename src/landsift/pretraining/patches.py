@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
-from landsift.data.splits import given_columns, make_split
+from landsift.data.splits import make_split
 from landsift.errors import DataError
+from landsift.pretraining.kept_apart import kept_apart, of_other_parts
 
 if TYPE_CHECKING:
     from landsift.data.store.patch_store import PatchStore
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 Rows = NDArray[np.int64]
 LEAST = 16
 """Patches that a pretraining needs."""
-UNSEEN = ("val", "test")
+COMPARED = 64
+"""Patches that are looked at to see whether all are nearly the same."""
+SAME = 0.03
+"""Deviation between patches, in shares of that of all pixels, below which they are copies of one with some noise."""
 logger = logging.getLogger("landsift")
 
 
@@ -57,8 +61,8 @@ def learned_from(store: PatchStore, split: SplitConfig) -> tuple[Rows, dict[str,
     """The rows that a pretraining learns from, in the order of their contents' hashes.
 
     Of labelled patches these are the training patches of `data.split`, whatever its budget. Patches without a label are
-    all learned from, but for those that the split gives to val or test by name or by equal pixels. That order, and not
-    the store's, which is sorted by class, makes the training independent of labels.
+    all learned from, but for those that the split keeps apart (`kept_apart`). That order, and not the store's, which is
+    sorted by class, makes the training independent of labels.
 
     Args:
         store: the patches.
@@ -70,11 +74,11 @@ def learned_from(store: PatchStore, split: SplitConfig) -> tuple[Rows, dict[str,
     Raises:
         DataError: there are fewer than 16, or they cannot be divided.
     """
-    contents = store.contents()
-    unseen = np.zeros(len(store), dtype=bool)
-    labelled = np.flatnonzero(store.labels >= 0)
-    kept = np.zeros(len(store), dtype=bool)
-    if len(labelled):
+    labels = store.labels
+    unseen, kept = np.zeros(len(store), dtype=bool), labels < 0
+    apart: dict[str, Rows] = {}
+    is_labelled = bool((labels >= 0).any())
+    if is_labelled:
         try:
             parts = make_split(store, split)
         except DataError as error:
@@ -82,32 +86,38 @@ def learned_from(store: PatchStore, split: SplitConfig) -> tuple[Rows, dict[str,
             raise DataError(error.message, f"{error.hint}; or {hint}" if error.hint else hint) from None
         unseen[parts.val] = unseen[parts.test] = True
         kept[parts.train] = True
-    without = store.unlabelled
-    if len(without):
-        named = given_columns(store, split)("split").to_numpy(dtype=object)[without]
-        unseen[without[np.isin(named.astype(str), UNSEEN)]] = True
-        kept[without] = True
-    kept &= ~np.isin(contents, np.unique(contents[unseen]))
+        apart = kept_apart(store, split, parts)
+    else:
+        apart = {"val_and_test": of_other_parts(store, split)}
+    for rows in apart.values():
+        kept[rows] = False
+    unseen[apart.pop("val_and_test")] = True
+    contents = store.contents()
+    copies = kept & np.isin(contents, np.unique(contents[unseen]))
+    kept &= ~copies
     hashes = store.column("sha256").to_numpy(dtype=str)
     rows = np.flatnonzero(kept)
     _, first = np.unique(hashes[rows], return_index=True)
     rows = rows[first].astype(np.int64)
+    left_out = {"val_and_test": int(unseen.sum()), "duplicates": int(kept.sum()) - len(rows)}
+    left_out |= {"copies_of_val_and_test": int(copies.sum())} | {name: len(those) for name, those in apart.items()}
+    left_out["others"] = len(store) - len(rows) - sum(left_out.values())
     facts = {
         "patches": len(rows),
-        "labelled": int((store.labels[rows] >= 0).sum()),
-        "of": "the training patches of data.split" if len(labelled) else "all patches",
-        "left_out": {
-            "val_and_test": int(unseen.sum()),
-            "duplicates": int(kept.sum()) - len(rows),
-            "others": int((~kept & ~unseen).sum()),
-        },
+        "labelled": int((labels[rows] >= 0).sum()),
+        "of": "the training patches of data.split" if is_labelled else "all patches",
+        "left_out": left_out,
     }
+    said = f"{left_out['val_and_test']:,} of val and test, {left_out['duplicates']:,} duplicates"
+    more = [name for name in left_out if name not in ("val_and_test", "duplicates") and left_out[name]]
+    said += "".join(f", {left_out[name]:,} {name.replace('_', ' ')}" for name in more)
     if len(rows) < LEAST:
-        raise DataError(f"there are {len(rows)} different patches to learn from", f"at least {LEAST} are needed")
-    logger.info(
-        "learning from %s different patches without their labels (%s); left out: %s of val and test, %s duplicates",
-        f"{len(rows):,}", facts["of"], f"{int(unseen.sum()):,}", f"{int(kept.sum()) - len(rows):,}",
-    )  # fmt: skip
+        raise DataError(
+            f"{len(rows)} different patches are left to learn from, of {len(store):,} (left out: {said})",
+            f"at least {LEAST} are needed: give more patches",
+        )
+    message = "learning from %s different patches without their labels (%s); left out: %s"
+    logger.info(message, f"{len(rows):,}", facts["of"], said)
     return rows, facts
 
 
@@ -116,3 +126,25 @@ def watched(rows: Rows, count: int, seed: int) -> Rows:
     if len(rows) <= count:
         return rows
     return rows[np.sort(np.random.default_rng([seed, 2]).choice(len(rows), count, replace=False))]
+
+
+def alike(images: NDArray[Any], rows: Rows) -> str:
+    """That patches are nearly the same, in words; "" where they are not.
+
+    Args:
+        images: of the store, [N, H, W, C].
+        rows: some of them, int64 [M].
+    """
+    step = max(1, min(images.shape[1:3]) // 32)
+    stored = np.asarray(images[rows[:COMPARED]])[:, ::step, ::step]
+    values = np.nan_to_num(stored.astype(np.float64), posinf=0.0, neginf=0.0)
+    between = float(np.sqrt(values.var(axis=0).mean()))
+    if np.issubdtype(images.dtype, np.integer) and between < 1.0:
+        return f"the patches themselves are nearly the same: their pixels differ by {between:.2g} levels"
+    if between < SAME * float(values.std()):
+        share = between / float(values.std())
+        return (
+            f"the patches themselves are nearly the same: pixels differ between patches by {share:.2g} of their "
+            "deviation within them"
+        )
+    return ""

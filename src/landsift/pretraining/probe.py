@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -41,7 +43,8 @@ class KnnProbe(Callback):
 
     def __init__(self, store: PatchStore, config: RunConfig, folder: Path) -> None:
         watch = config.pretraining.watch
-        split = make_split(store, config.data.split)
+        with as_of_probe():
+            split = make_split(store, config.data.split)
         most = watch.probe_patches
         self.labels = store.labels
         self.train = _some(split.train, store, most, config.seed)
@@ -81,6 +84,15 @@ class KnnProbe(Callback):
             if trainer.logger is not None:
                 trainer.logger.log_metrics({"probe_knn_accuracy": accuracy}, step=trainer.global_step)
         ranks.wait_for_all()
+
+
+@contextlib.contextmanager
+def as_of_probe() -> Iterator[None]:
+    """What is wrong with the probe's patches is told as of these."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"the probe: {error.message}", error.hint) from None
 
 
 def check_probe(store: PatchStore, probe: PatchStore) -> None:

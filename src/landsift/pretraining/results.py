@@ -22,7 +22,7 @@ from landsift.pretraining.features import features_of
 from landsift.pretraining.network import ANY_SIZE
 from landsift.pretraining.patches import watched
 from landsift.runtime.whole import write_whole
-from landsift.training.learned_from import LEARNED_FILE, content_hashes
+from landsift.training.learned_from import LEARNED_FILE, content_hashes, header_of, learned_before, write_learned
 from landsift.training.phases import first_epoch
 from landsift.training.provenance import hardware, versions
 from landsift.training.run_files import data_of
@@ -61,9 +61,11 @@ def write_results(
         best: the epoch that is kept, the last.
         facts: of the loop, and `learned_from`, `weights_file`.
     """
-    _write_model(config, store, module.kept.backbone, normalization, folder / runs.MODEL)
-    hashes = np.sort(content_hashes(store, rows))
-    write_whole(folder / runs.MODEL / LEARNED_FILE, lambda partial: _save_array(partial, hashes))
+    before = learned_before(config.model.weights)
+    hashes = content_hashes(store, rows)
+    hashes = hashes if before is None else np.concatenate([hashes, before])
+    _write_model(config, store, module.kept.backbone, normalization, folder / runs.MODEL, header_of(hashes))
+    write_learned(folder / runs.MODEL / LEARNED_FILE, hashes)
     shown = np.sort(watched(rows, SHOWN, config.seed))
     module.kept.to(memory_format=torch.channels_last)
     features = features_of(
@@ -103,11 +105,6 @@ def write_results(
     runs.write_json(folder / runs.MANIFEST, manifest)
 
 
-def _save_array(file: Path, array: NDArray[Any]) -> None:
-    with file.open("wb") as opened:
-        np.save(opened, array)
-
-
 def _save_features(file: Path, rows: NDArray[np.int64], features: NDArray[np.float32]) -> None:
     with file.open("wb") as opened:
         np.savez(opened, rows=rows, features=features)
@@ -120,7 +117,12 @@ def _lightly() -> dict[str, str]:
 
 
 def _write_model(
-    config: RunConfig, store: PatchStore, backbone: nn.Module, normalization: Normalization, folder: Path
+    config: RunConfig,
+    store: PatchStore,
+    backbone: nn.Module,
+    normalization: Normalization,
+    folder: Path,
+    says: dict[str, str],
 ) -> None:
     from torch import nn
 
@@ -142,5 +144,5 @@ def _write_model(
         code=own_networks.fingerprint(model.module),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    write_state(nn.ModuleDict({"backbone": backbone}), folder / WEIGHTS_FILE)
+    write_state(nn.ModuleDict({"backbone": backbone}), folder / WEIGHTS_FILE, says)
     runs.write_json(folder / DESCRIPTION_FILE, description.to_dict())

@@ -14,6 +14,9 @@ from landsift.pretraining import collapse
 from landsift.training.trainable import Trainable
 
 logger = logging.getLogger("landsift")
+FEW_STEPS = 50
+"""Steps after which running statistics of batch norms (momentum 0.1) and weights have left their beginning. Before,
+features of random or newly begun weights may look alike; that counts only where a setting or the patches explain it."""
 
 
 class CollapseWatch(Callback):
@@ -21,10 +24,12 @@ class CollapseWatch(Callback):
 
     Args:
         config: complete settings.
+        alike: that the patches themselves are nearly the same, in words; "": they are not.
     """
 
-    def __init__(self, config: PretrainingConfig) -> None:
+    def __init__(self, config: PretrainingConfig, alike: str = "") -> None:
         self.config = config
+        self.alike = alike
         self.seen = 0
         """Consecutive epochs with a sign."""
 
@@ -40,9 +45,14 @@ class CollapseWatch(Callback):
         """Look at the epoch's figures."""
         assert isinstance(module, Trainable)
         figures = {name: float(trainer.callback_metrics[name]) for name in module.figures}
-        found = collapse.look(figures, self.config)
+        found = collapse.look(figures, self.config, self.alike)
         if found is None:
             self.seen = 0
+            return
+        if not found.is_explained and trainer.global_step < FEW_STEPS:
+            message = "epoch %d: after %d steps too few to judge by, %s is %.3g, a sign of a collapse below %g"
+            name = found.sign.figure.replace("_", " ")
+            logger.warning(message, trainer.current_epoch + 1, trainer.global_step, name, found.value, found.sign.limit)
             return
         self.seen += 1
         patience = self.config.watch.patience

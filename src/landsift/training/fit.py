@@ -18,7 +18,7 @@ from landsift.models import hub, own_networks
 from landsift.models.fingerprint import weights_fingerprint
 from landsift.runtime import surroundings
 from landsift.runtime.whole import remove_partials
-from landsift.training.learned_from import seen_before
+from landsift.training.learned_from import LEARNED_FILE, learned_before, seen_before, write_learned
 from landsift.training.phases import Strategy, lr_factor, scale_rates
 from landsift.training.strategies import check_blocks, deciding_settings, resolve_strategy, strategy_of
 from landsift.training.torch_state import as_meant
@@ -131,6 +131,9 @@ def _train_here(
     manifest["model"] |= {"weights_file": weights_file, "module": config.model.module, "code": code}
     if seen is not None:
         manifest["model"]["learned_from_before"] = seen
+        learned = learned_before(config.model.weights)
+        assert learned is not None
+        write_learned(folder / LEARNED_FILE, learned)  # so that a training from these weights knows it too
     runs.write_json(folder / runs.MANIFEST, manifest)
     return runs.Run.open(folder)
 

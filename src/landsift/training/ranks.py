@@ -111,6 +111,11 @@ def highest(value: int) -> int:
     return int(held)
 
 
+def equal(value: int) -> bool:
+    """Whether all ranks say the same number; all ranks must call it."""
+    return highest(value) == -highest(-value)
+
+
 def weighted_mean(values: list[Tensor], weights: list[int]) -> list[float]:
     """Mean per patch over all batches of all ranks.
 

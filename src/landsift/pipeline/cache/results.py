@@ -30,7 +30,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from landsift.config import cache_folder
-from landsift.errors import ModelError
+from landsift.errors import CollapseError, ModelError
 from landsift.pipeline.cache import keys
 from landsift.pipeline.stage_table import Stage
 from landsift.runs import WEIGHTS
@@ -132,6 +132,8 @@ def continuing(folder: Path, run: str, checked: Sequence[str] = (), *, afresh: b
         remove_partials(partial)  # of processes that were ended
         if not (partial / LAST_CHECKPOINT).is_file():
             shutil.rmtree(partial, ignore_errors=True)
+        elif isinstance(error, CollapseError):
+            pass  # no checkpoint of it is good, and the same command would end the same way
         elif isinstance(error, ModelError):
             _log.warning("the last good checkpoint is %s", partial / LAST_CHECKPOINT)
         else:

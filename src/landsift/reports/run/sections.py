@@ -302,6 +302,7 @@ def _model_facts(manifest: Mapping[str, Any], run: Run) -> list[tuple[str, str]]
         ("backbone", model.get("backbone")),
         ("weights", model.get("weights")),
         ("pretraining", _pretraining(manifest)),
+        ("seen without labels", _seen_before(model)),
         ("parameters", f"{model['parameters']:,}" if "parameters" in model else None),
         ("input size", f"{model['image_size']} × {model['image_size']} pixels" if "image_size" in model else None),
         ("normalization", f"mean {numbers['mean']}; std {numbers['std']}" if numbers["mean"] else None),
@@ -405,3 +406,11 @@ def _pretraining(manifest: Mapping[str, Any]) -> str | None:
     """The pretraining that the run began with, in words; None where there was none."""
     said = manifest.get("pretraining")
     return said and f"{said['method']} on {said['patches']:,} patches without their labels"
+
+
+def _seen_before(model: Mapping[str, Any]) -> str | None:
+    """Patches of val and test that the weights have learned from without labels; None where there are none."""
+    said = model.get("learned_from_before") or {}
+    if not any(said.values()):
+        return None
+    return f"{said['val']:,} patches of val and {said['test']:,} of test: figures on them may be optimistic"
