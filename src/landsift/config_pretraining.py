@@ -19,13 +19,13 @@ class ViewsConfig(Section):
     """Number of small views beside the two large ones (multi-crop); null: as the method's row of the table says."""
     local_size: int = Field(32, ge=16, le=2048)
     """Height and width of a local view in pixels, at `image_size`; smaller in phases of smaller images."""
-    global_area: Area = (0.4, 1.0)
-    """Smallest and largest share of the patch's area that a global view shows."""
+    global_area: Area | None = None
+    """Smallest and largest share of the patch's area that a global view shows; null: as the method's row says."""
     local_area: Area = (0.1, 0.4)
     """The same of a local view."""
     flips: bool = True
     """Flips and 90° rotations, drawn per view."""
-    color_jitter: tuple[Fraction, Fraction, Fraction, Annotated[float, Field(ge=0.0, le=0.5)]] = (0.4, 0.4, 0.2, 0.05)
+    color_jitter: tuple[Fraction, Fraction, Fraction, Annotated[float, Field(ge=0.0, le=0.5)]] = (0.05, 0.05, 0.0, 0.0)
     """Strength of brightness, contrast, saturation and hue; the last two for red, green and blue alone."""
     band_jitter: Fraction = 0.1
     """Strength of a factor for each band by itself, for patches of other bands than red, green and blue."""
@@ -38,8 +38,8 @@ class ViewsConfig(Section):
 
     @field_validator("global_area", "local_area")
     @classmethod
-    def _ascending(cls, value: Area) -> Area:
-        if value[0] > value[1]:
+    def _ascending(cls, value: Area | None) -> Area | None:
+        if value is not None and value[0] > value[1]:
             raise ValueError("the smallest share comes first, such as [0.4, 1.0]")
         return value
 

@@ -46,7 +46,7 @@ def test_a_recipe_has_nothing_that_would_make_it_fail(method):
         (["method=simclr", "weight_decay=[0.1, 500]"], "weight decay is too high", "set pretraining.weight_decay=["),
         (["method=simclr", "lr=0.1"], "the learning rate is too high: pretraining.lr is 0.1", "set pretraining.lr="),
         (["method=simclr", "views.local=0", "views.global_area=[0.001, 0.001]"], "at most 0.10% of a patch",
-         "views.global_area=[0.4, 1]"),
+         "views.global_area=[0.15, 1]"),
         (["method=dino", "views.local_size=64"], "local views are larger than global ones", "views.local_size=16"),
     ],
 )  # fmt: skip

@@ -65,10 +65,12 @@ def causes(config: PretrainingConfig) -> Iterator[Cause]:
 
 
 def _of_views(config: PretrainingConfig) -> Iterator[Cause]:
-    views, usual = config.views, ViewsConfig()
+    views = config.views
+    assert config.method is not None
+    assert views.global_area is not None
     for name, area, default in (
-        ("global_area", views.global_area, usual.global_area),
-        ("local_area", views.local_area, usual.local_area),
+        ("global_area", views.global_area, METHODS[config.method].global_area),
+        ("local_area", views.local_area, ViewsConfig().local_area),
     ):
         if (name == "global_area" or views.local) and area[1] * FAR < default[1]:
             yield Cause(

@@ -34,6 +34,7 @@ class Method:
         lr: peak learning rate of AdamW.
         weight_decay: at the beginning and at the end.
         local_views: beside the two global ones.
+        global_area: smallest and largest share of the patch that a global view shows.
         has_teacher: whether an average of the student is its teacher, and is what is kept.
         hidden: width of the head's hidden layers.
         bottleneck: width before its last layer, if it has one.
@@ -45,6 +46,7 @@ class Method:
     lr: float
     weight_decay: tuple[float, float]
     local_views: int
+    global_area: tuple[float, float]
     has_teacher: bool
     hidden: int
     bottleneck: int | None
@@ -54,9 +56,9 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "dino": Method(1e-3, (0.04, 0.4), 4, True, 512, 128, 2048, objectives.dino_head, objectives.dino),
-    "lejepa": Method(1e-3, (0.05, 0.05), 2, False, 512, None, 64, objectives.lejepa_head, objectives.lejepa),
-    "simclr": Method(1e-3, (0.01, 0.01), 0, False, 512, None, 128, objectives.simclr_head, objectives.simclr),
+    "dino": Method(1e-3, (0.04, 0.4), 4, (0.4, 1.0), True, 512, 128, 2048, objectives.dino_head, objectives.dino),
+    "lejepa": Method(1e-3, (0.05, 0.05), 2, (0.4, 1.0), False, 512, None, 64, objectives.lejepa_head, objectives.lejepa),
+    "simclr": Method(1e-3, (0.01, 0.01), 0, (0.15, 1.0), False, 512, None, 128, objectives.simclr_head, objectives.simclr),
 }
 
 
@@ -67,7 +69,8 @@ def complete(config: PretrainingConfig) -> PretrainingConfig:
     head, views = config.head, config.views
     own = {"hidden": row.hidden, "bottleneck": row.bottleneck, "output": row.output}
     head = head.model_copy(update={key: value for key, value in own.items() if getattr(head, key) is None})
-    views = views.model_copy(update={"local": row.local_views}) if views.local is None else views
+    shown = {"local": row.local_views, "global_area": row.global_area}
+    views = views.model_copy(update={key: value for key, value in shown.items() if getattr(views, key) is None})
     return config.model_copy(
         update={
             "method": name,

@@ -151,6 +151,7 @@ class PretrainingModule(PhasedModule):
             Two global ones, float [2 * B, C, S, S], and if there are any the local ones, float [V * B, C, s, s].
         """
         views, size = self.config.views, self.preprocess.image_size
+        assert views.global_area is not None
         wanted = [(2, size, views.global_area)]
         if local and views.local:
             wanted.append((views.local, local_size(self.config, size, self.multiple), views.local_area))
