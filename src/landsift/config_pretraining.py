@@ -109,7 +109,7 @@ class PretrainingConfig(Section):
 
     method: Literal["dino", "lejepa", "simclr"] | None = None
     """A row of the table in `pretraining/methods.py`. null: `landsift run` trains without pretraining, and `landsift
-    pretrain` takes `dino`."""
+    pretrain` takes `simclr`."""
     epochs: int = Field(30, ge=1)
     image_size: int = Field(64, ge=16, le=2048)
     """Height and width of a global view in pixels, and of the network's input."""

@@ -52,7 +52,7 @@ def test_a_folder_of_images_without_classes_is_learned_from(pretrained):
     _, folder, done = pretrained
     result = json.loads(done.stdout)
     assert result["patches"] == 48
-    assert result["method"] == "dino"
+    assert result["method"] == "simclr"
     assert "says of no patch what it shows: all of them are learned from" in done.stderr
     names = {path.name for path in folder.iterdir()}
     assert {"model", "metrics.json", "manifest.json", "config.yaml", "report.html", "probe.json"} <= names
@@ -91,7 +91,11 @@ def test_a_table_without_labels_is_learned_from_and_of_one_with_a_split_its_trai
 
 
 def test_a_collapse_exits_with_one_and_two_lines(images, tmp_path):
-    sabotage = ["pretraining.dino.teacher_temperature=[2.0, 2.0]", "pretraining.watch.patience=1"]
+    sabotage = [
+        "pretraining.method=dino",
+        "pretraining.dino.teacher_temperature=[2.0, 2.0]",
+        "pretraining.watch.patience=1",
+    ]
     given = ["--data", images / "flat", *settings(*sabotage), "--out", tmp_path / "r"]
     done = landsift(tmp_path / "home", "pretrain", *given, status=1)
     error, hint = done.stderr.strip().split("\n")[-2:]

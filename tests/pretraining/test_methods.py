@@ -5,6 +5,7 @@ from tiny import settings
 
 from landsift.config import RunConfig
 from landsift.errors import ConfigError
+from landsift.pretraining.fit import completed
 from landsift.pretraining.methods import METHODS, complete, local_size, phases_of
 from landsift.training.phases import total_epochs
 
@@ -18,8 +19,16 @@ def test_a_row_fills_in_what_is_left_out_and_nothing_that_is_said(method):
     assert complete(own) == own
 
 
-def test_without_a_method_dino_is_taken():
-    assert complete(RunConfig().pretraining).method == "dino"
+def test_without_a_method_the_cheapest_is_taken():
+    assert complete(RunConfig().pretraining).method == "simclr"
+
+
+def test_a_backbone_that_starts_from_weights_learns_at_a_lower_rate():
+    rates = {
+        weights: completed(RunConfig.load(None, [f"model.weights={weights}", *changes])).pretraining.lr
+        for weights, changes in (("none", ()), ("imagenet", ()), ("other.pth", ("pretraining.lr=0.01",)))
+    }
+    assert rates == {"none": 1e-3, "imagenet": pytest.approx(2e-4), "other.pth": 0.01}
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,10 @@ SETTINGS = (
 
 
 def settings(*changes: str) -> RunConfig:
-    """The settings with changes laid over them."""
+    """The settings of DINO, which has every part, with changes laid over them."""
     from landsift.config import RunConfig
 
-    return RunConfig.load(None, (*SETTINGS, *changes))
+    return RunConfig.load(None, (*SETTINGS, "pretraining.method=dino", *changes))
 
 
 def patches(count: int = 96, size: int = 32) -> tuple[Any, Any, list[str]]:

@@ -32,7 +32,8 @@ FEW = 100
 
 def completed(config: RunConfig) -> RunConfig:
     """The configuration as a pretraining reads it: with the method's settings, and paths from the root."""
-    config = config.model_copy(update={"pretraining": methods.complete(config.pretraining)}).absolute()
+    own = methods.complete(config.pretraining, from_weights=config.model.weights != "none")
+    config = config.model_copy(update={"pretraining": own}).absolute()
     return network.for_views(config)
 
 

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
     from landsift.pretraining.objectives import Objective
 
-DEFAULT = "dino"
+DEFAULT = "simclr"
 """The method of `landsift pretrain` where none is named."""
+FROM_WEIGHTS = 0.2
+"""Share of a row's learning rate for a backbone that starts from weights: at the whole rate it forgets more than it
+learns (docs/results-pretraining.md)."""
 SMALLEST = 16
 """Height and width of a view in pixels, at least."""
 
@@ -31,7 +34,7 @@ class Method:
     """A way to learn without labels.
 
     Attributes:
-        lr: peak learning rate of AdamW.
+        lr: peak learning rate of AdamW, from random weights.
         weight_decay: at the beginning and at the end.
         local_views: beside the two global ones.
         global_area: smallest and largest share of the patch that a global view shows.
@@ -56,14 +59,52 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "dino": Method(1e-3, (0.04, 0.4), 4, (0.4, 1.0), True, 512, 128, 2048, objectives.dino_head, objectives.dino),
-    "lejepa": Method(1e-3, (0.05, 0.05), 2, (0.4, 1.0), False, 512, None, 64, objectives.lejepa_head, objectives.lejepa),
-    "simclr": Method(1e-3, (0.01, 0.01), 0, (0.15, 1.0), False, 512, None, 128, objectives.simclr_head, objectives.simclr),
+    "dino": Method(
+        lr=1e-3,
+        weight_decay=(0.04, 0.4),
+        local_views=4,
+        global_area=(0.4, 1.0),
+        has_teacher=True,
+        hidden=512,
+        bottleneck=128,
+        output=2048,
+        head=objectives.dino_head,
+        objective=objectives.dino,
+    ),
+    "lejepa": Method(
+        lr=1e-3,
+        weight_decay=(0.05, 0.05),
+        local_views=2,
+        global_area=(0.4, 1.0),
+        has_teacher=False,
+        hidden=512,
+        bottleneck=None,
+        output=64,
+        head=objectives.lejepa_head,
+        objective=objectives.lejepa,
+    ),
+    "simclr": Method(
+        lr=1e-3,
+        weight_decay=(0.01, 0.01),
+        local_views=0,
+        global_area=(0.15, 1.0),
+        has_teacher=False,
+        hidden=512,
+        bottleneck=None,
+        output=128,
+        head=objectives.simclr_head,
+        objective=objectives.simclr,
+    ),
 }
 
 
-def complete(config: PretrainingConfig) -> PretrainingConfig:
-    """The settings with the method's own where they are left out."""
+def complete(config: PretrainingConfig, *, from_weights: bool = False) -> PretrainingConfig:
+    """The settings with the method's own where they are left out.
+
+    Args:
+        config: as given.
+        from_weights: whether the backbone starts from weights, not from random numbers.
+    """
     name = config.method or DEFAULT
     row = METHODS[name]
     head, views = config.head, config.views
@@ -74,7 +115,7 @@ def complete(config: PretrainingConfig) -> PretrainingConfig:
     return config.model_copy(
         update={
             "method": name,
-            "lr": config.lr or row.lr,
+            "lr": config.lr or row.lr * (FROM_WEIGHTS if from_weights else 1.0),
             "weight_decay": config.weight_decay or row.weight_decay,
             "head": head,
             "views": views,
