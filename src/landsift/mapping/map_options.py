@@ -12,11 +12,12 @@ import numpy as np
 from landsift.errors import ConfigError, DataError, ModelError
 from landsift.mapping.agreement import ENOUGH
 from landsift.mapping.classify import MIN_VALID
-from landsift.mapping.judged import say_other_views
 from landsift.mapping.masks import NO_MASK
 from landsift.mapping.smoothing import VARIANCE, Smoother
 from landsift.models.loading import AnyPredictor, fingerprint_of, load_model
 from landsift.models.onnx_predictor import OnnxPredictor
+from landsift.models.predictor import say_other_views
+from landsift.models.trust import tell
 
 Tta = Literal["none", "flips"]
 Source = Path | str
@@ -134,6 +135,8 @@ class LoadedModel:
         elif options.tta is not None:
             say_other_views(predictor, options.tta)
             predictor.description = replace(predictor.description, tta=options.tta)
+        if predictor.trust is not None:
+            tell(predictor.trust)
         return cls(predictor, fingerprint_of(model), str(model))
 
 
