@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from landsift.bands import BandSpec
 from landsift.config import HeadConfig, ModelConfig
 from landsift.errors import ModelError
 from landsift.models.backbone import create_backbone
@@ -35,14 +36,14 @@ def distances(D=256, K=3):
     return Distances(*(a.astype(np.float32) for a in (rng.normal(size=(K, D)), directions, np.array([4.0, 2.0]))), 0.5)
 
 
-def save(folder, *, tta="none", temperature=None, trust=None):
+def save(folder, *, tta="none", temperature=None, trust=None, bands=None):
     torch.manual_seed(0)
     backbone = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
     classifier = PatchClassifier(backbone.network, backbone.features, 3, HeadConfig(hidden=None))
     description = ModelDescription(
         backbone="test_efficientnet", backbone_args={}, head={"hidden": None, "dropout": 0.3}, classes=CLASSES,
         patch_size=(20, 24), image_size=32, mean=(0.4,) * 3, std=(0.2,) * 3, landsift="0.1.0", tta=tta,
-        temperature=temperature,
+        temperature=temperature, bands=bands or BandSpec.pictures(),
     )  # fmt: skip
     save_model(classifier, description, folder / "model")
     if trust is not None:
@@ -132,6 +133,18 @@ def test_what_was_written_is_read(tmp_path, patches):
     np.testing.assert_array_equal(probabilities, model(patches))
     np.testing.assert_allclose(distance, distances()(model.features(patches)))
     assert load_model(tmp_path, "cpu", calibrated=False).trust is None
+
+
+def test_a_patch_without_data_is_out_of_distribution(tmp_path):
+    """However close the features of nothing are to those of the training."""
+    bands = BandSpec(("a", "b", "c"), "uint16", (1e-4,) * 3, (0.0,) * 3, nodata=0.0)
+    model = load_model(save(tmp_path, trust=Trust(thresholds(distance=1e9), distances()), bands=bands), "cpu")
+    patches = np.random.default_rng(0).integers(1, 5000, (3, 20, 24, 3)).astype(np.uint16)
+    patches[0, :10] = 0
+    patches[1] = 0
+    judged = model.trust.judge(*answers(model, patches))
+    assert judged.ood.tolist() == [False, True, False]
+    assert judged.abstain[1]
 
 
 def test_a_model_without_the_files_has_no_thresholds(tmp_path, patches):

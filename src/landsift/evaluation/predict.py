@@ -143,6 +143,8 @@ def predict_files(
     files, passed_over = image_files(given, suffixes(rasters=patches.wanted.anything))
     keep_freed_memory()
     predictor = load_model(model, module=module)
+    if str(predictor.description) != str(description):  # files would be read for another model; NaN is no NaN's equal
+        raise ModelError(f"{model} was replaced while it was read", "run the command again")
     if predictor.trust is not None:
         tell(predictor.trust)
     drawing: AbstractContextManager[Any] = nullcontext()

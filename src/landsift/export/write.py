@@ -177,7 +177,7 @@ def patches_of(
         what = "test patches" if part == "test" else "training patches"
         why = "to check the export on" if part == "test" else "to quantise by"
         raise ModelError(
-            f"the {what} of {model} are not here {why}: neither the run's store in the cache, nor a folder is given",
+            f"the {what} of {model} are not here {why}: the run's store is not in the cache, and no folder is given",
             f"give a folder of patches: {option} FOLDER",
         )
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from landsift.models.loading import AnyPredictor, fingerprint_of, load_model
 from landsift.models.onnx_predictor import OnnxPredictor
 from landsift.models.predictor import say_other_views
 from landsift.models.trust import tell
+
+logger = logging.getLogger("landsift")
 
 Tta = Literal["none", "flips"]
 Source = Path | str
@@ -137,7 +140,12 @@ class LoadedModel:
             predictor.description = replace(predictor.description, tta=options.tta)
         if predictor.trust is not None:
             tell(predictor.trust)
-        return cls(predictor, fingerprint_of(model), str(model))
+            if options.stride is not None and options.stride < min(patch):
+                logger.info(
+                    "thresholds are those of single patches, and hold less well for means of several (--stride)"
+                )
+        fingerprint = predictor.fingerprint if isinstance(predictor, OnnxPredictor) else fingerprint_of(model)
+        return cls(predictor, fingerprint, str(model))
 
 
 def _check_exported(model: OnnxPredictor, options: MapOptions) -> None:

@@ -221,15 +221,26 @@ class Predictor:
         return max(1, min(most, _BATCH_PIXELS // pixels))
 
 
-def answers(predictor: AnyPredictor, images: Patches) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Probabilities [B, K] of patches, and the distances of their features [B]; zeros of a model without `trust`."""
+def answers(predictor: AnyPredictor, images: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Probabilities [B, K] of patches, and the distances of their features [B]; zeros of a model without `trust`.
+
+    A patch without any data is infinitely far away: its features are those of whatever stands for nothing.
+
+    Args:
+        predictor: the model.
+        images: [B, H, W, C].
+    """
     import numpy as np
 
     if predictor.trust is None:
         probabilities = predictor(images)
         return probabilities, np.zeros(len(probabilities))
     probabilities, features = predictor.probabilities_and_features(images)
-    return probabilities, predictor.trust.distances(features)
+    distances = predictor.trust.distances(features)
+    missing = predictor.bands.missing(images)
+    if missing is not None:
+        distances[missing.all(axis=(1, 2, 3))] = np.inf
+    return probabilities, distances
 
 
 def say_other_views(predictor: Predictor, tta: str) -> None:

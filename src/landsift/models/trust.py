@@ -109,7 +109,7 @@ class Judged:
         sets: whether each class is in the set, bool [N, K].
         abstain: whether the patch is not answered, bool [N]; None where no threshold was shown to keep the risk.
         ood: whether the patch is out of distribution, bool [N].
-        distance: of its features, float64 [N].
+        distance: of its features, float64 [N]; infinite where it has no data.
     """
 
     sets: NDArray[np.bool_]
@@ -183,5 +183,5 @@ def tell(trust: Trust) -> None:
     elif always:
         logger.info("in every set is %s: the test of the run had too few patches of it for %s", listed(always), share)
     if about.confidence is None and about.risk is not None:
-        message = "no column abstain: validation of the run did not show that any answers are wrong in at most %g %%"
+        message = "no column abstain: the run's validation could not show answers of which at most %g %% are wrong"
         logger.info(message, 100 * about.risk)
