@@ -263,6 +263,14 @@ def test_what_thresholds_do_is_in_the_card(run, tmp_path):
     )
     assert "| wrong answers, at most 1 % wanted | 0.40 % (0.10 to 2.00), where it answers 80.00 % |" in text
     assert "| out of distribution | 1.23 % |" in text
+    assert "Out of distribution is what lies" not in text
+    few = card(
+        sets=trust["sets"] | {"rows": [sets | {"classes_without": ["water"]}]},
+        abstention=trust["abstention"] | {"confidence": 0.9},
+        ood={"test": 0.1, "chosen_on": 20},
+    )
+    assert "- Sets of 95 % by class: in every set is water: a threshold needs 19 patches" in few
+    assert "- Out of distribution is what lies farther than all 20 validation patches" in few
     none = card(abstention={"risk": 0.01, "rows": [{"risk": 0.01, "test": None}]})
     assert "validation did not show it: the model abstains from nothing" in none
     assert "wrong answers" not in write_cards(run, tmp_path / "other")[0].read_text()

@@ -180,7 +180,7 @@ def shortfalls(figures: dict[str, Any]) -> list[str]:
     """What the patches were too few for, a sentence each; `figures` as `trust_figures` returns them."""
     sets, abstention, ood = figures["sets"], figures["abstention"], figures["ood"]
     own = (sets["coverage"], sets["kind"])
-    without = next((r["classes_without"] for r in sets["rows"] if (r["nominal"], r["kind"]) == own), [])
+    without: list[str] = next((r["classes_without"] for r in sets["rows"] if (r["nominal"], r["kind"]) == own), [])
     chosen, found = f"sets of {100 * sets['coverage']:g} %", []
     needed = f"{patches_for(sets['coverage']):,} patches"
     if not sets["rows"]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from landsift.config import BUILT_IN_SOURCES, WEIGHTS_BY_NAME, SplitConfig
 from landsift.errors import plain
+from landsift.evaluation.trust import shortfalls
 from landsift.image_sizes import by
 from landsift.models.loading import fingerprint_of
 from landsift.models.model_json import DESCRIPTION_FILE, ModelDescription, read_description
@@ -69,6 +70,7 @@ class Described:
         figures: `accuracy`, `macro_f1` and `ece` on them, each with its 95 % interval.
         judged: name and value, in words, of what sets, abstention and out-of-distribution flags do on the test patches;
             empty of a model without thresholds.
+        too_few: what its patches were too few for, a sentence each.
         over: what the intervals are over: "patches" or "groups".
         classes: their figures.
         confused: (label, predicted, patches), the most frequent first.
@@ -94,6 +96,7 @@ class Described:
     tested: int
     figures: dict[str, tuple[float, Interval]]
     judged: tuple[tuple[str, str], ...]
+    too_few: tuple[str, ...]
     over: str
     classes: tuple[ClassFigures, ...]
     confused: tuple[tuple[str, str, int], ...]
@@ -129,7 +132,7 @@ def _described(run: Run, license: str | None) -> Described:
     source = config.data.source if config.data.source in BUILT_IN_SOURCES else Path(config.data.source).name
     intervals, checks = test["intervals"], data["checks"]["sections"]
     split = next((section["text"] for section in checks if section["name"] == "split"), "")
-    weights = config.model.weights
+    weights, trust = config.model.weights, run.evaluation.get("trust")
     kind = config.data.split.kind
     return Described(
         name=_slug(f"{model.backbone}-{source}"),
@@ -147,7 +150,8 @@ def _described(run: Run, license: str | None) -> Described:
         seed=manifest["seed"],
         tested=test["n"],
         figures={name: (test[name], tuple(intervals[name])) for name in ("accuracy", "macro_f1", "ece")},
-        judged=_judged(run.evaluation.get("trust")),
+        judged=_judged(trust),
+        too_few=tuple(shortfalls(trust)) if trust and "chosen_on" in trust["ood"] else (),
         over=intervals.get("over", "patches"),
         classes=tuple(_class(name, data["classes"], test) for name in model.classes),
         confused=_confused(model.classes, test["confusion"]),
@@ -253,4 +257,5 @@ def limits(about: Described) -> list[str]:
     ece = about.figures["ece"][0]
     calibrated = "not calibrated" if about.model.temperature is None else f"calibrated ({about.model.temperature:.3g})"
     found.append(f"Its probabilities are {calibrated}: confidence and accuracy differ by {100 * ece:.1f} points (ECE).")
+    found += [f"{text[:1].upper()}{text[1:]}." for text in map(markdown, about.too_few)]
     return [*found, *(f"Data check, {markdown(finding)}" for finding in about.findings)]

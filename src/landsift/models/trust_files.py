@@ -42,9 +42,9 @@ def write_trust(trust: Trust, folder: Path) -> None:
 
     content = save(arrays_of(trust.distances))
     weights = folder / WEIGHTS_FILE
-    belongs = {"weights": _sha256(weights) if weights.is_file() else None, "features": _sha256(content)}
+    own = replace(trust.thresholds, weights=_sha256(weights) if weights.is_file() else None, features=_sha256(content))
     write_bytes(folder / FEATURES_FILE, content)
-    write_json(folder / TRUST_FILE, asdict(replace(trust.thresholds, **belongs)))
+    write_json(folder / TRUST_FILE, asdict(own))
 
 
 def read_trust(folder: Path, description: ModelDescription) -> Trust | None:
