@@ -35,15 +35,15 @@ PARTS = {
 
 def main() -> None:
     """Test once and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, help="a folder for what the test writes")
+    given = parser.parse_args()
     from landsift import runs
     from landsift.data.store.store_of_run import store_of_run
     from landsift.evaluation import final_test
     from landsift.models.trust import Distances
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--out", type=Path, help="a folder for what the test writes")
-    given = parser.parse_args()
     run = runs.Run.open(given.run)
     store = store_of_run(run)
     if store is None:
