@@ -5,7 +5,8 @@
 Each RUN has its test patches in the cache of this machine. Networks of `--random` have random weights and the patches,
 classes and sizes of the first RUN; their accuracy says nothing and is not shown. Every model is exported as float32 and
 as INT8 (ranges from training patches), and compared on N test patches chunk by chunk in turns, in one process: what
-else the machine does slows torch and the export alike.
+else the machine does slows torch and the export alike. Of runs with thresholds a second table says
+what sets, abstention and out-of-distribution flags are like.
 """
 
 import argparse
@@ -41,6 +42,9 @@ def main() -> None:
     headers = ["network", "input", "format", "same class", "largest difference", "accuracy", "by torch", "points lost"]
     headers += ["patches/s", "torch", "times torch", "MiB"]
     print(common.table(headers, [line_of(row) for row in rows]))
+    if judged := [row for row in rows if row["thresholds"] is not None]:
+        headers = ["network", "format", "same set, abstain and ood", "sets hold", "answered", "wrong answers", "ood"]
+        print("\n" + common.table(headers, [judged_line(row) for row in judged]))
     common.write_json(given.json, {"rows": rows})
 
 
@@ -48,29 +52,37 @@ def measured(
     run: Path, data: Path, scratch: Path, count: int, tta: str, *, is_random: bool = False
 ) -> list[dict[str, Any]]:
     """A model in both formats."""
+    from landsift.evaluation.trust import judged_figures
     from landsift.export import patches
     from landsift.export.check import compare
     from landsift.export.graph import graph_of
     from landsift.export.quantize import quantized
     from landsift.export.write import with_metadata
     from landsift.models.onnx_predictor import OnnxPredictor
-    from landsift.models.predictor import load_model
+    from landsift.models.predictor import answers, load_model
     from landsift.runs import Run
 
     predictor = load_model(run, "cpu")
     predictor.description = replace(predictor.description, tta=tta)
     about = predictor.description
     tested = patches.of_run(Run.open(data), about, "test", count)
-    trained = patches.of_run(Run.open(data), about, "train", patches.CALIBRATION)
+    looks = patches.CALIBRATION if tta == "none" else patches.CALIBRATION // 4
+    trained = patches.of_run(Run.open(data), about, "train", looks)
     if tested is None or trained is None:
         raise SystemExit(f"the patches of {data} are not in this machine's cache")
     graph = graph_of(predictor)
     rows = []
     for name, made in (("onnx", lambda: graph), ("onnx-int8", lambda: quantized(graph, trained.images))):
         file = scratch / f"{about.backbone}.{name}.onnx"
-        file.write_bytes(with_metadata(made(), about, {}))
-        found = compare(predictor, OnnxPredictor(file), tested).to_dict()
+        file.write_bytes(with_metadata(made(), about, {}, predictor.trust))
+        exported = OnnxPredictor(file)
+        found = compare(predictor, exported, tested).to_dict()
         row = {"network": about.backbone, "input": about.image_size, "format": name, "random": is_random}
+        row["thresholds"] = None
+        if exported.trust is not None:
+            probabilities, distances = answers(exported, tested.images)
+            judged = exported.trust.judge(probabilities, distances)
+            row["thresholds"] = judged_figures(exported.trust, judged, probabilities, tested.labels, None)
         rows.append(row | found | {"bytes": file.stat().st_size})
         print(line_of(rows[-1]), flush=True)
     return rows
@@ -121,6 +133,21 @@ def spread_out(classifier: Any, predictor: Any, like: Path) -> None:
         centred = features - features.mean(dim=0)
         linear.weight.data = 3 * directions / (centred @ directions.T).std(dim=0, keepdim=True).T
         linear.bias.data = -(features.mean(dim=0) @ linear.weight.T)
+
+
+def judged_line(row: dict[str, Any]) -> list[str]:
+    """A row of the table of thresholds."""
+    found = row["thresholds"]
+    answered = found["abstention"] or {"answered": 1.0, "risk": None}
+    return [
+        row["network"],
+        row["format"],
+        f"{100 * row['judged']:.2f} %",
+        f"{100 * found['sets']['coverage']:.2f} %",
+        f"{100 * answered['answered']:.1f} %",
+        "–" if answered["risk"] is None else f"{100 * answered['risk']:.2f} %",
+        f"{100 * found['ood']:.1f} %",
+    ]
 
 
 def line_of(row: dict[str, Any]) -> list[str]:

@@ -68,11 +68,11 @@ def set_rows(found: dict[str, dict[str, Any]]) -> Iterator[list[str]]:
             alone, far = row["by_threshold"], there["by_threshold"]
             of_classes = row["per_class"].values()
             lowest = min(one["by_threshold"]["coverage"] for one in of_classes)
-            inside = "–"
-            if "expected" in alone:
+            inside = "–"  # where patches come in groups
+            if alone.get("expected"):
                 low, high = alone["expected"]
                 inside = f"{'yes' if low <= alone['coverage'] <= high else 'no'} ({interval(alone['expected'])})"
-            else:
+            elif all(one["by_threshold"].get("expected") for one in of_classes):
                 ranges = [one["by_threshold"] for one in of_classes]
                 held = sum(one["expected"][0] <= one["coverage"] <= one["expected"][1] for one in ranges)
                 inside = f"{held} of {len(ranges)} classes"

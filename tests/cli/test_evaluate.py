@@ -284,3 +284,21 @@ def test_settings_of_the_source_and_the_seed_hold(call, tmp_path):
     status, result, _ = call(source, "--set", "data.max_unreadable=0.5", "--set", "seed=3")
     assert status == 0
     assert len(result["skipped"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("risk", "said"), [(0.0, "80.00 %, of which 0.00 % are wrong, 0.00 to 21.50 (chosen"), (None, "0.00 % (chosen")]
+)
+def test_what_is_answered_is_said_also_where_it_is_nothing(risk, said):
+    from landsift.cli.evaluate import _trust_lines
+
+    interval = None if risk is None else [0.0, 0.215]  # of 15 patches
+    abstention = {"answered": 0.0 if risk is None else 0.8, "risk": risk, "interval": interval}
+    trust = {
+        "coverage": 0.95,
+        "risk": 0.01,
+        "sets": {"coverage": 1, "size": 1, "interval": None},
+        "abstention": abstention,
+        "ood": 1.0,
+    }
+    assert any(line.startswith("answered") and said in line for line in _trust_lines(trust))

@@ -150,8 +150,8 @@ def test_a_class_with_too_few_patches_is_in_every_set():
 
 def test_sets_are_those_of_mapie():
     """An independent implementation of the same sets."""
-    score = pytest.importorskip("mapie.conformity_scores", reason="mapie is not installed")
-    classification = pytest.importorskip("mapie.classification")
+    from mapie.classification import SplitConformalClassifier
+    from mapie.conformity_scores import LACConformityScore
     from sklearn.base import BaseEstimator, ClassifierMixin
 
     class Known(ClassifierMixin, BaseEstimator):
@@ -174,8 +174,8 @@ def test_sets_are_those_of_mapie():
 
     probabilities, labels = drawn(600)
     known = Known().fit(probabilities, labels)
-    conformal = classification.SplitConformalClassifier(
-        known, confidence_level=[0.9, 0.95], conformity_score=score.LACConformityScore(), prefit=True
+    conformal = SplitConformalClassifier(
+        known, confidence_level=[0.9, 0.95], conformity_score=LACConformityScore(), prefit=True
     )
     conformal.conformalize(probabilities[:300], labels[:300])
     _, theirs = conformal.predict_set(probabilities[300:])

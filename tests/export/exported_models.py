@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +12,13 @@ from PIL import Image
 
 from landsift.bands import BandSpec
 from landsift.config import HeadConfig, ModelConfig
+from landsift.evaluation.trust import fit_distances
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
 from landsift.models.model_json import DESCRIPTION_FILE, ModelDescription, read_description
-from landsift.models.predictor import save_model
+from landsift.models.predictor import load_model, save_model
+from landsift.models.trust import Thresholds, Trust
+from landsift.models.trust_files import write_trust
 from landsift.runs import write_json
 
 CLASSES = ("field", "forest", "water")
@@ -65,6 +69,23 @@ def with_temperature(run: Path, temperature: float) -> None:
     """Give a saved model a temperature."""
     file = run / "model" / DESCRIPTION_FILE
     write_json(file, replace(read_description(file), temperature=temperature).to_dict())
+
+
+def with_thresholds(run: Path, **changes: Any) -> Path:
+    """Give a saved model thresholds that tell its pictures apart: some sets have two classes, some are far away."""
+    file = run / "model" / DESCRIPTION_FILE
+    predictor = load_model(run, "cpu")
+    probabilities, features = predictor.probabilities_and_features(pictures(90, predictor.description.patch_size[0]))
+    distances = fit_distances(features, np.arange(90) % 3)
+    confidence = probabilities.max(axis=1)
+    values = {
+        "classes": CLASSES, "temperature": read_description(file).temperature, "coverage": 0.9, "sets": "marginal",
+        "least": (float(np.quantile(np.sort(probabilities, axis=1)[:, 1], 0.7)),) * 3, "risk": 0.05,
+        "confidence": float(np.quantile(confidence, 0.3)), "distance": float(np.quantile(distances(features), 0.8)),
+        "landsift": "0",
+    }  # fmt: skip
+    write_trust(Trust(Thresholds(**values | changes), distances), run / "model")
+    return run
 
 
 def pictures(count: int, size: int = 24, seed: int = 0) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import re
+import shutil
 
 import jsonschema
 import numpy as np
@@ -17,6 +19,7 @@ from landsift.config import RunConfig
 from landsift.errors import LandsiftError, RunError
 from landsift.evaluation.metrics import evaluate
 from landsift.export.cards import write_cards
+from landsift.export.stac_mlm import _class_names
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +186,91 @@ def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="is not a run directory"):
         write_cards(tmp_path / "run", tmp_path / "cards")
     assert not (tmp_path / "cards").exists()
+
+
+ODD = ("<b>Stadt</b> & *Dorf*", "Wald|Forst\nalt", "水田")
+"""Three names that mean something in HTML, in Markdown and in tables; the extension allows none of their letters."""
+
+
+@pytest.fixture
+def odd(run, tmp_path):
+    """The run with other names, thresholds and a budget."""
+    folder = tmp_path / "run, ümläut"
+    shutil.copytree(run, folder)
+    rename = dict(zip(CLASSES, ODD, strict=True))
+    for name in (runs.EVALUATION, runs.MANIFEST, "model/model.json"):
+        stored = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(renamed(stored, rename)))
+    manifest = json.loads((folder / runs.MANIFEST).read_text())
+    manifest["data"]["budget"] = 60
+    runs.write_json(folder / runs.MANIFEST, manifest)
+    return folder
+
+
+def renamed(value, names):
+    """JSON with other texts, as keys too."""
+    if isinstance(value, dict):
+        return {names.get(key, key): renamed(each, names) for key, each in value.items()}
+    return (
+        [renamed(each, names) for each in value]
+        if isinstance(value, list)
+        else names.get(value, value)
+        if isinstance(value, str)
+        else value
+    )
+
+
+def test_names_are_text_in_a_card_whatever_they_mean_elsewhere(odd, tmp_path):
+    text = write_cards(odd, tmp_path / "cards")[0].read_text()
+    body = text.split("---\n", 2)[2]
+    assert "<b>" not in body
+    assert "| &lt;b&gt;Stadt&lt;/b&gt; &amp; \\*Dorf\\* |" in body
+    assert "| Wald\\|Forst\\\\nalt |" in body
+    rows = [line for line in body.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in rows} == {3, 7}  # no name makes a column
+    assert "Only 60 labels of the training part were used" in body
+
+
+def test_classes_of_a_catalogue_have_names_of_their_own(odd, tmp_path):
+    stored = json.loads(write_cards(odd, tmp_path / "cards")[1].read_text())
+    classes = stored["properties"]["mlm:output"][0]["classification:classes"]
+    assert [each["title"] for each in classes] == list(ODD)
+    assert all(re.fullmatch("[0-9A-Za-z_-]+", each["name"]) for each in classes)
+    assert _class_names(["水田", "森林", "a b", "a_b", "Wälder", "a_b_3"]) == [
+        "class", "class_1", "a_b", "a_b_3", "Walder", "a_b_3_5",
+    ]  # fmt: skip
+
+
+def test_what_thresholds_do_is_in_the_card(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    sets = {"nominal": 0.95, "kind": "class", "n": 155, "coverage": 0.9613, "interval": [0.92, 0.98], "size": 1.25}
+    answered = {"answered": 0.8, "risk": 0.004, "interval": [0.001, 0.02]}
+    trust = {
+        "sets": {"coverage": 0.95, "kind": "class", "rows": [sets | {"kind": "marginal"}, sets]},
+        "abstention": {"risk": 0.01, "rows": [{"risk": 0.005, "test": None}, {"risk": 0.01, "test": answered}]},
+        "ood": {"test": 0.0123},
+    }
+    stored = json.loads((folder / runs.EVALUATION).read_text())
+
+    def card(**changes):
+        runs.write_json(folder / runs.EVALUATION, stored | {"trust": trust | changes})
+        return write_cards(folder, tmp_path / "cards")[0].read_text()
+
+    text = card()
+    assert (
+        "| sets of 95 %, by class | hold the class of 96.13 % (92.00 to 98.00) of the 155 patches that chose no" in text
+    )
+    assert "| wrong answers, at most 1 % wanted | 0.40 % (0.10 to 2.00), where it answers 80.00 % |" in text
+    assert "| out of distribution | 1.23 % |" in text
+    assert "Out of distribution is what lies" not in text
+    few = card(
+        sets=trust["sets"] | {"rows": [sets | {"classes_without": ["water"]}]},
+        abstention=trust["abstention"] | {"confidence": 0.9},
+        ood={"test": 0.1, "chosen_on": 20},
+    )
+    assert "- Sets of 95 % by class: in every set is water: a threshold needs 19 patches" in few
+    assert "- Out of distribution is what lies farther than all 20 validation patches" in few
+    none = card(abstention={"risk": 0.01, "rows": [{"risk": 0.01, "test": None}]})
+    assert "validation did not show it: the model abstains from nothing" in none
+    assert "wrong answers" not in write_cards(run, tmp_path / "other")[0].read_text()

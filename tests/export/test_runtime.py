@@ -6,10 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from exported_models import save_model_of, save_pictures
 from packaging.requirements import Requirement
-
-from landsift.export.write import export_onnx
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
 HAS = {
@@ -38,16 +35,6 @@ main()
 def landsift_without(lacks, *arguments):
     program = [sys.executable, "-c", BEGIN % (lacks,), *map(str, arguments)]
     return subprocess.run(program, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def there(tmp_path_factory):
-    """A run, a file exported from it and pictures."""
-    folder = tmp_path_factory.mktemp("runtime")
-    save_model_of(folder / "run", tta="flips")
-    save_pictures(folder / "pictures")
-    export_onnx(folder / "run", folder / "model.onnx", check=folder / "pictures")
-    return folder
 
 
 def required(extra):
@@ -79,9 +66,12 @@ def test_predict_gives_the_table_that_the_run_gives(there, tmp_path):
     rows = [[line.split(",") for line in (tmp_path / name).read_text().splitlines()] for name in ("a.csv", "b.csv")]
     assert len(rows[0]) == 211
     assert rows[0][0] == rows[1][0]
+    assert rows[0][0][:5] == ["path", "predicted", "set", "abstain", "ood"]
     for one, other in zip(rows[0][1:], rows[1][1:], strict=True):
-        assert one[:2] == other[:2]
-        assert [float(value) for value in one[2:]] == pytest.approx([float(value) for value in other[2:]], abs=1e-4)
+        assert one[:5] == other[:5]
+        assert [float(value) for value in one[5:]] == pytest.approx([float(value) for value in other[5:]], abs=1e-4)
+    for column in (2, 3, 4):
+        assert len({row[column] for row in rows[0][1:]}) > 1  # the thresholds tell these pictures apart
 
 
 def landsift_with(arguments):
@@ -132,6 +122,8 @@ def test_a_scene_is_mapped_as_by_the_run(there, tmp_path):
     with rasterio.open(tmp_path / "a.tif") as one, rasterio.open(tmp_path / "b.tif") as other:
         np.testing.assert_array_equal(one.read(1), other.read(1))
         assert np.abs(one.read(2).astype(int) - other.read(2)).max() <= 1  # per cent
+    with rasterio.open(tmp_path / "a.trust.tif") as one, rasterio.open(tmp_path / "b.trust.tif") as other:
+        np.testing.assert_array_equal(one.read(), other.read())
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,12 @@ from scene_models import raster
 import landsift
 from landsift.mapping.make import map_scene
 from landsift.mapping.many import map_scenes, scenes_of
+from landsift.mapping.map_file import read_info
 from landsift.mapping.map_options import LoadedModel, MapOptions
+from landsift.mapping.trust_raster import ABSTAINS, OOD, TrustCount, count_trust, small_trust
 from landsift.models.loading import model_files
-from landsift.models.trust import Distances, Thresholds, Trust, write_trust
+from landsift.models.trust import Distances, Thresholds, Trust
+from landsift.models.trust_files import write_trust
 
 SIDE, ROWS, COLS = 32, 4, 5
 
@@ -64,9 +67,14 @@ def test_each_cell_is_judged_as_predict_judges_its_patch(scene, tmp_path, tta):
     np.testing.assert_array_equal(found[1], judged.abstain)
     np.testing.assert_array_equal(found[2], judged.ood)
     assert 0 < judged.ood.sum() < len(judged.ood)
-    assert result.to_dict()["judged"] == {
-        "cells": ROWS * COLS, "abstained": int(judged.abstain.sum()), "ood": int(judged.ood.sum()),
+    counts = {
+        "several": (judged.sets.sum(axis=1) > 1).sum(), "abstained": judged.abstain.sum(), "ood": judged.ood.sum(),
     }  # fmt: skip
+    shares = {f"{name}_share": pytest.approx(count / (ROWS * COLS), abs=1e-6) for name, count in counts.items()}
+    assert result.to_dict()["judged"] == {"cells": ROWS * COLS, **counts, **shares}
+    assert count_trust(read_info(tmp_path / "map.tif")) == TrustCount(ROWS * COLS, *map(int, counts.values()))
+    expected = np.where(judged.ood, OOD, np.where(judged.abstain, ABSTAINS, judged.sets.sum(axis=1) > 1))
+    np.testing.assert_array_equal(small_trust(read_info(tmp_path / "map.tif"), 100), expected.reshape(ROWS, COLS))
     assert "trust" in json.loads((tmp_path / "map.json").read_text())["assets"]
 
 

@@ -1,19 +1,23 @@
 """What a model says beside its probabilities comes from two files in model/, which fit it or are refused."""
 
+import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from landsift.bands import BandSpec
 from landsift.config import HeadConfig, ModelConfig
 from landsift.errors import ModelError
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
 from landsift.models.model_json import ModelDescription
 from landsift.models.predictor import answers, load_model, save_model
-from landsift.models.trust import Distances, Thresholds, Trust, set_names, write_trust
+from landsift.models.trust import Distances, Thresholds, Trust, set_names, tell
+from landsift.models.trust_files import write_trust
 
 CLASSES = ("forest", "water", "town")
 
@@ -32,14 +36,14 @@ def distances(D=256, K=3):
     return Distances(*(a.astype(np.float32) for a in (rng.normal(size=(K, D)), directions, np.array([4.0, 2.0]))), 0.5)
 
 
-def save(folder, *, tta="none", temperature=None, trust=None):
+def save(folder, *, tta="none", temperature=None, trust=None, bands=None):
     torch.manual_seed(0)
     backbone = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
     classifier = PatchClassifier(backbone.network, backbone.features, 3, HeadConfig(hidden=None))
     description = ModelDescription(
         backbone="test_efficientnet", backbone_args={}, head={"hidden": None, "dropout": 0.3}, classes=CLASSES,
         patch_size=(20, 24), image_size=32, mean=(0.4,) * 3, std=(0.2,) * 3, landsift="0.1.0", tta=tta,
-        temperature=temperature,
+        temperature=temperature, bands=bands or BandSpec.pictures(),
     )  # fmt: skip
     save_model(classifier, description, folder / "model")
     if trust is not None:
@@ -113,15 +117,34 @@ def test_sets_are_names_in_the_order_of_their_probability():
     sets = np.array([[True, True, False], [False, False, False], [True, True, True]])
     probabilities = np.array([[0.2, 0.7, 0.1], [0.4, 0.3, 0.3], [1 / 3, 1 / 3, 1 / 3]])
     assert set_names(sets, probabilities, ("a|b", "c", "d")) == [r"c|a\|b", "", r"a\|b|c|d"]
+    two, one = (
+        set_names(sets[[0]], probabilities[[0]], ("b", "a\\", "d")),
+        set_names(sets[[1]] | [True, False, False], probabilities[[1]], ("a|b", "c", "d")),
+    )
+    assert two != one  # a\\|b and a\|b
 
 
 def test_what_was_written_is_read(tmp_path, patches):
     model = load_model(save(tmp_path, trust=Trust(thresholds(), distances())), "cpu")
-    assert model.trust.thresholds == thresholds()
+    written = model.trust.thresholds
+    assert replace(written, weights=None, features=None) == thresholds()
+    assert written.weights == hashlib.sha256((tmp_path / "model" / "model.safetensors").read_bytes()).hexdigest()
     probabilities, distance = answers(model, patches)
     np.testing.assert_array_equal(probabilities, model(patches))
     np.testing.assert_allclose(distance, distances()(model.features(patches)))
     assert load_model(tmp_path, "cpu", calibrated=False).trust is None
+
+
+def test_a_patch_without_data_is_out_of_distribution(tmp_path):
+    """However close the features of nothing are to those of the training."""
+    bands = BandSpec(("a", "b", "c"), "uint16", (1e-4,) * 3, (0.0,) * 3, nodata=0.0)
+    model = load_model(save(tmp_path, trust=Trust(thresholds(distance=1e9), distances()), bands=bands), "cpu")
+    patches = np.random.default_rng(0).integers(1, 5000, (3, 20, 24, 3)).astype(np.uint16)
+    patches[0, :10] = 0
+    patches[1] = 0
+    judged = model.trust.judge(*answers(model, patches))
+    assert judged.ood.tolist() == [False, True, False]
+    assert judged.abstain[1]
 
 
 def test_a_model_without_the_files_has_no_thresholds(tmp_path, patches):
@@ -143,7 +166,7 @@ def refused(folder, match):
         ({"distance": "far"}, "distance"),
         ({"least": [0.1]}, "least has 1 numbers for 3 classes"),
         ({"least": [0.1, 0.2, 7]}, "least.2"),
-        ({"format": 2}, "newer landsift"),
+        ({"format": 3}, "newer landsift"),
         ({"mood": 1}, "unknown key 'mood'"),
         ({"temperature": 2.0}, "belongs to another model"),
         ({"classes": ["a", "b", "c"]}, "belongs to another model"),
@@ -162,6 +185,50 @@ def test_a_damaged_file_of_thresholds_is_refused(tmp_path, content):
     save(tmp_path, trust=Trust(thresholds(), distances()))
     (tmp_path / "model" / "trust.json").write_text(content)
     refused(tmp_path, "is damaged")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "trust.safetensors"])
+def test_files_of_two_models_in_one_folder_are_refused(tmp_path, name):
+    """Two seeds of one configuration have the same classes and shapes: in silence, thresholds would be of another."""
+    save(tmp_path / "one", trust=Trust(thresholds(), distances()))
+    save(tmp_path / "other", trust=Trust(thresholds(), distances(K=2)))
+    file = tmp_path / "other" / "model" / "model.safetensors"
+    weights = load_file(file)
+    save_file({key: array + 1 if key == "head.1.bias" else array for key, array in weights.items()}, file)
+    (tmp_path / "one" / "model" / name).write_bytes((tmp_path / "other" / "model" / name).read_bytes())
+    refused(tmp_path / "one", "its weights are not those of" if name.startswith("model") else "is not the file that")
+
+
+def test_thresholds_of_the_format_before_are_read(tmp_path):
+    save(tmp_path, trust=Trust(thresholds(), distances()))
+    file = tmp_path / "model" / "trust.json"
+    stored = json.loads(file.read_text()) | {"format": 1}
+    file.write_text(json.dumps({key: value for key, value in stored.items() if key not in ("weights", "features")}))
+    assert load_model(tmp_path, "cpu").trust.thresholds.confidence == 0.6
+
+
+def test_features_without_thresholds_are_told(tmp_path, caplog):
+    """Half of a model's files were copied: the columns would be missing without a word."""
+    save(tmp_path, trust=Trust(thresholds(), distances()))
+    (tmp_path / "model" / "trust.json").unlink()
+    assert load_model(tmp_path, "cpu").trust is None
+    assert "trust.json is missing beside trust.safetensors" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"least": (0.0, 0.0, 0.0)}, "every set holds all classes"),
+        ({"least": (0.0, 0.3, 0.4)}, "in every set is forest"),
+        ({"confidence": None}, "no column abstain"),
+        ({}, ""),
+    ],
+)
+def test_what_thresholds_do_not_do_is_told(values, said, caplog):
+    with caplog.at_level("INFO", "landsift"):
+        tell(Trust(thresholds(**values), distances()))
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)
 
 
 def test_damaged_features_are_refused(tmp_path):

@@ -24,7 +24,7 @@ from landsift.mapping.map_writer import MapWriter
 from landsift.mapping.sketch import Sketch
 from landsift.reports.maps.layers import backdrop_of
 from landsift.reports.maps.maplibre import Plane
-from landsift.reports.maps.page import map_html, write_map_page
+from landsift.reports.maps.page import JUDGED, map_html, write_map_page
 
 needs_maplibre = pytest.mark.skipif(find_spec("maplibre") is None, reason="the package maplibre is not installed")
 
@@ -156,18 +156,27 @@ def test_tiny_and_narrow_scenes_have_a_picture():
         assert max(sketch.known.shape) <= 1600
 
 
+def judged_quarters():
+    """Of 40 × 60 cells, column by column: one class in the set, two, the model abstains, out of distribution."""
+    bands = np.zeros((3, 40, 60), np.uint8)
+    bands[0], bands[0][:, 15:30], bands[1][:, 30:], bands[2][:, 45:] = 1, 2, 1, 1
+    return bands
+
+
 @pytest.fixture
 def open_map(browser, tmp_path):
     """Function that opens the page of a small map: left half the first class, right half the second."""
 
-    def open_page(width=1280, script="", crs=UTM, backdrop=False):
+    def open_page(width=1280, script="", crs=UTM, backdrop=False, trust=False):
         grid = grid_of(40, 60, crs)
         probabilities = np.zeros((40, 60, 3), np.float32)
         probabilities[:, :30] = (0.9, 0.1, 0)
         probabilities[:, 30:] = (0.2, 0.8, 0)
         probabilities[5, 50] = (0.3, 0.4, 0.3)
-        with MapWriter(tmp_path / "map.tif", grid, ClassTable.of(NAMES), ABOUT) as writer:
+        with MapWriter(tmp_path / "map.tif", grid, ClassTable.of(NAMES), ABOUT, trust=trust) as writer:
             writer.write(slice(0, 40), probabilities, np.ones((40, 60), bool))
+            if trust:
+                writer.write_trust(slice(0, 40), judged_quarters())
         scene = Stripes(GeoBox((400, 600), grid.affine * Affine.scale(0.1), grid.crs))
         file = write_map_page(tmp_path / "map.tif", backdrop_of(sketched(scene)) if backdrop else None)
         page = browser.new_page(viewport={"width": width, "height": 900})
@@ -234,6 +243,50 @@ def test_cells_are_read_and_classes_hidden(open_map):
     pale = colour_at(page, 0.3, 0.5)
     assert pale[0] > 240
     assert page.locator("#ramp").is_visible()
+    assert complaints == []
+
+
+@needs_maplibre
+def test_the_page_says_where_the_model_abstains(tmp_path):
+    with MapWriter(tmp_path / "map.tif", grid_of(40, 60), ClassTable.of(NAMES), ABOUT, trust=True) as writer:
+        writer.write(slice(0, 40), np.full((40, 60, 3), 1 / 3, np.float32), np.ones((40, 60), bool))
+        writer.write_trust(slice(0, 40), judged_quarters())
+    html = re.sub(r"<[^>]*>", " ", text_of(map_html(read_info(tmp_path / "map.tif"))))
+    for name, cells, share in (
+        ("one class in the set", "1,800", "75.0"),
+        ("several classes in the set", "600", "25.0"),
+        ("the model abstains", "1,200", "50.0"),
+        ("out of distribution", "600", "25.0"),
+    ):
+        assert re.search(rf"{name}\s+{cells}\s+{share}", html), name
+
+
+@needs_maplibre
+def test_a_raster_of_thresholds_of_another_map_is_not_shown(tmp_path, caplog):
+    """Somebody renamed a map: what lies beside it by name is of another one."""
+    for name, width in (("one", 60), ("other", 50)):
+        with MapWriter(tmp_path / f"{name}.tif", grid_of(40, width), ClassTable.of(NAMES), ABOUT, trust=True) as writer:
+            writer.write(slice(0, 40), np.full((40, width, 3), 1 / 3, np.float32), np.ones((40, width), bool))
+            writer.write_trust(slice(0, 40), judged_quarters()[..., :width])
+    (tmp_path / "one.trust.tif").replace(tmp_path / "other.trust.tif")
+    html = text_of(map_html(read_info(tmp_path / "other.tif")))
+    assert "the model abstains" not in html
+    assert "other.trust.tif does not belong to other.tif" in caplog.text
+    assert "the model abstains" not in text_of(map_html(read_info(tmp_path / "one.tif")))
+
+
+@needs_maplibre
+@pytest.mark.browser
+def test_a_layer_shows_where_the_model_abstains(open_map):
+    page, complaints = open_map(trust=True)
+    assert not page.locator("#trust-key").is_visible()
+    page.locator("[value=trust]").check()
+    assert page.locator("#trust-key").is_visible()
+    for x, (_, colour) in zip((0.16, 0.4, 0.6, 0.85), JUDGED, strict=True):
+        assert near(colour_at(page, x, 0.5), tuple(bytes.fromhex(colour[1:])))
+    box = page.locator("#map").bounding_box()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + box["height"] / 2)
+    assert page.locator("#readout").text_content().endswith("confidence 80 %, the model abstains")
     assert complaints == []
 
 

@@ -160,6 +160,23 @@ def test_the_commands_write_and_print_them(run, files, tmp_path, monkeypatch, ca
     assert "give --explain a new or empty folder" in said
 
 
+def test_the_table_and_the_pictures_are_not_of_one_name(run, files, tmp_path, monkeypatch, capsys):
+    before = sorted(path.name for path in tmp_path.iterdir())
+    arguments = (
+        "predict",
+        run.path,
+        *files.glob("*.png"),
+        "--out",
+        tmp_path / "o.csv",
+        "--explain",
+        tmp_path / "o.csv",
+    )
+    status, _, said = call(monkeypatch, capsys, *arguments)
+    assert status == 1
+    assert "--out and --explain are both" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
 def test_nothing_is_left_of_explanations_where_no_file_can_be_read(run, tmp_path, monkeypatch, capsys):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     out, folder = tmp_path / "out.csv", tmp_path / "explained"

@@ -100,15 +100,22 @@ def _trust_lines(trust: dict[str, Any] | None) -> list[str]:
         return []
     sets, abstention = trust["sets"], trust["abstention"]
     lines = [
-        f"sets           hold the class of {100 * sets['coverage']:.2f} % (chosen: {100 * trust['coverage']:g} %), "
-        f"{sets['size']:.2f} classes on average",
+        f"sets           hold the class of {100 * sets['coverage']:.2f} %{_ends(sets)} (chosen: "
+        f"{100 * trust['coverage']:g} %), {sets['size']:.2f} classes on average",
     ]
-    if abstention is not None and abstention["risk"] is not None:
+    if abstention is not None:
+        wrong = abstention["risk"]  # None where the model abstains from all
+        of_which = "" if wrong is None else f", of which {100 * wrong:.2f} % are wrong{_ends(abstention)}"
         lines.append(
-            f"answered       {100 * abstention['answered']:.2f} %, of which {100 * abstention['risk']:.2f} % are wrong "
-            f"(chosen: at most {100 * trust['risk']:g} %)"
+            f"answered       {100 * abstention['answered']:.2f} %{of_which} (chosen: at most {100 * trust['risk']:g} %)"
         )
     return [*lines, f"ood            {100 * trust['ood']:.2f} %   (out of distribution)"]
+
+
+def _ends(row: dict[str, Any]) -> str:
+    """The 95 % interval of a share, without which few patches seem to show much."""
+    interval = row["interval"]
+    return "" if interval is None else f", {100 * interval[0]:.2f} to {100 * interval[1]:.2f}"
 
 
 def _store_of(run: Path) -> PatchStore | None:

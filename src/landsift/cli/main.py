@@ -39,10 +39,10 @@ from landsift.cli.options import (
 from landsift.cli.pretrain import pretrain
 from landsift.cli.sample import sample
 from landsift.cli.zones import zones
-from landsift.errors import LandsiftError
+from landsift.errors import LandsiftError, RunError
 from landsift.runtime.interruption import Terminated, end_on_signals
 from landsift.runtime.notices import open_missing_streams, put_out, show_on_stderr
-from landsift.runtime.outputs import check_file, check_output, check_outside, no_working_folder
+from landsift.runtime.outputs import absolute, check_file, check_output, check_outside, no_working_folder
 from landsift.runtime.threads import settle
 
 
@@ -201,7 +201,8 @@ def predict(
     write = table_writer(out)
     check_outside(out, paths)
     if explain is not None:
-        check_output(explain, "--explain")
+        if check_output(explain, "--explain") == absolute(out):
+            raise RunError(f"--out and --explain are both {out}", "give --explain a folder of its own")
         check_outside(explain, paths, "--explain", "give --explain a path outside of it")
     predictions = predict_files(run, paths, module, reading(settings or (), "in a prediction"), explain)
     write(predictions)

@@ -38,9 +38,11 @@ def choose_confidence(
     found = None
     for count in _counts(confidence, start=0.5):
         least = float(np.sort(confidence)[-count])
-        interval = risk_interval(correct[confidence >= least], None if groups is None else groups[confidence >= least])
+        answered = confidence >= least
+        of_groups = None if groups is None else groups[answered]
+        interval = risk_interval(correct[answered], of_groups)
         if interval is None or interval[1] > risk:
-            if found is None and interval is not None and not _could_show(count, risk):
+            if found is None and not _could_show(count, of_groups, risk):
                 continue  # too few yet, whatever they were
             break
         found = least
@@ -89,7 +91,7 @@ def _counts(confidence: NDArray[Any], start: float, steps: int = STEPS) -> list[
     return sorted({int((confidence >= order[count - 1]).sum()) for count in wanted})
 
 
-def _could_show(count: int, risk: float) -> bool:
+def _could_show(count: int, groups: NDArray[np.int64] | None, risk: float) -> bool:
     """Whether so many patches without a mistake would show the risk."""
-    interval = share_interval(0, count)
+    interval = risk_interval(np.ones(count, bool), groups)
     return interval is not None and interval[1] <= risk

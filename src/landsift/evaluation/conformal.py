@@ -37,6 +37,11 @@ def least_probability(true: NDArray[Any], coverage: float) -> float:
     return float(np.sort(true)[left_out - 1]) if left_out else 0.0
 
 
+def patches_for(coverage: float) -> int:
+    """How many patches a threshold of this coverage needs at least."""
+    return math.ceil(1 / (1 - coverage) - 1e-9) - 1
+
+
 def thresholds(probabilities: NDArray[Any], labels: NDArray[Any], coverage: float, kind: str) -> NDArray[np.float64]:
     """The thresholds of all classes, [K].
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,11 +26,13 @@ from landsift.evaluation.trust import (
     calibrating_half,
     fit_distances,
     fit_trust,
+    shortfalls,
     trust_figures,
 )
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription
 from landsift.models.predictor import Predictor, load_model, tempered
-from landsift.models.trust import TRUST_FILE, Distances, write_trust
+from landsift.models.trust import Distances
+from landsift.models.trust_files import FEATURES_FILE, TRUST_FILE, write_trust
 from landsift.runtime import surroundings
 from landsift.runtime.notices import said_before
 from landsift.runtime.whole import write_whole
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landsift.data.store.patch_store import PatchStore
+
+logger = logging.getLogger("landsift")
 
 _CHUNK = 1024
 """Patches at a time."""
@@ -77,7 +82,8 @@ def _test(config: RunConfig, store: PatchStore, trained: Path, folder: Path, *, 
     best = manifest["best"]
     description = _write_model(config, store, manifest["model"], trained / runs.WEIGHTS, folder / runs.MODEL)
     device = "cpu" if config.training.accelerator == "cpu" else "auto"
-    (folder / runs.MODEL / TRUST_FILE).unlink(missing_ok=True)  # of an earlier test
+    for name in (TRUST_FILE, FEATURES_FILE):
+        (folder / runs.MODEL / name).unlink(missing_ok=True)  # of an earlier test
     module = config.model.module
     predictor = load_model(folder / runs.MODEL, device, module=module, calibrated=False)  # what users load is tested
     with said_before():
@@ -127,6 +133,8 @@ def _test(config: RunConfig, store: PatchStore, trained: Path, folder: Path, *, 
         (folder / runs.MISTAKES).unlink(missing_ok=True)
         write_mistakes(folder / runs.MISTAKES, predictor, store, split.test, labels["test"], probabilities["test"])
         figures["trust"] = trust_figures(trust, *both, fitted_on)
+        for sentence in shortfalls(figures["trust"]):
+            logger.info("%s", sentence)
     runs.write_parquet(folder / runs.PREDICTIONS, pd.concat(tables, ignore_index=True))
     runs.write_json(folder / runs.EVALUATION, figures)
 

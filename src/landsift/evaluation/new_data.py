@@ -22,7 +22,7 @@ from landsift.image_sizes import by
 from landsift.models.input_checks import check_bands
 from landsift.models.loading import AnyPredictor
 from landsift.models.predictor import answers
-from landsift.models.trust import columns
+from landsift.models.trust import columns, tell
 from landsift.runtime.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def evaluate_store(
     result["calibration"] = calibration_figures(labels, probabilities, groups, seed=seed)
     result["trust"], judged = None, None
     if predictor.trust is not None:
+        tell(predictor.trust)
         found = predictor.trust.judge(probabilities, distance)
         over = groups if figures["intervals"]["over"] == "groups" else None
         result["trust"] = judged_figures(predictor.trust, found, probabilities, labels, over)

@@ -42,7 +42,7 @@ from landsift.extras import needs
 from landsift.image_sizes import Size, by, is_scene, is_squeezed
 from landsift.models.loading import describe, load_model
 from landsift.models.predictor import Predictor, answers
-from landsift.models.trust import Judged, columns
+from landsift.models.trust import Judged, columns, tell
 from landsift.runs import write_parquet
 from landsift.runtime.memory_allocator import keep_freed_memory
 from landsift.runtime.outputs import as_path, check_output
@@ -143,6 +143,10 @@ def predict_files(
     files, passed_over = image_files(given, suffixes(rasters=patches.wanted.anything))
     keep_freed_memory()
     predictor = load_model(model, module=module)
+    if str(predictor.description) != str(description):  # files would be read for another model; NaN is no NaN's equal
+        raise ModelError(f"{model} was replaced while it was read", "run the command again")
+    if predictor.trust is not None:
+        tell(predictor.trust)
     drawing: AbstractContextManager[Any] = nullcontext()
     if explain is not None:
         if not isinstance(predictor, Predictor):

@@ -2,7 +2,10 @@
 
 It is applied only where it can be shown to help. Patches of validation are scaled with a temperature that was fitted
 without them (cross-validation): their log loss must be lower than without one, by more than chance, and their
-calibration error must not be higher. A model that is calibrated already would otherwise be made worse.
+calibration error must not be higher. A model that is calibrated already would otherwise be made worse. In a small
+validation chance also leaves mistakes out: of ten patches that are right four times in five, all are right in one of
+ten draws, and their log losses differ so little that an interval of them is narrow. So the log loss must be lower with
+two more mistakes as well, as the interval of a share takes two for granted (Agresti & Coull 1998).
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 LOWEST, HIGHEST = 0.05, 20.0
 """Temperatures that are looked at."""
 FOLDS = 5
+MISTAKES = 2
+"""That are added to those of validation."""
 _TINY = 1e-38  # the smallest float32: of a probability of 0 nothing is known but that it is less
 
 
@@ -110,14 +115,41 @@ def choose_temperature(
             held_out[~rest] = scaled(probabilities[~rest], fit_temperature(probabilities[rest], labels[rest]))
     before, after = log_losses(labels, without), log_losses(labels, held_out)
     gain = mean_interval(before - after, over)
+    shown = gain is not None and gain[0] > 0
     errors = tuple(
         calibration_error(np.minimum(p.max(axis=1), 1.0), p.argmax(axis=1) == labels) for p in (without, held_out)
     )
-    if gain is None or gain[0] <= 0:
+    if not shown:
         applied, reason = False, "not applied: cross-validation on validation does not show that it lowers the log loss"
+    elif not _outlives_mistakes(labels, without, held_out, over):
+        few = f"{len(labels):,} patches" + ("" if over is None else f" in {int(over.max()) + 1:,} groups")
+        reason = (
+            f"not applied: validation is too small to show it ({few}): {MISTAKES} more mistakes would undo the gain"
+        )
+        applied = False
     elif errors[1] > errors[0]:
         applied, reason = False, "not applied: in cross-validation on validation it raises the calibration error"
     else:
         applied, reason = True, "applied: in cross-validation on validation it lowers the log loss"
     losses = float(before.mean()), float(after.mean())
     return Temperature(fit_temperature(probabilities, labels), applied, reason, losses, (errors[0], errors[1]), gain)
+
+
+def _outlives_mistakes(
+    labels: NDArray[Any], without: NDArray[np.float64], held_out: NDArray[np.float64], groups: NDArray[np.int64] | None
+) -> bool:
+    """Whether the log loss is lower, by more than chance, if some more patches had another label than was predicted.
+
+    Args:
+        labels: int [N].
+        without: probabilities without a temperature, [N, K].
+        held_out: with one that was fitted without the patch, [N, K].
+        groups: int [N], 0 to G - 1, or None.
+    """
+    first, second = np.argsort(-without, axis=1, kind="stable")[:, :2].T
+    mistaken = np.where(first == labels, second, labels)
+    lost = float((log_losses(mistaken, without) - log_losses(mistaken, held_out)).mean())
+    differences = log_losses(labels, without) - log_losses(labels, held_out)
+    more = None if groups is None else np.concatenate([groups, groups.max() + 1 + np.arange(MISTAKES)])
+    gain = mean_interval(np.concatenate([differences, [min(lost, 0.0)] * MISTAKES]), more)
+    return gain is not None and gain[0] > 0

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landsift.config import EvaluationConfig
+from landsift.errors import listed
 from landsift.evaluation.abstention import answered_figures, choose_confidence, risk_curve
-from landsift.evaluation.conformal import KINDS, expected_range, halves, set_figures, thresholds
+from landsift.evaluation.conformal import KINDS, expected_range, halves, patches_for, set_figures, thresholds
 from landsift.models.trust import Distances, Judged, Thresholds, Trust, with_predicted
 from landsift.version import __version__
 
@@ -135,11 +136,12 @@ def trust_figures(
         `sets` {coverage, kind, calibrated_on, tested_on, rows, from_validation}: a row per coverage and kind, as
         `set_figures` returns it, with `classes_without` (names whose patches were too few for a threshold) and
         `by_threshold`: coverage, interval and size of sets that may be empty, whose coverage is `expected` in a range
-        (`expected_range`); those `from_validation` have their thresholds from validation, and are tested on all test
-        patches.
+        (`expected_range`; None where patches come in groups, which are exchangeable and their patches are not); those
+        `from_validation` have their thresholds from validation, and are tested on all test patches.
         `abstention` {risk, confidence, rows, curve}: a row per risk with its `confidence` and, of val and test, what
         `answered_figures` returns; the curve of the test.
-        `ood` {distance, fitted_on, directions, val, test}: shares that are out of distribution.
+        `ood` {distance, fitted_on, directions, chosen_on, val, test}: how many validation patches the distance comes
+        from, and the shares that are out of distribution.
     """
     chosen = trust.thresholds
     risks = sorted({*RISKS, *([] if chosen.risk is None else [chosen.risk])})
@@ -167,10 +169,45 @@ def trust_figures(
             "distance": chosen.distance,
             "fitted_on": fitted_on,
             "directions": len(trust.distances.directions),
+            "chosen_on": len(val.labels),
             "val": float((val.distance > chosen.distance).mean()),
             "test": float((test.distance > chosen.distance).mean()),
         },
     }
+
+
+def shortfalls(figures: dict[str, Any]) -> list[str]:
+    """What the patches were too few for, a sentence each; `figures` as `trust_figures` returns them."""
+    sets, abstention, ood = figures["sets"], figures["abstention"], figures["ood"]
+    own = (sets["coverage"], sets["kind"])
+    without: list[str] = next((r["classes_without"] for r in sets["rows"] if (r["nominal"], r["kind"]) == own), [])
+    chosen, found = f"sets of {100 * sets['coverage']:g} %", []
+    needed = f"{patches_for(sets['coverage']):,} patches"
+    if not sets["rows"]:
+        found.append(f"{chosen}: the test has one patch, and nothing to test their thresholds on")
+    elif without and sets["kind"] == "marginal":
+        found.append(
+            f"{chosen}: half of the test, {sets['calibrated_on']:,} patches, is too small for a threshold, which needs "
+            f"{needed}: every set holds all classes"
+        )
+    elif without:
+        found.append(
+            f"{chosen} by class: in every set is {listed(without)}: a threshold needs {needed} of a class in half of "
+            "the test"
+        )
+    if abstention["confidence"] is None:
+        found.append(
+            f"no confidence was shown to keep the share of wrong answers below {100 * abstention['risk']:g} %: "
+            f"validation has too few patches ({ood['chosen_on']:,}) or too many mistakes; predictions have no column "
+            "abstain"
+        )
+    if ood["chosen_on"] < patches_for(1 - FARTHEST):
+        found.append(
+            f"out of distribution is what lies farther than all {ood['chosen_on']:,} validation patches: of patches "
+            f"like those of the training about 1 in {ood['chosen_on'] + 1:,} is, and with more validation patches "
+            f"{100 * FARTHEST:g} % are"
+        )
+    return found
 
 
 def judged_figures(
@@ -217,6 +254,9 @@ def _sets(coverage: float, kind: str, classes: Sequence[str], chooses: Answers, 
     groups = None if reports.groups is None else np.unique(reports.groups, return_inverse=True)[1]
     if groups is not None and groups.max() < 1:
         groups = None
+    together = chooses.groups is not None and reports.groups is not None
+    if together:  # a single group has halves of patches, which are exchangeable
+        together = len(np.union1d(chooses.groups, reports.groups)) > 1  # type: ignore[arg-type]
     sets = reports.probabilities >= least
     written = set_figures(with_predicted(sets, reports.probabilities), reports.labels, classes, groups)
     alone = set_figures(sets, reports.labels, classes, groups)
@@ -224,10 +264,11 @@ def _sets(coverage: float, kind: str, classes: Sequence[str], chooses: Answers, 
         row["by_threshold"] = {key: alone["per_class"][name][key] for key in ("coverage", "interval")}
         if kind == "class":
             count = int((chooses.labels == classes.index(name)).sum())
-            row["by_threshold"]["expected"] = expected_range(count, row["n"], coverage)
+            row["by_threshold"]["expected"] = None if together else expected_range(count, row["n"], coverage)
     by_threshold = {key: alone[key] for key in ("coverage", "interval", "size")}
     if kind == "marginal":
-        by_threshold["expected"] = expected_range(len(chooses.labels), len(reports.labels), coverage)
+        sizes = len(chooses.labels), len(reports.labels)
+        by_threshold["expected"] = None if together else expected_range(*sizes, coverage)
     return {
         "nominal": coverage,
         "kind": kind,

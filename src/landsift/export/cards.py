@@ -6,7 +6,7 @@ from pathlib import Path
 
 from landsift.config import WEIGHTS_BY_NAME
 from landsift.errors import LandsiftError
-from landsift.export.described import ClassFigures, Described, Interval, describe_run, limits
+from landsift.export.described import ClassFigures, Described, Interval, describe_run, limits, markdown
 from landsift.export.stac_mlm import mlm_item
 from landsift.runs import write_json, write_text
 from landsift.runtime.outputs import as_path
@@ -72,18 +72,20 @@ def model_card(about: Described) -> str:
 
 
 def _body(about: Described) -> str:
-    model = about.model
+    model, data = about.model, markdown(about.data)
     (accuracy, interval), (f1, f1_interval), (ece, ece_interval) = (
         about.figures[name] for name in ("accuracy", "macro_f1", "ece")
     )
-    begun = {None: "random weights", "imagenet": "timm's weights (ImageNet)"}.get(about.weights, f"{about.weights}")
+    begun = {None: "random weights", "imagenet": "timm's weights (ImageNet)"}.get(
+        about.weights, markdown(str(about.weights))
+    )
     begun += " as weights to begin with" if about.weights and about.weights not in WEIGHTS_BY_NAME else ""
     views = {"none": "one look at each patch", "flips": "the mean over flips and rotations of each patch (TTA)"}
     lines = [
         f"# {about.name}",
         "",
         f"Classifies satellite patches of {about.patch} into {len(about.classes)} classes: "
-        f"**{_per_cent(accuracy, interval)} accuracy** on {about.tested:,} test patches of {about.data}.",
+        f"**{_per_cent(accuracy, interval)} accuracy** on {about.tested:,} test patches of {data}.",
         "",
         "## Intended use",
         "",
@@ -106,6 +108,7 @@ def _body(about: Described) -> str:
         f"| accuracy | {_per_cent(accuracy, interval)} |",
         f"| macro F1 | {_share(f1, f1_interval)} |",
         f"| ECE | {_share(ece, ece_interval)} |",
+        *(f"| {name} | {value} |" for name, value in about.judged),
         "",
         "| class | patches | tested | precision | recall | F1 |",
         "| --- | ---: | ---: | --- | --- | --- |",
@@ -117,10 +120,10 @@ def _body(about: Described) -> str:
         "",
         "## Data",
         "",
-        f"- Source: {about.data}, {about.patches:,} patches"
+        f"- Source: {data}, {about.patches:,} patches"
         + (f"; {about.skipped:,} files were left out." if about.skipped else "."),
-        f"- Patches: {about.patch}; {model.bands}.",
-        f"- Split: {about.split or 'not recorded.'}",
+        f"- Patches: {about.patch}; {markdown(str(model.bands))}.",
+        f"- Split: {markdown(about.split) or 'not recorded.'}",
         "",
         "## Training",
         "",
@@ -141,7 +144,7 @@ def _body(about: Described) -> str:
 
 def by_words(bands: object) -> str:
     """The bands in a sentence."""
-    return f"these bands and no others: {bands}"
+    return f"these bands and no others: {markdown(str(bands))}"
 
 
 def _row(each: ClassFigures) -> str:
@@ -150,7 +153,7 @@ def _row(each: ClassFigures) -> str:
         if not each.tested
         else [_share(getattr(each, name), each.intervals.get(name)) for name in ("precision", "recall", "f1")]
     )
-    return f"| {each.name.replace('|', chr(92) + '|')} | {each.patches:,} | {each.tested:,} | {' | '.join(figures)} |"
+    return f"| {markdown(each.name)} | {each.patches:,} | {each.tested:,} | {' | '.join(figures)} |"
 
 
 def _per_cent(value: float, interval: Interval) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,13 +12,14 @@ from numpy.typing import NDArray
 
 from landsift.errors import ModelError
 from landsift.export.patches import LEAST, Sample
+from landsift.models.loading import AnyPredictor
 from landsift.models.onnx_predictor import OnnxPredictor
-from landsift.models.predictor import Predictor
+from landsift.models.predictor import Predictor, answers
 
 SAME, LARGEST = 0.999, 1e-3
 """Of a float32 export: share of patches that must get the same class, and the largest difference of probabilities."""
 SAME_INT8 = 0.98
-"""Of an INT8 export on patches without labels: share that must get the same class."""
+"""Of an INT8 export on patches of which too few have labels: share that must get the same class."""
 CHUNK = 256
 
 
@@ -38,6 +38,7 @@ class Check:
         accuracy_torch: of the run on them.
         patches_per_second: of the export.
         patches_per_second_torch: of the run, in the same process, in turns.
+        judged: share with the same set, abstain and ood; None: the model has no thresholds.
     """
 
     patches: int
@@ -50,11 +51,14 @@ class Check:
     accuracy_torch: float | None
     patches_per_second: float
     patches_per_second_torch: float
+    judged: float | None = None
 
     @property
     def lost(self) -> float | None:
-        """Accuracy lost, as a share; None: nothing is labelled."""
-        return None if self.accuracy is None or self.accuracy_torch is None else self.accuracy_torch - self.accuracy
+        """Accuracy lost, as a share; None: too few patches are labelled to tell."""
+        if self.accuracy is None or self.accuracy_torch is None or self.labelled < LEAST:
+            return None
+        return self.accuracy_torch - self.accuracy
 
     @property
     def faster(self) -> float:
@@ -80,8 +84,23 @@ class Check:
                 f"accuracy       {100 * self.accuracy:.2f} %, by torch {100 * self.accuracy_torch:.2f} % "
                 f"({self.labelled:,} patches with a label)"
             )
+        if self.judged is not None:
+            lines.append(f"thresholds     set, abstain and ood are the same for {100 * self.judged:.2f} %")
         speed = f"{self.patches_per_second:,.0f} patches/s, torch {self.patches_per_second_torch:,.0f}"
         return [*lines, f"speed          {speed} ({self.faster:.2f} times)"]
+
+
+def check_enough(sample: Sample) -> None:
+    """Refuse patches that are too few to show anything.
+
+    Raises:
+        ModelError: they are.
+    """
+    if len(sample) < LEAST:
+        raise ModelError(
+            f"an export is checked on {LEAST} patches or more, and there are {len(sample)} {sample.source}",
+            "give a folder with more: --check FOLDER",
+        )
 
 
 def compare(torch_model: Predictor, exported: OnnxPredictor, sample: Sample) -> Check:
@@ -90,22 +109,21 @@ def compare(torch_model: Predictor, exported: OnnxPredictor, sample: Sample) -> 
     Raises:
         ModelError: there are too few patches, or the export gives no probabilities.
     """
-    if len(sample) < LEAST:
-        raise ModelError(
-            f"an export is checked on {LEAST} patches or more, and there are {len(sample)} {sample.source}",
-            "give a folder with more: --check FOLDER",
-        )
+    check_enough(sample)
     seconds = [0.0, 0.0]
     found: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
-    models: tuple[Callable[[NDArray[Any]], NDArray[np.float32]], ...] = (torch_model, exported)
+    distances: tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]] = ([], [])
+    models: tuple[AnyPredictor, ...] = (torch_model, exported)
     for model in models:
-        model(sample.images[:CHUNK])  # the first batch allocates, and chooses kernels
+        answers(model, sample.images[:CHUNK])  # the first batch allocates, and chooses kernels
     for number, start in enumerate(range(0, len(sample), CHUNK)):
         chunk = sample.images[start : start + CHUNK]
         for i in (0, 1) if number % 2 else (1, 0):
             begun = time.perf_counter()
-            found[i].append(models[i](chunk))
+            probabilities, distance = answers(models[i], chunk)
             seconds[i] += time.perf_counter() - begun
+            found[i].append(probabilities)
+            distances[i].append(distance)
     ours, theirs = np.concatenate(found[1]), np.concatenate(found[0])
     if not np.isfinite(ours).all():
         raise ModelError("the export is refused: it gives NaN for some patches")
@@ -125,7 +143,26 @@ def compare(torch_model: Predictor, exported: OnnxPredictor, sample: Sample) -> 
         accuracy_torch=own,
         patches_per_second=len(sample) / seconds[1],
         patches_per_second_torch=len(sample) / seconds[0],
+        judged=_judged_alike(models, (theirs, ours), tuple(map(np.concatenate, distances))),
     )
+
+
+def _judged_alike(
+    models: tuple[AnyPredictor, ...],
+    probabilities: tuple[NDArray[np.float32], ...],
+    distances: tuple[NDArray[np.float64], ...],
+) -> float | None:
+    """Share of the patches with the same set, abstain and ood; None where there are no thresholds."""
+    if any(model.trust is None for model in models):
+        return None
+    one, other = (
+        model.trust.judge(p, d)  # type: ignore[union-attr]
+        for model, p, d in zip(models, probabilities, distances, strict=True)
+    )
+    alike = (one.sets == other.sets).all(axis=1) & (one.ood == other.ood)
+    if one.abstain is not None and other.abstain is not None:
+        alike &= one.abstain == other.abstain
+    return float(alike.mean())
 
 
 def accept(check: Check, *, int8: bool, max_loss: float) -> None:
@@ -133,7 +170,7 @@ def accept(check: Check, *, int8: bool, max_loss: float) -> None:
 
     Args:
         check: the two side by side.
-        int8: whether it is quantised: then accuracy counts, and without labels the share of equal classes.
+        int8: whether it is quantised: then accuracy counts, and with too few labels the share of equal classes.
         max_loss: accuracy that an INT8 export may lose, as a share.
 
     Raises:
@@ -141,18 +178,19 @@ def accept(check: Check, *, int8: bool, max_loss: float) -> None:
     """
     figures = "; ".join(" ".join(line.split()) for line in check.lines()[1:-1])
     if not int8:
-        if check.same >= SAME and check.largest < LARGEST:
+        if check.same >= SAME and check.largest < LARGEST and (check.judged is None or check.judged >= SAME):
             return
         raise ModelError(
             f"the export is refused, and nothing is written: {figures}",
-            f"{100 * SAME:g} % must get the same class, and probabilities differ by less than {LARGEST:g}",
+            f"{100 * SAME:g} % must get the same class (and set, abstain, ood), and probabilities differ by less than "
+            f"{LARGEST:g}",
         )
     lost = check.lost
     if lost is None and check.same < SAME_INT8:
         raise ModelError(
             f"the export is refused, and nothing is written: {figures}",
-            f"without labels {100 * SAME_INT8:g} % must get the same class: give labelled patches with --check, "
-            "or use --format onnx",
+            f"with fewer than {LEAST} labels {100 * SAME_INT8:g} % must get the same class: give labelled patches with "
+            "--check, or use --format onnx",
         )
     if lost is not None and lost > max_loss and not math.isclose(lost, max_loss):
         raise ModelError(

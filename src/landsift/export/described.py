@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landsift.config import BUILT_IN_SOURCES, WEIGHTS_BY_NAME
+from landsift.config import BUILT_IN_SOURCES, WEIGHTS_BY_NAME, SplitConfig
+from landsift.errors import plain
+from landsift.evaluation.trust import shortfalls
 from landsift.image_sizes import by
 from landsift.models.loading import fingerprint_of
 from landsift.models.model_json import DESCRIPTION_FILE, ModelDescription, read_description
@@ -65,6 +68,9 @@ class Described:
         seed: of the training.
         tested: test patches.
         figures: `accuracy`, `macro_f1` and `ece` on them, each with its 95 % interval.
+        judged: name and value, in words, of what sets, abstention and out-of-distribution flags do on the test patches;
+            empty of a model without thresholds.
+        too_few: what its patches were too few for, a sentence each.
         over: what the intervals are over: "patches" or "groups".
         classes: their figures.
         confused: (label, predicted, patches), the most frequent first.
@@ -89,6 +95,8 @@ class Described:
     seed: int
     tested: int
     figures: dict[str, tuple[float, Interval]]
+    judged: tuple[tuple[str, str], ...]
+    too_few: tuple[str, ...]
     over: str
     classes: tuple[ClassFigures, ...]
     confused: tuple[tuple[str, str, int], ...]
@@ -124,14 +132,14 @@ def _described(run: Run, license: str | None) -> Described:
     source = config.data.source if config.data.source in BUILT_IN_SOURCES else Path(config.data.source).name
     intervals, checks = test["intervals"], data["checks"]["sections"]
     split = next((section["text"] for section in checks if section["name"] == "split"), "")
-    weights = config.model.weights
+    weights, trust = config.model.weights, run.evaluation.get("trust")
     kind = config.data.split.kind
     return Described(
         name=_slug(f"{model.backbone}-{source}"),
         model=model,
         fingerprint=fingerprint_of(run.path),
         data=source,
-        split=split,
+        split=" ".join(filter(None, (split, *_parts_of(data, config.data.split)))),
         by_place=kind in ("spatial", "group") or intervals.get("over") == "groups",
         patches=data["patches"],
         skipped=len(data["skipped"]),
@@ -142,6 +150,8 @@ def _described(run: Run, license: str | None) -> Described:
         seed=manifest["seed"],
         tested=test["n"],
         figures={name: (test[name], tuple(intervals[name])) for name in ("accuracy", "macro_f1", "ece")},
+        judged=_judged(trust),
+        too_few=tuple(shortfalls(trust)) if trust and "chosen_on" in trust["ood"] else (),
         over=intervals.get("over", "patches"),
         classes=tuple(_class(name, data["classes"], test) for name in model.classes),
         confused=_confused(model.classes, test["confusion"]),
@@ -150,6 +160,53 @@ def _described(run: Run, license: str | None) -> Described:
         versions=manifest["versions"],
         license=license,
     )
+
+
+def _parts_of(data: dict[str, Any], split: SplitConfig) -> list[str]:
+    """What else decides who is in which part: a budget of labels, one fold of several."""
+    found = []
+    if data.get("budget") is not None:
+        found.append(f"Only {data['budget']:,} labels of the training part were used (data.budget).")
+    if split.folds is not None:
+        found.append(f"This is fold {split.fold} of {split.folds}, counted from 0: other folds are tested elsewhere.")
+    return found
+
+
+def _judged(trust: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    if trust is None:
+        return ()
+    sets, abstention = trust["sets"], trust["abstention"]
+    own = (sets["coverage"], sets["kind"])
+    found = []
+    for row in sets["rows"]:
+        if (row["nominal"], row["kind"]) == own:
+            kind = "by class" if row["kind"] == "class" else "over all patches"
+            value = f"hold the class of {_per_cent(row['coverage'], row['interval'])} of the {row['n']:,} patches that "
+            value += f"chose no threshold, {row['size']:.2f} classes on average"
+            found.append((f"sets of {100 * row['nominal']:g} %, {kind}", value))
+    risk = f"wrong answers, at most {100 * abstention['risk']:g} % wanted"
+    answered = next((r["test"] for r in abstention["rows"] if r["risk"] == abstention["risk"]), None)
+    if answered is None:
+        found.append((risk, "validation did not show it: the model abstains from nothing"))
+    elif answered["risk"] is None:
+        found.append((risk, "the model abstains from all patches"))
+    else:
+        value = (
+            f"{_per_cent(answered['risk'], answered['interval'])}, where it answers {100 * answered['answered']:.2f} %"
+        )
+        found.append((risk, value))
+    return (*found, ("out of distribution", f"{100 * trust['ood']['test']:.2f} %"))
+
+
+def _per_cent(value: float, interval: Sequence[float] | None) -> str:
+    ends = f" ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})" if interval else ""
+    return f"{100 * value:.2f} %{ends}"
+
+
+def markdown(text: str) -> str:
+    """Text that is none of landsift's, such as a class, on one line and without a meaning in Markdown or HTML."""
+    escaped = re.sub(r"([\\`*\[\]|]|(?<!\w)_|_(?!\w))", r"\\\1", plain(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _class(name: str, counts: dict[str, int], test: dict[str, Any]) -> ClassFigures:
@@ -176,11 +233,11 @@ def _slug(text: str) -> str:
 
 
 def limits(about: Described) -> list[str]:
-    """What a user must know of where the figures end, a sentence each."""
+    """What a user must know of where the figures end, a sentence of Markdown each."""
     found = [
         f"Every patch gets one of the {len(about.classes)} classes, clouds and whatever is none of them included.",
-        f"It was tested on patches of {about.data} alone. Other sensors, seasons, processing levels and ground "
-        "sampling distances were not tested: `landsift evaluate` tests it on labelled patches of yours.",
+        f"It was tested on patches of {markdown(about.data)} alone. Other sensors, seasons, processing levels and "
+        "ground sampling distances were not tested: `landsift evaluate` tests it on labelled patches of yours.",
     ]
     if not about.by_place:
         found.append(
@@ -189,15 +246,16 @@ def limits(about: Described) -> list[str]:
         )
     weak = [each for each in about.classes if each.tested and each.f1 < WEAK]
     if weak:
-        names = ", ".join(f"{each.name} ({each.f1:.2f})" for each in sorted(weak, key=lambda each: each.f1))
+        names = ", ".join(f"{markdown(each.name)} ({each.f1:.2f})" for each in sorted(weak, key=lambda each: each.f1))
         found.append(f"F1 is below {WEAK:g} for {names}.")
     if few := [each for each in about.classes if each.tested < FEW]:
-        names = ", ".join(f"{each.name} ({each.tested})" for each in few)
+        names = ", ".join(f"{markdown(each.name)} ({each.tested})" for each in few)
         found.append(f"Fewer than {FEW} test patches: {names}.")
     if about.confused:
-        pairs = "; ".join(f"{label} for {predicted} ({count})" for label, predicted, count in about.confused)
+        pairs = "; ".join(f"{markdown(one)} for {markdown(other)} ({count})" for one, other, count in about.confused)
         found.append(f"Most often it takes {pairs}, of {about.tested:,} test patches.")
     ece = about.figures["ece"][0]
     calibrated = "not calibrated" if about.model.temperature is None else f"calibrated ({about.model.temperature:.3g})"
     found.append(f"Its probabilities are {calibrated}: confidence and accuracy differ by {100 * ece:.1f} points (ECE).")
-    return [*found, *(f"Data check, {finding}" for finding in about.findings)]
+    found += [f"{text[:1].upper()}{text[1:]}." for text in map(markdown, about.too_few)]
+    return [*found, *(f"Data check, {markdown(finding)}" for finding in about.findings)]

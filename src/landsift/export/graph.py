@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from landsift.errors import ModelError
-from landsift.models.onnx_predictor import INPUT, OUTPUT
+from landsift.models.onnx_predictor import FEATURES, INPUT, OUTPUT
 from landsift.models.predictor import Predictor, symmetries
 from landsift.models.weights_file import one_line
 
-OPSET = 18
-"""Of ONNX: ONNX Runtime 1.14 and later."""
+OPSET, IR = 18, 10
+"""Of ONNX, and of its files: ONNX Runtime 1.18 and later."""
 LARGEST = 2**31 - 2**24
 """Bytes of a file: protobuf's limit, less some for all but the weights."""
 
@@ -37,7 +37,7 @@ class PixelsToProbabilities(nn.Module):
         super().__init__()
         about = predictor.description
         backbone, head = predictor.network
-        self.network = nn.Sequential(backbone, head)
+        self.backbone, self.head = backbone, head
         self.to_units = predictor.preprocess.to_units
         self.resize = Resize(about.patch_size, about.image_size)
         self.normalize = predictor.preprocess.normalize
@@ -45,19 +45,22 @@ class PixelsToProbabilities(nn.Module):
         self.square = len(set(about.patch_size)) == 1
         self.temperature = about.temperature
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Stored patches, [N, H, W, C], to float32 [N, K]; rows sum to 1."""
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Stored patches, [N, H, W, C], to probabilities, float32 [N, K], and features of the backbone, [N, D]."""
         images = self.normalize(self.resize(self.to_units(patches)))
         if not self.flips:
-            scores = self.network(images)
-            return F.softmax(scores if self.temperature is None else scores / self.temperature, dim=1)
+            features = self.backbone(images)
+            scores = self.head(features)
+            return F.softmax(scores if self.temperature is None else scores / self.temperature, dim=1), features
         views = symmetries(images, square=self.square)
-        scores = self.network(torch.cat(views))  # [views * N, K]: one pass, so that the graph holds the network once
+        features = self.backbone(torch.cat(views))  # [views * N, D]: one pass, so that the graph holds it once
+        scores = self.head(features)
         scores = scores.reshape(len(views), -1, scores.shape[1])
+        first = features.reshape(len(views), -1, features.shape[1])[0]  # the patches as they are
         if self.temperature is None:
-            return F.softmax(scores, dim=2).mean(dim=0)
+            return F.softmax(scores, dim=2).mean(dim=0), first
         logits = F.log_softmax(scores, dim=2).logsumexp(dim=0) - math.log(len(views))
-        return F.softmax(logits / self.temperature, dim=1)
+        return F.softmax(logits / self.temperature, dim=1), first
 
 
 class Resize(nn.Module):
@@ -106,7 +109,7 @@ def graph_of(predictor: Predictor) -> onnx.ModelProto:
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[OUTPUT, FEATURES],
                 dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
                 verbose=False,
             )
@@ -116,6 +119,7 @@ def graph_of(predictor: Predictor) -> onnx.ModelProto:
         raise ModelError(
             f"{about.backbone} cannot be exported: {one_line(error)}"[:300], "`landsift predict RUN` runs it by torch"
         ) from None
+    graph.ir_version = IR  # a newer one would ask for a newer runtime and holds nothing that is used here
     del graph.metadata_props[:]
     for node in graph.graph.node:  # where in which source file: of no use elsewhere, and twice the size
         del node.metadata_props[:]

@@ -94,7 +94,8 @@ def of_run(run: Run, description: ModelDescription, part: str, most: int) -> Sam
     if not len(rows):
         return None
     rows = rows[sorted(_drawn(len(rows), most))]
-    return Sample(PatchReader(store.images)(rows), _labels(store, rows, description), f"{part} patches of the run")
+    words = {"train": "training"}.get(part, part)
+    return Sample(PatchReader(store.images)(rows), _labels(store, rows, description), f"{words} patches of the run")
 
 
 def _labels(store: PatchStore, rows: NDArray[np.int64], description: ModelDescription) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from landsift.errors import ModelError
 from landsift.models.onnx_predictor import INPUT
 from landsift.models.weights_file import one_line
+from landsift.runtime.whole import writing
 
 BATCH = 16
 """Patches whose values are looked at at a time."""
@@ -39,6 +40,7 @@ def quantized(graph: onnx.ModelProto, patches: NDArray[Any]) -> onnx.ModelProto:
 
     Raises:
         ModelError: the network does what ONNX Runtime cannot quantise.
+        RunError: there is no room for temporary files.
     """
     from onnxruntime import quantization
     from onnxruntime.quantization import shape_inference
@@ -59,7 +61,7 @@ def quantized(graph: onnx.ModelProto, patches: NDArray[Any]) -> onnx.ModelProto:
             row = next(self._rows, None)
             return None if row is None else {INPUT: np.ascontiguousarray(patches[row : row + BATCH])}
 
-    with tempfile.TemporaryDirectory(prefix="landsift-export-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="landsift-export-") as scratch, writing(Path(scratch)):
         plain, ready, done = (Path(scratch) / name for name in ("plain.onnx", "ready.onnx", "int8.onnx"))
         onnx.save(graph, plain)
         try:
@@ -80,6 +82,8 @@ def quantized(graph: onnx.ModelProto, patches: NDArray[Any]) -> onnx.ModelProto:
                     extra_options={"CalibPercentile": PERCENTILE, "CalibStridedMinMax": 1},
                 )
             return onnx.load(done)
+        except OSError:
+            raise
         except Exception as error:  # noqa: BLE001 (whatever a network does that cannot be quantised)
             raise ModelError(f"the network cannot be quantised: {one_line(error)}"[:300], "use --format onnx") from None
 

@@ -9,6 +9,8 @@ import hashlib
 import math
 import os
 import re
+import unicodedata
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -87,7 +89,8 @@ def _properties(about: Described) -> dict[str, Any]:
         "mlm:input": [
             {
                 "name": "stored patches",
-                "description": "Pixels as files hold them. Units, resize and normalisation are part of the model.",
+                "description": "Pixels as files hold them. landsift, or a file that it exported, makes units of them, "
+                "resizes them to mlm:hyperparameters' image_size, and normalises them by its mean and std.",
                 "bands": list(model.bands.names),
                 "input": {
                     "shape": [-1, height, width, len(model.bands)],
@@ -102,7 +105,8 @@ def _properties(about: Described) -> dict[str, Any]:
         "mlm:output": [
             {
                 "name": "probabilities",
-                "description": "Of the classes, in their order; each row sums to 1.",
+                "description": "Of the classes, in their order; each row sums to 1. Test-time augmentation and "
+                "temperature, as in mlm:hyperparameters, are part of them.",
                 "tasks": ["scene-classification", "classification"],
                 "result": {
                     "shape": [-1, len(model.classes)],
@@ -110,8 +114,8 @@ def _properties(about: Described) -> dict[str, Any]:
                     "data_type": "float32",
                 },
                 "classification:classes": [
-                    {"value": k, "name": _class_name(name), "title": name, "description": name}
-                    for k, name in enumerate(model.classes)
+                    {"value": k, "name": short, "title": name, "description": name}
+                    for k, (name, short) in enumerate(zip(model.classes, _class_names(model.classes), strict=True))
                 ],
                 "post_processing_function": None,
             }
@@ -150,9 +154,16 @@ def _band(about: Described, number: int) -> dict[str, Any]:
     return band
 
 
-def _class_name(name: str) -> str:
-    """As the classification extension wants it: letters, digits, dashes and underscores."""
-    return re.sub(r"[^0-9A-Za-z_-]+", "_", name).strip("_") or "class"
+def _class_names(names: Sequence[str]) -> list[str]:
+    """As the classification extension wants them: letters, digits, dashes and underscores; none twice."""
+    found: list[str] = []
+    for number, name in enumerate(names):
+        plain = unicodedata.normalize("NFKD", name).encode("ascii", errors="ignore").decode()
+        short = re.sub(r"[^0-9A-Za-z_-]+", "_", plain).strip("_") or "class"
+        while short in found:  # such as names in other alphabets
+            short = f"{short}_{number}"
+        found.append(short)
+    return found
 
 
 def _box(run: Path) -> tuple[float, float, float, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,17 +14,19 @@ import onnx
 
 from landsift.errors import LandsiftError, ModelError, RunError
 from landsift.export import patches as real
-from landsift.export.check import Check, accept, compare
+from landsift.export.check import Check, accept, check_enough, compare
 from landsift.export.graph import OPSET, graph_of
 from landsift.export.patches import Sample
 from landsift.export.quantize import quantized
 from landsift.models.loading import fingerprint_of
-from landsift.models.model_json import ModelDescription
+from landsift.models.model_json import WEIGHTS_FILE, ModelDescription
 from landsift.models.onnx_predictor import ENDING, METADATA, OnnxPredictor
-from landsift.models.predictor import load_model
-from landsift.runs import MODEL, Run, write_bytes
+from landsift.models.predictor import load_model, model_folder, say_other_views
+from landsift.models.trust import Trust
+from landsift.models.trust_files import to_json
+from landsift.runs import Run, write_bytes
 from landsift.runtime.outputs import as_path
-from landsift.runtime.whole import beside, writing
+from landsift.runtime.whole import writing
 from landsift.version import __version__
 
 logger = logging.getLogger("landsift")
@@ -107,25 +110,32 @@ def export_onnx(
         raise ModelError(f"there is no format '{format}'", f"known: {', '.join(FORMATS)}, timm")
     predictor = load_model(model, "cpu", module=module)
     if tta is not None:
+        say_other_views(predictor, tta)
         predictor.description = replace(predictor.description, tta=tta)
     tested = patches_of(model, predictor.description, "test", check, real.MOST)
+    check_enough(tested)
     ranges = None
     if format == "onnx-int8":
-        ranges = patches_of(model, predictor.description, "train", calibrate, _looks(predictor.description))
+        wanted = _looks(predictor.description)
+        ranges = patches_of(model, predictor.description, "train", calibrate, wanted)
+        if len(ranges) < wanted:
+            message = "ranges of INT8 are from %d patches, not from %d: larger values than theirs are cut off"
+            logger.warning(message, len(ranges), wanted)
     fingerprint = fingerprint_of(model)
     graph = graph_of(predictor)
     if ranges is not None:
         graph = quantized(graph, ranges.images)
     calibrated_on = None if ranges is None else f"{len(ranges):,} {ranges.source}"
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with beside(out) as partial:
-            partial.write_bytes(with_metadata(graph, predictor.description, {}))
-            found = compare(predictor, OnnxPredictor(partial), tested)
+    about, trust = predictor.description, predictor.trust
+    with tempfile.TemporaryDirectory(prefix="landsift-export-") as scratch:
+        file = Path(scratch) / out.name
+        with writing(file):
+            file.write_bytes(with_metadata(graph, about, {}, trust))
+        found = compare(predictor, OnnxPredictor(file), tested)
     accept(found, int8=ranges is not None, max_loss=max_loss)
-    content = with_metadata(graph, predictor.description, metadata(format, fingerprint, found, calibrated_on))
+    content = with_metadata(graph, about, metadata(format, fingerprint, found, calibrated_on), trust)
     write_bytes(out, content)
-    weights = sum(file.stat().st_size for file in _folder(model).glob("*.safetensors"))
+    weights = (model_folder(model) / WEIGHTS_FILE).stat().st_size
     return Exported(out, format, fingerprint, found, calibrated_on, len(content), weights)
 
 
@@ -164,22 +174,21 @@ def patches_of(
         found = None
     if found is None:
         option = "--check" if part == "test" else "--calibrate"
-        what = "to check the export on" if part == "test" else "to quantise by"
+        what = "test patches" if part == "test" else "training patches"
+        why = "to check the export on" if part == "test" else "to quantise by"
         raise ModelError(
-            f"the {part} patches of {model} are not here {what}", f"give a folder of patches: {option} FOLDER"
+            f"the {what} of {model} are not here {why}: the run's store is not in the cache, and no folder is given",
+            f"give a folder of patches: {option} FOLDER",
         )
     return found
 
 
-def with_metadata(graph: onnx.ModelProto, description: ModelDescription, export: dict[str, Any]) -> bytes:
-    """A file's bytes: the graph, and in its metadata what model.json says and how it was exported."""
+def with_metadata(
+    graph: onnx.ModelProto, description: ModelDescription, export: dict[str, Any], trust: Trust | None = None
+) -> bytes:
+    """A file's bytes: the graph, and in its metadata what model.json says, how it was exported, and the thresholds."""
     del graph.metadata_props[:]
-    stored = {"model": description.to_dict(), "export": export}
+    stored = {"model": description.to_dict(), "export": export, "trust": None if trust is None else to_json(trust)}
     onnx.helper.set_model_props(graph, {METADATA: json.dumps(stored, allow_nan=False)})
     content: bytes = graph.SerializeToString()
     return content
-
-
-def _folder(model: Path | str) -> Path:
-    path = as_path(model)
-    return path / MODEL if (path / MODEL).is_dir() else path

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from landsift.mapping.classify import BATCH, Model, PatchByPatch
 from landsift.mapping.map_writer import EMPTY, MapWriter
 from landsift.mapping.overlap import Flags, Probabilities, Strip
-from landsift.models.predictor import Predictor
 
 if TYPE_CHECKING:
     from landsift.models.loading import AnyPredictor
@@ -29,9 +28,7 @@ logger = logging.getLogger("landsift")
 class PatchAndDistance(PatchByPatch):
     """Answers as `PatchByPatch` does, with one more channel: 1 for patches out of distribution."""
 
-    _predictor: Predictor
-
-    def __init__(self, predictor: Predictor, trust: Trust) -> None:
+    def __init__(self, predictor: AnyPredictor, trust: Trust) -> None:
         super().__init__(predictor)
         self._trust = trust
         self.classes += 1
@@ -51,6 +48,7 @@ class JudgedCells:
         trust: the model's.
         classes: K.
         cells: that have a class, so far.
+        several: of them, with more than one class in their set.
         abstained: of them; None: the model has no threshold.
         ood: of them; None: it is not known (dense mode).
     """
@@ -58,6 +56,7 @@ class JudgedCells:
     trust: Trust
     classes: int
     cells: int = 0
+    several: int = 0
     abstained: int | None = None
     ood: int | None = None
 
@@ -71,22 +70,35 @@ class JudgedCells:
             yield Strip(rows, probabilities, valid)
 
     def to_json(self) -> dict[str, Any]:
-        """Counts of cells, for JSON."""
-        return {"cells": self.cells, "abstained": self.abstained, "ood": self.ood}
+        """Counts of cells and their shares of those with a class, for JSON."""
+        counts = {"several": self.several, "abstained": self.abstained, "ood": self.ood}
+        shares = {
+            f"{name}_share": None if count is None or not self.cells else round(count / self.cells, 6)
+            for name, count in counts.items()
+        }
+        return {"cells": self.cells, **counts, **shares}
 
     def say(self, scene: str) -> None:
         """Say it."""
         said = []
         if self.abstained is not None:
-            said.append(f"the model abstains from {self.abstained:,}")
-        said.append("ood is not known in dense mode" if self.ood is None else f"{self.ood:,} are out of distribution")
+            said.append(f"the model abstains from {self.abstained:,} ({self._share(self.abstained)})")
+        if self.ood is not None:
+            said.append(f"{self.ood:,} ({self._share(self.ood)}) are out of distribution")
+        elif self.cells:
+            said.append("ood is not known in dense mode, so abstain goes by the probability alone")
         logger.info("%s: of %s cells with a class %s", scene, f"{self.cells:,}", " and ".join(said))
+
+    def _share(self, count: int) -> str:
+        return f"{100 * count / max(1, self.cells):.1f} %"
 
     def _bands(self, probabilities: Probabilities, ood: Flags | None, valid: Flags) -> NDArray[np.uint8]:
         """As `MapWriter.write_trust` takes them."""
         cells = probabilities[valid]
         bands = np.full((3, *valid.shape), EMPTY, np.uint8)
-        bands[0][valid] = np.minimum(self.trust.sets(cells).sum(axis=1), EMPTY - 1)
+        sizes = self.trust.sets(cells).sum(axis=1)
+        bands[0][valid] = np.minimum(sizes, EMPTY - 1)
+        self.several += int((sizes > 1).sum())
         far = np.zeros(len(cells), bool) if ood is None else ood[valid]
         abstain = self.trust.abstain(cells, far)
         if abstain is not None:
@@ -101,17 +113,6 @@ class JudgedCells:
 
 def answers_of(predictor: AnyPredictor) -> Model:
     """What answers for patches, one by one: with distances, if the model has thresholds."""
-    if not isinstance(predictor, Predictor) or predictor.trust is None:
+    if predictor.trust is None:
         return PatchByPatch(predictor)
     return PatchAndDistance(predictor, predictor.trust)
-
-
-def say_other_views(predictor: Predictor, tta: str) -> None:
-    """Say that a model's thresholds were chosen with another test-time augmentation."""
-    if tta != predictor.description.tta and (predictor.temperature is not None or predictor.trust is not None):
-        logger.warning(
-            "the model's temperature and thresholds were chosen with test-time augmentation %s, and hold less well "
-            "with %s",
-            predictor.description.tta,
-            tta,
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,11 +13,14 @@ import numpy as np
 from landsift.errors import ConfigError, DataError, ModelError
 from landsift.mapping.agreement import ENOUGH
 from landsift.mapping.classify import MIN_VALID
-from landsift.mapping.judged import say_other_views
 from landsift.mapping.masks import NO_MASK
 from landsift.mapping.smoothing import VARIANCE, Smoother
 from landsift.models.loading import AnyPredictor, fingerprint_of, load_model
 from landsift.models.onnx_predictor import OnnxPredictor
+from landsift.models.predictor import say_other_views
+from landsift.models.trust import tell
+
+logger = logging.getLogger("landsift")
 
 Tta = Literal["none", "flips"]
 Source = Path | str
@@ -134,7 +138,14 @@ class LoadedModel:
         elif options.tta is not None:
             say_other_views(predictor, options.tta)
             predictor.description = replace(predictor.description, tta=options.tta)
-        return cls(predictor, fingerprint_of(model), str(model))
+        if predictor.trust is not None:
+            tell(predictor.trust)
+            if options.stride is not None and options.stride < min(patch):
+                logger.info(
+                    "thresholds are those of single patches, and hold less well for means of several (--stride)"
+                )
+        fingerprint = predictor.fingerprint if isinstance(predictor, OnnxPredictor) else fingerprint_of(model)
+        return cls(predictor, fingerprint, str(model))
 
 
 def _check_exported(model: OnnxPredictor, options: MapOptions) -> None:

@@ -10,7 +10,7 @@ from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDesc
 from landsift.models.onnx_predictor import ENDING, OnnxPredictor, read_onnx
 from landsift.models.predictor import Predictor, model_folder
 from landsift.models.predictor import load_model as load_run
-from landsift.models.trust import FEATURES_FILE, TRUST_FILE
+from landsift.models.trust_files import FEATURES_FILE, TRUST_FILE
 from landsift.runtime.outputs import as_path
 
 AnyPredictor = Predictor | OnnxPredictor

@@ -25,7 +25,8 @@ from landsift.models.backbone import check_backbone
 from landsift.models.in_batches import answer_all
 from landsift.models.model_json import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription, read_description
 from landsift.models.timm_networks import unfilled
-from landsift.models.trust import FEATURES_FILE, TRUST_FILE, Trust, read_trust
+from landsift.models.trust import Trust
+from landsift.models.trust_files import FEATURES_FILE, TRUST_FILE, read_trust
 from landsift.models.weights_file import layers_of_one_value, one_line, read_tensors, write_state
 from landsift.runs import MODEL, write_json
 from landsift.runtime import threads
@@ -220,15 +221,37 @@ class Predictor:
         return max(1, min(most, _BATCH_PIXELS // pixels))
 
 
-def answers(predictor: AnyPredictor, images: Patches) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Probabilities [B, K] of patches, and the distances of their features [B]; zeros of a model without `trust`."""
+def answers(predictor: AnyPredictor, images: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Probabilities [B, K] of patches, and the distances of their features [B]; zeros of a model without `trust`.
+
+    A patch without any data is infinitely far away: its features are those of whatever stands for nothing.
+
+    Args:
+        predictor: the model.
+        images: [B, H, W, C].
+    """
     import numpy as np
 
-    if not isinstance(predictor, Predictor) or predictor.trust is None:
+    if predictor.trust is None:
         probabilities = predictor(images)
         return probabilities, np.zeros(len(probabilities))
     probabilities, features = predictor.probabilities_and_features(images)
-    return probabilities, predictor.trust.distances(features)
+    distances = predictor.trust.distances(features)
+    missing = predictor.bands.missing(images)
+    if missing is not None:
+        distances[missing.all(axis=(1, 2, 3))] = np.inf
+    return probabilities, distances
+
+
+def say_other_views(predictor: Predictor, tta: str) -> None:
+    """Say that a model's thresholds were chosen with another test-time augmentation."""
+    if tta != predictor.description.tta and (predictor.temperature is not None or predictor.trust is not None):
+        logger.warning(
+            "the model's temperature and thresholds were chosen with test-time augmentation %s, and hold less well "
+            "with %s",
+            predictor.description.tta,
+            tta,
+        )
 
 
 def tempered(probabilities: Tensor, temperature: float | None) -> Tensor:
@@ -286,6 +309,11 @@ def model_folder(path: Path | str) -> Path:
     path = as_path(path)
     if path.is_file() and path.suffix.lower() == ".onnx":
         raise ModelError(f"{path} is an exported model; this needs the run that it was exported from")
+    if path.is_file():
+        raise ModelError(
+            f"{path} is a file, and no model by its name",
+            "give a run directory, the folder that holds model.json, or an exported model, whose name ends in .onnx",
+        )
     folder = path / MODEL if (path / MODEL).is_dir() else path
     if not (folder / DESCRIPTION_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         raise ModelError(f"no model at {path}", f"give a run directory or the folder that holds {DESCRIPTION_FILE}")

@@ -1,34 +1,27 @@
 """What a model says beside its probabilities: sets of classes, where it abstains, and what lies out of distribution.
 
-model/
-  trust.json          thresholds, and what they were chosen from
-  trust.safetensors   features of the training patches in short: means of classes, directions, spreads
-
-Both are optional. `landsift.evaluation.trust` makes them.
+`landsift.evaluation.trust` chooses the thresholds, `trust_files` writes and reads them.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from landsift.errors import ModelError, RunError
-from landsift.models.model_json import ModelDescription
-from landsift.runs import read_json, write_bytes, write_json
+from landsift.errors import listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TRUST_FILE = "trust.json"
-FEATURES_FILE = "trust.safetensors"
-FORMAT = 1
-_MAX_BYTES = 2**26
+logger = logging.getLogger("landsift")
+
+FORMAT = 2
+"""Thresholds of format 1 do not name the files that they belong to."""
 _AT_A_TIME = 4096
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -49,6 +42,8 @@ class Thresholds:
         confidence: the least with which a patch is answered; None likewise.
         distance: the largest of a patch that is in distribution.
         landsift: version that wrote it.
+        weights: SHA-256 of the model.safetensors that they belong to; None: not known.
+        features: SHA-256 of the trust.safetensors that they belong to; None: not known.
         format: version of this layout.
     """
 
@@ -61,6 +56,8 @@ class Thresholds:
     confidence: Share | None
     distance: Finite
     landsift: str
+    weights: str | None = None
+    features: str | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -112,7 +109,7 @@ class Judged:
         sets: whether each class is in the set, bool [N, K].
         abstain: whether the patch is not answered, bool [N]; None where no threshold was shown to keep the risk.
         ood: whether the patch is out of distribution, bool [N].
-        distance: of its features, float64 [N].
+        distance: of its features, float64 [N]; infinite where it has no data.
     """
 
     sets: NDArray[np.bool_]
@@ -162,8 +159,8 @@ def with_predicted(sets: NDArray[np.bool_], probabilities: NDArray[Any]) -> NDAr
 
 
 def set_names(sets: NDArray[np.bool_], probabilities: NDArray[Any], classes: Sequence[str]) -> list[str]:
-    r"""Sets as text: names, the most probable first, with | between them; a | within a name is written as \|."""
-    names = [name.replace("|", r"\|") for name in classes]
+    r"""Sets as text: names, the most probable first, with | between them; \ and | within a name become \\ and \|."""
+    names = [name.replace("\\", r"\\").replace("|", r"\|") for name in classes]
     order = np.argsort(-probabilities, axis=1, kind="stable")
     return ["|".join(names[k] for k in row if inside[k]) for row, inside in zip(order, sets, strict=True)]
 
@@ -176,66 +173,15 @@ def columns(judged: Judged, probabilities: NDArray[Any], classes: Sequence[str])
     return table | {"ood": judged.ood}
 
 
-def write_trust(trust: Trust, folder: Path) -> None:
-    """Write both files into a model's folder; trust.json last, without which the other is not read."""
-    from safetensors.numpy import save
-
-    distances = trust.distances
-    arrays = {
-        "means": distances.means,
-        "directions": distances.directions,
-        "spreads": distances.spreads,
-        "rest": np.array([distances.rest]),
-    }
-    write_bytes(
-        folder / FEATURES_FILE, save({name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()})
-    )
-    write_json(folder / TRUST_FILE, asdict(trust.thresholds))
-
-
-def read_trust(folder: Path, description: ModelDescription) -> Trust | None:
-    """Read both files of a model's folder; None where there is no trust.json.
-
-    Raises:
-        ModelError: a file is damaged or missing, or belongs to another model.
-    """
-    file = folder / TRUST_FILE
-    if not file.exists():
-        return None
-    hint = f"delete {TRUST_FILE} to use the model without sets, abstention and ood"
-    try:
-        if file.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"larger than {_MAX_BYTES >> 20} MiB")
-        stored = read_json(file)
-        if isinstance(stored, dict) and isinstance(number := stored.get("format"), int) and number > FORMAT:
-            raise ModelError(f"{file}: format {str(number)[:20]} is of a newer landsift", f"update landsift, or {hint}")
-        if isinstance(stored, dict) and (unknown := set(stored) - {field.name for field in fields(Thresholds)}):
-            raise ValueError(f"unknown key '{min(unknown)[:40]}'")
-        thresholds = TypeAdapter(Thresholds).validate_json(json.dumps(stored))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ModelError(f"{file} is damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}"[:300], hint) from None
-    except (OSError, RunError, ValueError, RecursionError) as error:
-        raise ModelError(f"{file} is damaged: {error}"[:300], hint) from None
-    if thresholds.classes != description.classes or thresholds.temperature != description.temperature:
-        raise ModelError(f"{file} belongs to another model: its classes or temperature are others", hint)
-    return Trust(thresholds, _distances(folder / FEATURES_FILE, hint))
-
-
-def _distances(file: Path, hint: str) -> Distances:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        arrays = load_file(file)
-        means, directions = arrays["means"], arrays["directions"]
-        spreads, rest = arrays["spreads"], float(arrays["rest"][0])
-        if means.ndim != 2 or not len(means) or directions.shape != (len(spreads), means.shape[1]):
-            raise ValueError("its arrays do not fit each other")
-        if not all(np.isfinite(array).all() for array in arrays.values()) or rest <= 0 or (spreads <= 0).any():
-            raise ValueError("it holds values that are no variances")
-    except FileNotFoundError:
-        raise ModelError(f"{file} is missing", hint) from None
-    except (OSError, SafetensorError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise ModelError(f"{file} is damaged: {' '.join(str(error).split())}"[:300], hint) from None
-    return Distances(means, directions, spreads, rest)
+def tell(trust: Trust) -> None:
+    """Say what the thresholds of a model do not do, before somebody relies on it."""
+    about = trust.thresholds
+    always = [name for name, value in zip(about.classes, about.least, strict=True) if value == 0]
+    share = f"{100 * about.coverage:g} %"
+    if len(always) == len(about.classes):
+        logger.warning("every set holds all classes: the test of the run had too few patches for sets of %s", share)
+    elif always:
+        logger.info("in every set is %s: the test of the run had too few patches of it for %s", listed(always), share)
+    if about.confidence is None and about.risk is not None:
+        message = "no column abstain: the run's validation could not show answers of which at most %g %% are wrong"
+        logger.info(message, 100 * about.risk)

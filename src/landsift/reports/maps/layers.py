@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from landsift.mapping.map_info import MapInfo
 from landsift.mapping.overview import small_classes, small_confidence, small_shape
 from landsift.mapping.sketch import Sketch
+from landsift.mapping.trust_raster import small_trust
 from landsift.reports.maps.maplibre import Plane
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def map_layers(info: MapInfo, plane: Plane, backdrop: Backdrop | None = None) ->
     shape = small_shape(info.grid.shape, LONGEST)
     grid = info.grid if shape == info.grid.shape else info.grid.zoom_to(shape)
     codes, confidence = small_classes(info, LONGEST), small_confidence(info, LONGEST)
+    trust = small_trust(info, LONGEST)
     per_cent = None if confidence is None else np.rint(100 * confidence).astype(np.uint8)
     affine = grid.affine
     return {
@@ -80,6 +82,7 @@ def map_layers(info: MapInfo, plane: Plane, backdrop: Backdrop | None = None) ->
         "wide": info.classes.dtype == "uint16",
         "codes": packed(codes.astype("<u2" if info.classes.dtype == "uint16" else "u1")),
         "confidence": None if per_cent is None else packed(per_cent),
+        "trust": None if trust is None else packed(trust),
         "classes": [{"code": each.code, "name": each.name, "rgb": each.rgb} for each in info.classes],
         "scene": None
         if backdrop is None

@@ -11,6 +11,7 @@ from landsift.mapping.class_areas import AreaCount, count_areas
 from landsift.mapping.map_file import read_info
 from landsift.mapping.map_info import MapInfo
 from landsift.mapping.map_place import beside_map
+from landsift.mapping.trust_raster import TrustCount, count_trust
 from landsift.reports.document import render, script_safe
 from landsift.reports.maps import maplibre
 from landsift.reports.maps.layers import LONGEST, Backdrop, backdrop_of, map_layers
@@ -21,6 +22,14 @@ from landsift.version import __version__
 
 if TYPE_CHECKING:
     from landsift.mapping.scenes import Scene
+
+JUDGED = (
+    ("one class in the set", "#c6dbef"),
+    ("several classes in the set", "#f0c94b"),
+    ("the model abstains", "#e0701e"),
+    ("out of distribution", "#7a308c"),
+)
+"""What is said of cells, in the order of `trust_raster.ONE` to `OOD`, with the colours of `templates/map.js`."""
 
 
 def write_map_page(path: Path | str, backdrop: Backdrop | None = None) -> Path:
@@ -71,6 +80,7 @@ def map_html(info: MapInfo, backdrop: Backdrop | None = None) -> str:
         known=areas.known,
         legend=sorted(_rows(info, areas, sure), key=lambda row: -row["amount"]),
         rows=_rows(info, areas, sure),
+        judged=_judged(count_trust(info)),
         total=_total(areas),
         empty=_empty(areas),
         places=[_place(info, place) for place in places],
@@ -93,6 +103,22 @@ def _rows(info: MapInfo, areas: AreaCount, sure: Certainty | None) -> list[dict[
             "confidence": percent(sure.mean[each.code], 0) if sure and areas.cells[each.code] else "–",
         }
         for each in info.classes
+    ]
+
+
+def _judged(count: TrustCount | None) -> list[dict[str, str]]:
+    """Of a map of a model with thresholds: what its sets are like, where it abstains, what is out of distribution."""
+    if count is None:
+        return []
+    amounts = (count.cells - count.several, count.several, count.abstained, count.ood)
+    return [
+        {
+            "name": name,
+            "colour": colour,
+            "cells": "not known" if amount is None else f"{amount:,}",
+            "share": "–" if amount is None else percent(amount / max(1, count.cells), 1),
+        }
+        for (name, colour), amount in zip(JUDGED, amounts, strict=True)
     ]
 
 

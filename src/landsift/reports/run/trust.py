@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from landsift.reports.style import ACCENT, QUIET, SECOND, WARM, Figure, axis_of, layout_of
@@ -173,8 +173,19 @@ def texts(trust: Mapping[str, Any] | None) -> dict[str, Any]:
             f"A patch is out of distribution if its features lie farther from all classes than those of 99 % of the "
             f"validation patches do (Mahalanobis distance, from {ood['fitted_on']:,} training patches). "
             f"{percent(ood['test'], 1)} of the test patches do. The model abstains from them, too."
+            + _few_to_choose_on(ood.get("chosen_on"))
         ),
     }
+
+
+def _few_to_choose_on(patches: int | None) -> str:
+    """Where validation is too small to tell its farthest hundredth; the number is not known of older runs."""
+    if patches is None or patches >= 99:
+        return ""
+    return (
+        f" Validation has only {patches:,} patches, so the limit is the farthest of them: of patches like those of the "
+        f"training about 1 in {patches + 1:,} is flagged."
+    )
 
 
 def _share(value: float) -> str:
@@ -195,14 +206,19 @@ def _set_row(row: Mapping[str, Any], there: Mapping[str, Any], chosen: tuple[flo
         "interval": percents(row["interval"], 1),
         "size": f"{row['size']:.2f}",
         "alone": percent(alone["coverage"], 1),
-        "expected": percents(alone["expected"], 1) if "expected" in alone else _in_range(row["per_class"].values()),
+        "expected": _expected(row),
         "there": percent(there["by_threshold"]["coverage"], 1),
     }
 
 
-def _in_range(rows: Collection[Mapping[str, Any]]) -> str:
-    """How many classes have a coverage that chance allows."""
-    found = [row["by_threshold"] for row in rows]
+def _expected(row: Mapping[str, Any]) -> str:
+    """The range that chance allows, or, of sets by class, how many classes have a coverage within theirs."""
+    alone = row["by_threshold"]
+    if "expected" in alone:
+        return percents(alone["expected"], 1)
+    found = [one["by_threshold"] for one in row["per_class"].values()]
+    if any(one["expected"] is None for one in found):
+        return percents(None, 1)
     held = sum(row["expected"][0] <= row["coverage"] <= row["expected"][1] for row in found)
     return f"{held} of {len(found)} classes"
 
@@ -218,6 +234,11 @@ def _sets_note(sets: Mapping[str, Any]) -> str:
     )
     if not sets["rows"]:
         note = "The test has too few patches to calibrate sets on one half and test them on the other. " + note
+    if any(row["by_threshold"].get("expected", ()) is None for row in sets["rows"]):
+        note += (
+            " Patches come in groups, and the halves are halves of the groups: how far chance lets the coverage be "
+            "from the chosen one depends on how much the groups differ, so there is no range."
+        )
     own = (sets["coverage"], sets["kind"])
     few = [name for row in sets["rows"] if (row["nominal"], row["kind"]) == own for name in row["classes_without"]]
     if few:

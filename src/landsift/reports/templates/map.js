@@ -1,5 +1,7 @@
 // A map of classes on a plane of MapLibre. All data is in the page; codes and confidences are deflated bytes in base64.
 
+const JUDGED = [[198, 219, 239], [240, 201, 75], [224, 112, 30], [122, 48, 140]];  // sets of one class, of several, abstains, out of distribution
+const SAID = [", one class in its set", ", several classes in its set", ", the model abstains", ", out of distribution"];
 const RAMP = [[127, 39, 4], [253, 208, 162], [255, 247, 240]];  // confidence of 0, 50 and 100 %
 
 async function inflated(text) {
@@ -38,6 +40,14 @@ function drawConfidence(canvas, confidence, codes, hidden) {
     const rgb = RAMP[low].map((level, k) => level + (place - low) * (RAMP[low + 1][k] - level));
     image.data.set([...rgb, 255], 4 * i);
   }
+  context.putImageData(image, 0, 0);
+}
+
+function drawTrust(canvas, trust, codes, hidden) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height), pixels = new Uint32Array(image.data.buffer);
+  const colours = JUDGED.map(rgb => pixelOf(rgb));
+  for (let i = 0; i < codes.length; i++) if (codes[i] && !hidden.has(codes[i])) pixels[i] = colours[trust[i]];
   context.putImageData(image, 0, 0);
 }
 
@@ -157,15 +167,18 @@ async function showMap(data) {
   const raw = await inflated(data.codes);
   const codes = data.wide ? new Uint16Array(raw) : new Uint8Array(raw);
   const confidence = data.confidence && new Uint8Array(await inflated(data.confidence));
+  const trust = data.trust && new Uint8Array(await inflated(data.trust));
   const names = new Map(data.classes.map(each => [each.code, each.name]));
   const opacity = document.getElementById("opacity"), scene = document.getElementById("scene");
   const shown = {layer: "classes", opacity: opacity.value / 100, scene: true, canvases: {}};
   if (data.scene) await drawPicture(shown.canvases.scene = canvasOf(1, 1), data.scene.picture);
   shown.canvases.classes = canvasOf(width, height);
   if (confidence) shown.canvases.confidence = canvasOf(width, height);
+  if (trust) shown.canvases.trust = canvasOf(width, height);
   const draw = () => {
     drawClasses(shown.canvases.classes, codes, data.classes, hidden);
     if (confidence) drawConfidence(shown.canvases.confidence, confidence, codes, hidden);
+    if (trust) drawTrust(shown.canvases.trust, trust, codes, hidden);
   };
   const readout = (column, row) => {
     const [a, b, c, d, e, f] = data.affine, i = Math.floor(row) * width + Math.floor(column);
@@ -173,9 +186,10 @@ async function showMap(data) {
     const code = inside ? codes[i] : 0;
     const what = !inside ? "outside the map" : code ? names.get(code) : "no data";
     const sure = code && confidence ? `, confidence ${confidence[i]} %` : "";
+    const judged = code && trust ? SAID[trust[i]] ?? "" : "";
     const digits = Math.abs(a) + Math.abs(b) < 0.1 ? 5 : 0;
     const [x, y] = [a * column + b * row + c, d * column + e * row + f];
-    document.getElementById("readout").textContent = `${x.toFixed(digits)}, ${y.toFixed(digits)}: ${what}${sure}`;
+    document.getElementById("readout").textContent = `${x.toFixed(digits)}, ${y.toFixed(digits)}: ${what}${sure}${judged}`;
   };
   draw();
   let update, go = () => {};
@@ -190,7 +204,10 @@ async function showMap(data) {
   update();
   for (const radio of document.querySelectorAll("input[name=shown]")) radio.addEventListener("change", () => {
     shown.layer = radio.value;
-    document.getElementById("ramp").hidden = shown.layer !== "confidence";
+    for (const [id, layer] of [["ramp", "confidence"], ["trust-key", "trust"]]) {
+      const key = document.getElementById(id);
+      if (key) key.hidden = shown.layer !== layer;
+    }
     update();
   });
   opacity.addEventListener("input", () => { shown.opacity = opacity.value / 100; update(); });
