@@ -182,8 +182,12 @@ class EvaluationConfig(Section):
 
 
 class TrackingConfig(Section):
-    """Experiment tracking in Weights & Biases, and the embedding snapshots."""
+    """What a run is called, experiment tracking in Weights & Biases, and the embedding snapshots."""
 
+    name: str | None = Field(None, min_length=1, max_length=120)
+    """What the report and W&B call the run; None: the report names network and source, W&B the run's folder."""
+    note: str | None = Field(None, min_length=1, max_length=2000)
+    """What the report and W&B say of the run: why it was made, what is to be looked at."""
     wandb: Literal["offline", "online", "disabled"] = "offline"
     project: str = "landsift"
     entity: str | None = None

@@ -114,6 +114,16 @@ def run(
             "--set", "-s", metavar="KEY=VALUE", help="Change one setting, such as training.image_size=128; repeatable."
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="TEXT", help="What the report and W&B call the run (tracking.name).", show_default=False
+        ),
+    ] = None,
+    note: Annotated[
+        str | None,
+        typer.Option("--note", metavar="TEXT", help="What they say of it (tracking.note).", show_default=False),
+    ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Ignore the cache and run every stage from its start.")
     ] = False,
@@ -131,8 +141,8 @@ def run(
     if out is None and remote is None:
         raise typer.BadParameter("a run on this machine needs --out RUN", param_hint="--out")
     chosen = RunConfig.load(config, settings or ())
-    if data is not None:
-        chosen = chosen.replace(f"data.source={json.dumps(data)}")
+    given = {"data.source": data, "tracking.name": name, "tracking.note": note}
+    chosen = chosen.replace(*(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None))
     from landsift.pipeline import run as pipeline
 
     command = ["landsift", *sys.argv[1:]]

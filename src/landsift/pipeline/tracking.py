@@ -96,12 +96,14 @@ def context(config: RunConfig, *, name: str | None = None, local: bool = True) -
     """
     tracking = config.tracking
     extra: dict[str, Any] = {"settings": {"silent": True, "console": "off", "save_code": False}}
+    if tracking.note:
+        extra["notes"] = tracking.note
     if local:
         extra["dir"] = str(folder())
     wanted = {
         "project": _text(tracking.project),
         "entity": _text(tracking.entity),
-        "name": _text(name),
+        "name": _text(tracking.name or name),
         "mode": tracking.wandb,
         "config": json.dumps(config.to_dict()),
         "kwargs": json.dumps(extra),
