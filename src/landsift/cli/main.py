@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from landsift.cli import cache as cache_commands
 from landsift.cli import data as data_commands
+from landsift.cli import slips
 from landsift.cli.areas import areas
 from landsift.cli.change import change
 from landsift.cli.compare import compare
+from landsift.cli.config import config_command
 from landsift.cli.crash_report import tell
 from landsift.cli.export import card, export
 from landsift.cli.map import map_command
@@ -46,7 +47,7 @@ from landsift.runtime.outputs import check_file, check_output, check_outside, no
 from landsift.runtime.threads import settle
 
 
-class _Commands(TyperGroup):
+class _Commands(slips.Commands):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; typer exits with 1 and no message where a library raises one of these."""
         try:
@@ -61,7 +62,6 @@ app = typer.Typer(
     cls=_Commands,
     help="From labelled satellite patches to a tested land-use classifier, its report and its predictions.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -89,7 +89,7 @@ def options(
     """From labelled satellite patches to a tested land-use classifier, its report and its predictions."""
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=slips.Command, no_args_is_help=True)
 def run(
     out: Annotated[
         Path | None,
@@ -143,6 +143,7 @@ def run(
     chosen = RunConfig.load(config, settings or ())
     given = {"data.source": data, "tracking.name": name, "tracking.note": note}
     chosen = chosen.replace(*(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None))
+    slips.needs_source(chosen.data, "run", {"--out": str(out or "RUN")})
     from landsift.pipeline import run as pipeline
 
     command = ["landsift", *sys.argv[1:]]
@@ -155,14 +156,15 @@ def run(
     print_run(finished, as_json=as_json)
 
 
-app.command(no_args_is_help=True)(compare)
-app.command(no_args_is_help=True)(pretrain)
-app.command("map", no_args_is_help=True)(map_command)
+app.command(cls=slips.Command, no_args_is_help=True)(compare)
+app.command(cls=slips.Command, no_args_is_help=True)(pretrain)
+app.command("map", cls=slips.Command, no_args_is_help=True)(map_command)
+app.command("config", cls=slips.Command)(config_command)
 for command in (zones, change, sample, areas, export, card):
-    app.command(no_args_is_help=True)(command)
+    app.command(cls=slips.Command, no_args_is_help=True)(command)
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=slips.Command, no_args_is_help=True)
 def predict(
     run: RunArgument,
     paths: Annotated[
@@ -207,6 +209,7 @@ def predict(
     from landsift.cli.printing import print_result
     from landsift.evaluation.predict import predict_files, table_writer
 
+    slips.run_first("predict", run, paths, out)
     check_file(out)
     write = table_writer(out)
     check_outside(out, paths)
@@ -234,7 +237,7 @@ def predict(
     print_result(result, [f"{len(predictions.paths):,} patches classified: {out}", *lines], as_json=as_json)
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=slips.Command, no_args_is_help=True)
 def evaluate(
     run: RunArgument,
     source: Annotated[
@@ -269,6 +272,7 @@ def evaluate(
     """
     from landsift.cli.evaluate import evaluate as call
 
+    slips.run_first("evaluate", run, [source], out)
     call(
         run,
         source,
@@ -281,7 +285,7 @@ def evaluate(
     )
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=slips.Command, no_args_is_help=True)
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN|DIR", help="A run directory, or a comparison's folder.")],
     out: Annotated[
@@ -366,7 +370,7 @@ def main() -> None:
         app()
     except LandsiftError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, slips.WrongUsage) else 1)
     except Terminated as ended:
         print(f"ended by {ended.number.name}", file=sys.stderr)
         raise
