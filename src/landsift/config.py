@@ -113,7 +113,7 @@ class TrainingConfig(Section):
     precision: Literal["auto", "32", "bf16"] = "auto"
     """`auto`: bfloat16 autocast on a GPU that computes in it, else float32."""
     compile: Literal["auto"] | bool = "auto"
-    """`torch.compile` the network; `auto`: in phases long enough to pay its cost back (docs/results.md)."""
+    """`torch.compile` the network; `auto`: in phases long enough to pay its cost back (docs/results-speed.md)."""
     cache_features: bool = True
     """In phases that train only the head, run the backbone once per patch and view and cache its features.
 
