@@ -96,12 +96,12 @@ async def train_model(
             # Here, as long as W&B's run is open; the pipeline will find them done.
             read: dict[str, Any] = {"store": store, "trained": trained, "config_json": config_json}
             testing = test_model if transfer.is_local() else environments.with_resources(test_model, config)
-            made = [folder, await transfer.fetch(await _stage(TEST, testing, test_key, afresh, tell=False, **read))]
+            left = [folder, await transfer.fetch(await _stage(TEST, testing, test_key, afresh, tell=False, **read))]
             if config.tracking.tsne_every:
                 frames = await _stage(EMBED, create_embeddings, embeddings_key, afresh, tell=False, **read)
-                made.append(await transfer.fetch(frames))
-                tracking.log_frames(experiment, made[-1], patches.classes)
-            tracking.log_test(experiment, patches.folder, made, config, json.loads(command_json), run)
+                left.append(await transfer.fetch(frames))
+                tracking.log_frames(experiment, left[-1], patches.classes)
+            tracking.log_test(experiment, patches.folder, left, config, json.loads(command_json), run)
             tracking.say_where(places, config.tracking)
         return trained
 

@@ -255,7 +255,7 @@ def _confusions(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _class_rows(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
+def _class_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     test, val = evaluation["test"], evaluation.get("val")
     names = sorted(test["per_class"], key=lambda name: test["per_class"][name]["f1"])
     return [

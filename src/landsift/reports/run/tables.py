@@ -34,8 +34,12 @@ def csv_tables(run: Run, mistakes: pd.DataFrame) -> dict[str, str]:
         "confusion.csv": csv_rows(confusion_rows(test["confusion"], classes)),
         "classes.csv": csv_text(PER_CLASS, (_class(name, test) for name in classes)),
         "reliability.csv": csv_text(RELIABILITY, map(_bin, reliability_rows(run))),
-        "mistakes.csv": csv_text(list(mistakes.columns), mistakes.head(MOST_MISTAKES).to_dict("records")),
+        "mistakes.csv": csv_text(list(mistakes.columns), _records(mistakes.head(MOST_MISTAKES))),
     }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
 def _class(name: str, test: Mapping[str, Any]) -> dict[str, Any]:
