@@ -27,4 +27,5 @@ def nearest_key(key: str, known: list[str]) -> str:
             by_leaf.setdefault(name.rpartition(".")[2], name)
         if close := get_close_matches(leaf, by_leaf, n=1):
             return f"did you mean '{by_leaf[close[0]]}'?"
-    return f"known here: {', '.join(k for k in known if k.rpartition('.')[0] == parent)}"
+    beside = [k for k in known if k.rpartition(".")[0] == parent]
+    return f"known here: {', '.join(beside or (k for k in known if '.' not in k))}"

@@ -47,6 +47,14 @@ def landsift(monkeypatch, capsys, tmp_path):
         ("run --data p --out r --seed 3", "landsift run --data p --out r --set seed=3"),
         ("run --data p --out r --label-smoothing 0", "landsift run --data p --out r --set training.label_smoothing=0"),
         ("run --data p --out r --no_cache", "landsift run --data p --out r --no-cache"),
+        ("run --data p --out r --set=seed 1", "landsift run --data p --out r --set seed=1"),
+        ("run -data p --out r", "landsift run --data p --out r"),
+        ("compare --data p --out c --strategy full", "landsift compare --data p --out c --strategies full"),
+        ("compare --data p --out c --budget 100", "landsift compare --data p --out c --budgets 100"),
+        ("export --run r --out m.onnx", "landsift export r --out m.onnx"),
+        ("evaluate r --data p", "landsift evaluate r p"),
+        ("predict --model r p --out t.csv", "landsift predict r p --out t.csv"),
+        ("RUN --data p --out r", "landsift run --data p --out r"),
         ("compare patches --out c", "landsift compare --data patches --out c"),
         ("train --data p --out r", "landsift run --data p --out r"),
         ("evalute r p", "landsift evaluate r p"),
@@ -123,6 +131,10 @@ def test_what_is_no_slip_is_told_as_before(landsift):
     status, _, lines = landsift("run", "--data", "p", "--frobnicate")
     assert status == 2
     assert "frobnicate" in "\n".join(lines)
+    for line in (["run", "--data"], ["tune", "--data", "p"], ["predict", "r"]):  # of which none is another command's
+        status, _, lines = landsift(*line)
+        assert status == 2
+        assert not any("try: landsift" in line for line in lines)
     status, _, lines = landsift("frobnicate")
     assert status == 2
     assert "frobnicate" in "\n".join(lines)
@@ -143,6 +155,8 @@ def test_config_prints_the_defaults_a_part_and_the_phases_of_a_strategy(landsift
     status, _, lines = landsift("config", "training.imagesize")
     assert status == 1
     assert lines[1] == "did you mean 'training.image_size'?"
+    _, _, lines = landsift("config", "nothing.there")
+    assert lines[1].startswith("known here: data, model, strategy")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,9 @@ OF_A_PHASE = {
     "learningrate": "lr_head", "lrhead": "lr_head", "lrbackbone": "lr_backbone",}  # fmt: skip
 """... and the key of a phase of the strategy."""
 TRAINING = ("run", "compare", "pretrain")
+RUN_FIRST = ("predict", "evaluate", "map", "export", "card")
+"""Commands whose first argument is the run."""
+OF_THE_RUN = ("run", "rundir", "model", "checkpoint", "ckpt", "weights")
 
 
 class WrongUsage(LandsiftError):  # noqa: N818 (an answer more than an error)
@@ -85,7 +88,7 @@ class Commands(TyperGroup):
                 right = right.split()[-1] if right and right.startswith(f"{above} ") else None
             if right is None:
                 known = {each: each for each in self.list_commands(ctx)} | ({} if above else COMMANDS)
-                right = next((known[each] for each in get_close_matches(name, known, n=1)), None)
+                right = next((known[each] for each in get_close_matches(name.lower(), known, n=1, cutoff=0.75)), None)
             if right:
                 line = ["landsift", *([above] if above else []), *right.split(), *([] if right[0] == "-" else rest)]
                 raise WrongUsage(f"there is no command '{name}'", f"try: {shlex.join(line)}")
@@ -114,6 +117,8 @@ def _wrong_option(ctx: Any, args: Sequence[str], wrong: str, options: Sequence[s
     if at is None:
         return None
     token, equals, value = args[at].partition("=")
+    if token in options:  # its value is missing
+        return None
     rest = list(args[at + 1 :])
     if not equals and rest and not rest[0].startswith("-"):
         value, rest = rest[0], rest[1:]
@@ -123,10 +128,17 @@ def _wrong_option(ctx: Any, args: Sequence[str], wrong: str, options: Sequence[s
     def with_option(option: str) -> WrongUsage:
         return _try(ctx, f"there is no option {token}", [*args[:at], option, *([value] if value else []), *rest])
 
-    if f"--{name}" in options:
-        return with_option(f"--{name}")
-    if OPTIONS.get(plain) in options:
-        return with_option(OPTIONS[plain])
+    several = f"--{name[:-1]}ies" if name.endswith("y") else f"--{name}s"
+    given = {each.split("=")[0] for each in args}
+    for option in (f"--{name}", several, OPTIONS.get(plain)):
+        if option in options and option not in given:
+            return with_option(option)
+    if ctx.command.name in RUN_FIRST and value:
+        message = f"there is no option {token}: its value stands alone"
+        if plain in OF_THE_RUN:
+            return _try(ctx, message, [value, *args[:at], *rest])
+        if plain in ("data", *(word for word, option in OPTIONS.items() if option == "--data")):
+            return _try(ctx, message, [*args[:at], *rest, value])
     if "--set" in options and ctx.command.name in TRAINING:
         if plain in OF_A_PHASE:
             return WrongUsage(f"there is no option {token}", _of_a_phase(ctx, args, OF_A_PHASE[plain], value))
@@ -159,6 +171,8 @@ def _extra(ctx: Any, args: Sequence[str], options: Sequence[str]) -> WrongUsage 
     at = alone[0]
     value = args[at]
     before, after = list(args[:at]), list(args[at + 1 :])
+    if before and before[-1].startswith("--set=") and before[-1].count("=") == 1:
+        return _try(ctx, "--set takes key=value", [*before[:-1], "--set", f"{before[-1][6:]}={value}", *after])
     if len(before) > 1 and before[-2] in ("--set", "-s") and "=" not in before[-1]:
         return _try(ctx, "--set takes key=value", [*before[:-1], f"{before[-1]}={value}", *after])
     if "=" in value:
