@@ -248,7 +248,9 @@ def test_a_run_that_stopped_early_says_so(make_run):
 
 def test_many_classes_and_a_class_without_patches(make_run):
     run = make_run(classes=[f"class {k}" for k in range(25)], patches=24, frames=1)
-    assert "class 24" in Page(report_html(run)).text
+    text = Page(report_html(run)).text
+    assert "class 24" in text
+    assert "The matrix of 25 classes is too wide for paper" in text
 
 
 def test_a_missing_file_is_named(run):
