@@ -18,6 +18,8 @@ TABLES = {
     "change": ("matrix.csv", "transitions.csv", "classes.csv"),
     "label": (),
 }
+DRAWN = ".plot :is(.xtick, .ytick, .legend) text, svg.sankey text:not(.date)"
+"""Text in figures."""
 PAPER = 700
 """Width of a sheet between its margins, in pixels: A4 at 96 dpi has 718."""
 
@@ -58,9 +60,7 @@ def luminance(colour):
 def colours(page):
     """Luminance of the ground, of the text, and of all text in figures."""
     ground, ink = page.evaluate("(style => [style.backgroundColor, style.color])(getComputedStyle(document.body))")
-    drawn = page.locator(".plot :is(.xtick, .ytick, .legend) text, svg.sankey text:not(.date)").evaluate_all(
-        "all => all.map(text => getComputedStyle(text).fill)"
-    )
+    drawn = page.evaluate(f"[...document.querySelectorAll('{DRAWN}')].map(text => getComputedStyle(text).fill)")
     return luminance(ground), luminance(ink), [luminance(colour) for colour in drawn]
 
 
