@@ -3,6 +3,8 @@
 #   make test     set up and run the tests, as many side by side as there are cores (WORKERS=1: one)
 #   make test-all the same with the slow ones, and long ones at their full length
 #   make check    linters, types and tests, as CI runs them
+#   make wheels   build wheel and sdist, install the wheel with each extra in a fresh environment (about 15 GB)
+#   make docs     the documentation as a site, in site/
 #   make install  set up only
 
 PYTHON ?= python3
@@ -18,7 +20,7 @@ export DO_NOT_TRACK = 1
 export GOMP_SPINCOUNT = 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check coverage lint format types lock clean
+.PHONY: help install demo test test-all check wheels docs coverage lint format types lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,6 +50,12 @@ test-all: install
 
 check: lint types test
 
+wheels: install
+	@$(BIN)/python .ci/wheels.py --all
+
+docs: install
+	@$(BIN)/mkdocs build --quiet --strict
+
 coverage: install
 	@$(BIN)/python -m pytest --cov --cov-report=term
 
@@ -69,4 +77,4 @@ lock:
 	  --no-header --no-emit-index-url --upgrade pyproject.toml -o requirements.lock
 
 clean:
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -29,6 +28,7 @@ from landsift.config_data import Fraction, Positive, Section, from_root
 from landsift.config_data import SplitConfig as SplitConfig
 from landsift.config_data import SplitLists as SplitLists
 from landsift.config_data import SyntheticConfig as SyntheticConfig
+from landsift.config_keys import nearest_key
 from landsift.config_overrides import apply, read_mapping
 from landsift.config_pretraining import PretrainingConfig as PretrainingConfig
 from landsift.errors import ConfigError
@@ -113,7 +113,7 @@ class TrainingConfig(Section):
     precision: Literal["auto", "32", "bf16"] = "auto"
     """`auto`: bfloat16 autocast on a GPU that computes in it, else float32."""
     compile: Literal["auto"] | bool = "auto"
-    """`torch.compile` the network; `auto`: in phases long enough to pay its cost back (docs/results.md)."""
+    """`torch.compile` the network; `auto`: in phases long enough to pay its cost back (docs/results-speed.md)."""
     cache_features: bool = True
     """In phases that train only the head, run the backbone once per patch and view and cache its features.
 
@@ -182,8 +182,12 @@ class EvaluationConfig(Section):
 
 
 class TrackingConfig(Section):
-    """Experiment tracking in Weights & Biases, and the embedding snapshots."""
+    """What a run is called, experiment tracking in Weights & Biases, and the embedding snapshots."""
 
+    name: str | None = Field(None, min_length=1, max_length=120)
+    """What the report and W&B call the run; None: the report names network and source, W&B the run's folder."""
+    note: str | None = Field(None, min_length=1, max_length=2000)
+    """What the report and W&B say of the run: why it was made, what is to be looked at."""
     wandb: Literal["offline", "online", "disabled"] = "offline"
     project: str = "landsift"
     entity: str | None = None
@@ -238,6 +242,11 @@ class RunConfig(Section):
     @classmethod
     def _phases_as_values(cls, value: object) -> object:
         """From Python, a phase may be a `landsift.Phase`."""
+        if isinstance(value, Mapping):  # of --set strategy.0.epochs=2, where strategy is a name
+            raise ConfigError(
+                "strategy: a name or a list of phases is needed; single phases of a named strategy cannot be set",
+                "write the phases out: `landsift config strategy` prints those of a name",
+            )
         if not isinstance(value, list | tuple):
             return value
         return tuple(asdict(phase) if is_dataclass(phase) and not isinstance(phase, type) else phase for phase in value)
@@ -424,14 +433,13 @@ UNION_MEMBERS = {
 def _as_config_error(error: ValidationError) -> ConfigError:
     # Of the errors of a union's members, the one that got furthest says most.
     worst = max(error.errors(), key=lambda e: (e["type"] == "extra_forbidden", len(e["loc"])))
-    known = list(_known_keys(RunConfig))
     # Positions in a list and pydantic's names of a union's members are no keys.
     parts = [part for part in worst["loc"] if isinstance(part, str) and part not in UNION_MEMBERS]
     if worst["type"] == "extra_forbidden":
-        return ConfigError(f"unknown configuration key '{'.'.join(parts)}'", _nearest_key(".".join(parts), known))
+        return unknown_key(".".join(parts))
     if worst["type"] == "invalid_key":
         key = ".".join(map(str, worst["loc"]))
-        return ConfigError(f"unknown configuration key {key}: keys should be strings", _nearest_key("", known))
+        return ConfigError(f"unknown configuration key {key}: keys should be strings", nearest_key("", known_keys()))
     reason = worst["msg"].removeprefix("Value error, ")
     if not parts:
         return ConfigError(reason)
@@ -459,15 +467,11 @@ def _short(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 
-def _nearest_key(key: str, known: list[str]) -> str:
-    """The nearest key beside `key`, else one of the same name elsewhere, else all that stand beside it."""
-    if key in known:  # written with dots, as `--set` takes it
-        return f"keys are nested here: {': {'.join(key.split('.'))}: ...{'}' * key.count('.')}"
-    parent, _, leaf = key.rpartition(".")
-    for names in ([k for k in known if k.rpartition(".")[0] == parent], known):
-        by_leaf: dict[str, str] = {}
-        for name in names:
-            by_leaf.setdefault(name.rpartition(".")[2], name)
-        if close := get_close_matches(leaf, by_leaf, n=1):
-            return f"did you mean '{by_leaf[close[0]]}'?"
-    return f"known here: {', '.join(k for k in known if k.rpartition('.')[0] == parent)}"
+def known_keys() -> list[str]:
+    """All keys and sections of a configuration, with dots."""
+    return list(_known_keys(RunConfig))
+
+
+def unknown_key(key: str) -> ConfigError:
+    """What to say of a key that is none."""
+    return ConfigError(f"unknown configuration key '{key}'", nearest_key(key, known_keys()))

@@ -83,11 +83,19 @@ class SplitConfig(Section):
     fold: int | None = Field(None, ge=0)
     """The fold that is the test, counted from 0."""
 
+    @field_validator("fractions", mode="before")
+    @classmethod
+    def _three(cls, value: object) -> object:
+        if isinstance(value, list | tuple) and len(value) != 3:
+            raise ValueError("three shares above 0 that sum to 1 are needed, such as [0.6, 0.2, 0.2]")
+        return value
+
     @field_validator("fractions")
     @classmethod
     def _add_up(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
         if abs(sum(value) - 1.0) > 1e-6 or min(value) <= 0:
-            raise ValueError("three shares above 0 that sum to 1 are needed, such as [0.6, 0.2, 0.2]")
+            found = f"; these sum to {sum(value):.6g}" if min(value) > 0 else ""
+            raise ValueError(f"three shares above 0 that sum to 1 are needed, such as [0.6, 0.2, 0.2]{found}")
         return value
 
     @model_validator(mode="after")

@@ -38,7 +38,8 @@ def refused(landsift, tmp_path):
     def call(*arguments, said, out=None):
         out = out or tmp_path / "run"
         before = sorted(p for p in tmp_path.rglob("*") if "home" not in str(p))
-        status, stdout, stderr = landsift("run", "--out", out, *TINY, *arguments)
+        source = [] if "--data" in arguments else ["--data", "synthetic"]
+        status, stdout, stderr = landsift("run", "--out", out, *TINY, *source, *arguments)
         lines = stderr.strip().splitlines()
         error = lines[next(i for i, line in enumerate(lines) if line.startswith("error: ")) :]
         assert status == 1
@@ -166,7 +167,7 @@ def test_online_tracking_without_a_key(refused, monkeypatch, tmp_path):
 
 
 def test_a_cluster_configuration_that_is_not_there(landsift, tmp_path):
-    status, _, stderr = landsift("run", "--remote", tmp_path / "none.yaml")
+    status, _, stderr = landsift("run", "--data", "synthetic", "--remote", tmp_path / "none.yaml")
     assert status == 1
     assert "none.yaml" in stderr
 

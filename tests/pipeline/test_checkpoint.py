@@ -48,6 +48,8 @@ class Cluster:
                 config_json=self.config.model_dump_json(),
                 repeats_json="null",
                 embeddings_key="embeddings",
+                test_key="test",
+                command_json="null",
                 run="cluster-run",
                 afresh="no",
             )

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from pipeline_helpers import TINY
-from wandb_offline import read_offline_run, read_offline_settings
+from wandb_offline import read_offline_run, read_offline_settings, read_offline_summary
 
 from landsift.config import RunConfig, cache_folder
 from landsift.pipeline.run import run
+from landsift.pipeline.tracking import tell_of_cached
 
 
 def test_an_offline_run_holds_steps_epochs_rates_and_frames(tmp_path, caplog):
@@ -43,3 +44,37 @@ def test_an_offline_run_holds_steps_epochs_rates_and_frames(tmp_path, caplog):
     assert len(media) == 3
     drawn = json.loads(media[0].read_text())["data"]
     assert {trace["name"] for trace in drawn} == {"barren", "cropland", "forest", "urban", "water", "wetland"}
+    check_results(folders[0], finished, cached=False)
+
+
+def check_results(folder, finished, *, cached):
+    """W&B has the test's figures, its confusion matrix and the report."""
+    test = finished.evaluation["test"]
+    summary = read_offline_summary(folder)
+    assert summary["test/accuracy"] == test["accuracy"]
+    assert summary["test/n"] == test["n"]
+    assert [summary[f"test/accuracy_{side}"] for side in ("low", "high")] == test["intervals"]["accuracy"]
+    assert summary["cached"] is cached
+    (table,) = Path(folder, "files", "media", "table", "test").glob("confusion_matrix_table*.json")
+    rows = json.loads(table.read_text())["data"]
+    assert sum(row[-1] for row in rows) == test["n"]
+    assert sum(row[-1] for row in rows if row[0] == row[1]) == sum(r[i] for i, r in enumerate(test["confusion"]))
+    (page,) = Path(folder, "files", "media", "html").glob("report*.html")
+    assert "Confusion matrix" in page.read_text(encoding="utf-8")
+
+
+def test_a_run_whose_training_is_cached_says_so_in_a_run_of_its_own(tmp_path, caplog):
+    changes = ("tracking.wandb=offline", "tracking.project=meadows", "tracking.name=again", "tracking.note=Look twice.")
+    config = RunConfig.load(None, [*TINY, *changes])
+    finished = run(config.replace("tracking.wandb=disabled"), tmp_path / "out")
+    (cache_folder() / "tracking").mkdir(exist_ok=True)
+    tell_of_cached(finished, config.tracking)
+    (folder,) = (cache_folder() / "tracking" / "wandb").glob("offline-run-*")
+    settings = read_offline_settings(folder)
+    assert (settings["project"], settings["name"], settings["tags"]) == ("meadows", "again", ["cached"])
+    assert settings["notes"] == "The training comes from the cache. Look twice."
+    assert settings["config"]["cached"] is True
+    check_results(folder, finished, cached=True)
+    with caplog.at_level("WARNING", logger="landsift"):
+        tell_of_cached(finished, config.tracking.model_copy(update={"project": "a/b"}))
+    assert "W&B was not told of this run" in caplog.text

@@ -26,9 +26,19 @@ def read_offline_settings(path: Path) -> dict[str, Any]:
         if kind == "run":
             run = record.run
             found |= {"project": run.project, "entity": run.entity, "name": run.display_name, "id": run.run_id}
+            found |= {"notes": run.notes, "tags": list(run.tags)}
             found["config"] |= _items(run.config.update)
         elif kind == "config":
             found["config"] |= _items(record.config.update)
+    return found
+
+
+def read_offline_summary(path: Path) -> dict[str, Any]:
+    """The summary of an offline run."""
+    found: dict[str, Any] = {}
+    for record in read_records(path):
+        if record.WhichOneof("record_type") == "summary":
+            found |= _items(record.summary.update)
     return found
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from landsift.reports.run.page import report_html
 
-PLOTS = ("accuracy", "loss", "learning_rate", "confusion", "classes", "reliability", "risk", "embeddings")
+PLOTS = ("accuracy", "loss", "learning_rate", "classes", "reliability", "risk", "embeddings")
 
 pytestmark = pytest.mark.browser
 
@@ -37,7 +37,7 @@ def off_page(url, file):
 def test_every_figure_is_drawn_and_nothing_is_asked_for(open_report):
     page, complaints = open_report()
     for name in PLOTS:
-        drawn = f"#plot-{name} :is(.scatterlayer .trace, .heatmaplayer image, .barlayer .trace)"
+        drawn = f"#plot-{name} :is(.scatterlayer .trace, .barlayer .trace)"
         assert page.locator(drawn).count() > 0, name
         assert page.locator(f"#plot-{name}").bounding_box()["height"] > 200, name
     assert page.locator("img").evaluate_all("images => images.every(i => i.complete && i.naturalWidth > 0)")
@@ -68,7 +68,7 @@ def test_the_slider_moves_the_points(open_report):
 
 def test_names_are_drawn_as_they_are_written(open_report):
     page, _ = open_report()
-    for name, place in (("confusion", ".ytick text"), ("classes", ".ytick text"), ("embeddings", ".legendtext")):
+    for name, place in (("classes", ".ytick text"), ("embeddings", ".legendtext")):
         texts = page.locator(f"#plot-{name} {place}").all_text_contents()
         assert "<b>Über & Co</b>" in texts, name
         assert 'Say "hi"' in texts, name

@@ -89,7 +89,7 @@ def test_flows_and_trajectories_over_several_dates(tmp_path):
     html = change_html(map_change(maps, tmp_path / "out"))
     assert "Forest → Seen &amp; Flüsse: 1,200 ha, 50.0" in html
     text = Page(html).text
-    assert "comes back" in text
+    assert "class comes back" in text
     assert "no cell changes" not in text
 
 

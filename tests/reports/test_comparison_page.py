@@ -208,8 +208,8 @@ def test_names_are_shown_as_written_and_run_nothing():
     page = Page(html)
     for name in (*HOSTILE, "/data/<script>alert(2)</script>", "'<b>'", "source: <i>", "<u>finding</u>", "<em>why</em>"):
         assert name in page.text, name
-    assert len(page.all("script")) == 3  # the figure's data, plotly.js and the page's own
-    assert html.count("<script") == 3
+    assert len(page.all("script")) == 8  # the data of the figure and of four tables, plotly.js and the page's own two
+    assert html.count("<script") == 8
     assert not {"img", "i", "u", "em"} & {tag for tag, attrs in page.tags if not attrs}
     assert page.misplaced == []
 

@@ -1,11 +1,15 @@
 """Each figure shows its data, and names as they are written."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
 from landsift.reports.run import figures as made
+from landsift.reports.run.confusion import confusion_rows, confusion_table
+from landsift.reports.run.trust import diagram, reliability_rows
 
 
 class Checked:
@@ -64,12 +68,16 @@ def test_rates_of_a_frozen_backbone_are_left_out_of_the_log_axis():
     assert len(figures.learning_rate_figure(rows((3,))).data) == 1
 
 
-def test_confusion_shows_counts_and_shares_of_the_row():
-    heatmap = figures.confusion_figure([[6, 2], [0, 0]], ["<b>a</b>", "b"]).data[0]
-    assert list(heatmap.text[0]) == ["6", "2"]
-    assert "2 patches, 25.0% of this true class" in heatmap.customdata[0][1]
-    assert "&lt;b&gt;a&lt;/b&gt;" in heatmap.customdata[0][1]
-    assert not np.isnan(heatmap.z).any()
+def test_confusion_shows_counts_shares_and_both_accuracies():
+    table = confusion_table([[6, 2], [0, 0]], ["a", "b"])
+    first, second = table["rows"]
+    assert [(cell["count"], cell["of_row"], cell["of_column"]) for cell in first["cells"]] == [
+        ("6", "75.0", "100.0"), ("2", "25.0", "100.0"),
+    ]  # fmt: skip
+    assert second["cells"] == [None, None]
+    assert (first["producers"], second["producers"]) == ("75.0", "–")
+    assert (table["users"], table["overall"], table["total"]) == (["100.0", "0.0"], "75.0", "8")
+    assert confusion_rows([[6, 2], [0, 0]], ["a", "true class"])[1] == ["a", 6, 2]
 
 
 def test_bars_carry_their_intervals_and_the_hardest_class_is_on_top():
@@ -96,9 +104,11 @@ def test_reliability_of_a_model_that_is_right_half_the_time():
     table = pd.DataFrame(
         {"split": "test", "label": ["a", "b"] * 10, "predicted": "a", "p_a": np.float32(0.9), "p_b": np.float32(0.1)}
     )
-    curve = next(trace for trace in figures.reliability_figure(table).data if trace.name == "test")
+    run = SimpleNamespace(evaluation={}, predictions=table)  # of a version without calibration
+    curve = next(trace for trace in go.Figure(diagram(reliability_rows(run))).data if trace.name == "test")
     assert curve.x == pytest.approx([0.9])
     assert curve.y == pytest.approx([0.5])
+    assert curve.error_y.array[0] == pytest.approx(0.201, abs=0.001)  # Wilson's interval of 10 in 20
 
 
 def test_the_map_of_places_keeps_their_shape():

@@ -18,7 +18,7 @@ from landsift.data.pictures import as_picture, shown_bands
 from landsift.data.sensors import sensor
 from landsift.data.store.patch_store import build_store
 from landsift.errors import DataError
-from landsift.reports.run.mistakes import ELSEWHERE, common_folder, confident_mistakes, thumbnails
+from landsift.reports.run.mistakes import ELSEWHERE, common_folder, confident_mistakes, correct_examples, thumbnails
 
 
 def decode(uri):
@@ -41,6 +41,16 @@ def test_mistakes_are_wrong_test_patches_most_confident_first():
     )
     assert confident_mistakes(table)["path"].tolist() == ["sure", "tie", "unsure"]
     assert confident_mistakes(table, limit=1)["probability"].tolist() == [0.9]
+
+
+def test_correct_examples_are_the_surest_of_each_class():
+    table = pd.DataFrame({"path": list("vwxyz"), "split": ["test"] * 4 + ["val"], "label": list("bbaab")})
+    table = table.assign(
+        predicted=["b", "b", "a", "b", "b"], p_a=[0.3, 0.1, 0.8, 0.2, 0.0], p_b=[0.7, 0.9, 0.2, 0.8, 1.0]
+    )
+    assert correct_examples(table, ["a", "b"])["path"].tolist() == ["x", "w", "v"]
+    assert correct_examples(table, ["a", "b"], limit=2)["path"].tolist() == ["x", "w"]
+    assert correct_examples(table, []).empty
 
 
 def test_images_are_read_from_files_of_the_run_and_shrunk(make_run):

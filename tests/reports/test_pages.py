@@ -163,7 +163,7 @@ def test_the_page_has_a_title_headings_and_alternative_texts(run):
     assert tags.count("title") == 1
     assert tags.count("h2") == 8
     images = page.all("img")
-    assert len(images) == 24
+    assert len(images) == 24 + 12  # mistakes, and three correct examples of each class
     assert all("true class" in image["alt"] and "predicted" in image["alt"] for image in images)
 
 
@@ -219,8 +219,8 @@ def test_without_mistakes_the_page_says_so(make_run):
 def test_without_images_there_are_placeholders(make_run):
     page = Page(report_html(make_run(images=False)))
     assert not page.all("img")
-    assert page.text.count("no image") == 24
-    assert "24 of 24 pictures are not shown: 24 the file does not exist." in page.text
+    assert page.text.count("no image") == 36
+    assert "36 of 36 pictures are not shown: 36 the file does not exist." in page.text
 
 
 def test_pictures_of_files_outside_the_run_are_said_to_be_missing(make_run, tmp_path):
@@ -248,7 +248,9 @@ def test_a_run_that_stopped_early_says_so(make_run):
 
 def test_many_classes_and_a_class_without_patches(make_run):
     run = make_run(classes=[f"class {k}" for k in range(25)], patches=24, frames=1)
-    assert "class 24" in Page(report_html(run)).text
+    text = Page(report_html(run)).text
+    assert "class 24" in text
+    assert "The matrix of 25 classes is too wide for paper" in text
 
 
 def test_a_missing_file_is_named(run):

@@ -69,8 +69,7 @@ def test_a_run_without_these_figures_has_a_page_without_them(make_run):
 @pytest.mark.parametrize("interval", [[0.9, 1.0], None])
 def test_the_diagram_has_whiskers_where_there_are_intervals(interval):
     row = {"low": 0.9, "high": 1.0, "n": 40, "confidence": 0.96, "accuracy": 0.95, "interval": interval}
-    part = {"test": {"reliability": [row]}}
-    figure = trust.diagram({"temperature": 2.0, "before": part, "after": part})
+    figure = trust.diagram([row], without=[row])
     names = [trace.get("name") for trace in figure["data"]]
     assert names[1:3] == ["without the temperature", "test"]
     assert figure["data"][2]["error_y"]["array"] == pytest.approx([0.05 if interval else 0.0])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from landsift.reports.wording import duration, number_of, percents, span
+from landsift.reports.wording import duration, moment, number_of, percents, span
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,17 @@ def test_intervals_and_numbers_of_things():
     assert span(None) == percents(None) == "–"
     assert number_of(1, "seed") == "1 seed"
     assert number_of(1200, "patch", "patches") == "1,200 patches"
+
+
+@pytest.mark.parametrize(
+    ("created", "said"),
+    [
+        ("2026-01-02T03:04:05+00:00", "2026-01-02 03:04 UTC"),
+        ("2026-01-02T03:04:05.678+02:00", "2026-01-02 03:04 UTC+02:00"),
+        ("2026-01-02T03:04:05", "2026-01-02 03:04"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_times_are_said_with_their_zone(created, said):
+    assert moment({"created": created}) == said

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landsift.cli.options import JsonOption
+from landsift.cli.slips import Commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from landsift.pipeline.cache.prune import Entry
 
-app = typer.Typer(help="List the cache folder, and delete from it.", no_args_is_help=True)
+app = typer.Typer(cls=Commands, help="List the cache folder, and delete from it.", no_args_is_help=True)
 
 _SHOWN = 12
 """Characters of a key that are printed."""

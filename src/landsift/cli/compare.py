@@ -17,6 +17,7 @@ from landsift.cli.options import (
     RemoteOption,
     rule_changes,
 )
+from landsift.cli.slips import needs_source
 
 
 def compare(
@@ -108,6 +109,7 @@ def compare(
     base, axes = grid.load_base(config, settings or ())
     if data is not None:
         base = base.replace(f"data.source={json.dumps(data)}")
+    needs_source(base.data, "compare", {"--out": str(out or "DIR")})
     if axes and variants is not None:
         raise ConfigError("--variants cannot be used with a key given several times by --set", "use one of them")
     from landsift.pipeline.comparison import compare as pipeline

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from landsift.cli.options import SPLIT, JsonOption, refuse_idle, settings_of
+from landsift.cli.slips import Commands
 from landsift.runtime.outputs import absolute, check_name
 
-app = typer.Typer(help="Download, synthesize, build and check patches.", no_args_is_help=True)
+app = typer.Typer(cls=Commands, help="Download, synthesize, build and check patches.", no_args_is_help=True)
 
 
 @app.command()

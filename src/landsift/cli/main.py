@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from landsift.cli import cache as cache_commands
 from landsift.cli import data as data_commands
+from landsift.cli import slips
 from landsift.cli.areas import areas
 from landsift.cli.change import change
 from landsift.cli.compare import compare
+from landsift.cli.config import config_command
 from landsift.cli.crash_report import tell
 from landsift.cli.export import card, export
 from landsift.cli.map import map_command
@@ -46,7 +47,7 @@ from landsift.runtime.outputs import absolute, check_file, check_output, check_o
 from landsift.runtime.threads import settle
 
 
-class _Commands(TyperGroup):
+class _Commands(slips.Commands):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; typer exits with 1 and no message where a library raises one of these."""
         try:
@@ -61,7 +62,6 @@ app = typer.Typer(
     cls=_Commands,
     help="From labelled satellite patches to a tested land-use classifier, its report and its predictions.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -89,7 +89,7 @@ def options(
     """From labelled satellite patches to a tested land-use classifier, its report and its predictions."""
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=slips.Command, no_args_is_help=True)
 def run(
     out: Annotated[
         Path | None,
@@ -114,6 +114,16 @@ def run(
             "--set", "-s", metavar="KEY=VALUE", help="Change one setting, such as training.image_size=128; repeatable."
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="TEXT", help="What the report and W&B call the run (tracking.name).", show_default=False
+        ),
+    ] = None,
+    note: Annotated[
+        str | None,
+        typer.Option("--note", metavar="TEXT", help="What they say of it (tracking.note).", show_default=False),
+    ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Ignore the cache and run every stage from its start.")
     ] = False,
@@ -131,8 +141,9 @@ def run(
     if out is None and remote is None:
         raise typer.BadParameter("a run on this machine needs --out RUN", param_hint="--out")
     chosen = RunConfig.load(config, settings or ())
-    if data is not None:
-        chosen = chosen.replace(f"data.source={json.dumps(data)}")
+    given = {"data.source": data, "tracking.name": name, "tracking.note": note}
+    chosen = chosen.replace(*(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None))
+    slips.needs_source(chosen.data, "run", {"--out": str(out or "RUN")})
     from landsift.pipeline import run as pipeline
 
     command = ["landsift", *sys.argv[1:]]
@@ -145,14 +156,15 @@ def run(
     print_run(finished, as_json=as_json)
 
 
-app.command(no_args_is_help=True)(compare)
-app.command(no_args_is_help=True)(pretrain)
-app.command("map", no_args_is_help=True)(map_command)
+app.command(cls=slips.Command, no_args_is_help=True)(compare)
+app.command(cls=slips.Command, no_args_is_help=True)(pretrain)
+app.command("map", cls=slips.Command, no_args_is_help=True)(map_command)
+app.command("config", cls=slips.Command)(config_command)
 for command in (zones, change, sample, areas, export, card):
-    app.command(no_args_is_help=True)(command)
+    app.command(cls=slips.Command, no_args_is_help=True)(command)
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=slips.Command, no_args_is_help=True)
 def predict(
     run: RunArgument,
     paths: Annotated[
@@ -197,6 +209,7 @@ def predict(
     from landsift.cli.printing import print_result
     from landsift.evaluation.predict import predict_files, table_writer
 
+    slips.run_first("predict", run, paths, out)
     check_file(out)
     write = table_writer(out)
     check_outside(out, paths)
@@ -225,7 +238,7 @@ def predict(
     print_result(result, [f"{len(predictions.paths):,} patches classified: {out}", *lines], as_json=as_json)
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=slips.Command, no_args_is_help=True)
 def evaluate(
     run: RunArgument,
     source: Annotated[
@@ -260,6 +273,7 @@ def evaluate(
     """
     from landsift.cli.evaluate import evaluate as call
 
+    slips.run_first("evaluate", run, [source], out)
     call(
         run,
         source,
@@ -272,7 +286,7 @@ def evaluate(
     )
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=slips.Command, no_args_is_help=True)
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN|DIR", help="A run directory, or a comparison's folder.")],
     out: Annotated[
@@ -357,7 +371,7 @@ def main() -> None:
         app()
     except LandsiftError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, slips.WrongUsage) else 1)
     except Terminated as ended:
         print(f"ended by {ended.number.name}", file=sys.stderr)
         raise

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landsift.cli.options import JsonOption, ModuleOption, RemoteOption, reading
+from landsift.cli.slips import run_first
 from landsift.extras import lacks, needs
 
 if TYPE_CHECKING:
@@ -224,6 +225,7 @@ def map_command(
         "smooth_variance": smooth_variance,
         "tta": tta,
     }
+    run_first("map", run, scenes, out)
     options = MapOptions(
         dense=dense,
         probabilities=probabilities,

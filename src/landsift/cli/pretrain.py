@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from landsift.cli.options import ConfigOption, JsonOption
+from landsift.cli.slips import needs_source
 
 
 def pretrain(
@@ -63,6 +64,7 @@ def pretrain(
     chosen = RunConfig.load(config, settings or ())
     if data is not None:
         chosen = chosen.replace(f"data.source={json.dumps(data)}")
+    needs_source(chosen.data, "pretrain", {"--out": str(out)})
     if probe is not None:
         chosen = chosen.replace(f"pretraining.watch.probe={json.dumps(probe)}")
     folder = call(chosen, out, cache=not no_cache, command=["landsift", *sys.argv[1:]])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from landsift.errors import DataError
@@ -170,13 +171,21 @@ def _about(maps: Sequence[MapInfo]) -> MapAbout:
     return MapAbout(scenes=scenes, when=last.when, **same)
 
 
-def _write_tables(folder: Path, change: MapChange) -> None:
+def tables_of(change: MapChange) -> dict[str, pd.DataFrame]:
+    """Matrix, transitions and classes of a change, by file name."""
     names = change.classes.names
-    write_table(matrix_table(change.matrix, names), folder / "matrix.csv")
-    write_table(transition_table(change.matrix, names), folder / "transitions.csv")
-    write_table(class_table(change.matrix, names), folder / "classes.csv")
+    return {
+        "matrix.csv": matrix_table(change.matrix, names),
+        "transitions.csv": transition_table(change.matrix, names),
+        "classes.csv": class_table(change.matrix, names),
+    }
+
+
+def _write_tables(folder: Path, change: MapChange) -> None:
+    for name, table in tables_of(change).items():
+        write_table(table, folder / name)
     if change.trajectories:
-        write_table(trajectory_table(change.trajectories, names), folder / "trajectories.csv")
+        write_table(trajectory_table(change.trajectories, change.classes.names), folder / "trajectories.csv")
 
 
 def _tell(change: MapChange) -> None:

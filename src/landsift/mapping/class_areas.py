@@ -73,13 +73,17 @@ def count_areas(info: MapInfo) -> AreaCount:
 
 
 def write_areas(path: Path, areas: AreaCount) -> None:
-    """Write the table: a row per class in the order of codes, then one of no data, without a share."""
+    """Write the rows of `area_rows`."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        for each in areas.classes:
-            table.writerow([each.code, each.name, *_figures(areas, each.code), f"{areas.shares[each.code]:.8f}"])
-        table.writerow([NO_DATA, NO_DATA_NAME, *_figures(areas, NO_DATA), ""])
+        csv.writer(file).writerows(area_rows(areas))
+
+
+def area_rows(areas: AreaCount) -> list[tuple[object, ...]]:
+    """The table: a header, a row per class in the order of codes, then one of no data, without a share."""
+    rows = [
+        (each.code, each.name, *_figures(areas, each.code), f"{areas.shares[each.code]:.8f}") for each in areas.classes
+    ]
+    return [COLUMNS, *rows, (NO_DATA, NO_DATA_NAME, *_figures(areas, NO_DATA), "")]
 
 
 def _figures(areas: AreaCount, code: int) -> tuple[int, str]:

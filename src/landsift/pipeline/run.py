@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,13 @@ def run(
         "repeats_json": json.dumps(reproduce.original(chosen, config_file)),
         "afresh": "no" if cache else "yes",
     }
-    return Run.open(execute("landsift_pipeline", given, chosen, out, last=MANIFEST))
+
+    def tell(folder: Path) -> None:
+        finished = Run.open(folder)
+        if chosen.tracking.wandb == "online" and finished.manifest["stages"]["train_model"]["cached"]:
+            tracking.tell_of_cached(finished, chosen.tracking)
+
+    return Run.open(execute("landsift_pipeline", given, chosen, out, last=MANIFEST, then=tell))
 
 
 def execute(
@@ -70,6 +76,7 @@ def execute(
     *,
     last: str,
     replace: bool = False,
+    then: Callable[[Path], None] | None = None,
 ) -> Path:
     """Run a task of `tasks.py` here; the folder that it returns becomes `out`, whole or not at all.
 
@@ -80,6 +87,7 @@ def execute(
         out: a new or empty folder.
         last: the file that comes last into an `out` that is there already: with it the folder is complete.
         replace: `out` holds an older result of the same kind, which the new one takes the place of.
+        then: called with `out` when it is complete.
 
     Returns:
         `out`, absolute.
@@ -105,6 +113,8 @@ def execute(
                         exchange(partial / "run", out)
                 else:
                     _put_in_place(partial / "run", out, last)
+            if then is not None:
+                then(out)
     return out
 
 

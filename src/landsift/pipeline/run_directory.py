@@ -76,6 +76,7 @@ def assemble(
     manifest = manifest_with(config, runs.read_json(folder / runs.MANIFEST))
     manifest["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     manifest["command"] = command
+    manifest |= {key: said for key in ("name", "note") if (said := getattr(config.tracking, key)) is not None}
     patches = PatchStore.open(store)
     manifest["data"]["store"] = str(store)
     manifest["data"]["checks"] = _checks(patches, config.data).to_dict()

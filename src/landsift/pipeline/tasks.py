@@ -57,14 +57,25 @@ async def load_dataset(key: str, data_json: str, fingerprint: str, run: str, lea
 
 
 @tracked(TRAIN)
-@environments.TRAINING.task(cache=_by_key("store", "config_json", "repeats_json", "embeddings_key", "afresh"))
+@environments.TRAINING.task(
+    cache=_by_key("store", "config_json", "command_json", "repeats_json", "embeddings_key", "test_key", "afresh")
+)
 async def train_model(
-    key: str, store: Dir, config_json: str, repeats_json: str, embeddings_key: str, run: str, afresh: str
+    key: str,
+    store: Dir,
+    config_json: str,
+    command_json: str,
+    repeats_json: str,
+    embeddings_key: str,
+    test_key: str,
+    run: str,
+    afresh: str,
 ) -> Dir:
     """Train, up to the last validation; returns what `landsift.training.start.train` writes.
 
     An interrupted training resumes: on one machine from the cache folder, on a cluster from Flyte's checkpoint of the
-    attempt before. Where W&B tracks it, it gets the t-SNE frames as well, which are made by `create_embeddings`.
+    attempt before. Where W&B tracks it, it gets the t-SNE frames, the test and the report as well, which are made by
+    `create_embeddings` and `test_model`.
     """
     with failures.carried():
         from landsift.pipeline import reproduce, tracking
@@ -82,10 +93,15 @@ async def train_model(
                     train(asked, patches, unfinished, experiment, reproduce.arithmetic(repeats_json))
         trained = await Dir.from_local(str(folder))
         if experiment is not None and not made:
-            if config.tracking.tsne_every:  # here, as long as W&B's run is open; the pipeline will find them done
-                read: dict[str, Any] = {"store": store, "trained": trained, "config_json": config_json}
+            # Here, as long as W&B's run is open; the pipeline will find them done.
+            read: dict[str, Any] = {"store": store, "trained": trained, "config_json": config_json}
+            testing = test_model if transfer.is_local() else environments.with_resources(test_model, config)
+            left = [folder, await transfer.fetch(await _stage(TEST, testing, test_key, afresh, tell=False, **read))]
+            if config.tracking.tsne_every:
                 frames = await _stage(EMBED, create_embeddings, embeddings_key, afresh, tell=False, **read)
-                tracking.log_frames(experiment, await transfer.fetch(frames), patches.classes)
+                left.append(await transfer.fetch(frames))
+                tracking.log_frames(experiment, left[-1], patches.classes)
+            tracking.log_test(experiment, patches.folder, left, config, json.loads(command_json), run)
             tracking.say_where(places, config.tracking)
         return trained
 
@@ -261,11 +277,13 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
         store = await _store(config.data, known.load_dataset, fingerprint, afresh)
 
         training = train_model if local else environments.on_cluster(train_model, config)
-        note = "; W&B gets no new run" if config.tracking.wandb == "online" else ""
+        note = "; W&B is told so" if config.tracking.wandb == "online" and local else ""
         read: dict[str, Any] = {"store": store, "config_json": config_json}
         named: dict[str, Any] = {
+            "command_json": command_json,
             "repeats_json": repeats_json,
             "embeddings_key": known.create_embeddings,
+            "test_key": known.test_model,
             "afresh": afresh,
         }
         trained = await _stage(TRAIN, training, known.train_model, afresh, note, **read, **named)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from landsift.errors import LandsiftError, TrackingError
 from landsift.pipeline.cache import results
 from landsift.pipeline.flyte import failures, transfer
 from landsift.pipeline.stage_table import Stage
-from landsift.runs import EMBEDDINGS, read_json, read_parquet, write_json
+from landsift.runs import EMBEDDINGS, REPORT, Run, read_json, read_parquet, write_json
+from landsift.runtime.notices import said_before
 
 logger = logging.getLogger("landsift")
 
@@ -96,12 +98,14 @@ def context(config: RunConfig, *, name: str | None = None, local: bool = True) -
     """
     tracking = config.tracking
     extra: dict[str, Any] = {"settings": {"silent": True, "console": "off", "save_code": False}}
+    if tracking.note:
+        extra["notes"] = tracking.note
     if local:
         extra["dir"] = str(folder())
     wanted = {
         "project": _text(tracking.project),
         "entity": _text(tracking.entity),
-        "name": _text(name),
+        "name": _text(tracking.name or name),
         "mode": tracking.wandb,
         "config": json.dumps(config.to_dict()),
         "kwargs": json.dumps(extra),
@@ -166,6 +170,88 @@ def log_frames(run: Any, folder: Path, classes: Sequence[str]) -> None:
         labels = np.array([classes.index(name) for name in frame["label"]])
         figure = tsne_figure(frame[["x", "y"]].to_numpy(), labels, classes, title=f"epoch {epoch + 1}")
         run.log({"tsne": wandb.Plotly(figure), "epoch": epoch})
+
+
+def log_test(
+    run: Any, store: Path, made: Sequence[Path], config: RunConfig, command: list[str] | None, name: str
+) -> None:
+    """Log the test of a training to its W&B run: figures, confusion matrix, and the report as a page.
+
+    What W&B raises then is a warning.
+
+    Args:
+        run: the W&B run.
+        store: folder of the patches.
+        made: what the training, its test and, where there are any, the t-SNE frames have left.
+        config: of this run.
+        command: the command line, or None.
+        name: of the Flyte run.
+    """
+    from landsift.pipeline import run_directory
+
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            with said_before():  # the pipeline says it when it puts the run directory together
+                assembled = run_directory.assemble(Path(folder) / "run", store, made, [], config, command, None, name)
+            log_results(run, Run.open(assembled), cached=False)
+    except LandsiftError:
+        raise
+    except Exception as error:  # noqa: BLE001 (of W&B: the training is done, and its test is in the run directory)
+        logger.warning("W&B did not get the test: %s", " ".join(str(error).split())[:300])
+
+
+def log_results(tracked: Any, run: Run, *, cached: bool) -> None:
+    """Log the test of a finished run.
+
+    Args:
+        tracked: the W&B run.
+        run: the run directory.
+        cached: whether its training comes from the cache.
+    """
+    import wandb
+
+    test = run.evaluation["test"]
+    low, high = test["intervals"]["accuracy"]
+    figures = {name: test[name] for name in ("n", "accuracy", "macro_f1", "ece")}
+    figures |= {"accuracy_low": low, "accuracy_high": high}
+    tracked.summary.update({f"test/{name}": value for name, value in figures.items()} | {"cached": cached})
+    rows = run.predictions[run.predictions["split"] == "test"]
+    classes = list(run.evaluation["classes"])
+    place = {name: number for number, name in enumerate(classes)}
+    matrix = wandb.plot.confusion_matrix(
+        y_true=rows["label"].map(place).tolist(), preds=rows["predicted"].map(place).tolist(), class_names=classes
+    )
+    page = (run.path / REPORT).read_text(encoding="utf-8")
+    tracked.log({"test/confusion_matrix": matrix, "report": wandb.Html(page, inject=False)})
+
+
+def tell_of_cached(run: Run, tracking: TrackingConfig) -> None:
+    """Give W&B a run of its own, marked as cached, for a run whose training comes from the cache.
+
+    Nothing that W&B raises ends the run, which is finished.
+
+    Args:
+        run: the finished run.
+        tracking: where W&B is.
+    """
+    try:
+        import wandb
+
+        tracked = wandb.init(
+            project=tracking.project,
+            entity=tracking.entity,
+            name=tracking.name or run.path.name,
+            notes=f"The training comes from the cache. {tracking.note or ''}".strip(),
+            tags=["cached"],
+            config=run.config.to_dict() | {"cached": True},
+            mode=tracking.wandb,
+            dir=str(folder()),
+            settings=wandb.Settings(silent=True, console="off", save_code=False),
+        )
+        log_results(tracked, run, cached=True)
+        tracked.finish()
+    except Exception as error:  # noqa: BLE001 (of W&B, which raises what its network raises)
+        logger.warning("W&B was not told of this run: %s", " ".join(str(error).split())[:300])
 
 
 def say_where(folders: Sequence[Path], tracking: TrackingConfig) -> None:

@@ -10,9 +10,27 @@ from html import escape
 from typing import Any
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-INK, QUIET, GRID = "#1f2933", "#616e7c", "#e4e7eb"
+INK, QUIET, GRID, PAPER = "#1f2933", "#616e7c", "#e4e7eb", "#ffffff"
 ACCENT, SECOND, WARM = "#1d5c96", "#94a3b8", "#c2571a"
 """Validation or test; the series beside it; what should be noticed."""
+SOFT, PALE = "#7fb0d8", "#c3d0dd"
+"""Lighter than `ACCENT`: further series of the same kind."""
+EDGE = "rgba(255,255,255,0)"
+"""The edge of a marker in a class's colour: it is seen on a dark page alone, where some classes are as dark."""
+DARK = {
+    INK: "#e4e8ee",
+    QUIET: "#a3b1c0",
+    GRID: "#333e4a",
+    PAPER: "#1a2129",
+    ACCENT: "#6db3f2",
+    SECOND: "#8795a6",
+    WARM: "#f0965a",
+    SOFT: "#3f78a8",
+    PALE: "#47566a",
+    EDGE: "rgba(255,255,255,0.55)",
+    "rgba(29,92,150,0.15)": "rgba(109,179,242,0.22)",
+}
+"""What figures have on a dark page in place of a colour (figures.js); paper is as `--paper` in style.css."""
 
 Figure = dict[str, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 
@@ -42,8 +43,13 @@ def operations(count: float) -> str:
 
 
 def moment(made: Mapping[str, Any]) -> str:
-    """When a run or a comparison was made, to the minute: "2026-01-02 03:04"; "" where that is not recorded."""
-    return str(made.get("created") or "")[:16].replace("T", " ")
+    """When a run or a comparison was made: "2026-01-02 03:04 UTC", or "... UTC+02:00"; "" if that is not recorded."""
+    said = str(made.get("created") or "")
+    try:
+        when = datetime.fromisoformat(said)
+    except ValueError:
+        return said[:16].replace("T", " ")
+    return f"{when:%Y-%m-%d %H:%M %Z}".strip()
 
 
 def number_of(things: int, one: str, many: str | None = None) -> str:

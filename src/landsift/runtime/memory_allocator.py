@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
 
     glibc maps every large block anew and unmaps it when it is freed, so that each batch pays for the zeroing of all
     its activations' pages, page by page: a third of the time of training MobileNetV2 at 128 pixels
-    (benchmarks/memory_kept.py, docs/results.md). The process then keeps the memory of its largest moment until it
+    (benchmarks/memory_kept.py, docs/results-speed.md). The process then keeps the memory of its largest moment until it
     ends. Blocks that another thread than the main one takes are still mapped where they are larger than 64 MiB.
 
     Returns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from landsift.errors import ModelError
 from landsift.runs import METRICS, write_json
 from landsift.training.batch_norms import running_norms
 from landsift.training.phase_watch import fall_at
-from landsift.training.phases import total_epochs
+from landsift.training.phases import Strategy, first_epoch, total_epochs
 from landsift.training.trainable import Trainable
 
 logger = logging.getLogger("landsift")
@@ -121,18 +122,46 @@ class History(Callback):
         """Say how the epoch went, and whether the phase began with a fall."""
         figures = "".join(f"  {_in_words(name, row[name])}" for name in module.figures)
         logger.info(
-            "epoch %2d/%d  %s  train loss %.3f%s  %.1f s",
+            "epoch %2d/%d  %s  train loss %.3f%s  %.1f s%s",
             row["epoch"] + 1,
             total_epochs(module.strategy),
             row["phase_name"],
             row["train_loss"],
             figures,
             row["seconds"],
+            time_left(self.rows, module.strategy),
         )
         if "val_acc" in row and (fall := fall_at(self.rows, self.patches)):
             moving = module.phase.batch_norm == "train" and running_norms(module.backbone)
             hint = "; batch_norm: eval in that phase would keep its BN statistics" if moving else ""
             logger.warning("%s%s", fall, hint)
+
+
+def time_left(rows: Sequence[Mapping[str, Any]], strategy: Strategy) -> str:
+    """How long the rest of the phase takes at its pace, in words after two spaces; "" after its last epoch.
+
+    The first epoch of a phase also makes features or compiles, so that later ones tell the pace where there are some.
+
+    Args:
+        rows: of metrics.json; `epoch`, `phase` and `seconds`.
+        strategy: the phases.
+    """
+    number = rows[-1]["phase"]
+    left = first_epoch(strategy, number - 1) + strategy[number - 1].epochs - rows[-1]["epoch"] - 1
+    if not left:
+        return ""
+    paces = [row["seconds"] for row in rows if row["phase"] == number]
+    paces = paces[1:] or paces
+    end = "to go" if number == len(strategy) else f"to the end of phase {number} of {len(strategy)}"
+    return f"  about {_rough(left * sum(paces) / len(paces))} {end}"
+
+
+def _rough(seconds: float) -> str:
+    """A time that is estimated: "40 s", "12 min", "3 h 5 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _in_words(name: str, value: float) -> str:

@@ -25,7 +25,7 @@ FULL, MIXED = "32-true", "bf16-mixed"
 """Lightning's names of float32 and of bfloat16 autocast."""
 PAYS_AFTER = 3600.0
 """Seconds left in a phase from which `auto` compiles: that takes under a minute, which a gain of 4 % has paid back in
-half of them, and which is a hundredth of them where there is none (docs/results.md)."""
+half of them, and which is a hundredth of them where there is none (docs/results-speed.md)."""
 
 
 def choose_precision(config: TrainingConfig, device: torch.device) -> str:

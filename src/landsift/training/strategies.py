@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from landsift.errors import ConfigError, nearest
@@ -143,6 +144,24 @@ def deciding_settings(config: RunConfig) -> dict[str, Any]:
 def needs_blocks(phase: Phase) -> bool:
     """Whether the phase tells a backbone's blocks apart."""
     return phase.blocks not in {0, "all"} or (phase.trains_backbone and phase.layer_decay < 1)
+
+
+def spelled_out(strategy: Strategy, changed: str = "", value: str = "") -> str:
+    """A strategy as `--set` takes it, with what differs from a phase's defaults: "strategy=[{name: head, ...}]".
+
+    Args:
+        strategy: the phases.
+        changed: a key of the last phase that is to have another value; "": none.
+        value: as YAML.
+    """
+    defaults = {field.name: field.default for field in fields(Phase)}
+    phases = [{k: v for k, v in asdict(phase).items() if v != defaults[k]} for phase in strategy]
+    texts = [
+        {k: yaml.safe_dump(v, default_flow_style=True).split("\n")[0] for k, v in phase.items()} for phase in phases
+    ]
+    if changed:
+        texts[-1][changed] = value
+    return f"strategy=[{', '.join('{' + ', '.join(f'{k}: {v}' for k, v in phase.items()) + '}' for phase in texts)}]"
 
 
 def check_blocks(config: RunConfig, strategy: Strategy, network: nn.Module | None = None) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from landsift.reports.csv_text import csv_text
 
 STRATEGIES = (
     "name", "strategy", "variant", "budget", "seeds", "accuracy", "accuracy_low", "accuracy_high", "macro_f1",
@@ -31,8 +31,8 @@ def tables(comparison: Mapping[str, Any]) -> dict[str, str]:
         comparison: What comparison.json holds.
     """
     return {
-        "strategies.csv": _csv(STRATEGIES, _strategies(comparison)),
-        "per_class.csv": _csv(
+        "strategies.csv": csv_text(STRATEGIES, _strategies(comparison)),
+        "per_class.csv": csv_text(
             PER_CLASS,
             (
                 {"name": r["row"], "budget": r["budget"], "class": name, "f1": f1}
@@ -40,8 +40,8 @@ def tables(comparison: Mapping[str, Any]) -> dict[str, str]:
                 for name, f1 in r["f1"].items()
             ),
         ),
-        "pairs.csv": _csv(PAIRS, (pair | _bounds(pair["interval"]) for pair in comparison["pairs"])),
-        "cells.csv": _csv(
+        "pairs.csv": csv_text(PAIRS, (pair | _bounds(pair["interval"]) for pair in comparison["pairs"])),
+        "cells.csv": csv_text(
             (*CELLS, "fold") if comparison.get("folds") else CELLS,
             (cell | {"name": cell["row"]} for cell in comparison["cells"]),
         ),
@@ -65,18 +65,3 @@ def _strategies(comparison: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
 
 def _bounds(interval: Sequence[float]) -> dict[str, float]:
     return {"low": interval[0], "high": interval[1]}
-
-
-def _csv(columns: Sequence[str], records: Iterable[Mapping[str, Any]]) -> str:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _plain(value) for key, value in record.items()} for record in records)
-    return file.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    """A value in one field: truth in lower case as in JSON, a list with spaces between."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else value

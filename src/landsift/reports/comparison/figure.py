@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from landsift.reports.comparison.symbols import Mark, marks_of
+from landsift.reports.comparison.symbols import Mark, faint, marks_of
 from landsift.reports.style import INK, Figure, axis_of, layout_of, text
 from landsift.reports.wording import percent, percents
 
@@ -52,7 +52,7 @@ def _lines(comparison: Mapping[str, Any], marks: Mapping[str, Mark], least: floa
         bands.append(
             shared
             | {"x": x + x[::-1], "y": high + low[::-1], "mode": "lines", "line": {"width": 0}, "fill": "toself"}
-            | {"fillcolor": _faint(mark.colour), "hoverinfo": "skip", "showlegend": False}
+            | {"fillcolor": faint(mark.colour), "hoverinfo": "skip", "showlegend": False}
         )
         lines.append(
             shared
@@ -146,8 +146,3 @@ def _ticks(low: float, high: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
     return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.13)"

@@ -10,8 +10,9 @@ import yaml
 
 from landsift.evaluation.criteria import WORDS
 from landsift.reports.comparison.budget_tables import VERDICTS, margin, panel, relative
+from landsift.reports.comparison.csv_tables import tables
 from landsift.reports.comparison.figure import accuracy_figure
-from landsift.reports.comparison.symbols import marks_of
+from landsift.reports.comparison.symbols import DARK_MARKS, marks_of, on_page
 from landsift.reports.document import render
 from landsift.reports.wording import duration, moment, number_of, operations, percent, percents, span
 
@@ -45,7 +46,11 @@ def comparison_html(comparison: Mapping[str, Any]) -> str:
     return render(
         "comparison.html",
         {"accuracy": (accuracy_figure(comparison), f"{shown}, with 95 % intervals")} if results else {},
-        title=f"Training strategies compared on {comparison['data']['source']}",
+        tables(comparison),
+        DARK_MARKS,
+        on_page=on_page,
+        title=_title(comparison),
+        note=comparison["config"].get("tracking", {}).get("note") or "",
         subtitle=_subtitle(comparison),
         version=comparison["landsift"],
         created=moment(comparison),
@@ -74,6 +79,11 @@ def comparison_html(comparison: Mapping[str, Any]) -> str:
         command=shlex.join(str(part) for part in comparison["command"] or []),
         config=yaml.safe_dump(comparison["config"], sort_keys=False, allow_unicode=True),
     )
+
+
+def _title(comparison: Mapping[str, Any]) -> str:
+    name = comparison["config"].get("tracking", {}).get("name")
+    return name or f"Training strategies compared on {comparison['data']['source']}"
 
 
 def _subtitle(comparison: Mapping[str, Any]) -> str:

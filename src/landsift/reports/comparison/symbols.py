@@ -13,6 +13,22 @@ from landsift import palette
 
 COLOURS = tuple(colour for colour in palette.COLOURS if colour not in {"#ddaa33", "#88ccee", "#ee99aa", "#bbcc33"})
 """The palette without what is too pale for a thin line on white."""
+ON_DARK = {
+    "#332288": "#9b8cf2",
+    "#117733": "#35a862",
+    "#cc6677": "#de8391",
+    "#882255": "#d0629d",
+    "#aa4499": "#cf72c0",
+    "#777777": "#a7aeb6",
+    "#0077bb": "#3fa6e6",
+    "#bb1122": "#f0606a",
+    "#225522": "#7fae6b",
+    "#004488": "#5f97dd",
+    "#997700": "#c29a1f",
+    "#663333": "#bb8080",
+    "#222222": "#d6dae0",
+}
+"""What a dark page has in place of those that are too dark for it."""
 SHAPES = {
     "circle": "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0z",
     "square": "M-4.5-4.5h9v9h-9z",
@@ -53,6 +69,21 @@ class Mark:
     def path(self) -> str:
         """The marker as an SVG path between -6 and 6."""
         return SHAPES[self.shape]
+
+
+def faint(colour: str) -> str:
+    """The colour of a band around a line."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.13)"
+
+
+def on_page(colour: str) -> str:
+    """A mark's colour as a style sheet has it, on a light and on a dark page."""
+    return f"light-dark({colour}, {ON_DARK[colour]})" if colour in ON_DARK else colour
+
+
+DARK_MARKS = ON_DARK | {faint(light): faint(dark) for light, dark in ON_DARK.items()}
+"""As `style.DARK`."""
 
 
 def marks_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mark]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.mapping.change import CAUTION, MapChange
+from landsift.mapping.change import CAUTION, MapChange, tables_of
 from landsift.mapping.transitions import Trajectory
 from landsift.reports.document import render, script_safe
 from landsift.reports.maps import maplibre
@@ -45,6 +45,7 @@ def change_html(change: MapChange) -> str:
     return render(
         "change.html",
         {},
+        {name: table.to_csv(index=False) for name, table in tables_of(change).items()},
         version=__version__,
         created=moment({}),
         title=f"{dates[0]} to {dates[-1]}",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift.mapping.certainty import Certainty, Uncertain, certainty
-from landsift.mapping.class_areas import AreaCount, count_areas
+from landsift.mapping.class_areas import AreaCount, area_rows, count_areas
 from landsift.mapping.map_file import read_info
 from landsift.mapping.map_info import MapInfo
 from landsift.mapping.map_place import beside_map
 from landsift.mapping.trust_raster import TrustCount, count_trust
+from landsift.reports.csv_text import csv_rows, csv_text
 from landsift.reports.document import render, script_safe
 from landsift.reports.maps import maplibre
 from landsift.reports.maps.layers import LONGEST, Backdrop, backdrop_of, map_layers
@@ -30,6 +33,9 @@ JUDGED = (
     ("out of distribution", "#7a308c"),
 )
 """What is said of cells, in the order of `trust_raster.ONE` to `OOD`, with the colours of `templates/map.js`."""
+
+
+PLACE = ("confidence", "longitude", "latitude", "x", "y", "row", "column")
 
 
 def write_map_page(path: Path | str, backdrop: Backdrop | None = None) -> Path:
@@ -67,6 +73,7 @@ def map_html(info: MapInfo, backdrop: Backdrop | None = None) -> str:
     return render(
         "map.html",
         {},
+        _tables(info, areas, places),
         version=__version__,
         created=moment({}),
         title=info.path.stem,
@@ -87,6 +94,15 @@ def map_html(info: MapInfo, backdrop: Backdrop | None = None) -> str:
         reduced=_reduced(info, layers["shape"]),
         facts_rows=_facts(info),
     )
+
+
+def _tables(info: MapInfo, areas: AreaCount, places: Sequence[Uncertain]) -> dict[str, str]:
+    """The tables that the page saves, by file name."""
+    found = {"areas.csv": csv_rows(area_rows(areas))}
+    if places:
+        rows = (asdict(place) | {"class": info.classes[place.code - 1].name} for place in places)
+        found["places.csv"] = csv_text(("class", *PLACE), rows)
+    return found
 
 
 def _rows(info: MapInfo, areas: AreaCount, sure: Certainty | None) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from landsift.errors import RunError
 from landsift.evaluation.tsne import tsne_frame
 from landsift.pretraining.collapse import SIGNS
 from landsift.pretraining.probe import PROBE
+from landsift.reports.csv_text import csv_text
 from landsift.reports.document import render
 from landsift.reports.pretraining.figures import measure_figures, projection_figure
 from landsift.reports.run.mistakes import Picture, picture_of
@@ -54,9 +55,11 @@ def pretraining_html(folder: Path, store: PatchStore | None = None) -> str:
     return render(
         "pretraining.html",
         plots,
+        {name: _csv(table) for name, table in (("epochs.csv", rows), ("probe.csv", probe)) if table},
         version=manifest["landsift"],
         created=moment(manifest),
-        title=f"Pretraining of {model['backbone']}",
+        title=config.tracking.name or f"Pretraining of {model['backbone']}",
+        note=config.tracking.note or "",
         subtitle=f"{manifest['method']}, {data['source']}, "
         f"{number_of(learned['patches'], 'patch', 'patches')} without labels",
         headline=_headline(manifest, rows, probe),
@@ -72,6 +75,11 @@ def pretraining_html(folder: Path, store: PatchStore | None = None) -> str:
         config=config.to_yaml(),
         command=" ".join(manifest["command"] or []),
     )
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return csv_text(columns, (row | {"epoch": row["epoch"] + 1} for row in rows))
 
 
 def _kept(manifest: dict[str, Any]) -> PatchStore | None:

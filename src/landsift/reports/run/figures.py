@@ -5,18 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+from landsift.reports.style import ACCENT, INK, PALE, PAPER, QUIET, SECOND, SOFT, WARM, Figure, axis_of, layout_of, text
 
-from landsift.reports.style import ACCENT, INK, QUIET, SECOND, WARM, Figure, axis_of, layout_of, text
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-METRIC_COLOURS = {"f1": ACCENT, "recall": "#7fb0d8", "precision": "#c3d0dd"}
-SHARES = [[0.0, "#ffffff"], [0.15, "#e3eef8"], [0.4, "#a9cbe8"], [0.7, "#4f8fc4"], [1.0, "#123f6b"]]
-CALIBRATION_BINS = 15
+METRIC_COLOURS = {"f1": ACCENT, "recall": SOFT, "precision": PALE}
 
 
 def accuracy_figure(metrics: Sequence[Mapping[str, Any]], best_epoch: int | None = None) -> Figure:
@@ -70,53 +63,6 @@ def learning_rate_figure(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
-    """Confusion matrix: counts in the cells, count and share of the row on hover.
-
-    Colour shows the square root of the share of the row, so that rare confusions are visible beside the diagonal.
-
-    Args:
-        confusion: [K][K] counts, rows are true classes.
-        classes: K names.
-    """
-    counts = np.asarray(confusion, dtype=np.int64).reshape(len(classes), len(classes))
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names, K = [text(name) for name in classes], len(classes)
-    hover = [
-        [
-            f"true <b>{names[i]}</b><br>predicted <b>{names[j]}</b><br>"
-            f"{counts[i, j]:,} patches, {share[i, j]:.1%} of this true class"
-            for j in range(K)
-        ]
-        for i in range(K)
-    ]
-    heatmap = {
-        "type": "heatmap",
-        "z": np.sqrt(share).tolist(),
-        "zmin": 0,
-        "zmax": 1,
-        "text": [[f"{n:,}" if n else "" for n in row] for row in counts],
-        "texttemplate": "%{text}" if K <= 20 else None,
-        "textfont": {"size": 12 if K <= 12 else 9},
-        "customdata": hover,
-        "hovertemplate": "%{customdata}<extra></extra>",
-        "colorscale": SHARES,
-        "showscale": False,
-        "xgap": 1,
-        "ygap": 1,
-    }
-    ticks = {"tickvals": list(range(K)), "ticktext": names, "showgrid": False}
-    return {
-        "data": [heatmap],
-        "layout": layout_of(
-            max(380, 34 * K + 200),
-            hovermode="closest",
-            xaxis=axis_of("predicted", tickangle=-45, **ticks),
-            yaxis=axis_of("true", autorange="reversed", **ticks),
-        ),
-    }
-
-
 def class_figure(evaluation: Mapping[str, Any]) -> Figure:
     """Precision, recall and F1 of each class as bars with 95 % intervals, the lowest F1 on top.
 
@@ -138,7 +84,7 @@ def class_figure(evaluation: Mapping[str, Any]) -> Figure:
                 "x": values,
                 "orientation": "h",
                 "name": "F1" if metric == "f1" else metric,
-                "marker": {"color": colour, "line": {"color": "white", "width": 0.5}},
+                "marker": {"color": colour, "line": {"color": PAPER, "width": 0.5}},
                 "error_x": {
                     "type": "data",
                     "symmetric": False,
@@ -162,57 +108,6 @@ def class_figure(evaluation: Mapping[str, Any]) -> Figure:
     )
     layout["legend"]["traceorder"] = "reversed"
     return {"data": bars, "layout": layout}
-
-
-def reliability_figure(predictions: pd.DataFrame) -> Figure:
-    """Reliability diagram: accuracy against confidence in 15 bins, for test and val.
-
-    Points below the diagonal are over-confident. Beneath is a histogram of the test patches.
-
-    Args:
-        predictions: Columns split, label, predicted and `p_<class>` (predictions.parquet).
-    """
-    import pandas as pd
-
-    diagonal = {"color": QUIET, "dash": "dot", "width": 1}
-    traces: list[dict[str, Any]] = [
-        {"type": "scatter", "x": [0, 1], "y": [0, 1], "mode": "lines", "line": diagonal, "hoverinfo": "skip",
-         "name": "perfectly calibrated"},
-    ]  # fmt: skip
-    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
-    for split, name, colour in (("val", "validation", SECOND), ("test", "test", ACCENT)):
-        rows = predictions[predictions["split"] == split]
-        if rows.empty:
-            continue
-        confidence = rows.filter(regex="^p_").max(axis=1).clip(0, 1).to_numpy(dtype=np.float64)
-        correct = (rows["label"] == rows["predicted"]).to_numpy()
-        # Mean per bin by pandas: importing sklearn.calibration would cost a cached run more than all its other work.
-        bins = pd.cut(confidence, edges.tolist(), include_lowest=True)
-        table = pd.DataFrame({"mean": confidence, "right": correct, "bin": bins})
-        points = table.groupby("bin", observed=True).mean()
-        traces.append(
-            {"type": "scatter", "x": points["mean"].tolist(), "y": points["right"].tolist(), "mode": "lines+markers",
-             "name": name, "line": {"color": colour, "width": 2}, "marker": {"size": 7},
-             "hovertemplate": "confidence %{x:.1%}: accuracy %{y:.1%}"}
-        )  # fmt: skip
-        if split == "test":
-            traces.append(
-                {"type": "bar", "x": ((edges[1:] + edges[:-1]) / 2).tolist(),
-                 "y": np.histogram(confidence, edges)[0].tolist(),
-                 "marker": {"color": "#c3d0dd", "line": {"color": "white", "width": 0.5}}, "showlegend": False,
-                 "hovertemplate": "%{y:,} test patches<extra></extra>", "xaxis": "x2", "yaxis": "y2"}
-            )  # fmt: skip
-    across: dict[str, Any] = {"range": [0, 1.01], "tickformat": ".0%"}
-    layout = layout_of(
-        420,
-        hovermode="closest",
-        bargap=0.08,
-        xaxis=axis_of(anchor="y", matches="x2", showticklabels=False, **across),
-        yaxis=axis_of("accuracy", anchor="x", domain=[0.27, 1], range=[-0.02, 1.03], tickformat=".0%"),
-        xaxis2=axis_of("confidence (probability of the predicted class)", anchor="y2", **across),
-        yaxis2=axis_of("patches", anchor="x2", domain=[0, 0.21], nticks=3),
-    )
-    return {"data": traces, "layout": layout}
 
 
 def place_figure(points: Mapping[str, str]) -> Figure:

@@ -32,20 +32,38 @@ HEAT = (255.0, 60.0, 0.0)
 ELSEWHERE = "outside the run's folder"
 
 
-def confident_mistakes(predictions: pd.DataFrame, limit: int = 24) -> pd.DataFrame:
+def confident_mistakes(predictions: pd.DataFrame, limit: int | None = 24) -> pd.DataFrame:
     """The misclassified test patches with the highest confidence, highest first.
 
     Args:
         predictions: Columns path, split, label, predicted and `p_<class>` (predictions.parquet).
-        limit: Rows at most.
+        limit: Rows at most; None: all.
 
     Returns:
         Columns path, label, predicted, probability (of the predicted class).
     """
-    wrong = predictions[(predictions["split"] == "test") & (predictions["label"] != predictions["predicted"])]
-    probability = wrong.filter(regex="^p_").max(axis=1)
-    table = wrong[["path", "label", "predicted"]].assign(probability=probability)
-    return table.sort_values(["probability", "path"], ascending=[False, True]).head(limit).reset_index(drop=True)
+    return _surest(predictions[predictions["label"] != predictions["predicted"]]).head(limit or len(predictions))
+
+
+def correct_examples(predictions: pd.DataFrame, classes: Sequence[str], limit: int = 24) -> pd.DataFrame:
+    """Of each class as many of its most confident correct test patches, by class; columns as `confident_mistakes`.
+
+    Args:
+        predictions: As in `confident_mistakes`.
+        classes: Names of those that are asked for.
+        limit: Rows at most, one per class at least.
+    """
+    each = max(1, min(3, limit // max(1, len(classes))))
+    right = _surest(predictions[predictions["label"] == predictions["predicted"]])
+    right = right[right["label"].isin(classes)].groupby("label", sort=False).head(each)
+    place = {name: number for number, name in enumerate(classes)}
+    return right.sort_values("label", key=lambda names: names.map(place), kind="stable").head(limit)
+
+
+def _surest(predictions: pd.DataFrame) -> pd.DataFrame:
+    tested = predictions[predictions["split"] == "test"]
+    table = tested[["path", "label", "predicted"]].assign(probability=tested.filter(regex="^p_").max(axis=1))
+    return table.sort_values(["probability", "path"], ascending=[False, True]).reset_index(drop=True)
 
 
 def common_folder(paths: Sequence[str]) -> str:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from landsift.palette import class_colours
 from landsift.reports.document import render
 from landsift.reports.run import figures, sections, trust
-from landsift.reports.run.mistakes import ELSEWHERE, Picture, common_folder, confident_mistakes, heat_maps, thumbnails
+from landsift.reports.run.confusion import confusion_table
+from landsift.reports.run.mistakes import (
+    ELSEWHERE,
+    Picture,
+    common_folder,
+    confident_mistakes,
+    correct_examples,
+    heat_maps,
+    thumbnails,
+)
+from landsift.reports.run.tables import csv_tables
 from landsift.reports.run.tsne_figure import embedding_figure, shown_epoch
 from landsift.reports.style import Figure
 from landsift.reports.wording import percent
@@ -42,15 +52,21 @@ def report_html(run: Run, store: PatchStore | None = None, source: str | None = 
     classes = list(run.evaluation["classes"])
     embeddings = _embeddings(run)
     plots = _plots(run, classes, embeddings)
-    mistakes = confident_mistakes(run.predictions, MISTAKES)
-    paths = mistakes["path"].tolist()
+    all_mistakes = confident_mistakes(run.predictions, None)
+    mistakes = all_mistakes.head(MISTAKES)
+    named = set(mistakes["label"]) | set(mistakes["predicted"])
+    right = correct_examples(run.predictions, [name for name in classes if name in named], MISTAKES)
+    paths = [*mistakes["path"], *right["path"]]
     root = common_folder(paths)
-    pictures, heat = thumbnails(paths, run, store, source), heat_maps(paths, run)
+    pictures = thumbnails(paths, run, store, source)
+    heat = heat_maps(mistakes["path"].tolist(), run)
     test = run.evaluation["test"]
     return render(
         "run.html",
         plots,
+        csv_tables(run, all_mistakes),
         **sections.page(run),
+        confusion=confusion_table(test["confusion"], classes),
         colours=class_colours(classes),
         frame_count=0 if embeddings is None else embeddings["epoch"].nunique(),
         frame_note="" if embeddings is None else _frame_note(embeddings, run.evaluation.get("epoch")),
@@ -59,19 +75,28 @@ def report_html(run: Run, store: PatchStore | None = None, source: str | None = 
         pictures_note=_missing(pictures),
         explained=any(over is not None for over in heat),
         mistakes=[
-            {
-                "image": picture.uri,
-                "heat": over,
-                "reason": picture.reason,
-                "path": row["path"],
-                "name": row["path"].removeprefix(root),
-                "label": row["label"],
-                "predicted": row["predicted"],
-                "probability": percent(row["probability"], 1),
-            }
-            for row, picture, over in zip(mistakes.to_dict("records"), pictures, heat, strict=True)
+            _shown(row, picture, root) | {"heat": over}
+            for row, picture, over in zip(mistakes.to_dict("records"), pictures[: len(mistakes)], heat, strict=True)
+        ],
+        examples=[
+            _shown(row, picture, root)
+            for row, picture in zip(right.to_dict("records"), pictures[len(mistakes) :], strict=True)
         ],
     )
+
+
+def _shown(row: Mapping[Hashable, Any], picture: Picture, root: str) -> dict[str, Any]:
+    """A patch with what was predicted for it, as the template shows it."""
+    return {
+        "image": picture.uri,
+        "heat": None,
+        "reason": picture.reason,
+        "path": row["path"],
+        "name": row["path"].removeprefix(root),
+        "label": row["label"],
+        "predicted": row["predicted"],
+        "probability": percent(row["probability"], 1),
+    }
 
 
 def _missing(pictures: Sequence[Picture]) -> str:
@@ -99,10 +124,9 @@ def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dic
             "Line chart of training and validation loss over epochs",
         ),
         "learning_rate": (figures.learning_rate_figure(run.metrics), "Line chart of the learning rates, log scale"),
-        "confusion": (figures.confusion_figure(test["confusion"], classes), "Confusion matrix of the test patches"),
         "classes": (figures.class_figure(test), "Bars of precision, recall and F1 for each class"),
         "reliability": (
-            trust.diagram(calibration) if calibration else figures.reliability_figure(run.predictions),
+            trust.diagram(trust.reliability_rows(run), _without_temperature(calibration)),
             "Reliability diagram: accuracy against confidence",
         ),
     }
@@ -120,6 +144,13 @@ def _plots(run: Run, classes: list[str], embeddings: pd.DataFrame | None) -> dic
             "t-SNE scatter plots of validation patches, one frame per epoch",
         )
     return plots
+
+
+def _without_temperature(calibration: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+    """The bins of the reliability diagram without the temperature, of a model that has one."""
+    if calibration is None or calibration["temperature"] is None:
+        return ()
+    return list(calibration["before"]["test"]["reliability"])
 
 
 def _frame_note(embeddings: pd.DataFrame, model: int | None) -> str:

@@ -28,10 +28,11 @@ CHOSEN_BY = {"val_acc": "validation accuracy", "val_recall": "balanced accuracy 
 def page(run: Run) -> dict[str, Any]:
     """The text of a run's page, by its names in the template."""
     manifest, evaluation, metrics = run.manifest, run.evaluation, run.metrics
-    data, model = manifest.get("data", {}), manifest.get("model", {})
+    data = manifest.get("data", {})
     skipped = data.get("skipped", [])
     return {
-        "title": f"{model.get('backbone', 'model')} on {data.get('source', 'patches')}",
+        "title": manifest.get("name") or _trained(manifest),
+        "note": manifest.get("note") or "",
         "subtitle": _subtitle(manifest),
         "version": manifest.get("landsift", ""),
         "created": moment(manifest),
@@ -67,9 +68,15 @@ def page(run: Run) -> dict[str, Any]:
     }
 
 
+def _trained(manifest: Mapping[str, Any]) -> str:
+    data, model = manifest.get("data", {}), manifest.get("model", {})
+    return f"{model.get('backbone', 'model')} on {data.get('source', 'patches')}"
+
+
 def _subtitle(manifest: Mapping[str, Any]) -> str:
     data = manifest.get("data", {})
-    parts = [f"{data['patches']:,} patches in {len(data['classes'])} classes"] if data.get("patches") else []
+    parts = [_trained(manifest)] if manifest.get("name") else []
+    parts += [f"{data['patches']:,} patches in {len(data['classes'])} classes"] if data.get("patches") else []
     if unlabelled := data.get("unlabelled"):
         parts.append(f"{unlabelled:,} of them unlabelled")
     if budget := data.get("budget"):
@@ -143,14 +150,15 @@ def _sentence(evaluation: Mapping[str, Any], places: Mapping[str, Any] | None = 
     right = f"The model classifies {percent(test['accuracy'])} of {test['n']:,} unseen test patches correctly"
     supported = [name for name in classes if test["per_class"][name]["support"]]
     hardest = min(supported, key=lambda name: test["per_class"][name]["f1"])
-    f1 = test["per_class"][hardest]["f1"]
+    f1, interval = test["per_class"][hardest]["f1"], test["intervals"]["per_class"][hardest]["f1"]
+    bounds = f", 95 % interval {span(interval)}" if interval else ""
     if f1 == 1.0:
         return f"{right}.{_location_sentence(places)}"
     row = list(test["confusion"][classes.index(hardest)])
     row[classes.index(hardest)] = 0
     rival = classes[row.index(max(row))] if max(row) else None
     taken = f", most often confused with {rival}" if rival else ""
-    return f"{right}; the hardest class is {hardest} (F1 {f1:.3f}){taken}.{_location_sentence(places)}"
+    return f"{right}; the hardest class is {hardest} (F1 {f1:.3f}{bounds}){taken}.{_location_sentence(places)}"
 
 
 def places_of(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -247,19 +255,22 @@ def _confusions(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _class_rows(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
+def _class_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     test, val = evaluation["test"], evaluation.get("val")
     names = sorted(test["per_class"], key=lambda name: test["per_class"][name]["f1"])
     return [
         {
             "name": name,
             "support": f"{test['per_class'][name]['support']:,}",
-            **{key: f"{test['per_class'][name][key]:.3f}" for key in ("precision", "recall", "f1")},
-            "interval": span(test["intervals"]["per_class"][name]["f1"]),
+            **{key: _with_interval(test, name, key) for key in ("precision", "recall", "f1")},
             "val_f1": f"{val['per_class'][name]['f1']:.3f}" if val else "–",
         }
         for name in names
     ]
+
+
+def _with_interval(test: Mapping[str, Any], name: str, metric: str) -> tuple[str, str]:
+    return f"{test['per_class'][name][metric]:.3f}", span(test["intervals"]["per_class"][name][metric])
 
 
 def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from landsift.reports.style import ACCENT, QUIET, SECOND, WARM, Figure, axis_of, layout_of
+import numpy as np
+
+from landsift.evaluation.calibration_figures import reliability
+from landsift.reports.style import ACCENT, PALE, PAPER, QUIET, SECOND, WARM, Figure, axis_of, layout_of
 from landsift.reports.wording import percent, percents, span
+from landsift.runs import Run
 
 FIGURES = {
     "ece": "calibration error (ECE)",
@@ -57,24 +61,36 @@ def temperature_note(calibration: Mapping[str, Any] | None) -> str:
     )
 
 
-def diagram(calibration: Mapping[str, Any]) -> Figure:
+def reliability_rows(run: Run) -> list[dict[str, Any]]:
+    """The bins of the reliability diagram of the test, as in evaluation.json; of an older run from its predictions."""
+    calibration = run.evaluation.get("calibration")
+    if calibration is not None:
+        return list(calibration["after"]["test"]["reliability"])
+    rows = run.predictions[run.predictions["split"] == "test"]
+    confidence = rows.filter(regex="^p_").max(axis=1).clip(0, 1).to_numpy(dtype=np.float64)
+    return reliability(confidence, (rows["label"] == rows["predicted"]).to_numpy())
+
+
+def diagram(rows: Sequence[Mapping[str, Any]], without: Sequence[Mapping[str, Any]] = ()) -> Figure:
     """Reliability diagram of the test, with 95 % intervals; bins with few patches are merged.
 
+    Points below the diagonal are over-confident. Beneath is a histogram of the test patches.
+
     Args:
-        calibration: As in evaluation.json.
+        rows: as `reliability_rows`.
+        without: the same without the temperature; none where the model has none.
     """
-    rows = calibration["after"]["test"]["reliability"]
     traces: list[dict[str, Any]] = [
         {"type": "scatter", "x": [0, 1], "y": [0, 1], "mode": "lines", "hoverinfo": "skip",
          "line": {"color": QUIET, "dash": "dot", "width": 1}, "name": "perfectly calibrated"},
     ]  # fmt: skip
-    if calibration["temperature"] is not None:
-        traces.append(_curve(calibration["before"]["test"]["reliability"], "without the temperature", SECOND, "dash"))
+    if without:
+        traces.append(_curve(without, "without the temperature", SECOND, "dash"))
     traces.append(_curve(rows, "test", ACCENT, "solid"))
     traces.append(
         {"type": "bar", "x": [(row["low"] + row["high"]) / 2 for row in rows], "y": [row["n"] for row in rows],
          "width": [row["high"] - row["low"] for row in rows],
-         "marker": {"color": "#c3d0dd", "line": {"color": "white", "width": 0.5}}, "showlegend": False,
+         "marker": {"color": PALE, "line": {"color": PAPER, "width": 0.5}}, "showlegend": False,
          "hovertemplate": "%{y:,} test patches<extra></extra>", "xaxis": "x2", "yaxis": "y2"}
     )  # fmt: skip
     across: dict[str, Any] = {"range": [0, 1.01], "tickformat": ".0%"}
@@ -83,7 +99,7 @@ def diagram(calibration: Mapping[str, Any]) -> Figure:
         hovermode="closest",
         xaxis=axis_of(anchor="y", matches="x2", showticklabels=False, **across),
         yaxis=axis_of("accuracy", anchor="x", domain=[0.27, 1], range=[-0.02, 1.03], tickformat=".0%"),
-        xaxis2=axis_of("confidence (probability of the predicted class)", anchor="y2", **across),
+        xaxis2=axis_of("confidence (highest probability)", anchor="y2", **across),
         yaxis2=axis_of("patches", anchor="x2", domain=[0, 0.21], nticks=3),
     )
     return {"data": traces, "layout": layout}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landsift.palette import class_colours, class_symbols
-from landsift.reports.style import ACCENT, GRID, INK, QUIET, SECOND, Figure, axis_of, layout_of, text
+from landsift.reports.style import ACCENT, EDGE, GRID, INK, PAPER, QUIET, SECOND, Figure, axis_of, layout_of, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +101,13 @@ def class_points(
             "y": np.asarray(y, dtype=np.float32)[labels == name],
             "mode": "markers",
             "name": escape(name, quote=False),
-            "marker": {"color": colours[name], "symbol": symbols[name], "size": 7, "opacity": 0.85},
+            "marker": {
+                "color": colours[name],
+                "symbol": symbols[name],
+                "size": 7,
+                "opacity": 0.85,
+                "line": {"color": EDGE, "width": 1},
+            },
         }
         for name in classes
     ]
@@ -146,8 +152,8 @@ def _play_button() -> dict[str, Any]:
         "y": 0,
         "yanchor": "top",
         "pad": {"t": 34, "r": 10},
-        "bgcolor": "#ffffff",
+        "bgcolor": PAPER,
         "bordercolor": SECOND,
-        "font": {"size": 13},
+        "font": {"size": 13, "color": INK},
         "buttons": [{"label": "▶ Play", "method": "animate", "args": [None, play]}],
     }

@@ -159,6 +159,17 @@ function movingMap(box, data, shown, onPlace, {frame = box, tools = true} = {}) 
     map.flyTo({center: place, zoom: Math.min(largest, Math.max(map.getZoom(), Math.log2(20 / (512 * data.cell))))});
     box.scrollIntoView({block: "nearest"});
   };
+  // WebGL's canvas is empty on paper: what it shows is copied to one that is seen there alone.
+  addEventListener("beforeprint", () => {
+    const seen = map.getCanvas(), copy = canvasOf(seen.width, seen.height);
+    map.redraw();
+    copy.getContext("2d").drawImage(seen, 0, 0);
+    copy.className = "printed";
+    copy.style.clipPath = seen.style.clipPath;
+    frame.style.setProperty("--shape", `${seen.width} / ${seen.height}`);
+    seen.after(copy);
+    addEventListener("afterprint", () => copy.remove(), {once: true});
+  });
   return {update, loaded, go, map};
 }
 
