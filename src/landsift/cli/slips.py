@@ -131,7 +131,7 @@ def _wrong_option(ctx: Any, args: Sequence[str], wrong: str, options: Sequence[s
     several = f"--{name[:-1]}ies" if name.endswith("y") else f"--{name}s"
     given = {each.split("=")[0] for each in args}
     for option in (f"--{name}", several, OPTIONS.get(plain)):
-        if option in options and option not in given:
+        if option and option in options and option not in given:
             return with_option(option)
     if ctx.command.name in RUN_FIRST and value:
         message = f"there is no option {token}: its value stands alone"
