@@ -22,6 +22,8 @@ from landsift.models.trust_files import write_trust
 from landsift.runs import write_json
 
 CLASSES = ("field", "forest", "water")
+ODD = ("<b>Stadt</b> & *Dorf*", "Wald|Forst\nalt", "水田")
+"""Three names that mean something in HTML, in Markdown and in tables; the extension allows none of their letters."""
 COLOURS = ((190, 160, 90), (30, 90, 40), (20, 50, 120))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from landsift.config import WEIGHTS_BY_NAME
-from landsift.errors import LandsiftError
+from landsift.errors import LandsiftError, plain
 from landsift.export.described import ClassFigures, Described, Interval, describe_run, limits, markdown
 from landsift.export.stac_mlm import mlm_item
 from landsift.runs import write_json, write_text
@@ -24,10 +25,16 @@ def write_cards(run: Path | str, out: Path | str, *, license: str | None = None)
         license: of the weights, as hubs name it, such as "apache-2.0"; None: not named.
 
     Raises:
-        LandsiftError: there is a README.md in the folder that is no card of landsift's.
+        LandsiftError: there is a README.md in the folder that is no card of landsift's, or `license` is no name that
+            hubs and STAC take.
         ModelError: the model is damaged.
         RunError: `run` is no run directory, or the folder cannot be written.
     """
+    if license is not None and not re.fullmatch(r"[\w.+-]+", license, re.ASCII):
+        raise LandsiftError(
+            f"'{plain(license)}' names no licence: such names have letters, digits, '.', '-', '+' and '_' alone",
+            "give its SPDX identifier, such as apache-2.0 or cc-by-4.0, or other",
+        )
     about = describe_run(run, license)
     out = as_path(out)
     readme, item = out / README, out / ITEM

@@ -228,8 +228,9 @@ def _confused(classes: tuple[str, ...], confusion: list[list[int]]) -> tuple[tup
 
 
 def _slug(text: str) -> str:
+    """A name as hubs and catalogues take it: at least three characters, from a letter to a letter or digit."""
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
-    return slug if slug[:1].isalpha() else f"model-{slug}".rstrip("-")
+    return slug if slug[:1].isalpha() and len(slug) > 2 else f"model-{slug}".rstrip("-")
 
 
 def limits(about: Described) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -60,9 +61,10 @@ def mlm_item(about: Described, run: Path, out: Path) -> dict[str, Any]:
         if "mlm:model" in roles:
             # The extension looks for bands in the properties, and STAC allows them there if an asset has some too.
             more["bands"] = [{"name": band} for band in about.model.bands.names]
-            more |= {"mlm:artifact_type": "safetensors", "mlm:compile_method": None}
-        href = os.path.relpath(file.absolute(), out.absolute())
-        item.add_asset(key, pystac.Asset(Path(href).as_posix(), media_type=media, roles=roles, extra_fields=more))
+            more["mlm:artifact_type"] = "safetensors.torch.save_file"
+        href = Path(os.path.relpath(file.absolute(), out.absolute())).as_posix()
+        asset = pystac.Asset(quote(os.fsencode(href)), media_type=media, roles=roles, extra_fields=more)
+        item.add_asset(key, asset)
     found: dict[str, Any] = item.to_dict(include_self_link=False)
     return found
 
@@ -76,7 +78,7 @@ def _properties(about: Described) -> dict[str, Any]:
         "title": about.name,
         "description": f"Classifies satellite patches of {about.patch} into {len(about.classes)} classes; accuracy "
         f"{100 * accuracy:.2f} % ({100 * low:.2f} to {100 * high:.2f}) on {about.tested} test patches of {about.data}. "
-        f"{about.split}",
+        f"{about.split}".strip(),
         "bands": [_band(about, i) for i in range(len(model.bands))],
         "mlm:name": about.name,
         "mlm:architecture": model.backbone,
@@ -94,7 +96,7 @@ def _properties(about: Described) -> dict[str, Any]:
                 "bands": list(model.bands.names),
                 "input": {
                     "shape": [-1, height, width, len(model.bands)],
-                    "dim_order": ["batch", "height", "width", "channel"],
+                    "dim_order": ["batch", "height", "width", "bands"],  # the list above is of its last axis
                     "data_type": model.bands.dtype,
                 },
                 "value_scaling": None,
@@ -114,7 +116,7 @@ def _properties(about: Described) -> dict[str, Any]:
                     "data_type": "float32",
                 },
                 "classification:classes": [
-                    {"value": k, "name": short, "title": name, "description": name}
+                    {"value": k, "name": short, "description": name}
                     for k, (name, short) in enumerate(zip(model.classes, _class_names(model.classes), strict=True))
                 ],
                 "post_processing_function": None,
