@@ -204,5 +204,5 @@ def test_weights_of_the_same_number_of_bands_are_taken_as_they_are(tmp_path, cap
 
 def test_weights_of_yet_other_bands_are_refused(tmp_path):
     config = for_bands(ModelConfig(backbone="test_efficientnet", weights=str(saved(tmp_path, SENTINEL))), 6)
-    with pytest.raises(ModelError, match="is of patches of 4 bands .*, these patches have 6"):
+    with pytest.raises(ModelError, match=r"is of patches of 4 bands .*, these patches have 6"):
         create_backbone(config, 32)
