@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from landsift.cli.options import JsonOption, ModuleOption
+from landsift.cli.options import JsonOption, ModuleOption, TtaOption
 
 
 def export(
@@ -60,16 +60,7 @@ def export(
             show_default=False,
         ),
     ] = None,
-    tta: Annotated[
-        str | None,
-        typer.Option(
-            "--tta",
-            metavar="none|flips",
-            help="Test-time augmentation within the file; none is up to 8 times as fast as flips.  "
-            "Default: as the model says.",
-            show_default=False,
-        ),
-    ] = None,
+    tta: TtaOption = None,
     module: ModuleOption = None,
     as_json: JsonOption = False,
 ) -> None:

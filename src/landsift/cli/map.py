@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landsift.cli.options import JsonOption, ModuleOption, RemoteOption, reading
+from landsift.cli.options import JsonOption, ModuleOption, RemoteOption, RunArgument, TtaOption, reading
 from landsift.cli.slips import run_first
 from landsift.extras import lacks, needs
 
@@ -29,12 +29,7 @@ _FILE = re.compile(r".*\.(g(eo)?tiff|cog|vrt|img|jp2|png|jpe?g|html|json|csv|gpk
 
 
 def map_command(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN", help="A run directory, or a file that `landsift export` wrote.", show_default=False
-        ),
-    ],
+    run: RunArgument,
     scenes: Annotated[
         list[str],
         typer.Argument(
@@ -134,15 +129,7 @@ def map_command(
             show_default=False,
         ),
     ] = None,
-    tta: Annotated[
-        str | None,
-        typer.Option(
-            "--tta",
-            metavar="none|flips",
-            help="Test-time augmentation; none is up to 8 times as fast as flips.  Default: as the model says.",
-            show_default=False,
-        ),
-    ] = None,
+    tta: TtaOption = None,
     page: Annotated[
         bool | None,
         typer.Option(

@@ -51,6 +51,15 @@ RunArgument = Annotated[
 MapArgument = Annotated[
     Path, typer.Argument(metavar="MAP", help="A raster whose classes have names in it.", show_default=False)
 ]
+TtaOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tta",
+        metavar="none|flips",
+        help="Test-time augmentation; none is up to 8 times as fast as flips.  Default: as the model says.",
+        show_default=False,
+    ),
+]
 RemoteOption = Annotated[
     Path | None,
     typer.Option("--remote", metavar="FLYTE_CONFIG", help="Submit to the Flyte cluster of this configuration file."),

@@ -50,9 +50,9 @@ class CollapseWatch(Callback):
             self.seen = 0
             return
         if not found.is_explained and trainer.global_step < FEW_STEPS:
-            message = "epoch %d: after %d steps too few to judge by, %s is %.3g, a sign of a collapse below %g"
+            message = "epoch %d: %s is %.3g, a sign of a collapse below %g; after %d steps this is too early to judge"
             name = found.sign.figure.replace("_", " ")
-            logger.warning(message, trainer.current_epoch + 1, trainer.global_step, name, found.value, found.sign.limit)
+            logger.warning(message, trainer.current_epoch + 1, name, found.value, found.sign.limit, trainer.global_step)
             return
         self.seen += 1
         patience = self.config.watch.patience
