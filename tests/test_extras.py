@@ -184,7 +184,9 @@ def test_each_extra_includes_the_one_before_it():
     assert modules("train") < modules("export")
     assert modules(None) < modules("runtime") < modules("runtime-maps")
     assert not (modules("runtime-maps") & (modules("torch") - modules(None)))
-    assert modules("all") == modules("pipeline") | modules("maps") | modules("pretrain") | modules("export")
+    assert modules("all") == set().union(
+        *map(modules, ("pipeline", "maps", "pretrain", "export", "tune", "cluster", "cloud"))
+    )
 
 
 def test_a_missing_package_is_both_an_error_of_landsift_and_one_of_importing():

@@ -2,7 +2,8 @@
 
 Prediction, training, reports and the pipeline come with extras, each of which includes the one before it:
 landsift[torch], landsift[train], landsift[report], landsift[pipeline] (docs/decisions/0013-extras.md). Beside them are
-landsift[pretrain], which pretrains without labels, landsift[bands], which reads rasters of any bands, landsift[maps],
+landsift[pretrain], which pretrains without labels, landsift[tune], which searches settings, landsift[cluster] for more
+than one machine, landsift[cloud] for object stores, landsift[bands], which reads rasters of any bands, landsift[maps],
 which maps whole scenes, and landsift[export]. Exported models predict with landsift[runtime] and map with
 landsift[runtime-maps], without torch.
 """
@@ -15,7 +16,19 @@ from typing import Literal
 from landsift.errors import LandsiftError
 
 Extra = Literal[
-    "torch", "train", "report", "pipeline", "pretrain", "bands", "maps", "export", "runtime", "runtime-maps"
+    "torch",
+    "train",
+    "report",
+    "pipeline",
+    "pretrain",
+    "tune",
+    "cluster",
+    "cloud",
+    "bands",
+    "maps",
+    "export",
+    "runtime",
+    "runtime-maps",
 ]
 
 
