@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.data.group_split import NoSplitError, deal_groups
-from landsift.data.splits import _deal_once, _has_all, part_sizes
+from landsift.data.dealing import _deal_once, _has_all
+from landsift.data.group_split import NoSplitError, deal_groups, part_sizes
 
 FRACTIONS = (0.6, 0.2, 0.2)
 Ints = NDArray[np.int64]

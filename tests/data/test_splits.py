@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from small_sources import refused
 
 from landsift.config import SplitConfig
-from landsift.data.group_split import largest_remainder
-from landsift.data.splits import divide, part_sizes
+from landsift.data.group_split import largest_remainder, part_sizes
+from landsift.data.splits import divide
 from landsift.errors import DataError
 
 

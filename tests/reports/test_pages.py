@@ -8,8 +8,8 @@ from page_reader import Page
 
 from landsift import runs
 from landsift.errors import RunError
+from landsift.reports.run.facts import _in_short
 from landsift.reports.run.page import report_html
-from landsift.reports.run.sections import _in_short
 
 
 @pytest.fixture

@@ -18,15 +18,9 @@ from numpy.typing import NDArray
 
 from landsift.config import SplitConfig
 from landsift.data.block_split import spatial_parts, units_of
+from landsift.data.dealing import PARTS, Rows, deal, drawn, numbered
 from landsift.data.geodesy import known
-from landsift.data.group_split import (
-    NoSplitError,
-    deal_groups,
-    gives_way,
-    group_numbers,
-    largest_remainder,
-    part_sizes,
-)
+from landsift.data.group_split import gives_way, group_numbers
 from landsift.data.sources.similar_names import alike
 from landsift.data.sources.split_names import SPLIT_NAMES
 from landsift.data.split_lists import listed_split
@@ -38,11 +32,8 @@ if TYPE_CHECKING:
 
     from landsift.data.store.patch_store import PatchStore
 
-Rows = NDArray[np.int64]
 Column = Callable[[str], "pd.Series"]  # of an index, by name
 
-PARTS = ("train", "val", "test")
-_TRIES = 50  # random orders in which copies are dealt before the search that groups go through
 _log = logging.getLogger("landsift")
 
 
@@ -80,7 +71,7 @@ def make_split(
     _log.info(
         "%d of %d patches have no label, and are in no part of the split", len(labels) - len(labelled), len(labels)
     )
-    contents = _codes(store.contents()[labelled])
+    contents = numbered(store.contents()[labelled])
     found = divide(
         lambda name: column(name).iloc[labelled].reset_index(drop=True),
         labels[labelled], contents, store.classes, split, budget, budget_seed,
@@ -143,9 +134,9 @@ def divide(
         places = np.stack([column("lon"), column("lat")], axis=1)
         part = spatial_parts(labels, contents, places, column("group"), classes, split)
     elif kind == "group":
-        part = _drawn(labels, classes, _groups(column, contents), "groups", split, rng)
+        part = drawn(labels, classes, _groups(column, contents), "groups", split, rng)
     else:
-        part = _drawn(labels, classes, contents, "distinct patches", split, rng)
+        part = drawn(labels, classes, contents, "distinct patches", split, rng)
     train, val, test = (np.flatnonzero(part == p) for p in range(len(PARTS)))
     if budget is not None:
         where = "train" if split.fold is None or split.folds is None else f"train of fold {split.fold + 1}"
@@ -200,118 +191,6 @@ def _within_budget(train: Rows, labels: Rows, budget: int, seed: int, where: str
     return np.sort(train[nested_order(labels[train], seed)[:budget]])
 
 
-def _drawn(
-    labels: Rows, classes: Sequence[str], units: Rows, kind: str, split: SplitConfig, rng: np.random.Generator
-) -> Rows:
-    """Train, val and test by the fractions; or a fold as test, and val drawn from the others: int64 [N]."""
-    if split.folds is None:
-        return _deal(labels, classes, units, kind, split.fractions, rng)
-    names = [f"fold {number + 1}" for number in range(split.folds)]
-    part = np.full(len(labels), PARTS.index("test"), dtype=np.int64)
-    rest = np.flatnonzero(
-        _deal(labels, classes, units, kind, [1 / split.folds] * split.folds, rng, names) != split.fold
-    )
-    of_fold = np.random.default_rng([split.seed, 2, split.fold or 0])
-    part[rest] = _deal(labels[rest], classes, _codes(units[rest]), kind, split.fractions[:2], of_fold)
-    return part
-
-
-def _deal(
-    labels: Rows,
-    classes: Sequence[str],
-    units: Rows,
-    kind: str,
-    fractions: Sequence[float],
-    rng: np.random.Generator,
-    names: Sequence[str] = PARTS,
-) -> Rows:
-    """The part of each row, one for each fraction, such that rows of one unit stay together: int64 [N]."""
-    seats = _seats(labels, classes, units, kind, fractions)
-    if kind == "groups":
-        return _dealt(labels, classes, units, kind, seats, rng, names)
-    tries = (_deal_once(labels, units, seats, rng) for _ in range(_TRIES))
-    dealt = next((found for found in tries if _has_all(labels, found, seats)), None)
-    # Copies of one another may stand in several classes.
-    return _dealt(labels, classes, units, "copies", seats, rng, names) if dealt is None else dealt
-
-
-def _seats(
-    labels: Rows, classes: Sequence[str], units: Rows, kind: str, fractions: Sequence[float]
-) -> NDArray[np.int64]:
-    """How many patches of each class each part should get, [classes, parts]; a class needs a unit for each part."""
-    seats = np.zeros((len(classes), len(fractions)), dtype=np.int64)
-    for c, name in enumerate(classes):
-        members = labels == c
-        distinct = np.count_nonzero(np.bincount(units[members]))
-        if distinct < len(fractions):
-            raise DataError(
-                f"class '{name}' is too small to split: {distinct} {kind} ({members.sum()} patches), "
-                f"{len(fractions)} are needed",
-                f"add labels to the class, {'use fewer folds, ' * (len(fractions) > len(PARTS))}or remove it",
-            )
-        seats[c] = part_sizes(int(members.sum()), fractions)
-    return seats
-
-
-def _has_all(labels: Rows, part: Rows, seats: NDArray[np.int64]) -> bool:
-    """Whether every class is in every part."""
-    return bool((np.bincount(labels * seats.shape[1] + part, minlength=seats.size) > 0).all())
-
-
-def _dealt(
-    labels: Rows,
-    classes: Sequence[str],
-    units: Rows,
-    kind: str,
-    seats: NDArray[np.int64],
-    rng: np.random.Generator,
-    names: Sequence[str],
-) -> Rows:
-    """The part of each row, such that rows of one unit stay together and every class is in every part: int64 [N]."""
-    try:
-        return deal_groups(labels, units, seats, rng)
-    except NoSplitError as error:
-        named = [f"'{classes[c]}'" for c in error.classes]
-        those = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
-        exists = "no split" if error.proven else "no split was found that"
-        holding = len(np.unique(units[np.isin(labels, error.classes)]))
-        *before, last = names[: seats.shape[1]]
-        parts = f"{', '.join(before)} and {last}"
-        raise DataError(
-            f"{exists} keeps {kind} together and has {those} in each of {parts}: {holding} {kind} hold them",
-            "add groups with these classes, make their groups smaller, or leave a class out"
-            if kind == "groups"
-            else "remove copies that stand in several classes: `landsift data check` names them",
-        ) from None
-
-
-def _deal_once(labels: Rows, units: Rows, seats: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Deal units to parts: first those of several rows, largest first, then single rows into the seats left.
-
-    A unit goes where it leaves the smallest sum, over classes and parts, of (filled - seats)² / seats.
-    Without units of several rows, every class gets exactly its seats.
-    """
-    part = np.empty(len(labels), dtype=np.int64)
-    left = seats.astype(np.float64)
-    sizes = np.bincount(units)
-    shuffled = rng.permutation(len(sizes))
-    largest_first = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
-    by_unit = np.argsort(units, kind="stable")
-    start = np.cumsum(sizes) - sizes
-    for unit in largest_first[sizes[largest_first] > 1]:
-        rows = by_unit[start[unit] : start[unit] + sizes[unit]]
-        counts = np.bincount(labels[rows], minlength=len(seats))[:, None]
-        part[rows] = chosen = int(np.argmin((counts * (counts - 2.0 * left) / seats).sum(axis=0)))
-        left[:, chosen] -= counts[:, 0]
-    single = sizes[units] == 1
-    for c in range(len(seats)):
-        rows = rng.permutation(np.flatnonzero(single & (labels == c)))
-        open_seats = np.maximum(left[c], 0.0)
-        if len(rows):
-            part[rows] = np.repeat(np.arange(seats.shape[1]), largest_remainder(len(rows), open_seats))
-    return part
-
-
 def _complete(column: Column, name: str, kind: str) -> pd.Series:
     """The column that a kind of split goes by; raises DataError where it is missing or a row has no value in it."""
     values = column(name)
@@ -333,14 +212,14 @@ def _groups(column: Column, contents: Rows) -> Rows:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    group = _codes(_complete(column, "group", kind="group"))
+    group = numbered(_complete(column, "group", kind="group"))
     first = np.empty(contents.max() + 1, dtype=np.int64)
     first[contents[::-1]] = group[::-1]  # the group of each content's first row
     apart = np.flatnonzero(group != first[contents])
     ends = group[apart], first[contents[apart]]
     links = coo_array((np.ones(len(apart)), ends), shape=(group.max() + 1, group.max() + 1))
     component: Rows = connected_components(links, directed=False)[1].astype(np.int64)
-    return _codes(component[group])
+    return numbered(component[group])
 
 
 def _by_column(
@@ -415,17 +294,10 @@ def _take_val(
     train = np.flatnonzero(part == PARTS.index("train"))
     grouped = bool(column("group").notna().all())
     units, kind = (_groups(column, contents), "groups") if grouped else (contents, "distinct patches")
-    part[train] = _deal(labels[train], classes, _codes(units[train]), kind, fractions[:2], rng)
+    part[train] = deal(labels[train], classes, numbered(units[train]), kind, fractions[:2], rng)
     _log.info(
         "the given split has no val: %d of its %d train patches are taken for it%s",
         np.count_nonzero(part == PARTS.index("val")),
         len(train),
         ", by group" if grouped else "",
     )
-
-
-def _codes(values: pd.Series | Rows) -> Rows:
-    """Number distinct values in order of appearance: int64 [N]."""
-    import pandas as pd
-
-    return pd.factorize(values)[0].astype(np.int64)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landsift.data.dealing import PARTS
 from landsift.data.group_split import group_numbers
 from landsift.data.patch_reader import PatchReader
 from landsift.data.sources.split_names import part_of
-from landsift.data.splits import PARTS
 from landsift.data.store.patch_store import PatchStore
 from landsift.errors import DataError, nearest
 from landsift.evaluation.calibration_figures import calibration_figures

@@ -14,10 +14,11 @@ from landsift.data.checks.levels import Levels
 from landsift.data.checks.near_duplicates import near_copies
 from landsift.data.checks.pixels import bands_section, blank_section, pixel_facts
 from landsift.data.checks.place import place_section
+from landsift.data.dealing import PARTS
 from landsift.data.sources.class_names import names_section
 from landsift.data.sources.similar_names import written_alike
 from landsift.data.sources.split_names import SPLIT_NAMES
-from landsift.data.splits import PARTS, given_columns, make_split
+from landsift.data.splits import given_columns, make_split
 from landsift.data.store.patch_store import PatchStore
 from landsift.errors import DataError
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.data.checks.findings import Section, number_of
+from landsift.data.dealing import PARTS
 from landsift.data.geodesy import Places, distance, known, nearest_km
 from landsift.data.sources.eurosat import GSD_M, SIDE
-from landsift.data.splits import PARTS
 from landsift.runtime.notices import once
 
 if TYPE_CHECKING:

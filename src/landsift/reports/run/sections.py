@@ -6,11 +6,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from landsift.bands import BandSpec
 from landsift.data.checks.findings import SHOWN
 from landsift.data.geodesy import distance
 from landsift.errors import RunError
-from landsift.reports.run import trust
+from landsift.reports.run import facts, trust
 from landsift.reports.run.figures import phase_starts
 from landsift.reports.wording import duration, moment, percent, percents, span
 from landsift.runs import Run
@@ -19,8 +18,6 @@ SKIPPED = 500
 """Skipped files listed at most."""
 CONFUSIONS = 6
 """Pairs of classes listed at most."""
-MOST_BANDS = 16
-"""Bands whose mean and standard deviation are listed."""
 CHOSEN_BY = {"val_acc": "validation accuracy", "val_recall": "balanced accuracy on validation"}
 """What the best epoch was selected by: its name in `manifest.json` (best.chosen_by) and its name on the page."""
 
@@ -47,14 +44,14 @@ def page(run: Run) -> dict[str, Any]:
         **trust.texts(evaluation.get("trust")),
         "confusions": _confusions(evaluation),
         "class_rows": _class_rows(evaluation),
-        "data_facts": _data_facts(data),
-        "model_facts": _model_facts(manifest, run),
-        "machine_facts": _machine_facts(manifest),
+        "data_facts": facts.data_facts(data),
+        "model_facts": facts.model_facts(manifest, run),
+        "machine_facts": facts.machine_facts(manifest),
         "version_facts": list(manifest.get("versions", {}).items()),
-        "phases": _phases(manifest, metrics),
-        "stages": _stages(manifest),
-        "cache_note": _cache_note(manifest),
-        "count_rows": _count_rows(data),
+        "phases": facts.phases(manifest, metrics),
+        "stages": facts.stages(manifest),
+        "cache_note": facts.cache_note(manifest),
+        "count_rows": facts.count_rows(data),
         "check_rows": [
             section | {key: SHOWN.get(section[key], section[key]) for key in ("name", "verdict")}
             for section in (data.get("checks") or {}).get("sections", [])
@@ -62,7 +59,7 @@ def page(run: Run) -> dict[str, Any]:
         "skipped": skipped[:SKIPPED],
         "skipped_total": f"{len(skipped):,}",
         "skipped_more": max(0, len(skipped) - SKIPPED),
-        "repeats_note": _repeats_note(manifest),
+        "repeats_note": facts.repeats_note(manifest),
         "command": shlex.join(str(part) for part in manifest.get("command") or []),
         "config": _config(run),
     }
@@ -273,155 +270,8 @@ def _with_interval(test: Mapping[str, Any], name: str, metric: str) -> tuple[str
     return f"{test['per_class'][name][metric]:.3f}", span(test["intervals"]["per_class"][name][metric])
 
 
-def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    split = data.get("split", {})
-    rows = [
-        ("source", data.get("source")),
-        ("patches", f"{data['patches']:,}" if "patches" in data else None),
-        ("patch size", " × ".join(str(n) for n in data.get("patch_shape", [])) + " (height, width, bands)"),
-        ("bands", _bands(data)),
-        ("without a label", f"{data['unlabelled']:,}" if data.get("unlabelled") else None),
-        ("split", " / ".join(f"{split.get(key, 0):,} {key}" for key in ("train", "val", "test"))),
-        ("label budget", f"{data['budget']:,}" if data.get("budget") else "none: all training labels"),
-        ("skipped files", f"{len(data.get('skipped', [])):,}"),
-        ("fingerprint", data.get("fingerprint")),
-    ]
-    return [(name, str(value)) for name, value in rows if value is not None]
-
-
-def _bands(data: Mapping[str, Any]) -> str | None:
-    """What the patches hold, where that is not 8-bit RGB."""
-    try:
-        bands = BandSpec.from_dict(data["bands"])
-    except (KeyError, ValueError):  # of an older version
-        return None
-    return None if bands.is_rgb8 else str(bands)
-
-
-def _in_short(values: Sequence[float]) -> str:
-    """Numbers of bands in words; of hundreds of bands the first, and how many more are in model.json."""
-    more = f" and {len(values) - MOST_BANDS} more (model.json)" if len(values) > MOST_BANDS else ""
-    return ", ".join(f"{value:.4g}" for value in values[:MOST_BANDS]) + more
-
-
-def _model_facts(manifest: Mapping[str, Any], run: Run) -> list[tuple[str, str]]:
-    model, best = manifest.get("model", {}), manifest.get("best", {})
-    normalization = model.get("normalization") or {}
-    numbers = {key: _in_short(normalization.get(key) or []) for key in ("mean", "std")}
-    checkpoint = best.get("checkpoint") or run.evaluation.get("checkpoint")
-    rows = [
-        ("backbone", model.get("backbone")),
-        ("weights", model.get("weights")),
-        ("pretraining", _pretraining(manifest)),
-        ("seen without labels", _seen_before(model)),
-        ("parameters", f"{model['parameters']:,}" if "parameters" in model else None),
-        ("input size", f"{model['image_size']} × {model['image_size']} pixels" if "image_size" in model else None),
-        ("normalization", f"mean {numbers['mean']}; std {numbers['std']}" if numbers["mean"] else None),
-        ("EMA of the weights", f"decay {model['ema']:g} per step" if model.get("ema") else None),
-        ("test-time augmentation", "mean over 8 flips and rotations" if model.get("tta") == "flips" else None),
-        ("temperature", _temperature(run.evaluation)),
-        ("best checkpoint", checkpoint),
-        ("seed", manifest.get("seed")),
-    ]
-    return [(name, str(value)) for name, value in rows if value is not None]
-
-
-def _temperature(evaluation: Mapping[str, Any]) -> str | None:
-    value = (evaluation.get("calibration") or {}).get("temperature")
-    return None if value is None else f"{value:.3f}"
-
-
-def _machine_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    hardware = manifest.get("hardware", {})
-    memory, compiled = hardware.get("memory_gib"), hardware.get("compiled_from_epoch")
-    rows = [
-        ("processor", hardware.get("cpu")),
-        ("cores", hardware.get("cores")),
-        ("memory", f"{memory:.1f} GiB" if memory is not None else None),
-        ("GPU", hardware.get("gpu") or "none"),
-        ("precision", hardware.get("precision")),
-        ("interruptions", _interruptions(manifest)),
-        ("compiled", f"from epoch {compiled + 1}" if compiled is not None else None),
-    ]
-    return [(name, str(value)) for name, value in rows if value is not None]
-
-
-def _phases(manifest: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    parameters = manifest.get("model", {}).get("parameters")
-    table = []
-    for number, phase in enumerate(manifest.get("phases", []), start=1):
-        rows = [row for row in metrics if row["phase"] == number]
-        planned, trainable = phase.get("epochs", len(rows)), phase.get("trainable")
-        table.append(
-            {
-                "name": f"{number} {phase['name']}",
-                "epochs": f"{planned}" if len(rows) == planned else f"{len(rows)} of {planned}",
-                "trainable": f"{trainable:,}" if trainable is not None else "–",
-                "share": percent(trainable / parameters, 1) if trainable is not None and parameters else "–",
-                "lr_head": f"{phase.get('lr_head') or 0:.1e}",
-                "lr_backbone": f"{phase['lr_backbone']:.1e}" if phase.get("lr_backbone") else "frozen",
-                "seconds": duration(sum(row.get("seconds") or 0.0 for row in rows)),
-            }
-        )
-    return table
-
-
-def _interruptions(manifest: Mapping[str, Any]) -> str | None:
-    times = manifest.get("interruptions")
-    return f"{times}, resumed after {'it' if times == 1 else 'each'}" if times else None
-
-
-def _stages(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
-    return [
-        {"name": name, "seconds": duration(stage.get("seconds")), "cached": "yes" if stage.get("cached") else "no"}
-        for name, stage in (manifest.get("stages") or {}).items()
-    ]
-
-
-def _cache_note(manifest: Mapping[str, Any]) -> str:
-    stages = (manifest.get("stages") or {}).values()
-    saved = sum(stage.get("seconds") or 0.0 for stage in stages if stage.get("cached"))
-    return f"The cache saved {duration(saved)}." if saved else "Nothing came from the cache."
-
-
-def _repeats_note(manifest: Mapping[str, Any]) -> str:
-    repeats = manifest.get("repeats")
-    if not repeats:
-        return ""
-    same = "bit-identical metrics in every epoch" if repeats["same_metrics"] else "different metrics"
-    found = [f"{d['what']} was {_shown(d['then'])} and is now {_shown(d['now'])}" for d in repeats["differs"]]
-    differs = "; ".join(found) or "data, versions and machine are the same"
-    return f"This run repeats {repeats['run']}, with {same}. {differs[0].upper()}{differs[1:]}."
-
-
-def _shown(value: object) -> str:
-    """A readable value: None as "none", a fingerprint by its first characters."""
-    text = "none" if value is None else str(value)
-    return f"{text[:12]}…" if len(text) == 64 else text
-
-
-def _count_rows(data: Mapping[str, Any]) -> list[dict[str, str]]:
-    counts = data.get("classes", {})
-    total = sum(counts.values()) or 1
-    return [{"name": name, "count": f"{n:,}", "share": percent(n / total, 1)} for name, n in counts.items()]
-
-
 def _config(run: Run) -> str:
     try:
         return run.config.to_yaml()
     except RunError:  # a run whose configuration was not kept still has a report
         return ""
-
-
-def _pretraining(manifest: Mapping[str, Any]) -> str | None:
-    """The pretraining that the run began with, in words; None where there was none."""
-    said = manifest.get("pretraining")
-    return said and f"{said['method']} on {said['patches']:,} patches without their labels"
-
-
-def _seen_before(model: Mapping[str, Any]) -> str | None:
-    """Patches of val and test that the weights have learned from without labels; None where there are none."""
-    said = model.get("learned_from_before") or {}
-    if not any(said.values()):
-        return None
-    return f"{said['val']:,} patches of val and {said['test']:,} of test: figures on them may be optimistic"
