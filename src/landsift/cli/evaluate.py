@@ -30,11 +30,11 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Decode the source as the model's patches were, test the model on it, write and print the figures."""
-    from landsift.data.store.patch_store import META
     from landsift.evaluation.model_files import files_for
     from landsift.evaluation.new_data import evaluate_store
     from landsift.models.loading import load_model
     from landsift.pipeline.cache.open_store import opened
+    from landsift.runs import STORE_META
 
     out = None if out is None else check_output(out)
     if out is not None:
@@ -47,7 +47,7 @@ def evaluate(
     acting = (*settings_of(source, stored=False), "seed")
     refuse_idle(settings, acting, "in an evaluation of this source: the model is as it was trained")
     config = RunConfig.load(None, settings).replace(f"data.source={json.dumps(source)}")
-    is_store = (Path(source).expanduser() / META).is_file()
+    is_store = (Path(source).expanduser() / STORE_META).is_file()
     data, taken = config.data, None
     if not is_store and source != "synthetic":
         given = {name: getattr(data, name) for name in READING if name in data.model_fields_set}

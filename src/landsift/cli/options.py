@@ -85,9 +85,9 @@ def settings_of(source: str, *, stored: bool = True) -> tuple[str, ...]:
         source: as in `landsift run --data`, or a store, which is decoded already.
         stored: whether their store is kept or checked; a model has its own patch size, and needs no locations.
     """
-    from landsift.data.store.patch_store import META
+    from landsift.runs import STORE_META
 
-    if (absolute(source) / META).is_file():
+    if (absolute(source) / STORE_META).is_file():
         return ()
     of_files: tuple[str, ...] = ("data.bands", "data.sensor", "data.reflectance", "data.indices", "data.max_unreadable")
     of_files = (*of_files, "data.locations") if stored else of_files

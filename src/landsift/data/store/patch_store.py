@@ -5,16 +5,15 @@
       index.parquet   one row per patch: path, label (-1: none), sha256 (of the decoded pixels), group, split, lon, lat
       store.json      fingerprint, classes, what the bands mean and their statistics, what was left out and why
 
-A store is built whole or not at all, in constant memory, and read by every later stage in place of the files.
+A store is built whole or not at all (write_store.py), and read by every later stage in place of the files.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
-from collections.abc import Callable, Iterator, Sequence, Sized
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence, Sized
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -24,13 +23,11 @@ from numpy.typing import NDArray
 
 from landsift.bands import BandSpec
 from landsift.config import BUILT_IN_SOURCES, DataConfig
-from landsift.data.decoding.unreadable import in_words
 from landsift.data.decoding.wanted import Taken, Wanted
 from landsift.data.sources.arrays import ArraySource, Dataset, read_dataset
 from landsift.data.sources.base import (
     OF_PICTURES,
     STORE_FORMAT,
-    FileSource,
     Source,
     bands_of,
     content_fingerprint,
@@ -41,29 +38,20 @@ from landsift.data.sources.base import (
     scan,
     store_folder,
 )
-from landsift.data.sources.coordinates import joined
-from landsift.data.sources.records import UNLABELLED, Records
-from landsift.data.store.index import COLUMNS, contradictions, read_column, read_contents, read_places, write_index
-from landsift.data.store.patch_size import resized, squeezed, stored_size, tell
-from landsift.data.store.statistics import check_data
-from landsift.data.store.writer import Unreadable, path_of, write_images
+from landsift.data.sources.records import UNLABELLED
+from landsift.data.store.index import COLUMNS, read_column, read_contents, read_places
+from landsift.data.store.write_store import IMAGES, INDEX, META, check_classes, check_new, new_store, write_store
 from landsift.errors import DataError, RunError
 from landsift.image_sizes import by
-from landsift.runs import STORE_META, write_json
+from landsift.runs import write_json
 from landsift.runtime.links import share
 from landsift.runtime.outputs import absolute, check_outside
-from landsift.runtime.whole import beside, flush
 from landsift.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T", bound=Sized)
-
-IMAGES, INDEX, META = "images.npy", "index.parquet", STORE_META
-
-_WRITABLE = "give a folder of yours on a disk with free space"
-_log = logging.getLogger("landsift")
 
 
 class PatchStore:
@@ -183,8 +171,9 @@ class PatchStore:
         data = DataConfig(source=source.name)
         if (folder / META).exists():
             return _reopen(data, folder, _fingerprint(data, source), "are given")
-        _check_new(folder)
-        return _write(source, data, folder)
+        check_new(folder)
+        write_store(source, data, folder)
+        return cls.open(folder)
 
     @classmethod
     def from_dataset(
@@ -323,92 +312,12 @@ def build_store(
     moved_later = folder.name.startswith(".") and folder.suffix == ".partial"  # a result of the pipeline's
     if data.source not in BUILT_IN_SOURCES and not moved_later:
         check_outside(folder, [data.source])
-    _check_new(folder)
+    check_new(folder)
     if (stored := store_folder(data)) is not None:
         return _link(PatchStore.open(stored), data, folder, least_classes)
     source = open_source(data, taken)
-    _check_classes(source.records.classes, source.root or source.name, least_classes)
-    return _write(source, data, folder)
-
-
-def _check_new(folder: Path) -> None:
-    """Refuse a folder that a store cannot be written to."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        what = "is not empty and holds no patch store" if folder.is_dir() else "is a file"
-        raise DataError(f"{folder} {what}", "give a new or empty folder for the store")
-
-    ancestor = next(p for p in folder.parents if p.exists())
-    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):  # before a download, not after it
-        raise DataError(f"cannot write the patch store {folder}: no right to write in {ancestor}", _WRITABLE)
-
-
-def _write(source: Source, data: DataConfig, folder: Path) -> PatchStore:
-    """Decode a source into a new or empty folder; the rest as `build_store`."""
-    scans = scan(source)
-    unreadable = Unreadable(source, data.max_unreadable)
-    for row, reason in scans.reasons.items():
-        unreadable.add(row, reason)
-    unreadable.check(all_seen=True)
-    readable = scans.sizes[scans.sizes[:, 0] > 0]
-    if not len(readable):
-        groups = unreadable.summed_up()
-        raise DataError(
-            f"none of the {len(scans.sizes)} files can be decoded; {in_words(groups)}", groups[0].reason.cause.value
-        )
-    size = stored_size(readable, data.patch_size)
-    places = joined(str(data.locations or data.source), source.records.places, scans.places)
-
-    with _new(folder) as partial:
-        rows, hashes, written = write_images(partial / IMAGES, source, scans, size, unreadable)
-        told = source.patches.tell() if isinstance(source, FileSource) else {}
-        _check_complete(source.records, rows, unreadable)
-        write_index(partial / INDEX, source.records, rows, hashes, places)
-        del hashes  # as large as all else that is kept of a patch
-        contents = read_contents(partial / INDEX)
-        info = {
-            "source": source.name,
-            "root": str(source.root) if source.root else None,
-            "resized": resized(scans.sizes[rows], size),
-            "squeezed": len(squeezed(scans.sizes[rows], size)),
-            "duplicates": len(contents) - int(contents.max()) - 1,
-            "notes": scans.notes | scans.doubts,
-        }
-        if told:
-            info["numbers"] = told
-        if data.reading:
-            of = {"of": source.patches.count} if data.bands and isinstance(source, FileSource) else {}
-            info["reading"] = data.reading | of
-        meta = {
-            "format": STORE_FORMAT,
-            "landsift": __version__,
-            "fingerprint": fingerprint_of(data, source.name, scans.content, source.bands),
-            "bands": source.bands.to_dict(),
-            "classes": source.records.classes,
-            "shape": written.shape,
-            "mean": written.statistics.mean,
-            "std": written.statistics.std,
-            "index_bytes": (partial / INDEX).stat().st_size,
-            "skipped": [entry._asdict() for entry in source.left_out] + unreadable.files,
-            "info": info,
-        }
-        contradictory = contradictions(contents, source.records.labels[rows])
-        check_data(written.statistics, "these patches")
-        write_json(partial / META, meta)
-    tell(scans.sizes[rows], size, lambda row: path_of(source, int(rows[row])), chosen=data.patch_size is not None)
-    if info["resized"] and source.bands.nodata is not None:
-        _log.info("pixels without data are kept out of resized ones: these have none where half of theirs had none")
-    if unlabelled := int(np.count_nonzero(source.records.labels[rows] < 0)):
-        _log.info(
-            "%d of %d patches have no label: they are in the store, and in no part of a split", unlabelled, len(rows)
-        )
-    for note, count in scans.notes.items():
-        _log.info("%d of %d files: %s", count, len(scans.sizes), note)
-    for note, count in scans.doubts.items():
-        _log.warning("%d of %d files: %s", count, len(scans.sizes), note)
-    for group in unreadable.summed_up():
-        _log.warning("%s", group)
-    if contradictory:
-        _log.warning("conflicting labels: %d images are in more than one class", contradictory)
+    check_classes(source.records.classes, source.root or source.name, least_classes)
+    write_store(source, data, folder)
     return PatchStore.open(folder)
 
 
@@ -437,7 +346,7 @@ def _reopen(data: DataConfig, folder: Path, fingerprint: str, those: str) -> Pat
 def _link(store: PatchStore, data: DataConfig, folder: Path, least_classes: int) -> PatchStore:
     """Let a new folder be the same store: its files under second names or, on another disk, copies of them."""
     refuse_locations_of_store(data)
-    _check_classes(store.classes, store.folder, least_classes)
+    check_classes(store.classes, store.folder, least_classes)
     if (wanted := Wanted.of(data)).anything:
         raise DataError(
             f"{wanted.said} says how files are read, but {store.folder} is a store of decoded patches",
@@ -449,54 +358,10 @@ def _link(store: PatchStore, data: DataConfig, folder: Path, least_classes: int)
             f"data.patch_size is {data.patch_size}, but the store {store.folder} holds patches of {by(size)} pixels",
             "leave data.patch_size alone, or build another store from the files",
         )
-    with _new(folder) as partial:
+    with new_store(folder) as partial:
         for name in (IMAGES, INDEX, META):
             share(store.folder / name, partial / name)
     return PatchStore.open(folder)
-
-
-def _check_classes(classes: Sequence[str], where: Path | str, least: int) -> None:
-    if len(classes) < least:
-        only = f"one class only: '{classes[0]}'" if classes else "no class"
-        raise DataError(f"{where} holds {only}", "a classifier needs at least two classes")
-
-
-def _check_complete(records: Records, rows: NDArray[np.int64], unreadable: Unreadable) -> None:
-    """Raise DataError if a class lost all its files."""
-    named, kept = (labels[labels >= 0] for labels in (records.labels, records.labels[rows]))
-    left = np.bincount(kept, minlength=len(records.classes))
-    if len(named) and not left.all():
-        lost = int(left.argmin())
-        here = np.flatnonzero(records.labels == lost)
-        groups = unreadable.summed_up(set(here.tolist()))
-        name = records.classes[lost]
-        raise DataError(
-            f"class '{name}' is empty: none of its {len(here)} files can be decoded; {in_words(groups)}",
-            f"{groups[0].reason.cause.value}; or remove the class",
-        )
-
-
-@contextmanager
-def _new(folder: Path) -> Iterator[Path]:
-    """A folder to write a store to, which then becomes `folder`; whoever comes second leaves the first one's there.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with beside(folder) as partial:
-            partial.mkdir()
-            yield partial
-            flush(partial)
-            try:
-                partial.rename(folder)
-            except OSError:
-                if not (folder / META).is_file():
-                    raise
-    except (OSError, RunError) as error:
-        why = str(getattr(error, "strerror", None) or error).lower()
-        raise DataError(f"cannot write the patch store {folder}: {why}", _WRITABLE) from None
 
 
 def _damaged(folder: Path, reason: str) -> DataError:

@@ -9,9 +9,10 @@ from pathlib import Path
 from landsift.config import DataConfig, cache_folder
 from landsift.data.decoding.wanted import Taken
 from landsift.data.sources.base import content_fingerprint
-from landsift.data.store.patch_store import META, PatchStore, build_store
+from landsift.data.store.patch_store import PatchStore, build_store
 from landsift.pipeline.cache import keys, locks, results
 from landsift.pipeline.stage_table import DECODE
+from landsift.runs import STORE_META
 from landsift.runtime.whole import beside, writing
 
 
@@ -28,7 +29,7 @@ def opened(data: DataConfig, least_classes: int = 2, taken: Taken | None = None)
         DataError: the source or the store cannot be used.
         RunError: the cache folder cannot be written.
     """
-    if (Path(data.source).expanduser() / META).is_file():
+    if (Path(data.source).expanduser() / STORE_META).is_file():
         yield PatchStore.open(data.source)
         return
     settings = keys.store_settings(data)
