@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
+from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landsift.bands import BRIGHTNESS, DTYPES, PLAUSIBLE, REFLECTANCE, BandSpec
+from landsift.bands import BandSpec
 from landsift.data.geodesy import Places
+from landsift.data.sources.array_images import check_bands, images_of, kind_of, native_type
 from landsift.data.sources.base import Scan, as_stored
 from landsift.data.sources.coordinates import checked, place_columns
 from landsift.data.sources.records import UNLABELLED, Record, Records
@@ -20,11 +21,8 @@ from landsift.data.sources.split_names import SPLIT_NAMES
 from landsift.data.sources.walk import PassedOver
 from landsift.errors import DataError, nearest
 
-LARGEST = 4096
-"""Height and width in pixels that a patch may have, as `data.patch_size`."""
 _LOOKS = 4
 """Patches of a data set that are asked for twice."""
-_CHUNK_BYTES = 2**22
 
 
 class Dataset(Protocol):
@@ -70,7 +68,7 @@ class ArraySource:
         self.root: Path | None = None
         self.left_out: Sequence[PassedOver] = ()
         self.known_content: str | None = None
-        self._images, self.bands = _images(images, bands)
+        self._images, self.bands = images_of(images, bands)
         count = len(self._images)
         numbers = _labels(labels, count, classes)
         names = _classes(classes, labelled=bool((numbers >= 0).any()))
@@ -118,7 +116,7 @@ def read_dataset(dataset: Dataset, bands: BandSpec | None = None) -> tuple[NDArr
         ) from None
     if not count:
         raise DataError("the data set is empty", "it must yield at least one (image, label) of each class")
-    _check_bands(bands)
+    check_bands(bands)
     first, _ = _item(dataset, 0, bands)
     images = np.empty((count, *first.shape), dtype=first.dtype)
     labels = np.empty(count, dtype=np.int64)
@@ -147,7 +145,7 @@ def _item(dataset: Dataset, row: int, bands: BandSpec | None) -> tuple[NDArray[A
         ) from error
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(
-            f"dataset[{row}] is no (image, label) but {_kind(item)}", "wrap it so that it yields such pairs"
+            f"dataset[{row}] is no (image, label) but {kind_of(item)}", "wrap it so that it yields such pairs"
         )
     import torch
 
@@ -156,141 +154,29 @@ def _item(dataset: Dataset, row: int, bands: BandSpec | None) -> tuple[NDArray[A
     if isinstance(image, torch.Tensor) and pixels.ndim == 3:  # bands first, by torch's custom
         pixels = pixels.transpose(1, 2, 0)
     wanted = bands or BandSpec.pictures()
-    if _native(pixels) != wanted.numpy_dtype or pixels.ndim != 3 or pixels.shape[2] != len(wanted):
+    if native_type(pixels) != wanted.numpy_dtype or pixels.ndim != 3 or pixels.shape[2] != len(wanted):
         of_bands = f"of the bands given: {wanted.dtype} [H, W, {len(wanted)}], or a tensor [{len(wanted)}, H, W]"
         of_pictures = (
             "a Pillow image in RGB, uint8 [H, W, 3], or a uint8 tensor [3, H, W] (PILToTensor, not ToTensor); for "
             "other bands or types say what they mean: bands=landsift.BandSpec(...)"
         )
         raise DataError(
-            f"the image of dataset[{row}] is {pixels.dtype} {list(np.shape(image)) or _kind(image)}",
+            f"the image of dataset[{row}] is {pixels.dtype} {list(np.shape(image)) or kind_of(image)}",
             f"needed: {of_pictures if bands is None else of_bands}",
         )
     number = np.asarray(label)
     if number.shape != () or number.dtype.kind not in "iu":
-        raise DataError(f"the label of dataset[{row}] is {_kind(label)}", "a whole number is needed")
+        raise DataError(f"the label of dataset[{row}] is {kind_of(label)}", "a whole number is needed")
     return pixels, int(number)
-
-
-def _images(given: Any, bands: BandSpec | None) -> tuple[NDArray[Any], BandSpec]:
-    """The images as an array, and what their numbers mean; raises DataError where they are something else."""
-    _check_bands(bands)
-    needed = NEEDED if bands is None else f"needed: {bands.dtype} [N, H, W, {len(bands)}], as bands says: {bands}"
-    if np.ma.is_masked(given):
-        number = 0 if bands is None or bands.nodata is None else bands.nodata
-        hint = f"fill them: images.filled({number:g})"
-        raise DataError("some of the pixels are masked, and a store keeps no mask", hint)
-    if isinstance(given, Iterator):
-        raise DataError(f"images are {_kind(given)}", "give them as a list or as an array")
-    try:
-        images: NDArray[Any] = np.asarray(given)
-    except (TypeError, ValueError, RuntimeError):  # patches of several sizes, a tensor on a GPU, one with gradients
-        raise DataError("images make no array: are all of one size, and in this machine's memory?", needed) from None
-    shape, wanted = list(images.shape), bands or BandSpec.pictures()
-    count = len(wanted)
-    if _native(images) != wanted.numpy_dtype:
-        if bands is None and str(_native(images)) in DTYPES and images.ndim == 4:
-            raise DataError(f"images are {images.dtype}, not uint8: what do their numbers mean?", _to_say(images))
-        raise DataError(f"images are {images.dtype}, not {wanted.dtype}", _cast(images, bands) or needed)
-    if images.ndim == 4 and images.shape[1] == count != images.shape[3]:
-        raise DataError(f"images are {shape}: bands come last", "images.transpose(0, 2, 3, 1) puts them there")
-    if images.ndim != 4 or images.shape[3] != count:
-        if bands is not None and images.ndim == 4:
-            text = f"images are {shape}, of {shape[3]} band{'s' if shape[3] != 1 else ''}, and bands names {count}"
-            raise DataError(text, needed)
-        raise DataError(f"images are {shape}", _to_say(images) if images.ndim == 4 else needed)
-    if not len(images):
-        raise DataError("images hold no patch", needed)
-    if not 1 <= min(images.shape[1:3]) <= max(images.shape[1:3]) <= LARGEST:
-        raise DataError(f"images are of {images.shape[1]} × {images.shape[2]} pixels", f"1 to {LARGEST} make a patch")
-    _check_values(images, wanted)
-    return images, wanted
-
-
-NEEDED = "needed: uint8 [N, H, W, 3], red, green and blue from 0 to 255"
-
-
-def _check_bands(bands: Any) -> None:
-    if bands is None:
-        return
-    if not isinstance(bands, BandSpec):
-        raise DataError(f"bands is {_kind(bands)}", "give a landsift.BandSpec; BandSpec.from_dict makes one of a dict")
-    if not bands.takes_nodata:
-        raise DataError(
-            f"bands: nodata {bands.nodata:g} is no {bands.dtype}", "give the number that stands in the arrays, or None"
-        )
-
-
-def _native(images: NDArray[Any]) -> np.dtype[Any]:
-    """The array's type, whatever its byte order."""
-    return images.dtype.newbyteorder("=") if images.dtype.kind in "iuf" else images.dtype
-
-
-def _to_say(images: NDArray[Any]) -> str:
-    """What to give for images of other types or bands than 8-bit RGB."""
-    count, kind = images.shape[3], _native(images)
-    names = f"[... {count} names]" if count > 1 else "['name']"
-    return (
-        f"say it: bands=landsift.BandSpec(names={names}, dtype='{kind}', scale=[...] * {count}, "
-        f"offset=[...] * {count}, units=..., nodata=...), where scale * number + offset is in units"
-    )
-
-
-def _cast(images: NDArray[Any], bands: BandSpec | None) -> str:
-    """How images of a wider type become those of the bands, where they can."""
-    kind = images.dtype.kind
-    if bands is None or kind not in "iuf" or (kind == "f" and bands.dtype != "float32"):
-        return ""
-    return f"images.astype('{bands.dtype}'), if that holds their values: bands says {bands}"
-
-
-def _check_values(images: NDArray[Any], bands: BandSpec) -> None:
-    """Refuse numbers that are none, and that cannot mean what the bands say."""
-    if bands.is_rgb8:
-        return
-    from landsift.data.store.statistics import BandStatistics, sums_of
-
-    statistics, brightness = BandStatistics(bands), bands.units == BRIGHTNESS
-    scale, offset = np.array(bands.scale), np.array(bands.offset)
-    step = max(1, _CHUNK_BYTES // max(1, images[:1].nbytes))
-    for start in range(0, len(images), step):
-        stored = np.asarray(images[start : start + step], dtype=bands.numpy_dtype)
-        missing = bands.missing(stored)
-        data = np.ones_like(stored, dtype=bool) if missing is None else ~missing
-        if stored.dtype.kind == "f" and (strange := ~np.isfinite(stored) & data).any():
-            row, _, _, band = (int(at[0]) for at in np.nonzero(strange))
-            nodata = "no nodata" if bands.nodata is None else f"nodata {bands.nodata:g}"
-            raise DataError(
-                f"image {start + row}, band {bands.names[band]}: a number is NaN or infinite",
-                f"bands says {nodata}; where such numbers mean that there is nothing, nodata must say it",
-            )
-        statistics.add(sums_of(stored, bands))
-        if brightness:
-            outside = data & ((stored * scale + offset < -1e-6) | (stored * scale + offset > 1 + 1e-6))
-            if outside.any():
-                row, band = int(np.nonzero(outside)[0][0]), int(np.nonzero(outside)[3][0])
-                most = float(stored[outside].flat[0]) * bands.scale[band] + bands.offset[band]
-                raise DataError(
-                    f"image {start + row}, band {bands.names[band]}: a brightness of {most:g}, and it goes from 0 to 1",
-                    "correct scale and offset, or units",
-                )
-    if bands.units != REFLECTANCE:
-        return
-    for name, mean in zip(bands.names, statistics.mean, strict=True):
-        if not PLAUSIBLE[0] <= mean <= PLAUSIBLE[1]:
-            raise DataError(
-                f"band {name}: a mean reflectance of {mean:.6g}, and it goes from 0 to about 1",
-                "correct scale and offset (Sentinel-2: scale 0.0001), or units",
-            )
 
 
 def _classes(given: Sequence[str], *, labelled: bool) -> tuple[str, ...]:
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise DataError(f"classes is {_kind(given)}", "a list of names is needed, such as ['forest', 'water']")
+        raise DataError(f"classes is {kind_of(given)}", "a list of names is needed, such as ['forest', 'water']")
     if isinstance(given, Set | Mapping):  # a set's order is another one in every process
         hint = "give a list in the order of the labels"
         hint += ": sorted(classes, key=classes.get)" if isinstance(given, Mapping) else ""
-        raise DataError(f"classes are {_kind(given)}, whose order says nothing of the labels", hint)
+        raise DataError(f"classes are {kind_of(given)}, whose order says nothing of the labels", hint)
     names = tuple(given)
     if not all(isinstance(name, str) and name.strip() for name in names):
         raise DataError(f"classes are {names}", "names are needed, such as ['forest', 'water']")
@@ -344,7 +230,7 @@ def _paths(given: Sequence[str] | None, count: int) -> list[str]:
 
 def _split(given: Sequence[str | None], labels: NDArray[np.int64]) -> list[str | None]:
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise DataError(f"split is {_kind(given)}", "a list is needed, with one for each image")
+        raise DataError(f"split is {kind_of(given)}", "a list is needed, with one for each image")
     values: list[Any] = list(given)
     free = [value is None and row < len(labels) and bool(labels[row] < 0) for row, value in enumerate(values)]
     parts = _texts(
@@ -382,14 +268,14 @@ _LOCATIONS = "needed: [N, 2], longitude and latitude of each image's centre in d
 def _texts(what: str, given: Sequence[object], count: int) -> list[str]:
     """One text for each image; whole numbers, as groups often are, become text."""
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise DataError(f"{what} is {_kind(given)}", "a list is needed, with one for each image")
+        raise DataError(f"{what} is {kind_of(given)}", "a list is needed, with one for each image")
     values = list(given)
     if len(values) != count:
         raise DataError(f"{what}: {len(values)} for {count} images", "one is needed for each image, in a list")
     for row, value in enumerate(values):
         whole = isinstance(value, int | np.integer) and what == "groups"
         if not (isinstance(value, str | Path) and str(value)) and not whole:
-            raise DataError(f"{what}: image {row} has {_kind(value)}", "a text is needed for each image")
+            raise DataError(f"{what}: image {row} has {kind_of(value)}", "a text is needed for each image")
     texts = [str(value) for value in values]
     _check_text(what, texts)
     return texts
@@ -405,9 +291,3 @@ def _check_text(what: str, texts: Iterable[str]) -> None:
 
 def _repeated(texts: Iterable[str]) -> str | None:
     return next((text for text, n in Counter(texts).items() if n > 1), None)
-
-
-def _kind(value: object) -> str:
-    """What a value is, in a few characters."""
-    text = repr(value)
-    return text if len(text) <= 30 and "\n" not in text else f"a {type(value).__name__}"
