@@ -95,6 +95,12 @@ class AugmentConfig(Section):
     cutmix: Annotated[float, Field(ge=0.0)] = 0.0
     """Beta parameter of cutmix (Yun et al. 2019); 0: off. With both on, each batch draws one."""
 
+    @property
+    def changes_values(self) -> bool:
+        """Whether a patch is changed in more than its orientation, each time in another way."""
+        strengths = *self.color_jitter, self.blur, self.noise, self.band_dropout
+        return self.crop is not None or any(strength > 0 for strength in strengths)
+
 
 class EarlyStopping(Section):
     """Stop a run whose validation loss no longer falls."""
@@ -117,10 +123,12 @@ class TrainingConfig(Section):
     cache_features: bool = True
     """In phases that train only the head, run the backbone once per patch and view and cache its features.
 
-    Not possible, which a notice says, with colour jitter, crops, mixup or CutMix: they change every view.
+    Not possible, which a notice says, with mixup and CutMix: they mix other pairs of patches in every epoch.
     """
     feature_views: int = Field(2, ge=1, le=8)
-    """Number of views (of the eight flips and rotations) per patch in such phases."""
+    """Number of views per patch in such phases: each another flip or rotation, with its own jitter, crop and so on."""
+    feature_epochs: int | None = Field(None, ge=1)
+    """Epochs after which these views are drawn anew, and their features computed again; null: once per phase."""
     ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Decay per step of an exponential moving average (EMA) of the weights, such as 0.998. The average is then
     validated, tested and saved; null: no EMA."""
@@ -153,6 +161,15 @@ class TrainingConfig(Section):
     `linear`: Goyal et al. 2017; `sqrt`: usual for AdamW (Malladi et al. 2022).
     """
     augment: AugmentConfig = AugmentConfig()
+
+    @property
+    def kept_views(self) -> int:
+        """Views of a training patch whose features are cached: one where all would be the same."""
+        return self.feature_views if self.augment.flips or self.augment.changes_values else 1
+
+    def drawing(self, epoch: int) -> int:
+        """How many times the cached views were drawn anew before an epoch of their phase, counted from 0."""
+        return epoch // self.feature_epochs if self.feature_epochs else 0
 
     @property
     def balances_classes(self) -> bool:
