@@ -52,6 +52,7 @@ def same_settings(image_size: int, batch_size: int, precision: str) -> list[str]
         "training.compile=false",
         f"training.label_smoothing={reference.LABEL_SMOOTHING}",
         f"training.weight_decay={reference.WEIGHT_DECAY}",
+        "training.gradient_clip=null",
         "model.head={hidden: 256, dropout: 0.3}",
     ]
 

@@ -24,10 +24,12 @@ def test_the_defaults_are_the_contract():
         "folds": None, "fold": None,
     }  # fmt: skip
     assert config["model"]["backbone"] == "efficientnet_b0"
-    assert config["model"]["head"] == {"hidden": 256, "dropout": 0.3}
-    assert config["strategy"] == "two_phase"
+    assert config["model"]["head"] == {"hidden": None, "dropout": 0.0}
+    assert config["strategy"] == "layer_decay"
     assert (config["training"]["image_size"], config["training"]["batch_size"]) == (224, 64)
-    assert (config["training"]["label_smoothing"], config["training"]["weight_decay"]) == (0.1, 1e-4)
+    assert (config["training"]["label_smoothing"], config["training"]["weight_decay"]) == (0.0, 0.01)
+    assert config["training"]["gradient_clip"] == 1.0
+    assert config["training"]["augment"]["color_jitter"] == [0.0, 0.0, 0.0, 0.0]
     assert config["tracking"]["wandb"] == "offline"
     assert config["cluster"]["gpu"] == "T4:1"
 
