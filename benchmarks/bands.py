@@ -32,6 +32,9 @@ NETWORK = (
     "model.head={hidden: null, dropout: 0.0}",
     "training.image_size=64",
     "training.augment.color_jitter=[0, 0, 0, 0]",
+    "training.label_smoothing=0.1",
+    "training.weight_decay=1.0e-4",
+    "training.gradient_clip=null",
     "tracking.tsne_every=0",
     "tracking.wandb=disabled",
 )

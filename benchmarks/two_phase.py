@@ -4,8 +4,8 @@
 
 FOLDER holds one folder per class (EuroSAT's `2750`), FILE ImageNet's weights for timm's mobilenetv2_100. 2,700
 patches train and validate, 90/10, and 2,700 others test: those of against_reference.py. The settings are
-landsift's defaults, which are the tutorial's: 224 pixels, 7 epochs of the head, 10 of everything. The seed is that of
-the training; the patches are the same for all.
+those of configs/eurosat.yaml, the tutorial's: 224 pixels, 7 epochs of the head, 10 of everything. The seed is that
+of the training; the patches are the same for all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 
 import common
 import patch_lists
+
+RECIPE = common.HERE.parent / "configs" / "eurosat.yaml"
 
 
 def main() -> None:
@@ -35,7 +37,7 @@ def main() -> None:
         patches = patch_lists.draw(arguments.data, arguments.patches, arguments.test, 0, Path(scratch))
         result |= {"patches": patches.counts, "digest": patches.digest}
         for seed in arguments.seeds:
-            options: list[object] = ["--table", patches.table, "--weights", arguments.weights]
+            options: list[object] = ["--table", patches.table, "--weights", arguments.weights, "--config", RECIPE]
             for setting in (f"training.image_size={arguments.image_size}", f"seed={seed}", *arguments.set):
                 options += ["--set", setting]
             result["runs"].append({"seed": seed} | common.run_part("ours.py", options))

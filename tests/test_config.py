@@ -24,12 +24,36 @@ def test_the_defaults_are_the_contract():
         "folds": None, "fold": None,
     }  # fmt: skip
     assert config["model"]["backbone"] == "efficientnet_b0"
-    assert config["model"]["head"] == {"hidden": 256, "dropout": 0.3}
-    assert config["strategy"] == "two_phase"
+    assert config["model"]["head"] == {"hidden": None, "dropout": 0.0}
+    assert config["strategy"] == "layer_decay"
     assert (config["training"]["image_size"], config["training"]["batch_size"]) == (224, 64)
-    assert (config["training"]["label_smoothing"], config["training"]["weight_decay"]) == (0.1, 1e-4)
+    assert (config["training"]["label_smoothing"], config["training"]["weight_decay"]) == (0.0, 0.01)
+    assert config["training"]["gradient_clip"] == 1.0
+    assert config["training"]["augment"]["color_jitter"] == [0.0, 0.0, 0.0, 0.0]
     assert config["tracking"]["wandb"] == "offline"
     assert config["cluster"]["gpu"] == "T4:1"
+
+
+@pytest.mark.parametrize("name", ["fast", "best", "by_place", "demo", "eurosat", "eurosat_mobilenetv2"])
+def test_a_recipe_with_a_measured_accuracy_says_all_that_it_trains_with(name):
+    """So that other defaults train nothing else under its name."""
+    config = RunConfig.load(ROOT / "configs" / f"{name}.yaml")
+    assert {"image_size", "label_smoothing", "weight_decay", "gradient_clip", "augment"} <= (
+        config.training.model_fields_set
+    )
+    assert "color_jitter" in config.training.augment.model_fields_set
+    assert {"hidden", "dropout"} <= config.model.head.model_fields_set
+    assert "strategy" in config.model_fields_set
+
+
+def test_the_tutorials_recipe_is_a_configuration():
+    config = RunConfig.load(ROOT / "configs" / "eurosat.yaml")
+    assert (config.model.backbone, config.strategy) == ("efficientnet_b0", "two_phase")
+    assert config.model.head.model_dump() == {"hidden": 256, "dropout": 0.3}
+    training = config.training
+    assert (training.image_size, training.batch_size) == (224, 64)
+    assert (training.label_smoothing, training.weight_decay, training.gradient_clip) == (0.1, 1e-4, None)
+    assert training.augment.color_jitter == (0.2, 0.2, 0.2, 0.1)
 
 
 def test_yaml_holds_every_key_and_reads_back_equal(tmp_path):

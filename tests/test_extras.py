@@ -65,7 +65,7 @@ def alone(code: str, *arguments: object) -> str:
 @pytest.fixture
 def model(tmp_path) -> Path:
     backbone = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
-    classifier = PatchClassifier(backbone.network, backbone.features, 2, HeadConfig())
+    classifier = PatchClassifier(backbone.network, backbone.features, 2, HeadConfig(hidden=256, dropout=0.3))
     save_model(
         classifier,
         ModelDescription(

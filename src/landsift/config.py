@@ -2,8 +2,8 @@
 
 The same nesting serves YAML files, `--set key=value` and Python. Each field says what it means, its
 unit and where its default comes from. "The tutorial" is the two-phase EfficientNet-B0 recipe that
-landsift started from (batch 64, 7 + 10 epochs, label smoothing 0.1), "the case study" a comparison
-of five strategies on a ViT-B/16.
+landsift started from (configs/eurosat.yaml), "the case study" a comparison of five strategies on a
+ViT-B/16. Where neither is named, see docs/decisions/0024-defaults.md.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ FirstLayer = Literal["zero", "mean", "timm"]
 class HeadConfig(Section):
     """The classifier on the backbone's features."""
 
-    hidden: int | None = Field(256, ge=1)
-    """Width in dropout → hidden → batch norm → ReLU → half the dropout → classes; null: one linear layer."""
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3
+    hidden: int | None = Field(None, ge=1)
+    """Width in dropout → hidden → batch norm → ReLU → half the dropout → classes (the tutorial's 256); null: one linear
+    layer, as in the case study."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
 class Normalization(Section):
@@ -82,7 +83,7 @@ class AugmentConfig(Section):
     """Horizontal and vertical flips and 90° rotations: the eight symmetries of the square, drawn per patch."""
     crop: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     """Smallest share of the area that a random crop keeps; null: no crops."""
-    color_jitter: tuple[Fraction, Fraction, Fraction, Annotated[float, Field(ge=0.0, le=0.5)]] = (0.2, 0.2, 0.2, 0.1)
+    color_jitter: tuple[Fraction, Fraction, Fraction, Annotated[float, Field(ge=0.0, le=0.5)]] = (0.0, 0.0, 0.0, 0.0)
     """Strength of brightness, contrast, saturation and hue (the tutorial's .2, .2, .2, .1); zeros: off."""
     blur: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
     """Largest standard deviation, in pixels of the patch, of a Gaussian blur, drawn per patch from 0 up; 0: off."""
@@ -94,6 +95,12 @@ class AugmentConfig(Section):
     """Beta parameter of mixup (Zhang et al. 2018); 0: off."""
     cutmix: Annotated[float, Field(ge=0.0)] = 0.0
     """Beta parameter of cutmix (Yun et al. 2019); 0: off. With both on, each batch draws one."""
+
+    @property
+    def changes_values(self) -> bool:
+        """Whether a patch is changed in more than its orientation, each time in another way."""
+        strengths = *self.color_jitter, self.blur, self.noise, self.band_dropout
+        return self.crop is not None or any(strength > 0 for strength in strengths)
 
 
 class EarlyStopping(Section):
@@ -117,10 +124,12 @@ class TrainingConfig(Section):
     cache_features: bool = True
     """In phases that train only the head, run the backbone once per patch and view and cache its features.
 
-    Not possible, which a notice says, with colour jitter, crops, mixup or CutMix: they change every view.
+    Not possible, which a notice says, with mixup and CutMix: they mix other pairs of patches in every epoch.
     """
     feature_views: int = Field(2, ge=1, le=8)
-    """Number of views (of the eight flips and rotations) per patch in such phases."""
+    """Number of views per patch in such phases: each another flip or rotation, with its own jitter, crop and so on."""
+    feature_epochs: int | None = Field(None, ge=1)
+    """Epochs after which these views are drawn anew, and their features computed again; null: once per phase."""
     ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Decay per step of an exponential moving average (EMA) of the weights, such as 0.998. The average is then
     validated, tested and saved; null: no EMA."""
@@ -131,11 +140,12 @@ class TrainingConfig(Section):
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: the training loss weights a patch by n / (K · n_k), for n patches of K classes, n_k of them of its
     class. The best epoch is then selected by balanced accuracy. Not together with `sampler: balanced`."""
-    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
-    """AdamW's decay, on matrices and kernels only."""
-    gradient_clip: Positive | None = None
-    """Largest gradient norm; null: not clipped."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """The tutorial's is 0.1; it makes probabilities too small."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    """AdamW's decay, on matrices and kernels only; the case study's."""
+    gradient_clip: Positive | None = 1.0
+    """Largest gradient norm (the case study's 1); null: not clipped."""
     early_stopping: EarlyStopping | None = None
     checkpoint_minutes: Positive | None = 10.0
     """Minutes between checkpoints within an epoch, from which an interrupted run resumes; null: only after epochs."""
@@ -153,6 +163,15 @@ class TrainingConfig(Section):
     `linear`: Goyal et al. 2017; `sqrt`: usual for AdamW (Malladi et al. 2022).
     """
     augment: AugmentConfig = AugmentConfig()
+
+    @property
+    def kept_views(self) -> int:
+        """Views of a training patch whose features are cached: one where all would be the same."""
+        return self.feature_views if self.augment.flips or self.augment.changes_values else 1
+
+    def drawing(self, epoch: int) -> int:
+        """How many times the cached views were drawn anew before an epoch of their phase, counted from 0."""
+        return epoch // self.feature_epochs if self.feature_epochs else 0
 
     @property
     def balances_classes(self) -> bool:
@@ -212,7 +231,7 @@ class RunConfig(Section):
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
-    strategy: str | tuple[dict[str, Any], ...] = "two_phase"
+    strategy: str | tuple[dict[str, Any], ...] = "layer_decay"
     """A name from the strategy table or from `strategies`, or a list of phases."""
     strategies: dict[str, tuple[dict[str, Any], ...]] = Field(default_factory=dict)
     """Strategies of one's own: lists of phases by name."""

@@ -92,9 +92,9 @@ def test_epochs_and_rates_are_answered_with_the_phases_of_the_strategy(landsift,
     if key == "epochs":
         text = text.replace("0.5", "5")
     phases = RunConfig.load(None, [text]).strategy
-    assert [phase["name"] for phase in phases] == ["head", "fine-tune"]
-    assert phases[1][key] == (5 if key == "epochs" else 0.5)
-    assert phases[0]["epochs"] == 7
+    assert [phase["name"] for phase in phases] == ["everything"]
+    assert phases[0][key] == (5 if key == "epochs" else 0.5)
+    assert phases[0]["layer_decay"] == 0.7
 
 
 @pytest.mark.parametrize(

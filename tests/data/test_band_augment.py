@@ -9,6 +9,7 @@ from landsift.bands import BandSpec
 from landsift.config import AugmentConfig
 from landsift.data.augment import add_noise, augment, batch_generator, drop_bands, gaussian_blur
 from landsift.data.batches import Batch
+from landsift.data.patch_draws import PatchDraws
 from landsift.models.preprocess import Preprocess
 from landsift.training.feature_cache import uncachable
 from landsift.training.views import augmented_views
@@ -127,8 +128,29 @@ def test_what_is_given_stays_as_it_is():
     assert torch.equal(given, before)
 
 
-def test_features_are_not_cached_where_every_view_differs():
-    assert uncachable(with_settings(noise=0.1, blur=0.1, band_dropout=0.1), BANDS) == (
-        "training.augment.noise, training.augment.blur, training.augment.band_dropout"
-    )
-    assert not uncachable(OFF, BANDS)
+DRAWN = AugmentConfig(color_jitter=(0.3, 0.3, 0, 0), crop=0.4, blur=1.0, noise=0.2, band_dropout=0.3)
+
+
+@pytest.mark.parametrize("name", ["color_jitter", "crop", "blur", "noise", "band_dropout", "all"])
+def test_what_a_patch_draws_for_itself_is_the_same_in_every_batch(name):
+    """Whatever the batch, its order and its size; the last bits of a sum may depend on them."""
+    config = DRAWN if name == "all" else with_settings(**{name: getattr(DRAWN, name)})
+    given, rows = images(7), torch.tensor([4, 0, 17, 3, 2**40, 8, 9])
+
+    def drawn(chosen, seed=0, view=0, drawing=0):
+        draws = PatchDraws(seed, rows[chosen], view, drawing)
+        return augment(given[chosen], config, 8, draws, None, BANDS, MEAN, STD)
+
+    whole = drawn([0, 1, 2, 3, 4, 5, 6])
+    torch.testing.assert_close(drawn([6, 2, 0]), whole[[6, 2, 0]], rtol=1e-5, atol=1e-5)
+    assert torch.equal(drawn([0, 1, 2, 3, 4, 5, 6]), whole)
+    for other in (drawn([0, 1, 2, 3, 4, 5, 6], **{what: 1}) for what in ("seed", "view", "drawing")):
+        assert not torch.allclose(other, whole)
+    alike = given[:1].expand(64, -1, -1, -1)
+    each = augment(alike, config, 8, PatchDraws(0, torch.arange(64), 0), None, BANDS, MEAN, STD)
+    assert len({patch.numpy().tobytes() for patch in each}) > (1 if name == "band_dropout" else 50)
+
+
+def test_only_mixing_keeps_features_from_being_cached():
+    assert not uncachable(DRAWN)
+    assert uncachable(with_settings(mixup=0.2, cutmix=0.1)) == "training.augment.mixup and training.augment.cutmix"

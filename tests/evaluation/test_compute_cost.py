@@ -55,8 +55,19 @@ def test_kept_features_cost_a_pass_for_each_view_and_epochs_the_head_alone():
         config = configured(f"training.feature_views={views}")
         expected = PATCHES * (views * one + 15 * HEAD)
         assert work(phase(0, 15, features=2.5), config=config) == pytest.approx(expected)
-    without_flips = configured("training.feature_views=4", "training.augment.flips=false")
+    without = ("training.augment.flips=false", "training.augment.color_jitter=[0, 0, 0, 0]")
+    without_flips = configured("training.feature_views=4", *without)
     assert work(phase(0, 15, features=2.5), config=without_flips) == pytest.approx(PATCHES * (one + 15 * HEAD))
+
+
+def test_views_that_are_drawn_anew_cost_their_passes_again():
+    one = (FORWARD - HEAD) / 3
+    for every, drawings in ((None, 1), (5, 3), (4, 4), (100, 1)):
+        config = configured("training.augment.flips=false", "training.augment.crop=0.5").replace(
+            f"training.feature_epochs={'null' if every is None else every}"
+        )
+        expected = PATCHES * (2 * drawings * one + 15 * HEAD)
+        assert work(phase(0, 15, features=2.5), config=config) == pytest.approx(expected)
 
 
 def test_more_blocks_cost_more_and_all_of_them_the_whole():

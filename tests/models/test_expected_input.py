@@ -31,7 +31,7 @@ def model(tmp_path):
     made = create_backbone(config("none", backbone_args=arguments), 32)
     values = {"backbone": TINY, "backbone_args": arguments, "head": {"hidden": 256, "dropout": 0.3}}
     values |= {"classes": ("a", "b"), "patch_size": (16, 16), "image_size": 32, "landsift": "0"}
-    classifier = PatchClassifier(made.network, made.features, 2, HeadConfig())
+    classifier = PatchClassifier(made.network, made.features, 2, HeadConfig(hidden=256, dropout=0.3))
     save_model(classifier, ModelDescription(**values, mean=OWN.mean, std=OWN.std), tmp_path / "run" / "model")
     return tmp_path / "run" / "model"
 

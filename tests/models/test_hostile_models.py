@@ -35,7 +35,7 @@ def model(tmp_path):
     """A `model/` folder that loads."""
     torch.manual_seed(0)
     backbone = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
-    classifier = PatchClassifier(backbone.network, backbone.features, 3, HeadConfig())
+    classifier = PatchClassifier(backbone.network, backbone.features, 3, HeadConfig(hidden=256, dropout=0.3))
     values = {"backbone": "test_efficientnet", "backbone_args": {}, "head": {"hidden": 256, "dropout": 0.3}}
     values |= {"classes": ("a", "b", "c"), "patch_size": (16, 16), "image_size": 32}
     values |= {"mean": (0.5,) * 3, "std": (0.5,) * 3, "landsift": "0"}

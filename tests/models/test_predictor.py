@@ -22,7 +22,7 @@ CLASSES = ("forest", "water", "urban")
 def model(tmp_path):
     torch.manual_seed(0)
     backbone = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
-    classifier = PatchClassifier(backbone.network, backbone.features, 3, HeadConfig())
+    classifier = PatchClassifier(backbone.network, backbone.features, 3, HeadConfig(hidden=256, dropout=0.3))
     description = ModelDescription(
         backbone="test_efficientnet",
         backbone_args={},

@@ -7,7 +7,7 @@ from landsift.config import RunConfig
 from landsift.errors import ConfigError
 from landsift.pipeline.comparison import grid
 from landsift.pipeline.comparison.grid import Grid, load_base, read_variants
-from landsift.training.strategies import STRATEGIES
+from landsift.training.strategies import STRATEGIES, deciding_settings, strategy_of
 
 OWN = "strategies={short: [{name: all, epochs: 1, lr_head: 0.001}]}"
 
@@ -89,14 +89,17 @@ def test_what_cannot_be_compared_is_refused_in_words(arguments, message):
         Grid.of(RunConfig(), **{"strategies": ["full"]} | arguments)
 
 
-def test_the_base_has_the_case_studys_settings_where_nothing_else_is_said(tmp_path):
+def test_a_strategy_is_trained_as_a_run_trains_it_and_trials_are_not_tracked(tmp_path):
     base, variants = load_base(None, ["training.weight_decay=0.5"])
     assert variants == {}
-    assert base.training.weight_decay == 0.5
-    assert base.training.gradient_clip == 1.0
-    assert base.training.label_smoothing == 0.0
-    assert base.model.head.hidden is None
+    run = RunConfig.load(None, ["training.weight_decay=0.5"])
+    assert base.replace("tracking={}") == run
     assert base.tracking.wandb == "disabled"
+    for name in STRATEGIES:
+        [cell] = Grid.of(base, [name], [None], [0]).cells
+        asked = run.replace(f"strategy={name}")
+        assert strategy_of(cell.config) == strategy_of(asked)
+        assert deciding_settings(cell.config) == deciding_settings(asked)
     (tmp_path / "c.yaml").write_text("training: {gradient_clip: 3.0}\ntracking: {project: mine}\n")
     base, _ = load_base(tmp_path / "c.yaml", [])
     assert base.training.gradient_clip == 3.0

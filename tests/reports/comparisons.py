@@ -44,7 +44,12 @@ def comparison(
     """
     rng = np.random.default_rng(0)
     rows = [
-        {"name": name if variant is None else f"{name} · {variant}", "strategy": name, "variant": variant}
+        {
+            "name": name if variant is None else f"{name} · {variant}",
+            "strategy": name,
+            "variant": variant,
+            "command": f"landsift run --data eurosat --set strategy={name} --out runs/{name}",
+        }
         for variant in variants
         for name in strategies
     ]

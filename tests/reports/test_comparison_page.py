@@ -243,3 +243,14 @@ def test_a_budget_with_fewer_seeds_says_so_once():
     assert page.text.count("1 of 3 seeds") == 1
     assert page.text.count("2 of 3 seeds") == 1
     assert "one seed" in page.text[: page.text.index("With 500 labels")]
+
+
+def test_the_command_that_trains_each_recommended_strategy_stands_below_the_answer(made):
+    """Each strategy once, that of the largest budget first; in an older folder, none."""
+    page = Page(comparison_html(made))
+    advised = sorted(made["recommendations"], key=lambda advice: -advice["budget"])
+    names = list(dict.fromkeys(advice["row"] for advice in advised))
+    at = [page.text.index(f"Train {name} on all labels: landsift run --data eurosat") for name in names]
+    assert at == sorted(at)
+    older = made | {"rows": [{k: v for k, v in row.items() if k != "command"} for row in made["rows"]]}
+    assert "on all labels:" not in Page(comparison_html(older)).text

@@ -29,13 +29,14 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
     from landsift.models.classifier import PatchClassifier
     from landsift.training import ddp, ranks
     from landsift.training.callbacks import PhaseChange
+    from landsift.training.feature_cache import FrozenFeatures
     from landsift.training.history import History
     from landsift.training.losses import balanced_weights
     from landsift.training.module import PatchModule
     from landsift.training.phases import Phase, total_epochs
 
     strategy = (
-        Phase("head", epochs=1, lr_head=1e-2, batch_norm="recalibrate"),
+        Phase("head", epochs=2, lr_head=1e-2, batch_norm="recalibrate"),
         Phase("all", epochs=2, lr_head=1e-3, blocks="all", lr_backbone=1e-3, schedule="run"),
     )
     rng = np.random.default_rng(0)
@@ -44,8 +45,9 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
     student = backbone == STUDENT
     network = create_backbone(ModelConfig(backbone="test_efficientnet" if student else backbone, weights="none"), 32)
     classifier = PatchClassifier(network.network, network.features, 3, HeadConfig(hidden=None, dropout=0.0))
+    augment = AugmentConfig(crop=0.5, color_jitter=(0.2, 0.2, 0.2, 0.1))
     settings = TrainingConfig(
-        image_size=32, devices=devices, accelerator="cpu", augment=AugmentConfig(crop=0.5), gradient_clip=1.0
+        image_size=32, devices=devices, accelerator="cpu", augment=augment, gradient_clip=1.0, feature_epochs=1
     )
     normal = Normalization(mean=(0.5,) * 3, std=(0.25,) * 3)
     module = PatchModule(
@@ -65,10 +67,12 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
     history = History(folder, 13)
     share = {"batch_size": batch_size, "rank": ranks.rank(), "world": ranks.world()}
     calibration = PatchBatches(images, labels, np.arange(37), shuffle=True, **share)
+    in_order, val = (PatchBatches(images, labels, rows, **share) for rows in (np.arange(37), np.arange(37, 50)))
+    features = FrozenFeatures(folder.parent / f"{folder.parent.name}-features", in_order, val, settings, seed=0)
     trainer = L.Trainer(
         **ddp.trainer_arguments(settings),
         max_epochs=total_epochs(strategy),
-        callbacks=[PhaseChange(calibration), history, *ddp.callbacks(settings, 0)],
+        callbacks=[PhaseChange(calibration), history, features, *ddp.callbacks(settings, 0)],
         gradient_clip_val=settings.gradient_clip,
         logger=False,
         enable_checkpointing=False,
@@ -77,7 +81,7 @@ def trained(folder: Path, backbone: str, batch_size: int, devices: int):
         num_sanity_val_steps=0,
     )
     train = PatchBatches(images, labels, np.arange(37), shuffle=True, balanced=True, **share)
-    trainer.fit(module, train, PatchBatches(images, labels, np.arange(37, 50), **share))
+    trainer.fit(module, train, val)
     rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in history.rows]
     return module, rows, None if student else ranks.gathered(module.kept_rows, module.kept_embeddings)
 

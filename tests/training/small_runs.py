@@ -1,4 +1,4 @@
-"""Settings under which a whole training takes a second; a test adds what it is about."""
+"""Settings under which a whole training takes a second; those of the tutorial; a test adds what it is about."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ SMALL = (
     "data.synthetic.size=16",
     "model.backbone=test_efficientnet",
     "model.weights=none",
+    "model.head={hidden: 256, dropout: 0.3}",
     "training.image_size=32",
     "training.batch_size=16",
     "training.accelerator=cpu",
     "training.precision=32",
+    "training.label_smoothing=0.1",
+    "training.weight_decay=1.0e-4",
+    "training.gradient_clip=null",
+    "training.augment.color_jitter=[0.2, 0.2, 0.2, 0.1]",
     "tracking.tsne_per_class=5",
 )
 

@@ -10,15 +10,13 @@ import pytest
 import torch
 from small_runs import small
 
-from landsift.bands import BandSpec
-from landsift.config import AugmentConfig
 from landsift.data.augment import SYMMETRIES, flips_and_turns
 from landsift.data.batches import PatchBatches
 from landsift.data.patch_reader import PatchReader
 from landsift.data.splits import make_split
 from landsift.errors import RunError
 from landsift.models.preprocess import Normalize, resize, to_float
-from landsift.training.feature_cache import FeatureCache, drawn_view, uncachable, view_symmetry
+from landsift.training.feature_cache import FeatureCache, drawn_view, view_symmetry
 from landsift.training.fit import build_classifier
 from landsift.training.start import train
 
@@ -130,28 +128,95 @@ def test_without_flips_a_patch_has_its_one_view(store, tmp_path):
     np.testing.assert_allclose(figures(kept, *keys), figures(usual, *keys), rtol=CLOSE)
 
 
-def test_what_changes_every_view_turns_the_cache_off_and_says_so(store, tmp_path, caplog):
+def test_mixing_turns_the_cache_off_and_says_so(store, tmp_path, caplog):
     config = configured("training.augment.color_jitter=[0.1, 0, 0, 0]", "training.augment.mixup=0.2")
     logging.getLogger("landsift").propagate = True
     with caplog.at_level("INFO", "landsift"):
         run = train(config, store, tmp_path / "r")
     expected = (
         "features are not cached, the frozen backbone runs in every epoch of this phase: "
-        "training.augment.color_jitter, training.augment.mixup changes its input"
+        "training.augment.mixup mixes the pixels of patches, in other pairs in every epoch"
     )
-    assert expected in caplog.messages
+    assert caplog.messages.count(expected) == 1
     assert run.manifest["phases"][0]["feature_seconds"] is None
 
 
-def test_what_cannot_be_cached_is_named():
-    RGB = BandSpec.pictures()
-    off = {"color_jitter": (0, 0, 0, 0)}
-    assert uncachable(AugmentConfig(**off), RGB) == ""
-    assert uncachable(AugmentConfig(color_jitter=(0, 0, 0.2, 0.1)), BandSpec.pictures(["grey"])) == ""  # it has no hue
-    assert uncachable(AugmentConfig(), BandSpec.pictures(["grey"])) == "training.augment.color_jitter"
-    assert (
-        uncachable(AugmentConfig(**off, crop=0.5, cutmix=1.0), RGB) == "training.augment.crop, training.augment.cutmix"
-    )
+DRAWN = (
+    "training.augment={color_jitter: [0.2, 0.2, 0.2, 0.1], crop: 0.5, blur: 0.5, noise: 0.1, band_dropout: 0.1}",
+    "strategy=[{name: head, epochs: 2, lr_head: 5.0e-3}]",
+    "tracking.tsne_every=0",
+)
+
+
+@pytest.fixture
+def put(monkeypatch):
+    """What caches are given: name of the file, view, rows and features."""
+    found = []
+    opened, original = FeatureCache.__init__, FeatureCache.put
+
+    def init(self, path, rows, views, width):
+        self.name = path.stem
+        opened(self, path, rows, views, width)
+
+    def noted(self, rows, view, features):
+        found.append((self.name, view, rows.numpy().copy(), features.numpy().copy()))
+        original(self, rows, view, features)
+
+    monkeypatch.setattr(FeatureCache, "__init__", init)
+    monkeypatch.setattr(FeatureCache, "put", noted)
+    return found
+
+
+def of_views(put):
+    """Features by patch of each drawn view, in the order of drawing: each [N, D], and those of validation apart."""
+    names = {name for name, *_ in put}
+    of = {name: {} for name in names}
+    for name, view, rows, features in put:
+        times = of[name].setdefault(view, [{}])
+        if rows[0] in times[-1]:
+            times.append({})
+        times[-1].update(zip(rows.tolist(), features, strict=True))
+    return {name: {v: [np.stack([t[r] for r in sorted(t)]) for t in times] for v, times in views.items()}
+            for name, views in of.items()}  # fmt: skip
+
+
+def test_views_with_jitter_and_crops_are_cached_as_drawn(store, tmp_path, put, caplog):
+    """Each view differs from the others and from the patch; another batch size draws the same."""
+    logging.getLogger("landsift").propagate = True
+    with caplog.at_level("INFO", "landsift"):
+        run = train(configured(*DRAWN, "training.feature_views=3"), store, tmp_path / "r")
+    assert run.manifest["phases"][0]["feature_seconds"] > 0
+    said = "cached features of 72 training patches in 3 drawn views and of 24 validation patches for this phase"
+    assert sum(message.startswith(said) for message in caplog.messages) == 1
+    first = of_views(put)
+    assert [len(drawings) for drawings in first["train"].values()] == [1, 1, 1]
+    for a, b in ((0, 1), (1, 2), (0, 2)):
+        assert not np.isclose(first["train"][a][0], first["train"][b][0]).all(axis=1).any()
+    put.clear()
+    train(configured(*DRAWN, "training.feature_views=3", "training.batch_size=10"), store, tmp_path / "other")
+    for view, [features] in of_views(put)["train"].items():
+        np.testing.assert_allclose(features, first["train"][view][0], rtol=1e-3, atol=1e-5)
+
+
+def test_views_are_drawn_anew_as_often_as_asked(store, tmp_path, put):
+    train(configured(*DRAWN, "training.feature_views=2", "training.feature_epochs=1"), store, tmp_path / "r")
+    found = of_views(put)
+    assert [len(drawings) for drawings in found["train"].values()] == [2, 2]
+    assert len(found["val"][0]) == 1
+    for first, second in found["train"].values():
+        assert not np.isclose(first, second).all(axis=1).any()
+
+
+def test_flips_alone_are_others_when_they_are_drawn_anew():
+    rows = torch.arange(16)
+    seen = [view_symmetry(rows, torch.zeros_like(rows), 1, drawing) for drawing in range(SYMMETRIES)]
+    assert all(len(set(of_patch.tolist())) == SYMMETRIES for of_patch in torch.stack(seen, dim=1))
+
+
+def test_without_flips_drawn_views_are_as_many_as_asked(store, tmp_path, put):
+    without = ("training.augment.flips=false", "training.augment.crop=0.5", "training.feature_views=2")
+    train(configured(*DRAWN[1:], *without), store, tmp_path / "r")
+    assert sorted(of_views(put)["train"]) == [0, 1]
 
 
 def test_a_full_disk_is_an_error_in_words_and_leaves_nothing(store, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ ALL = Phase("all", epochs=1, lr_head=1e-3, blocks="all", lr_backbone=1e-4, layer
 def module(*phases, backbone="test_efficientnet", head=None):
     torch.manual_seed(0)
     made = create_backbone(ModelConfig(backbone=backbone, weights="none"), 32)
-    classifier = PatchClassifier(made.network, made.features, 4, head or HeadConfig())
+    classifier = PatchClassifier(made.network, made.features, 4, head or HeadConfig(hidden=256, dropout=0.3))
     settings = TrainingConfig(image_size=32)
     normal = Normalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     return PatchModule(classifier, phases, settings, classes=4, normalization=normal, seed=0)

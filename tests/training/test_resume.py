@@ -17,7 +17,13 @@ from landsift.errors import RunError
 from landsift.runtime.interruption import Terminated
 from landsift.training import resume
 
-CHANGES = {"plain": (), "rich": ("strategy.0.warmup_steps=3", "strategy.1.image_size=24")}
+CHANGES = {
+    "plain": (
+        "training.augment={color_jitter: [0.2, 0.2, 0.2, 0.1], crop: 0.6, noise: 0.1}",
+        "training.feature_epochs=1",
+    ),
+    "rich": ("strategy.0.warmup_steps=3", "strategy.1.image_size=24"),
+}
 
 
 @pytest.fixture(scope="module", params=VARIANTS)

@@ -66,7 +66,7 @@ every_pair = pytest.mark.parametrize(
 def classifier(family):
     torch.manual_seed(0)
     backbone = create_backbone(ModelConfig(backbone=family, weights="none"), 32)
-    made = PatchClassifier(backbone.network, backbone.features, 4, HeadConfig())
+    made = PatchClassifier(backbone.network, backbone.features, 4, HeadConfig(hidden=256, dropout=0.3))
     with torch.no_grad():  # away from zero-initialised branches, which pass no gradient
         for parameter in made.parameters():
             parameter += 0.02 * torch.randn_like(parameter)

@@ -64,7 +64,7 @@ def test_with_the_last_block_less_trains_than_with_all(backbone):
     from landsift.models.classifier import PatchClassifier
 
     with torch.device("meta"):
-        made = PatchClassifier(timm.create_model(backbone, num_classes=0), 8, 2, HeadConfig())
+        made = PatchClassifier(timm.create_model(backbone, num_classes=0), 8, 2, HeadConfig(hidden=256, dropout=0.3))
         normal = Normalization(mean=(0.5,) * 3, std=(0.5,) * 3)
         strategy = STRATEGIES["progressive"]
         module = PatchModule(made, strategy, TrainingConfig(), classes=2, normalization=normal, seed=0)

@@ -36,7 +36,7 @@ NORMAL = Normalization(mean=(0.5,) * 3, std=(0.25,) * 3)
 
 def student(config: RunConfig) -> SelfDistillation:
     made = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
-    network = PatchClassifier(made.network, made.features, 16, HeadConfig())
+    network = PatchClassifier(made.network, made.features, 16, HeadConfig(hidden=256, dropout=0.3))
     return SelfDistillation(network, strategy_of(config), config.training, NORMAL, config.seed)
 
 
@@ -66,7 +66,7 @@ def rows(folder: Path):
 
 def test_a_student_offers_what_the_loop_needs_and_a_classifier_all_there_is():
     made = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
-    network = PatchClassifier(made.network, made.features, 4, HeadConfig())
+    network = PatchClassifier(made.network, made.features, 4, HeadConfig(hidden=256, dropout=0.3))
     classifier = PatchModule(network, strategy_of(CONFIG), CONFIG.training, classes=4, normalization=NORMAL, seed=0)
     for offered in (Trainable, Recalibrating, FeatureCaching, Compiling, KeepingFeatures, Averaging):
         assert isinstance(classifier, offered)

@@ -94,9 +94,9 @@ def compare(
     """Compare training strategies × label budgets × seeds on the same patches.
 
     A trial is one training of a strategy with a budget and a seed. Finished
-    trials come from the cache, so an interrupted comparison resumes. Defaults
-    that differ from `landsift run`: AdamW weight decay 0.01, gradient clipping
-    at 1, a linear head, no label smoothing, flips as the only augmentation.
+    trials come from the cache, so an interrupted comparison resumes. A strategy
+    is trained as `landsift run` trains it; trials are not tracked. The page and
+    the last lines give the command that trains the winner on all labels.
     """
     from landsift.cli.printing import print_comparison, say
     from landsift.errors import ConfigError

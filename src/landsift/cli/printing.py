@@ -75,6 +75,9 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
         "trained": sum(cell["state"] == "done" and not cell["cached"] for cell in found["cells"]),
         "cached": sum(cell["state"] == "done" and cell["cached"] for cell in found["cells"]),
     }
+    best_first = sorted(found["recommendations"], key=lambda advice: -advice["budget"])
+    commands = {row["name"]: row["command"] for row in found["rows"]}
+    result["commands"] = {advice["row"]: commands[advice["row"]] for advice in best_first}
     accuracy = {(r["row"], r["budget"]): f"{100 * r['accuracy']:.2f}" for r in found["results"]}
     rows = [row["name"] for row in found["rows"]]
     width = max(map(len, [*rows, "test accuracy, %"]))
@@ -82,6 +85,9 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     for row in rows:
         lines.append("".join([f"{row:<{width}}", *(f"{accuracy.get((row, b), '–'):>9}" for b in found["budgets"])]))
     lines += [""] + [r["sentence"] for r in found["recommendations"]]
+    for name, command in result["commands"].items():
+        lines += ["", f"{name}, trained on all labels:", f"  {command}"]
+    lines += [""] if failed else []
     lines += [f"failed: {c['row']}, {c['budget']:,} labels, seed {c['seed']}: {c['reason']}" for c in failed]
     lines += ["", f"{result['trained']} trained, {result['cached']} from the cache, {len(failed)} failed"]
     print_result(result, [*lines, f"report  {comparison.path / REPORT}"], as_json=as_json)

@@ -204,11 +204,13 @@ def _key_named(name: str) -> str | None:
 
 
 def _of_a_phase(ctx: Any, args: Sequence[str], key: str, value: str) -> str:
+    from landsift.config import RunConfig
     from landsift.errors import ConfigError
     from landsift.training.strategies import resolve_strategy, spelled_out
 
     why = "epochs and learning rates belong to the phases of the strategy"
-    named = next((each.partition("=")[2] for each in args if each.startswith("strategy=")), "two_phase")
+    default = RunConfig.model_fields["strategy"].default
+    named = next((each.partition("=")[2] for each in args if each.startswith("strategy=")), default)
     try:
         phases = resolve_strategy(named)
     except ConfigError:

@@ -1,7 +1,8 @@
 """Augmentation of whole batches on the device that trains, with parameters drawn per patch.
 
-All draws come from a generator on the CPU, so that a seed gives the same augmentation on CPU and GPU. Patches are
-augmented at their own size, before they are resized for the network: an eighth of the work for EuroSAT at 224.
+All draws come from a generator on the CPU, so that a seed gives the same augmentation on CPU and GPU: the batch's, or
+one of each patch (`PatchDraws`). Patches are augmented at their own size, before they are resized for the network: an
+eighth of the work for EuroSAT at 224.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from landsift.bands import BRIGHTNESS, RGB_NAMES, BandSpec
 from landsift.config import AugmentConfig
 from landsift.data.batches import as_movable
+from landsift.data.patch_draws import PatchDraws
 
 RGB_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 """NTSC's transform: row one is luma, rows two and three span the chroma plane that hue turns in."""
@@ -34,12 +36,13 @@ def batch_generator(seed: int, epoch: int, batch: int) -> torch.Generator:
 
 Part = tuple[int, int]
 """Where a process's batch begins in the global batch, and how many patches that has."""
+Draws = torch.Generator | PatchDraws
+"""Where the parameters of a batch are drawn from."""
 
 
 def draw_symmetry(count: int, generator: torch.Generator, part: Part | None = None) -> Tensor:
     """One of the eight symmetries of the square for each patch of a batch, int64 [B]; `part` as in `augment`."""
-    start, total = part or (0, count)
-    return torch.randint(0, SYMMETRIES, (total,), generator=generator)[start : start + count]
+    return _integers(SYMMETRIES, count, generator, part)
 
 
 def jitter_of(config: AugmentConfig, bands: BandSpec) -> tuple[float, float, float, float]:
@@ -52,7 +55,7 @@ def augment(
     images: Tensor,
     config: AugmentConfig,
     size: int,
-    generator: torch.Generator,
+    generator: Draws,
     part: Part | None = None,
     bands: BandSpec | None = None,
     mean: Tensor | None = None,
@@ -67,7 +70,7 @@ def augment(
         config: what to do, and how strongly.
         size: height and width in pixels that the network will take; crops are sampled at it, unless that would
             shrink them: then at the patch's own size, and shrinking is left to an antialiased resize.
-        generator: on the CPU, where all parameters are drawn from.
+        generator: on the CPU, where all parameters are drawn from; or those of each patch, which need no `part`.
         part: where several processes train together: each draws for the whole global batch and takes its part, so
             that a patch is augmented the same however many processes there are. None: the images are all there is.
         bands: what they show; None: red, green and blue of pictures.
@@ -101,10 +104,20 @@ def augment(
     return images
 
 
-def _uniform(count: int, generator: torch.Generator, part: Part | None) -> Tensor:
-    """Numbers in [0, 1) for the `count` patches of a part, float [count]."""
+def _uniform(count: int, generator: Draws, part: Part | None, *shape: int) -> Tensor:
+    """Numbers in [0, 1) for the `count` patches of a part, float [count, *shape]."""
+    if isinstance(generator, PatchDraws):
+        return generator.uniform(*shape)
     start, total = part or (0, count)
-    return torch.rand(total, generator=generator)[start : start + count]
+    return torch.rand((total, *shape), generator=generator)[start : start + count]
+
+
+def _integers(high: int, count: int, generator: Draws, part: Part | None) -> Tensor:
+    """Numbers from 0 to `high` - 1 for the `count` patches of a part, int64 [count]."""
+    if isinstance(generator, PatchDraws):
+        return generator.integers(high)
+    start, total = part or (0, count)
+    return torch.randint(0, high, (total,), generator=generator)[start : start + count]
 
 
 def flips_and_turns(images: Tensor, symmetry: Tensor) -> Tensor:
@@ -142,7 +155,7 @@ def color_jitter(
     saturation: float,
     hue: float,
     *,
-    generator: torch.Generator,
+    generator: Draws,
     part: Part | None = None,
     clip: bool = True,
 ) -> Tensor:
@@ -188,7 +201,7 @@ def band_jitter(
     brightness: float,
     contrast: float,
     *,
-    generator: torch.Generator,
+    generator: Draws,
     part: Part | None = None,
     clip: bool = False,
 ) -> Tensor:
@@ -211,7 +224,7 @@ def band_jitter(
     return jittered.clamp_(0.0, 1.0) if clip else jittered
 
 
-def gaussian_blur(images: Tensor, largest: float, generator: torch.Generator, part: Part | None = None) -> Tensor:
+def gaussian_blur(images: Tensor, largest: float, generator: Draws, part: Part | None = None) -> Tensor:
     """Blur each patch by a Gaussian of its own, whose standard deviation is uniform in [0, largest] pixels.
 
     Edges are mirrored. The kernels end at three standard deviations, or at the patch's size.
@@ -237,7 +250,7 @@ def gaussian_blur(images: Tensor, largest: float, generator: torch.Generator, pa
     return blurred
 
 
-def add_noise(images: Tensor, std: Tensor, generator: torch.Generator, part: Part | None = None) -> Tensor:
+def add_noise(images: Tensor, std: Tensor, generator: Draws, part: Part | None = None) -> Tensor:
     """Add Gaussian noise to each number; each patch has a generator of its own, seeded from the batch's.
 
     Args:
@@ -246,8 +259,7 @@ def add_noise(images: Tensor, std: Tensor, generator: torch.Generator, part: Par
         generator: on the CPU.
         part: as in `augment`.
     """
-    start, total = part or (0, len(images))
-    seeds = torch.randint(0, 2**62, (total,), generator=generator)[start : start + len(images)].tolist()
+    seeds = _integers(2**62, len(images), generator, part).tolist()
     own = torch.Generator()
     noise = torch.empty(images.shape, dtype=torch.float32)
     for patch, seed in zip(noise, seeds, strict=True):
@@ -255,9 +267,7 @@ def add_noise(images: Tensor, std: Tensor, generator: torch.Generator, part: Par
     return images + _sent(noise, images.device) * std
 
 
-def drop_bands(
-    images: Tensor, probability: float, mean: Tensor, generator: torch.Generator, part: Part | None = None
-) -> Tensor:
+def drop_bands(images: Tensor, probability: float, mean: Tensor, generator: Draws, part: Part | None = None) -> Tensor:
     """Make bands their mean, which normalises to 0: each band of each patch with a probability, never all of a patch.
 
     Args:
@@ -267,15 +277,12 @@ def drop_bands(
         generator: on the CPU.
         part: as in `augment`.
     """
-    start, total = part or (0, len(images))
-    dropped = torch.rand((total, images.shape[1]), generator=generator)[start : start + len(images)] < probability
+    dropped = _uniform(len(images), generator, part, images.shape[1]) < probability
     dropped &= ~dropped.all(dim=1, keepdim=True)
     return torch.where(_sent(dropped, images.device)[..., None, None], mean, images)
 
 
-def random_crop(
-    images: Tensor, smallest: float, size: int, generator: torch.Generator, part: Part | None = None
-) -> Tensor:
+def random_crop(images: Tensor, smallest: float, size: int, generator: Draws, part: Part | None = None) -> Tensor:
     """Random resized crops: a share of the area in [smallest, 1], sides in ratio 3:4 to 4:3 where the share allows.
 
     Args:

@@ -51,7 +51,7 @@ def work_of(config: RunConfig, manifest: Mapping[str, Any], metrics: Sequence[Ma
         if phase["feature_seconds"] is None:
             total += epochs * patches * (cost.backbone + BACKWARD * cost.trained + head)
         elif epochs:
-            total += patches * (_views(config) * cost.backbone + epochs * head)
+            total += patches * (_passes(config, epochs) * cost.backbone + epochs * head)
     return total
 
 
@@ -62,15 +62,17 @@ def train_seconds(config: RunConfig, manifest: Mapping[str, Any], metrics: Seque
     the passes over either.
     """
     split = manifest["data"]["split"]
-    passes = split["train"] * _views(config) + split["val"]
-    kept = sum(phase["feature_seconds"] or 0.0 for phase in manifest["phases"])
-    seconds = sum(row["seconds"] - row["val_seconds"] for row in metrics) - kept * split["val"] / passes
+    seconds = sum(row["seconds"] - row["val_seconds"] for row in metrics)
+    for number, phase in enumerate(manifest["phases"], start=1):
+        epochs = sum(row["phase"] == number for row in metrics)
+        of_train = split["train"] * _passes(config, epochs)
+        seconds -= (phase["feature_seconds"] or 0.0) * split["val"] / (of_train + split["val"])
     return round(max(0.0, float(seconds)), 3)
 
 
-def _views(config: RunConfig) -> int:
-    """In how many flips and rotations features are kept."""
-    return config.training.feature_views if config.training.augment.flips else 1
+def _passes(config: RunConfig, epochs: int) -> int:
+    """How many times the backbone runs on a training patch whose features are kept, in a phase of so many epochs."""
+    return config.training.kept_views * (1 + config.training.drawing(max(0, epochs - 1)))
 
 
 @dataclass(frozen=True)

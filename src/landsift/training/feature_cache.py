@@ -1,7 +1,8 @@
 """Features of a frozen backbone, computed once for a phase instead of in every epoch.
 
-A phase that trains the head alone sees the same backbone, in eval mode, in every epoch. Flips and 90° rotations
-are exact and few, so their features can be kept; any other augmentation makes every view another one.
+A phase that trains the head alone sees the same backbone, in eval mode, in every epoch. So a few views of each patch
+are drawn, with all augmentation but mixing, and their features are kept; an epoch then draws one of a patch's views.
+What a view looks like depends on the seed, the patch and the number of the view, and on nothing else.
 """
 
 from __future__ import annotations
@@ -20,27 +21,28 @@ from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landsift.bands import BandSpec
 from landsift.config import AugmentConfig, TrainingConfig
-from landsift.data.augment import SYMMETRIES, flips_and_turns, jitter_of
+from landsift.data.augment import SYMMETRIES, flips_and_turns
 from landsift.data.batches import PatchBatches
+from landsift.data.patch_draws import PatchDraws
 from landsift.errors import RunError
 from landsift.training import ranks
-from landsift.training.phases import phase_of
+from landsift.training.phases import first_epoch, phase_of
 from landsift.training.trainable import FeatureCaching, Trainable
 
 logger = logging.getLogger("landsift")
 
 
-def view_symmetry(rows: Tensor, views: Tensor, count: int) -> Tensor:
+def view_symmetry(rows: Tensor, views: Tensor, count: int, drawing: int = 0) -> Tensor:
     """Which of the eight flips and rotations a view is: spread over the eight, and over patches where there are fewer.
 
     Args:
         rows: store rows, int64 [B].
         views: 0 to `count` - 1, int64 [B].
         count: how many views each patch has; with all eight, view and symmetry are the same number.
+        drawing: how many times views were drawn before; with fewer than eight, each time has others.
     """
-    offset = rows if count < SYMMETRIES else torch.zeros_like(rows)
+    offset = rows + drawing if count < SYMMETRIES else torch.zeros_like(rows)
     return (offset + views * SYMMETRIES // count) % SYMMETRIES
 
 
@@ -49,18 +51,10 @@ def drawn_view(draws: Tensor, count: int) -> Tensor:
     return draws * count // SYMMETRIES
 
 
-def uncachable(augment: AugmentConfig, bands: BandSpec) -> str:
-    """The settings that make every view of a patch another one; empty where there are none."""
-    on = {
-        "color_jitter": any(jitter_of(augment, bands)),
-        "crop": augment.crop is not None,
-        "noise": augment.noise > 0,
-        "blur": augment.blur > 0,
-        "band_dropout": augment.band_dropout > 0,
-        "mixup": augment.mixup > 0,
-        "cutmix": augment.cutmix > 0,
-    }
-    return ", ".join(f"training.augment.{name}" for name, is_on in on.items() if is_on)
+def uncachable(augment: AugmentConfig) -> str:
+    """The settings that mix the pixels of patches, of which a view is one of a batch; empty where there are none."""
+    on = {"mixup": augment.mixup > 0, "cutmix": augment.cutmix > 0}
+    return " and ".join(f"training.augment.{name}" for name, is_on in on.items() if is_on)
 
 
 class FeatureCache:
@@ -98,27 +92,29 @@ class FeatureCache:
 class FrozenFeatures(Callback):
     """Fills the module's feature caches when a phase that trains the head alone begins, and drops them at its end.
 
+    Where `training.feature_epochs` says so, those of the training patches are computed anew from time to time.
+
     Args:
         folder: where the memory-mapped files go for the time of the phase.
         train: batches of the training patches, in order.
         val: batches of the validation patches.
         settings: of the training.
-        bands: of the patches.
+        seed: that views are drawn with.
 
     Attributes:
         seconds: what the features took, by index of the phase.
     """
 
     def __init__(
-        self, folder: Path, train: PatchBatches, val: PatchBatches, settings: TrainingConfig, bands: BandSpec
+        self, folder: Path, train: PatchBatches, val: PatchBatches, settings: TrainingConfig, seed: int
     ) -> None:
         self.folder = folder
         self.train = train
         self.val = val
         self.settings = settings
-        self.bands = bands
+        self.seed = seed
         self.seconds: dict[int, float] = {}
-        self._made_for = -1
+        self._made_for = (-1, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """What the features took so far, for the checkpoint."""
@@ -129,44 +125,55 @@ class FrozenFeatures(Callback):
         self.seconds = dict(state_dict["seconds"])
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """At the first epoch of a phase in this process: drop the last phase's features, and make this one's."""
+        """At a phase's first epoch in this process: drop the last phase's features and make its own; or draw anew."""
         assert isinstance(module, Trainable)
         if not isinstance(module, FeatureCaching):
             return
         index = phase_of(module.strategy, trainer.current_epoch)
-        if index == self._made_for:
+        drawing = self.settings.drawing(trainer.current_epoch - first_epoch(module.strategy, index))
+        before, self._made_for = self._made_for, (index, drawing)
+        if before == self._made_for:
             return
-        self._made_for = index
-        self._drop(trainer, module)
+        begins = before[0] != index
+        if begins:
+            self._drop(trainer, module)
+        elif module.train_features is None:
+            return
         if module.phase.trains_backbone or not self.settings.cache_features:
             return
-        if reason := uncachable(self.settings.augment, self.bands):
-            logger.info(
-                "features are not cached, the frozen backbone runs in every epoch of this phase: %s changes its input",
-                reason,
-            )
-            return
-        if self.settings.num_nodes > 1:
-            logger.info(
-                "features are not cached, the frozen backbone runs in every epoch of this phase: "
-                "nodes share no file for them"
-            )
+        if reason := self._why_not():
+            logger.info("features are not cached, the frozen backbone runs in every epoch of this phase: %s", reason)
             return
         started = time.perf_counter()
-        views = self.settings.feature_views if self.settings.augment.flips else 1
+        device = trainer.strategy.root_device
         with trainer.precision_plugin.forward_context():
-            module.train_features = self._make(module, self.train, views, "train", trainer.strategy.root_device)
-            module.val_features = self._make(module, self.val, 1, "val", trainer.strategy.root_device)
+            module.train_features = self._make(module, "train", device, drawing)
+            if begins:
+                module.val_features = self._make(module, "val", device)
         for batches in self._loaders(trainer):
             batches.with_images = False
-        self.seconds[index] = round(self.seconds.get(index, 0.0) + time.perf_counter() - started, 3)
+        seconds = time.perf_counter() - started
+        self.seconds[index] = round(self.seconds.get(index, 0.0) + seconds, 3)
+        self._say(begins, seconds)
+
+    def _why_not(self) -> str:
+        """Why features cannot be kept; empty where they can."""
+        if reason := uncachable(self.settings.augment):
+            return f"{reason} mixes the pixels of patches, in other pairs in every epoch"
+        return "nodes share no file for them" if self.settings.num_nodes > 1 else ""
+
+    def _say(self, begins: bool, seconds: float) -> None:
+        views = self.settings.kept_views
+        count = f"{views} {'drawn ' if self.settings.augment.changes_values else ''}{'views' if views > 1 else 'view'}"
+        patches = f"{len(self.train.sampler.rows):,} training patches in {count}"
+        if not begins:
+            logger.info("cached features of %s again, drawn anew  %.1f s", patches, seconds)
+            return
         logger.info(
-            "cached features of %s training patches in %d %s and of %s validation patches for this phase  %.1f s",
-            f"{len(self.train.sampler.rows):,}",
-            views,
-            "views" if views > 1 else "view",
+            "cached features of %s and of %s validation patches for this phase  %.1f s",
+            patches,
             f"{len(self.val.sampler.rows):,}",
-            time.perf_counter() - started,
+            seconds,
         )
 
     def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
@@ -177,18 +184,21 @@ class FrozenFeatures(Callback):
         """Delete the files when the training fails or is interrupted."""
         self._drop(trainer, module)
 
-    def _make(
-        self, module: FeatureCaching, batches: PatchBatches, views: int, name: str, device: torch.device
-    ) -> FeatureCache:
-        cache: FeatureCache | None = None
-        augmented = name == "train" and self.settings.augment.flips
+    def _make(self, module: FeatureCaching, name: str, device: torch.device, drawing: int = 0) -> FeatureCache:
+        training = name == "train"
+        batches, augment = (self.train if training else self.val), self.settings.augment
+        views = self.settings.kept_views if training else 1
+        cache = module.train_features if training else None
+        ranks.wait_for_all()  # nobody reads what is drawn anew
         try:
             for batch in batches:
                 stored = batch.images.to(device)
                 for view in range(views):
-                    symmetry = view_symmetry(batch.rows, torch.full_like(batch.rows, view), views)
-                    images = flips_and_turns(stored, symmetry) if augmented else stored
-                    features = module.frozen_features(images)
+                    symmetry = view_symmetry(batch.rows, torch.full_like(batch.rows, view), views, drawing)
+                    images = flips_and_turns(stored, symmetry) if training and augment.flips else stored
+                    drawn = training and augment.changes_values
+                    draws = PatchDraws(self.seed, batch.rows, view, drawing) if drawn else None
+                    features = module.frozen_features(images, draws)
                     if cache is None:
                         cache = self._open(name, batches, views, features.shape[-1])
                     cache.put(batch.rows, view, features)

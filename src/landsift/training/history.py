@@ -104,7 +104,7 @@ class History(Callback):
             raise ModelError(
                 f"epoch {row['epoch'] + 1} ({row['phase_name']}): the loss is not finite: training diverged "
                 f"at learning rates {rates}",
-                "lower the phase's learning rates, or set training.gradient_clip=1.0",
+                "lower the phase's learning rates, or training.gradient_clip",
             )
         self.rows.append(row)
         if trainer.is_global_zero:

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from landsift.bands import BandSpec
 from landsift.config import Normalization, TrainingConfig
-from landsift.data.augment import batch_generator, draw_symmetry, mix
+from landsift.data.augment import augment, batch_generator, draw_symmetry, mix
 from landsift.data.batches import Batch, PatchBatches
+from landsift.data.patch_draws import PatchDraws
 from landsift.models.classifier import PatchClassifier
 from landsift.models.inference import Folds, find_folds, folded, in_chunks
 from landsift.models.preprocess import Preprocess
@@ -155,9 +156,7 @@ class PatchModule(PhasedModule):
         """The loss of the augmented batch, or of the features that this phase has kept."""
         generator = batch_generator(self.seed, self.current_epoch, batch_idx)
         if self.train_features is not None:
-            drawn = torch.zeros_like(batch.rows)
-            if self.settings.augment.flips:
-                drawn = draw_symmetry(len(batch), generator, batch.part)
+            drawn = draw_symmetry(len(batch), generator, batch.part)
             features = self.train_features.take_drawn(batch.rows, drawn)
             logits, labels = self.classifier.head(features.to(self.device)), batch.labels
         else:
@@ -199,11 +198,23 @@ class PatchModule(PhasedModule):
             self._answer = lambda images: network(self.prepare(images))
         return in_chunks(self._answer, batch.images, self.image_size)
 
-    def frozen_features(self, images: Tensor) -> Tensor:
-        """Features float [B, D] by the backbone as it is; images [B, H, W, C], as stored or turned."""
+    def frozen_features(self, images: Tensor, draws: PatchDraws | None = None) -> Tensor:
+        """Features float [B, D] by the backbone as it is; images [B, H, W, C], as stored or turned.
+
+        With `draws` the images are jittered, cropped and so on first, by what is drawn for each patch.
+        """
         with torch.inference_mode(), self.as_compiled(len(images)):
-            features: Tensor = self.backbone(self.prepare(images))
+            prepared = self.prepare(images) if draws is None else self._drawn(images, draws)
+            features: Tensor = self.backbone(prepared)
         return features
+
+    def _drawn(self, images: Tensor, draws: PatchDraws) -> Tensor:
+        """Stored patches, [B, H, W, C], augmented: float [B, C, S, S]; flips and rotations are the caller's."""
+        pre, config = self.preprocess, self.settings.augment
+        with torch.autocast(images.device.type, enabled=False):
+            floats = pre.to_float(images)
+            mean, std = pre.normalize.mean, pre.normalize.std
+            return pre.to_input(augment(floats, config, self.image_size, draws, None, pre.bands, mean, std))
 
     def compile_backbone(self) -> None:
         """Compile the backbone in place, for batches of the configured size."""

@@ -61,7 +61,7 @@ class BadSteps:
             raise ModelError(
                 f"the loss or gradients are not finite at {where}, "
                 f"after {self.most} steps of this epoch were skipped for that reason",
-                "lower the learning rates, set training.gradient_clip=1.0 or training.precision=32",
+                "lower the learning rates or training.gradient_clip, or set training.precision=32",
             )
         logger.warning("skipped %s: its loss or gradients are not finite", where)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from landsift.data.batches import Batch
+    from landsift.data.patch_draws import PatchDraws
     from landsift.training.feature_cache import FeatureCache
     from landsift.training.phases import Phase, Strategy
 
@@ -93,8 +94,11 @@ class FeatureCaching(Protocol):
     train_features: FeatureCache | None
     val_features: FeatureCache | None
 
-    def frozen_features(self, images: Tensor) -> Tensor:
-        """Features float [B, D] by the backbone as it is; images [B, H, W, C], as stored or turned."""
+    def frozen_features(self, images: Tensor, draws: PatchDraws | None = None) -> Tensor:
+        """Features float [B, D] by the backbone as it is; images [B, H, W, C], as stored or turned.
+
+        With `draws` the images are jittered, cropped and so on first, by what is drawn for each patch.
+        """
 
 
 @runtime_checkable

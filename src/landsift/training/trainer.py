@@ -81,7 +81,7 @@ def fit_module(
     train_batches = PatchBatches(
         patches, labels, split.train, shuffle=True, balanced=balanced, seed=config.seed, device=device, **share
     )
-    train_in_order = PatchBatches(patches, labels, split.train, **share)  # for one pass: nothing of it stays on a GPU
+    train_in_order = PatchBatches(patches, labels, split.train, **share)  # for few passes: nothing of it stays on a GPU
     calibration = PatchBatches(
         patches, labels, drawn_rows(split.train, config.seed), shuffle=True, seed=config.seed, **share
     )
@@ -92,7 +92,7 @@ def fit_module(
     if settings.compile == "auto" and "compiled_from_epoch" in settled:
         compiling = CompileWhereItPays(False)
         compiling.compiled_at = settled["compiled_from_epoch"]
-    features = FrozenFeatures(folder / runs.FEATURES, train_in_order, val_batches, settings, store.bands)
+    features = FrozenFeatures(folder / runs.FEATURES, train_in_order, val_batches, settings, config.seed)
     continuation = resume.Continuation(folder, settings.checkpoint_minutes)
     callbacks: list[Callback] = [PhaseChange(calibration), history, features, compiling, *watchers]
     callbacks += [*_progress_bar(), *ddp.callbacks(settings, config.seed)]

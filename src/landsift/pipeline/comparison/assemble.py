@@ -19,6 +19,7 @@ from landsift.evaluation.compute_cost import work_of
 from landsift.evaluation.finished_comparison import folder_of_cell, pooled, record_of, references, trained_cell
 from landsift.evaluation.recommendation import Rule
 from landsift.pipeline.comparison.grid import Grid
+from landsift.pipeline.comparison.winner import training_command
 from landsift.reports.comparison.files import write_figures
 from landsift.runtime.notices import said_before
 from landsift.runtime.whole import writing
@@ -86,7 +87,10 @@ def assemble(
             "split": sizes,
         },
         "config": grid.base.to_dict(),
-        "rows": [{"name": row.name, "strategy": row.strategy, "variant": row.variant} for row in grid.rows],
+        "rows": [
+            {"name": row.name, "strategy": row.strategy, "variant": row.variant, "command": training_command(row)}
+            for row in grid.rows
+        ],
         "budgets": sorted({record["budget"] for record in records}),
         "seeds": list(grid.seeds),
         "folds": grid.folds,

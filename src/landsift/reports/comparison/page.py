@@ -60,6 +60,7 @@ def comparison_html(comparison: Mapping[str, Any]) -> str:
         f"{'is' if len(failed) == 1 else 'are'} excluded from all results",
         headline=_headline(comparison, advice[0]) if advice else [],
         advice=advice,
+        training=_training_commands(comparison, advice),
         findings=comparison["findings"],
         single=single,
         panels=[panel(comparison, budget) for budget in comparison["budgets"]] if results else [],
@@ -122,6 +123,12 @@ def _advice(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return table
+
+
+def _training_commands(comparison: Mapping[str, Any], advice: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Each recommended row, the one of the largest budget first, and the command that trains it on all labels."""
+    commands = {row["name"]: row.get("command") for row in comparison["rows"]}
+    return [(name, command) for name in dict.fromkeys(a["row"] for a in advice) if (command := commands[name])]
 
 
 def _headline(comparison: Mapping[str, Any], advice: Mapping[str, Any]) -> list[dict[str, Any]]:
