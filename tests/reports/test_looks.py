@@ -13,6 +13,7 @@ pytestmark = pytest.mark.browser
 TABLES = {
     "run": ("epochs.csv", "confusion.csv", "classes.csv", "reliability.csv", "mistakes.csv"),
     "comparison": ("strategies.csv", "per_class.csv", "pairs.csv", "cells.csv"),
+    "tuning": ("trials.csv",),
     "pretraining": ("epochs.csv", "probe.csv"),
     "map": ("areas.csv", "places.csv"),
     "change": ("matrix.csv", "transitions.csv", "classes.csv"),
