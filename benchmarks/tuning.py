@@ -15,21 +15,27 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common import table, write_json
 from landsift.config import RunConfig
 from landsift.evaluation.two_way import groups_df, over_groups, own_estimate
-from landsift.pipeline.tuning.final import units_of_part
-from landsift.pipeline.tuning.record import BEST, DEFAULT, Record
-from landsift.pipeline.tuning.search import tune
 from landsift.runs import Run
 from landsift.runtime.notices import show_on_stderr
+
+if TYPE_CHECKING:
+    from landsift.pipeline.tuning.record import Record
+
+BEST, DEFAULT = "best", "default"
+"""Folders of a search's runs."""
 
 
 def searched(arguments: argparse.Namespace, seed: int) -> Record:
     """The search of a seed, from its folder if it is there."""
+    from landsift.pipeline.tuning.search import tune
+
     own = [f"data.source={arguments.data}", f"seed={seed}", "tracking.wandb=disabled", "tracking.tsne_every=0"]
     config = RunConfig.load(arguments.config, [*own, *arguments.set])
     if config.data.budget is not None:
@@ -64,6 +70,8 @@ def row(seed: int, record: Record) -> list[str]:
 
 def pooled(folders: list[Path]) -> tuple[float, float, float, float]:
     """Difference of the tuned and the first model over all seeds, low and high of its 95 % interval, and p."""
+    from landsift.pipeline.tuning.final import units_of_part
+
     gaps = []
     for folder in folders:
         best = right_of(folder / BEST).astype(np.float64)
