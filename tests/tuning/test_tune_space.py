@@ -1,6 +1,7 @@
 """What is searched: what nobody has set, with the configuration itself as the first trial."""
 
 import pytest
+import timm
 
 from landsift.config import RunConfig
 from landsift.errors import ConfigError
@@ -108,6 +109,7 @@ def test_random_weights_are_trained_whole():
     assert "strategy" in set_keys(found.base)
     found = space_of(BASE.replace("model.weights=none"), 64, 500)
     assert set(found.rows) == {"two_phase", "layer_decay", "everything"}
+    assert found.fixed["strategy linear_probe"] == "left out: random weights need a training of all blocks"
 
 
 def test_image_sizes_are_the_patches_and_at_most_the_configurations(space):
@@ -128,3 +130,18 @@ def test_rows_are_strategies_of_the_table():
     for name, row in ROWS.items():
         if name != "everything":
             assert row == resolve_strategy(name)
+
+
+def test_a_network_of_one_block_has_no_layer_decay_and_no_strategy_that_needs_blocks(monkeypatch):
+    monkeypatch.delattr(timm.models.efficientnet.EfficientNet, "group_matcher")
+    monkeypatch.setattr("landsift.models.blocks._by_features", lambda _network: [])
+    found = space_of(BASE, 64, 500)
+    assert set(found.rows) == {"two_phase", "linear_probe", "everything"}
+    assert "layer_decay" not in found.dimensions
+    assert found.fixed["layer_decay"] == "1.0: no other fits test_efficientnet"
+    assert "blocks of test_efficientnet are not known" in found.fixed["strategy last_block"]
+
+
+def test_no_weight_decay_may_become_some():
+    found = space_of(BASE.replace("training.weight_decay=0"), 64, 500, asked=["weight_decay"])
+    assert found.dimensions["weight_decay"].choices == (0.0, 1e-3, 1e-2, 0.1)

@@ -208,10 +208,12 @@ def space_of(base: RunConfig, side: int, train: int, asked: Sequence[str] = (), 
         elif name == "image_size" and fixed_input:
             fixed[name] = f"{dimension.default}: the network takes images of one size"
         elif len(dimension.choices) == 1:
-            fixed[name] = f"{dimension.default}: {left_out or 'there is no other'}"
+            fixed[name] = f"{dimension.default}: no other fits {base.model.backbone}"
         else:
             searched[name] = dimension
-    if "strategy" not in searched:
+    if "strategy" in searched:
+        fixed |= {f"strategy {name}": f"left out: {why}" for name, why in left_out.items()}
+    else:
         rows = dict(list(rows.items())[:1])
     space = Space(base, searched, fixed, rows, ())
     for name in ("lr_backbone", "layer_decay"):
@@ -244,21 +246,21 @@ def set_keys(config: RunConfig) -> tuple[str, ...]:
     return tuple(leaves(config.model_dump(mode="json", exclude_unset=True), ""))
 
 
-def _rows(base: RunConfig) -> tuple[dict[str, Strategy], str]:
-    """The strategies that fit the network, the configuration's own first; and why others are left out, or ""."""
+def _rows(base: RunConfig) -> tuple[dict[str, Strategy], dict[str, str]]:
+    """The strategies that fit the network, the configuration's own first; and why others are left out, by name."""
     own = base.strategy if isinstance(base.strategy, str) else "as configured"
     rows = {own: resolve_strategy(base.strategy, base.strategies)}
-    left_out = ""
+    left_out: dict[str, str] = {}
     for name, row in ROWS.items():
         if name in rows or row in rows.values():
             continue
         if base.model.weights == "none" and row[0].blocks != "all":
-            left_out = "random weights need a training of all blocks"
+            left_out[name] = "random weights need a training of all blocks"
             continue
         try:
             check_blocks(base, row)
         except ConfigError as error:
-            left_out = error.message
+            left_out[name] = error.message
             continue
         rows[name] = row
     return rows, left_out
@@ -269,12 +271,12 @@ def _dimensions(base: RunConfig, rows: Mapping[str, Strategy], side: int, train:
     epochs = total_epochs(rows[own])
     longest = int(min(max(PATCHES_SEEN / train, 15), 60))
     yield Dimension("strategy", ("strategy",), "training strategy", own, choices=tuple(rows))
-    rate = {"low": 1 / FACTOR, "high": FACTOR, "log": True}
+    rate: dict[str, Any] = {"low": 1 / FACTOR, "high": FACTOR, "log": True}
     yield Dimension("lr_head", (), "learning rate of the head, times the strategy's", 1.0, **rate)
     yield Dimension("lr_backbone", (), "learning rate of the backbone, times the strategy's", 1.0, **rate)
-    if _divisible(base):
-        decay = rows[own][-1].layer_decay
-        yield Dimension("layer_decay", (), "layer-wise learning-rate decay", decay, low=min(0.5, decay), high=1.0)
+    decay = rows[own][-1].layer_decay
+    layers: dict[str, Any] = {"low": min(0.5, decay), "high": 1.0} if _divisible(base) else {"choices": (decay,)}
+    yield Dimension("layer_decay", (), "layer-wise learning-rate decay", decay, **layers)
     yield Dimension(
         "epochs", (), "epochs of all phases", epochs, low=min(5, epochs), high=max(longest, epochs), log=True
     )
@@ -294,13 +296,11 @@ def _dimensions(base: RunConfig, rows: Mapping[str, Strategy], side: int, train:
     yield Dimension(
         "ema", ("training.ema",), "decay of the average of the weights", ema, choices=_with(ema, OFF, 0.9, 0.98, 0.998)
     )
-    low, high = 1e-4, 0.1
-    decay = training.weight_decay
-    if decay > 0:
-        yield Dimension(
-            "weight_decay", ("training.weight_decay",), "weight decay", decay,
-            low=min(low, decay), high=max(high, decay), log=True,
-        )  # fmt: skip
+    weight_decay = training.weight_decay
+    decays: dict[str, Any] = {"low": min(1e-4, weight_decay), "high": max(0.1, weight_decay), "log": True}
+    if weight_decay == 0:
+        decays = {"choices": (0.0, 1e-3, 1e-2, 0.1)}
+    yield Dimension("weight_decay", ("training.weight_decay",), "weight decay", weight_decay, **decays)
     crop: Value = OFF if augment.crop is None else augment.crop
     yield Dimension(
         "crop", ("training.augment.crop",), "smallest share of a random crop", crop, choices=_with(crop, OFF, 0.7, 0.4)

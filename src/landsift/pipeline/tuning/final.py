@@ -25,6 +25,7 @@ from landsift.pipeline import run as pipeline
 from landsift.pipeline.cache import locks
 from landsift.pipeline.tuning.record import BEST, DEFAULT, Record
 from landsift.reports.tuning.page import tuning_html
+from landsift.runtime.notices import said_before
 from landsift.runtime.surroundings import alone
 from landsift.tuning.choice import chosen, gap
 from landsift.tuning.space import Space
@@ -130,5 +131,6 @@ def units_of_part(run: runs.Run, part: str) -> NDArray[np.int64] | None:
     units = dependent_units(store, data.split)
     if units is None:
         return None
-    split = make_split(store, data.split, data.budget, data.budget_seed)
+    with said_before():
+        split = make_split(store, data.split, data.budget, data.budget_seed)
     return np.asarray(units[getattr(split, part)])

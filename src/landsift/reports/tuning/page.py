@@ -201,7 +201,8 @@ def _state(trial: Mapping[str, Any]) -> str:
 def _range(dimension: Mapping[str, Any]) -> str:
     if dimension["choices"]:
         return ", ".join(map(str, dimension["choices"]))
-    return f"{dimension['low']:g} to {dimension['high']:g}" + " (logarithmic)" * dimension["log"]
+    scale = " (logarithmic)" if dimension["log"] else ""
+    return f"{dimension['low']:g} to {dimension['high']:g}{scale}"
 
 
 def _value(name: str, value: object) -> str:
