@@ -45,6 +45,8 @@ MISTAKES = "mistakes.safetensors"
 CHECKPOINTS = "checkpoints"
 PRETRAINING = "pretraining"
 """The kind of a pretraining's manifest; in a run directory, history of the pretraining that it began with."""
+TUNING = "tuning"
+"""The kind of a search of settings, in its metrics.json."""
 LEARNED_FEATURES = "features.npz"
 """Features of some patches that a pretraining learned from, for its report."""
 MODEL = "model"
@@ -74,6 +76,13 @@ def is_pretraining(folder: Path) -> bool:
     """Whether a folder is a result of `landsift pretrain`."""
     file = folder / MANIFEST
     return file.is_file() and dict(read_json(file)).get("kind") == PRETRAINING
+
+
+def is_search(folder: Path) -> bool:
+    """Whether a folder is a result of `landsift tune`."""
+    file = folder / METRICS
+    said = read_json(file) if file.is_file() and not (folder / MANIFEST).is_file() else None
+    return isinstance(said, dict) and said.get("kind") == TUNING
 
 
 def trained_on(folder: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from comparisons import comparison
+from searches import search_record
 
 from conftest import write_run
 from landsift import runs
@@ -14,10 +15,11 @@ from landsift.data.store.patch_store import build_store
 from landsift.reports.comparison.page import comparison_html
 from landsift.reports.pretraining.page import pretraining_html
 from landsift.reports.run.page import report_html
+from landsift.reports.tuning.page import tuning_html
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "mapping"))
 
-KINDS = ("run", "comparison", "pretraining", "map", "change", "label")
+KINDS = ("run", "comparison", "tuning", "pretraining", "map", "change", "label")
 NAME, NOTE = "Meadows <again>", "With the river's patches.\nLook at <b>Forest</b>."
 
 
@@ -35,6 +37,10 @@ def _run(folder: Path) -> Path:
 
 def _comparison(folder: Path) -> Path:
     return _written(folder, comparison_html(comparison(strategies=("full", "scratch"), budgets=(500, 1000))))
+
+
+def _tuning(folder: Path) -> Path:
+    return _written(folder, tuning_html(search_record()))
 
 
 def _pretraining(folder: Path) -> Path:
@@ -116,6 +122,7 @@ def _written(folder: Path, html: str) -> Path:
 WRITERS = {
     "run": _run,
     "comparison": _comparison,
+    "tuning": _tuning,
     "pretraining": _pretraining,
     "map": _map,
     "change": _change,

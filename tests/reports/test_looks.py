@@ -13,6 +13,7 @@ pytestmark = pytest.mark.browser
 TABLES = {
     "run": ("epochs.csv", "confusion.csv", "classes.csv", "reliability.csv", "mistakes.csv"),
     "comparison": ("strategies.csv", "per_class.csv", "pairs.csv", "cells.csv"),
+    "tuning": ("trials.csv",),
     "pretraining": ("epochs.csv", "probe.csv"),
     "map": ("areas.csv", "places.csv"),
     "change": ("matrix.csv", "transitions.csv", "classes.csv"),
@@ -82,7 +83,7 @@ def test_the_page_is_light_or_dark_as_its_reader_has_set_and_changes_with_it(ope
     _, _, drawn = colours_once(
         page, lambda ground, ink, drawn: ground < 0.02 and ink > 0.6 and all(each > 0.3 for each in drawn)
     )
-    assert (len(drawn) > 3) == (kind in ("run", "comparison", "pretraining", "change"))
+    assert (len(drawn) > 3) == (kind in ("run", "comparison", "tuning", "pretraining", "change"))
     assert complaints == []
 
 

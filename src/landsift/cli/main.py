@@ -39,6 +39,7 @@ from landsift.cli.options import (
 )
 from landsift.cli.pretrain import pretrain
 from landsift.cli.sample import sample
+from landsift.cli.tune import page_again, tune
 from landsift.cli.zones import zones
 from landsift.errors import LandsiftError, RunError
 from landsift.runtime.interruption import Terminated, end_on_signals
@@ -157,6 +158,7 @@ def run(
 
 
 app.command(cls=slips.Command, no_args_is_help=True)(compare)
+app.command(cls=slips.Command, no_args_is_help=True)(tune)
 app.command(cls=slips.Command, no_args_is_help=True)(pretrain)
 app.command("map", cls=slips.Command, no_args_is_help=True)(map_command)
 app.command("config", cls=slips.Command)(config_command)
@@ -288,7 +290,7 @@ def evaluate(
 
 @app.command(cls=slips.Command, no_args_is_help=True)
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="RUN|DIR", help="A run directory, or a comparison's folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN|DIR", help="A run directory, a comparison or a search.")],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -313,14 +315,14 @@ def report(
     margin: MarginOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rewrite the report of a run or pretraining, or re-evaluate a comparison and rewrite its report and tables.
+    """Rewrite the report of a run, pretraining or search, or re-evaluate a comparison and rewrite its files.
 
     Nothing is trained. A comparison keeps its criterion and margin unless you
     give others. Of the image files that a run names, only those in its own
     folder or in --data are opened.
     """
     from landsift.cli.printing import print_result
-    from landsift.runs import COMPARISON, REPORT, Run, is_pretraining, read_as_written, write_text
+    from landsift.runs import COMPARISON, REPORT, Run, is_pretraining, is_search, read_as_written, write_text
 
     changes = rule_changes(criterion, margin)
     page_file = folder / REPORT if out is None else out
@@ -345,6 +347,10 @@ def report(
         if changes or data is not None:
             raise typer.BadParameter(f"{folder} is a pretraining", param_hint="--criterion, --margin and --data")
         write_text(page_file, pretraining_html(folder))
+    elif is_search(folder):
+        if changes or data is not None:
+            raise typer.BadParameter(f"{folder} is a search", param_hint="--criterion, --margin and --data")
+        write_text(page_file, page_again(folder))
     else:
         from landsift.config import cache_folder
         from landsift.pipeline.cache.locks import using

@@ -11,6 +11,8 @@ from landsift.runs import REPORT, Comparison, Run
 from landsift.runtime.notices import put_out
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from landsift.data.checks.findings import DataChecks
 
 
@@ -91,6 +93,39 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
     lines += [f"failed: {c['row']}, {c['budget']:,} labels, seed {c['seed']}: {c['reason']}" for c in failed]
     lines += ["", f"{result['trained']} trained, {result['cached']} from the cache, {len(failed)} failed"]
     print_result(result, [*lines, f"report  {comparison.path / REPORT}"], as_json=as_json)
+
+
+def print_tuning(folder: Path, record: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a finished search: what was chosen, the test of it and of the configuration as it was, and the commands."""
+    from landsift.reports.tuning.page import counts, train_all, verdict
+
+    found, trials = record["finished"], record["trials"]
+    chosen, commands = trials[found["chosen"]], train_all(record["asked"]["config"], str(folder))
+    result = {
+        "folder": str(folder),
+        "report": str(folder / REPORT),
+        "best": {"trial": found["chosen"] + 1, "values": chosen["values"], "run": str(folder / "best")},
+        "val": found["val"],
+        "test": found["test"],
+        "trials": len(trials),
+    }
+    lines = []
+    for key, name in (("best", "chosen"), ("default", "as it was")):
+        if said := found["test"].get(key):
+            low, high = said["interval"]
+            lines.append(
+                f"test accuracy, {name:<10}{100 * said['accuracy']:.2f} %   (95 % interval {100 * low:.2f} to "
+                f"{100 * high:.2f}, {said['n']:,} patches)"
+            )
+    values = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in chosen["values"].items())
+    lines += [verdict(found), f"chosen on validation from {counts(trials)}", f"trial {chosen['number'] + 1}: {values}"]
+    lines += [
+        "",
+        f"on all labels  {commands}",
+        f"model          {folder / 'best'}",
+        f"report         {folder / REPORT}",
+    ]
+    print_result(result, lines, as_json=as_json)
 
 
 def print_checks(source: str, checks: DataChecks, *, as_json: bool) -> None:

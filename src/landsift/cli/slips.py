@@ -26,7 +26,8 @@ COMMANDS = {
     "onnx": "export", "view": "report", "show": "report", "html": "report", "download": "data download",
     "check": "data check", "build": "data build", "synthesize": "data synthesize", "prune": "cache prune",
     "configuration": "config", "defaults": "config", "settings": "config", "area": "areas", "pretraining": "pretrain",
-    "comparison": "compare", "help": "--help", "version": "--version",
+    "comparison": "compare", "search": "tune", "optimize": "tune", "sweep": "tune", "hpo": "tune", "help": "--help",
+    "version": "--version",
 }  # fmt: skip
 """Names that people give to commands, and their names here."""
 OPTIONS = {
@@ -50,7 +51,7 @@ OF_A_PHASE = {
     "epochs": "epochs", "epoch": "epochs", "nepochs": "epochs", "numepochs": "epochs", "lr": "lr_head",
     "learningrate": "lr_head", "lrhead": "lr_head", "lrbackbone": "lr_backbone",}  # fmt: skip
 """... and the key of a phase of the strategy."""
-TRAINING = ("run", "compare", "pretrain")
+TRAINING = ("run", "compare", "tune", "pretrain")
 RUN_FIRST = ("predict", "evaluate", "map", "export", "card")
 """Commands whose first argument is the run."""
 OF_THE_RUN = ("run", "rundir", "model", "checkpoint", "ckpt", "weights")

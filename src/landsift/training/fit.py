@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from landsift.training.torch_state import as_meant
 
 if TYPE_CHECKING:
     import numpy as np
+    from lightning.pytorch.callbacks import Callback
     from numpy.typing import NDArray
 
     from landsift.data.splits import Split
@@ -51,6 +52,7 @@ def train_here(
     folder: Path,
     experiment: Any | None = None,
     repeats: Mapping[str, Any] | None = None,
+    watchers: Sequence[Callback] = (),
 ) -> runs.Run:
     """Train in this process, alone or as one of several; arguments and errors as of `landsift.training.start.train`.
 
@@ -64,16 +66,22 @@ def train_here(
         folder: where the files go.
         experiment: a Weights & Biases run, or None.
         repeats: how the run that is to be repeated computed, or None.
+        watchers: further callbacks.
     """
     meant = surroundings.TORCHRUN if surroundings.in_rank() else None
     own_networks.load(config.model)
     own_networks.trust(config.model.module)
     with surroundings.alone("training"), surroundings.as_guest(meant), as_meant():
-        return _train_here(config, store, folder, experiment, repeats)
+        return _train_here(config, store, folder, experiment, repeats, watchers)
 
 
 def _train_here(
-    config: RunConfig, store: PatchStore, folder: Path, experiment: Any | None, repeats: Mapping[str, Any] | None
+    config: RunConfig,
+    store: PatchStore,
+    folder: Path,
+    experiment: Any | None,
+    repeats: Mapping[str, Any] | None,
+    watchers: Sequence[Callback],
 ) -> runs.Run:
     import lightning as L
 
@@ -120,9 +128,8 @@ def _train_here(
         runs.write_text(folder / runs.CONFIG, config.to_yaml())
 
     keeping = ValidationFeatures(folder, module.keep_rows.numpy())
-    best, facts = fit_module(
-        config, module, [keeping], store, split, folder, experiment, how or {"identity": identity, **(repeats or {})}
-    )
+    how = how or {"identity": identity, **(repeats or {})}
+    best, facts = fit_module(config, module, [keeping, *watchers], store, split, folder, experiment, how)
     random.setstate(python_numbers)  # a checkpoint brings its own
     if ranks.rank():
         return runs.Run(folder)  # which the first process writes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,21 @@ class History(Callback):
             moving = module.phase.batch_norm == "train" and running_norms(module.backbone)
             hint = "; batch_norm: eval in that phase would keep its BN statistics" if moving else ""
             logger.warning("%s%s", fall, hint)
+
+
+class EachEpoch(Callback):
+    """Shows the rows so far to somebody after each epoch.
+
+    Args:
+        look: gets them, also those of the attempts before an interruption; what it raises ends the training.
+    """
+
+    def __init__(self, look: Callable[[Sequence[Mapping[str, Any]]], None]) -> None:
+        self.look = look
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Show them; the history stands before this among the callbacks, and has written its row."""
+        self.look(next(each for each in trainer.callbacks if isinstance(each, History)).rows)  # type: ignore[attr-defined]
 
 
 def time_left(rows: Sequence[Mapping[str, Any]], strategy: Strategy) -> str:

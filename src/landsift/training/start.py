@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from landsift.training import devices, fit, launch, wandb_log, worker
 from landsift.training.strategies import settled
 
 if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
+
     from landsift.data.store.patch_store import PatchStore
 
 logger = logging.getLogger("landsift")
@@ -30,6 +32,7 @@ def train(
     folder: Path,
     experiment: Any | None = None,
     repeats: Mapping[str, Any] | None = None,
+    watchers: Sequence[Callback] = (),
 ) -> runs.Run:
     """Train, up to the last validation; `fit.train_here` says what is left in the folder.
 
@@ -43,6 +46,7 @@ def train(
         experiment: a Weights & Biases run to log into, or None. Where other processes train it stays in this one, and
             is fed from metrics.json.
         repeats: `precision` and `compiled_from_epoch` of a run that is to be repeated, which are then not chosen anew.
+        watchers: further callbacks; where other processes train, they are not called.
 
     Returns:
         The run in `folder`.
@@ -60,7 +64,7 @@ def train(
     if devices.needed(config.training):
         _train_in_ranks(config, store, folder, experiment, repeats)
         return runs.Run.open(folder)
-    return fit.train_here(config, store, folder, experiment, repeats)
+    return fit.train_here(config, store, folder, experiment, repeats, watchers)
 
 
 def join(config: RunConfig, store: PatchStore) -> None:

@@ -48,6 +48,12 @@ async def turn(folder: Path, what: str) -> AsyncIterator[bool]:
         lock.release()
 
 
+def sole_maker(folder: Path, what: str) -> AbstractContextManager[None]:
+    """The same outside of an event loop; whoever waited looks himself whether `folder` is there now."""
+    lock = _lock(folder, folder.parents[1])
+    return waited_for(lock, f"another process is making {what}; waiting for it")
+
+
 def only_writer(out: Path) -> AbstractContextManager[None]:
     """Be the only process of this machine that writes to an output folder.
 
