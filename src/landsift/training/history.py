@@ -149,7 +149,7 @@ class EachEpoch(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Show them; the history stands before this among the callbacks, and has written its row."""
-        self.look(next(each for each in trainer.callbacks if isinstance(each, History)).rows)  # type: ignore[attr-defined]
+        self.look(next(each for each in trainer.callbacks if isinstance(each, History)).rows)
 
 
 def time_left(rows: Sequence[Mapping[str, Any]], strategy: Strategy) -> str:
