@@ -43,13 +43,6 @@ class Dimension:
     high: float = 0.0
     log: bool = False
 
-    @property
-    def range(self) -> str:
-        """The values in words."""
-        if self.choices:
-            return ", ".join(map(str, self.choices))
-        return f"{self.low:g} to {self.high:g}" + ", logarithmic" * self.log
-
 
 EVERYTHING = "everything"
 """The whole network at one learning rate in one phase, as configs/fast.yaml trains."""
