@@ -329,7 +329,8 @@ def _within(dimension: Dimension, value: Value) -> Value:
     """The value, or the nearest one that the dimension has."""
     if not dimension.choices:
         assert not isinstance(value, str)
-        return type(dimension.default)(min(max(value, dimension.low), dimension.high))  # type: ignore[call-overload, no-any-return]
+        found = min(max(value, dimension.low), dimension.high)
+        return round(found) if isinstance(dimension.default, int) else float(found)
     if value in dimension.choices:
         return value
     numbers = [c for c in dimension.choices if not isinstance(c, str)]
