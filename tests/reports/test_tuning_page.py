@@ -43,6 +43,8 @@ def test_both_models_stand_there_with_intervals_and_their_difference(page):
 def test_a_failed_trial_is_named_with_its_cause_and_names_are_escaped(page):
     assert "Trial 13: training &lt;diverged&gt; at learning rates 0.1" in page
     assert "<diverged>" not in page
+    assert "built-in method" not in page
+    assert page.count("strategy two_phase, lr_head × ") == 8  # trials 1, 3, ..., 13, and the failed one by itself
 
 
 def test_the_command_for_all_labels_leaves_the_budget_out(page):

@@ -107,6 +107,13 @@ def test_a_search_of_other_settings_is_another_one(record):
         tune(RunConfig.load(None, TINY), record.folder / "best", **ASKED)
 
 
+def test_a_damaged_record_is_named_with_what_to_do(record, tmp_path):
+    (tmp_path / runs.METRICS).write_text('{"kind": "tuning"')
+    with pytest.raises(RunError, match=r"cannot read .*metrics\.json") as caught:
+        tune(RunConfig.load(None, TINY), tmp_path, **ASKED)
+    assert caught.value.hint == "give --out a new folder; equal trials come from the cache"
+
+
 def test_an_interrupted_search_ends_as_one_that_was_not(record, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(record.folder, out, ignore=shutil.ignore_patterns("best", "default", "report.html"))

@@ -43,13 +43,6 @@ class Dimension:
     high: float = 0.0
     log: bool = False
 
-    @property
-    def range(self) -> str:
-        """The values in words."""
-        if self.choices:
-            return ", ".join(map(str, self.choices))
-        return f"{self.low:g} to {self.high:g}" + ", logarithmic" * self.log
-
 
 EVERYTHING = "everything"
 """The whole network at one learning rate in one phase, as configs/fast.yaml trains."""
@@ -336,7 +329,8 @@ def _within(dimension: Dimension, value: Value) -> Value:
     """The value, or the nearest one that the dimension has."""
     if not dimension.choices:
         assert not isinstance(value, str)
-        return type(dimension.default)(min(max(value, dimension.low), dimension.high))
+        found = min(max(value, dimension.low), dimension.high)
+        return round(found) if isinstance(dimension.default, int) else float(found)
     if value in dimension.choices:
         return value
     numbers = [c for c in dimension.choices if not isinstance(c, str)]

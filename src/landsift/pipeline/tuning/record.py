@@ -67,7 +67,11 @@ class Record:
         folder = outputs.absolute(folder)
         remove_left_behind(folder)
         file = folder / METRICS
-        if not is_search(folder):
+        try:
+            is_older = is_search(folder)
+        except RunError as error:
+            raise RunError(error.message, "give --out a new folder; equal trials come from the cache") from None
+        if not is_older:
             outputs.check_output(folder)
             return cls(folder, asked)
         others = sorted(p.name for p in folder.iterdir() if p.name not in OWN and not p.name.startswith("."))

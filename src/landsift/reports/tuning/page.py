@@ -56,7 +56,7 @@ def tuning_html(record: Mapping[str, Any], folder: str = "DIR") -> str:
         ],
         fixed=list(asked["fixed"].items()),
         failed=[
-            {"number": t["number"] + 1, "reason": t["reason"], "values": _values(t["values"])}
+            {"number": t["number"] + 1, "reason": t["reason"], "settings": _values(t["values"])}
             for t in trials
             if t["state"] == "failed"
         ],
@@ -69,7 +69,7 @@ def tuning_html(record: Mapping[str, Any], folder: str = "DIR") -> str:
                 "state": _state(t),
                 "accuracy": "–" if t["accuracy"] is None else percent(t["accuracy"]),
                 "seconds": duration(t["seconds"]),
-                "values": _values(t["values"]),
+                "settings": _values(t["values"]),
                 "chosen": t["number"] == found["chosen"],
             }
             for t in trials
