@@ -106,7 +106,7 @@ def show(runs: dict[str, list[dict[str, Any]]]) -> None:
                 common.number(common.median(seconds)),
             )
         )
-    headers = ("views", "validation %", "test %", "by seed %", "less without the cache (points)", "s")
+    headers = ("views", "validation %", "test %", "by seed %", "against no cache (points)", "s")
     print(common.table(headers, rows), flush=True)
 
 
