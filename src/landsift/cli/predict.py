@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +38,9 @@ def predict_command(
         check_file(out)
         table_writer(Path(out))
     check_outside(out, paths)
+    for pattern in paths:
+        if glob.has_magic(pattern) and fnmatch.fnmatch(str(absolute(out)), str(absolute(pattern))):
+            raise RunError(f"--out {out} fits the pattern {pattern}, which is read", "give --out a path outside of it")
     if explain is None:
         done = predict_into(run, paths, out, module, reading)
     else:

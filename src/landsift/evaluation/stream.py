@@ -29,7 +29,7 @@ from landsift.extras import needs
 from landsift.runtime.locks import Lock
 from landsift.runtime.outputs import absolute, check_name, output_error
 from landsift.runtime.progress_bar import long_progress
-from landsift.runtime.whole import writing
+from landsift.runtime.whole import short, writing
 
 CHUNKS = 16
 """In a part; with a whole number of them the model's batches are those of one table."""
@@ -81,7 +81,7 @@ def predict_into(
         work, above = out / WORK, next(each for each in (out, *out.parents) if each.is_dir())
     else:
         table_writer(out)
-        work, above = out.with_name(f".{out.name}.parts"), out.parent
+        work, above = out.with_name(f".{short(out.name)}.parts"), out.parent
     # Where the list is long it lies on the output's disk: /tmp may be small, or memory.
     opened = open_model(model, given, module, reading, above if os.access(above, os.W_OK) else None, CHUNKS)
     with closing(opened.listed.entries) as entries:

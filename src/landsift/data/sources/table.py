@@ -36,6 +36,7 @@ _MAX_ROW_GROUP = 2**28  # bytes once unpacked; paths and labels of a million row
 _MAX_RATIO = 20  # of the unpacked bytes to the file's; paths and labels reach ten
 _MAX_LINE = 2**20  # characters
 _MAX_PATH, _MAX_NAME = 4096, 1000  # characters
+_FIRST_LINES = 20
 _SAMPLE = 1000  # rows in which a column that is not read is looked at
 _MISSING = frozenset({"nan", "<na>", "nat"})  # as pandas writes a value that is missing
 
@@ -121,6 +122,16 @@ def read_list(file: Path) -> Iterator[str]:
             raise DataError(f"cannot read the list {file}: {reason}", "one path a line, in UTF-8") from None
 
     return _each_path(file, lines)
+
+
+def is_list(file: Path) -> bool:
+    """Whether one of the first lines of a text file leads to a file; `imgs/*` of a shell names notes among images."""
+    try:
+        with file.open(encoding="utf-8-sig") as stream:
+            first = [line.rstrip("\n") for line in islice(_lines(stream), _FIRST_LINES) if line.strip()]
+    except (OSError, ValueError):
+        return False
+    return any("://" in line or _is_there(file.parent / line) for line in first)
 
 
 def _each_path(file: Path, rows: Callable[[], Iterator[str]]) -> Iterator[str]:

@@ -64,7 +64,8 @@ class Entries:
     """
 
     def __init__(self, folder: Path | None, marked_every: int) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=folder)  # noqa: SIM115 (closed below)
+        place = None if folder is None else str(folder)
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=place)  # noqa: SIM115 (closed below)
         self._every = marked_every
         self._marks = array("Q")
         self.count = 0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from landsift.data.sources.folder import not_patches
 from landsift.data.sources.met import Met
-from landsift.data.sources.table import TABLE_SUFFIXES, read_list, read_paths
+from landsift.data.sources.table import TABLE_SUFFIXES, is_list, read_list, read_paths
 from landsift.data.sources.walk import (
     PassedOver,
     by_ending,
@@ -109,7 +109,7 @@ class _Lister:
             self._archive(str(path))
         elif path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
             self._named(read_paths(path))
-        elif path.suffix.lower() == LIST_SUFFIX and path.is_file():
+        elif path.suffix.lower() == LIST_SUFFIX and path.is_file() and (not self._many or is_list(path)):
             self._named(read_list(path))
         else:
             self._file(str(path), once=self._many)
@@ -121,8 +121,11 @@ class _Lister:
             url = ":/" in str(path) and str(path).split(":/")[0].isalnum()
             raise DataError(f"{what} {path}", "give a URL as text, such as s3://bucket/folder" if url else "")
         self._many = self._many or len(found) > 1
-        for each in found:
-            self.take(Path(each))
+        of_lists = path.suffix.lower() in {*TABLE_SUFFIXES, LIST_SUFFIX}
+        for each in map(Path, found):
+            beside = each.suffix.lower() in {*TABLE_SUFFIXES, LIST_SUFFIX}  # as where a folder is walked
+            if of_lists or not beside:
+                self.take(each)
 
     def _named(self, paths: Iterable[str]) -> None:
         """Files that a table or a list names; archives and folders are not looked for among them."""

@@ -5,6 +5,7 @@ Credentials and endpoints are those of the environment, as the libraries read th
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ TRIES = 3
 """How often a request is made before a store counts as out of reach; s3fs repeats each some times itself."""
 WAIT = 0.5
 """Seconds before the second try; twice as many before each further one."""
+PAGE = 1000
+"""Objects that are listed with a request, the most that S3 gives."""
 _BLOCK = 2**23  # bytes that are fetched at a time of an archive
 _GLOB = frozenset("*?[")
 
@@ -86,18 +89,18 @@ def objects(url: str) -> Iterator[Found]:
 
 
 def _pages(url: str, system: Any, path: str) -> Iterator[Found]:
-    """The objects below a prefix of S3, a thousand at a time; fsspec's own functions hold all of a folder's."""
+    """The objects below a prefix of S3, a page at a time; fsspec's own functions hold all of a folder's."""
     bucket, _, prefix = path.partition("/")
     prefix = f"{prefix.rstrip('/')}/" if prefix else ""
-    more: dict[str, str] = {}
+    asked: dict[str, str | int] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": PAGE}
     while True:
-        page = _asked(url, lambda more=more: system.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **more))  # type: ignore[misc]
+        page = _asked(url, functools.partial(system.call_s3, "list_objects_v2", **asked))
         for item in page.get("Contents", ()):
             if not item["Key"].endswith("/"):
                 yield Found(f"s3://{bucket}/{item['Key']}", int(item["Size"]), str(item["ETag"]).strip('"'))
         if not page.get("IsTruncated"):
             return
-        more = {"ContinuationToken": page["NextContinuationToken"]}
+        asked["ContinuationToken"] = page["NextContinuationToken"]
 
 
 def _below(url: str, system: Any, path: str) -> Iterator[Found]:
