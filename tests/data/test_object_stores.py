@@ -100,7 +100,12 @@ def test_other_file_systems_of_fsspec_serve_too(tmp_path):
     entries, _ = listed("memory://new")
     assert [entry.path for entry in entries] == ["memory:///new/a.png", "memory:///new/b/1.png"]
     assert [read_entry(entry) for entry in entries] == [png(0), png(1)]
+    memory.pipe("/new/t.tar", tar(tmp_path / "t.tar", {"z.png": png(3)}).read_bytes())
+    (entry,), _ = listed("memory://new/t.tar")
+    assert Archives().read(entry) == png(3)
+    assert [each.path for each in listed("memory://new")[1]] == ["memory:///new/t.tar"]
     (tmp_path / "a.png").write_bytes(png(0))
+    (tmp_path / "t.tar").unlink()
     (entry,), _ = listed(f"file://{tmp_path}")
     assert read_entry(entry) == png(0)
 

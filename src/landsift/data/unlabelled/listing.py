@@ -11,7 +11,7 @@ import glob
 import logging
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -229,33 +229,28 @@ class _Lister:
 
     def _url(self, url: str) -> None:
         unread, begin = list[PassedOver](), self._listed.entries.place()
+        pattern = glob.has_magic(url)
         for found in stores.objects(url):
-            given = found.url == url or found.url.rstrip("/") == url.rstrip("/")
-            if is_archive(found.url) and (given or _fits(url)):
+            name = found.url.rpartition("/")[2]
+            if is_archive(name) and not found.below:
                 self._archive(found.url)
                 continue
-            name = found.url.partition("://")[2]
-            if given and Path(name).suffix.lower() in TABLE_SUFFIXES:
-                raise DataError(
-                    f"{url}: tables are read from this machine alone", "copy it here; its paths may be URLs"
-                )
-            below = (
-                found.url.removeprefix(url.rstrip("/")).lstrip("/") if not (given or _fits(url)) else Path(name).name
-            )
-            said = "" if given else verdict(below, self._endings)
+            alone = not found.below and not pattern
+            if alone and Path(name).suffix.lower() in {*TABLE_SUFFIXES, LIST_SUFFIX}:
+                hint = "copy it here; its paths may be URLs"
+                raise DataError(f"{url}: tables and lists are read from this machine alone", hint)
+            said = "" if alone else verdict(found.below or name, self._endings)
             if said:
                 unread.append(PassedOver(found.url, said))
             elif said is not None:
                 self._add(Entry(found.url, found.size, found.stamp), found.url if self._many else None)
-        tell_not_read(Path(), unread)
+        if unread:
+            message = "%d objects of %s are not read; the first: %s: %s"
+            logger.warning(message, len(unread), url, unread[0].path, unread[0].reason)
         self._listed.passed_over += unread
         if self._listed.entries.place() == begin and not self.again:
             others = f", only files that are not read ({counted(by_ending(e.path for e in unread))})" if unread else ""
             raise DataError(f"no images in {url}{others}", f"images end in {', '.join(sorted(self._endings))}")
-
-
-def _fits(url: str) -> bool:
-    return glob.has_magic(url)
 
 
 def _of_file(path: str) -> Entry:
@@ -265,8 +260,3 @@ def _of_file(path: str) -> Entry:
     except (OSError, ValueError):
         return Entry(path, -1)
     return Entry(path, status.st_size if stat.S_ISREG(status.st_mode) else -1, status.st_mtime_ns)
-
-
-def files_of(entries: Iterable[Entry]) -> Iterator[Path]:
-    """Paths of the entries that are files of this machine."""
-    return (Path(entry.path) for entry in entries if not entry.archive and not is_url(entry.path))

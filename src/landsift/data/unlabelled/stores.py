@@ -35,6 +35,8 @@ class Found(NamedTuple):
     url: str
     size: int
     stamp: int | str
+    below: str = ""
+    """Its name from the folder on that was named; "": it is named itself, or by a pattern."""
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -79,7 +81,7 @@ def objects(url: str) -> Iterator[Found]:
     elif hasattr(system, "call_s3"):
         found = _pages(url, system, path)
     else:
-        found = _below(url, system, path)
+        found = _below(url, system, path, path.rstrip("/"))
     empty = True
     for each in found:
         empty = False
@@ -97,23 +99,26 @@ def _pages(url: str, system: Any, path: str) -> Iterator[Found]:
         page = _asked(url, functools.partial(system.call_s3, "list_objects_v2", **asked))
         for item in page.get("Contents", ()):
             if not item["Key"].endswith("/"):
-                yield Found(f"s3://{bucket}/{item['Key']}", int(item["Size"]), str(item["ETag"]).strip('"'))
+                key = str(item["Key"])
+                stamp = str(item["ETag"]).strip('"')
+                yield Found(f"s3://{bucket}/{key}", int(item["Size"]), stamp, key.removeprefix(prefix))
         if not page.get("IsTruncated"):
             return
         asked["ContinuationToken"] = page["NextContinuationToken"]
 
 
-def _below(url: str, system: Any, path: str) -> Iterator[Found]:
+def _below(url: str, system: Any, path: str, root: str) -> Iterator[Found]:
     """The objects below a folder, one folder after another."""
     infos = _asked(url, lambda: system.ls(path, detail=True)) if _asked(url, lambda: system.exists(path)) else []
     inner = []
     for info in sorted(infos, key=lambda info: str(info["name"])):
+        name = str(info["name"])
         if info["type"] == "file":
-            yield _found(system, info)
-        elif str(info["name"]).rstrip("/") != path.rstrip("/"):
-            inner.append(str(info["name"]))
+            yield _found(system, info)._replace(below=name.removeprefix(root).lstrip("/"))
+        elif name.rstrip("/") != path.rstrip("/"):
+            inner.append(name)
     for folder in inner:
-        yield from _below(url, system, folder)
+        yield from _below(url, system, folder, root)
 
 
 def _found(system: Any, info: dict[str, Any]) -> Found:
