@@ -20,7 +20,7 @@ import landsift
 from landsift.config import HeadConfig, ModelConfig
 from landsift.data.sources.base import STORE_FORMAT
 from landsift.data.store.patch_store import PatchStore
-from landsift.data.unlabelled.listing import list_sources
+from landsift.data.unlabelled.listing import image_files
 from landsift.errors import LandsiftError, ModelError
 from landsift.evaluation.predict import predict_files
 from landsift.models.backbone import create_backbone
@@ -332,7 +332,7 @@ def test_large_inputs_are_classified_in_smaller_batches(model):
 def test_names_that_a_table_cannot_hold_are_refused_before_the_work(tmp_path):
     """The table's writer ended in a traceback after all patches were classified."""
     (tmp_path / os.fsdecode(b"\xff.png")).touch()
-    assert "not valid UTF-8" in refusal(lambda: list_sources([tmp_path], {".png"}))
+    assert "not valid UTF-8" in refusal(lambda: image_files([tmp_path]))
 
 
 def test_the_model_itself_still_loads(model):

@@ -29,7 +29,8 @@ def predict_command(
     Raises:
         LandsiftError: as `predict_into`, or the output is among what is read.
     """
-    from landsift.evaluation.stream import MOST_LISTED, is_folder, predict_into
+    from landsift.evaluation.in_parts import MOST_LISTED
+    from landsift.evaluation.stream import is_folder, predict_into
 
     folder = is_folder(out)
     if not folder:
@@ -69,11 +70,14 @@ def _explained(
     run: Path, paths: Sequence[str], out: Path, module: str | None, reading: Mapping[str, Any], explain: Path
 ) -> Any:
     """With pictures, whose folder is there whole or not at all: not part by part."""
+    from landsift.evaluation.in_parts import Result
     from landsift.evaluation.predict import predict_files, table_writer
-    from landsift.evaluation.stream import Result
 
     found = predict_files(run, paths, module, reading, explain)
     table_writer(out)(found)
     columns = found.columns()
     judged = {name: int(columns[name].sum()) for name in ("abstain", "ood") if name in columns}
-    return Result(out, len(found.paths), Counter(found.predicted), found.skipped, len(found.skipped), **judged)
+    counts = Counter(found.predicted)
+    return Result(
+        out, len(found.paths), counts, found.skipped, len(found.skipped), judged.get("abstain"), judged.get("ood")
+    )

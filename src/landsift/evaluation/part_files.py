@@ -44,7 +44,7 @@ def write_part(file: Path, predictions: Predictions, note: dict[str, Any]) -> No
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), NOTE: said})
         write_whole(file, lambda partial: parquet.write_table(table, partial))
         return
-    arrays = {"probabilities": predictions.probabilities, "places": predictions.places}
+    arrays: dict[str, Any] = {"probabilities": predictions.probabilities, "places": predictions.places}
     arrays |= {"paths": _bytes(json.dumps(predictions.paths).encode()), "note": _bytes(said)}
     arrays |= {"classes": _bytes(json.dumps(predictions.classes).encode())}
     if predictions.judged is not None:

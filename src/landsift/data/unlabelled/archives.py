@@ -108,7 +108,7 @@ def _of_tar(archive: str, stream: IO[bytes]) -> Iterator[tuple[str, int, tuple[i
     """Name, size and place of each member but folders, and why it is not read."""
     with tarfile.open(fileobj=stream, mode="r:") as tar:
         while (member := tar.next()) is not None:
-            tar.members = []  # else it keeps all
+            tar.members = []  # type: ignore[attr-defined]  # else it keeps all
             why = ""
             if member.isdir():
                 continue

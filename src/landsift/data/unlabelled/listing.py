@@ -12,9 +12,11 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from landsift.data.decoding.decode import IMAGE_SUFFIXES
 from landsift.data.sources.folder import not_patches
 from landsift.data.sources.met import Met
 from landsift.data.sources.table import TABLE_SUFFIXES, is_list, read_list, read_paths
@@ -73,9 +75,13 @@ def list_sources(
     """
     listed = Listed(Entries(folder, marked_every))
     lister = _Lister(listed, frozenset(endings), many=len(sources) > 1)
-    with progress_bar("Listing files", None) as lister.advance:
-        for source in sources:
-            lister.take(source)
+    try:
+        with progress_bar("Listing files", None) as lister.advance:
+            for source in sources:
+                lister.take(source)
+    except BaseException:
+        listed.entries.close()
+        raise
     if lister.again:
         logger.warning(
             "%d of %d files are named more than once and classified once",
@@ -260,3 +266,19 @@ def _of_file(path: str) -> Entry:
     except (OSError, ValueError):
         return Entry(path, -1)
     return Entry(path, status.st_size if stat.S_ISREG(status.st_mode) else -1, status.st_mtime_ns)
+
+
+def image_files(
+    sources: Sequence[Source], endings: Collection[str] = IMAGE_SUFFIXES
+) -> tuple[list[Path], list[PassedOver]]:
+    """The files that sources name, for work that has them all at hand; arguments and errors as of `list_sources`.
+
+    Raises:
+        DataError: one is an archive or a URL.
+    """
+    listed = list_sources(sources, endings)
+    with closing(listed.entries) as entries:
+        each = list(entries)
+    if other := next((entry.path for entry in each if entry.archive or is_url(entry.path)), None):
+        raise DataError(f"{other} is no file of this machine", "unpack or copy it first")
+    return [Path(entry.path) for entry in each], listed.passed_over
