@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from landsift.data.checks.check import check_data
     from landsift.data.store.patch_store import PatchStore, build_store
     from landsift.errors import LandsiftError
-    from landsift.evaluation.predict import predict_files
+    from landsift.evaluation.predict import iter_predictions, predict_files
+    from landsift.evaluation.stream import predict_into
     from landsift.mapping.change import map_change
     from landsift.mapping.make import map_scene
     from landsift.mapping.zones import zone_areas
@@ -43,11 +44,13 @@ _HOMES = {
     "build_store": "landsift.data.store.patch_store",
     "check_data": "landsift.data.checks.check",
     "compare": "landsift.pipeline.comparison.compare",
+    "iter_predictions": "landsift.evaluation.predict",
     "load_model": "landsift.models.loading",
     "map_scene": "landsift.mapping.make",
     "map_change": "landsift.mapping.change",
     "pretrain": "landsift.pipeline.pretrain",
     "predict_files": "landsift.evaluation.predict",
+    "predict_into": "landsift.evaluation.stream",
     "run": "landsift.pipeline.run",
     "zone_areas": "landsift.mapping.zones",
 }
@@ -67,10 +70,12 @@ __all__ = [
     "build_store",
     "check_data",
     "compare",
+    "iter_predictions",
     "load_model",
     "map_change",
     "map_scene",
     "predict_files",
+    "predict_into",
     "pretrain",
     "run",
     "zone_areas",

@@ -146,6 +146,15 @@ def test_an_output_among_the_images_or_in_place_of_a_table_is_refused(predict, i
     assert predict(images / "a" / "0.png", out=images / "a" / "p.csv")[0] == 0
 
 
+def test_a_pattern_names_files_and_not_the_output(predict, images):
+    status, table, _, _ = predict(images / "*" / "[0-2].*")
+    assert (status, len(table)) == (0, 3)
+    status, _, _, said = predict(images / "a" / "*", out=images / "a" / "p.csv")
+    assert status == 1
+    assert "fits the pattern" in said
+    assert "no file fits the pattern" in predict(images / "*.tif")[3]
+
+
 def test_a_run_directory_holds_no_images(predict, tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     for name in ("manifest.json", "metrics.json"):

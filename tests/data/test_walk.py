@@ -15,7 +15,7 @@ from landsift.data.checks.check import check_data
 from landsift.data.sources.base import content_fingerprint, open_source
 from landsift.data.sources.folder import read_folder
 from landsift.data.store.patch_store import build_store
-from landsift.evaluation.predict import image_files
+from landsift.data.unlabelled.listing import image_files
 
 SYSTEM = [
     "$RECYCLE.BIN/S-1-5-21", "$Recycle.Bin", "RECYCLER", "System Volume Information", "FOUND.000", "MSOCache",

@@ -20,8 +20,9 @@ import landsift
 from landsift.config import HeadConfig, ModelConfig
 from landsift.data.sources.base import STORE_FORMAT
 from landsift.data.store.patch_store import PatchStore
+from landsift.data.unlabelled.listing import image_files
 from landsift.errors import LandsiftError, ModelError
-from landsift.evaluation.predict import image_files, predict_files
+from landsift.evaluation.predict import predict_files
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
 from landsift.models.model_json import ModelDescription

@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,10 +40,10 @@ from landsift.cli.pretrain import pretrain
 from landsift.cli.sample import sample
 from landsift.cli.tune import page_again, tune
 from landsift.cli.zones import zones
-from landsift.errors import LandsiftError, RunError
+from landsift.errors import LandsiftError
 from landsift.runtime.interruption import Terminated, end_on_signals
 from landsift.runtime.notices import open_missing_streams, put_out, show_on_stderr
-from landsift.runtime.outputs import absolute, check_file, check_output, check_outside, no_working_folder
+from landsift.runtime.outputs import check_file, no_working_folder
 from landsift.runtime.threads import settle
 
 
@@ -170,13 +169,23 @@ for command in (zones, change, sample, areas, export, card):
 def predict(
     run: RunArgument,
     paths: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="PATH...", help="Image files, folders, or tables with a column 'path'.", show_default=False
+            metavar="SOURCE...",
+            help="Image files, folders, patterns ('*'), zip and tar archives, tables with a column 'path', .txt lists, "
+            "URLs (s3://...).",
+            show_default=False,
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="A .csv or .parquet file to write.", show_default=False)
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE|FOLDER",
+            help="A .csv or .parquet file, or a folder for Parquet files of some thousand rows each.",
+            show_default=False,
+        ),
     ],
     settings: Annotated[
         list[str] | None,
@@ -200,7 +209,10 @@ def predict(
     module: ModuleOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Classify image files: writes one row per patch with path, predicted and p_<class>.
+    """Classify any number of image files: writes one row per patch with path, predicted and p_<class>.
+
+    Memory stays the same however many there are, and after an interruption the
+    same command goes on.
 
     If the model has thresholds: also the set of classes, whether it abstains,
     and whether the patch is out of distribution (ood).
@@ -208,36 +220,10 @@ def predict(
     Of RUN only the folder RUN/model is needed; a file that `landsift export`
     wrote serves as well, without torch.
     """
-    from landsift.cli.printing import print_result
-    from landsift.evaluation.predict import predict_files, table_writer
+    from landsift.cli.predict import predict_command
 
     slips.run_first("predict", run, paths, out)
-    check_file(out)
-    write = table_writer(out)
-    check_outside(out, paths)
-    if explain is not None:
-        if check_output(explain, "--explain") == absolute(out):
-            raise RunError(f"--out and --explain are both {out}", "give --explain a folder of its own")
-        check_outside(explain, paths, "--explain", "give --explain a path outside of it")
-    predictions = predict_files(run, paths, module, reading(settings or (), "in a prediction"), explain)
-    write(predictions)
-    counts = dict(Counter(predictions.predicted).most_common())
-    result: dict[str, Any] = {
-        "out": str(out),
-        "patches": len(predictions.paths),
-        "predicted": counts,
-        "skipped": predictions.skipped,
-    }
-    lines = [f"{n:>8,}  {name}" for name, n in counts.items()]
-    columns = predictions.columns()
-    judged: dict[str, int] = {name: int(columns[name].sum()) for name in ("abstain", "ood") if name in columns}
-    result.update(judged)
-    said = {"abstain": "the model abstains", "ood": "out of distribution"}
-    lines += [f"{n:>8,}  {said[name]}" for name, n in judged.items()]
-    if explain is not None:
-        result["explain"] = str(explain)
-        lines.append(f"pictures: {explain}")
-    print_result(result, [f"{len(predictions.paths):,} patches classified: {out}", *lines], as_json=as_json)
+    predict_command(run, paths, out, module, reading(settings or (), "in a prediction"), explain, as_json=as_json)
 
 
 @app.command(cls=slips.Command, no_args_is_help=True)

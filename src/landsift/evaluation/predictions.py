@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,13 +57,29 @@ def predictions_table(
 
 def write_csv(out: Path, columns: Mapping[str, Any]) -> None:
     """Write columns of N values each as pandas does, whole or not at all: NaN is empty; nothing but NumPy is needed."""
-    texts = [_texts(np.asarray(values)) for values in columns.values()]
+    write_csv_parts(out, [columns])
+
+
+def write_csv_parts(out: Path, parts: Iterable[Mapping[str, Any]]) -> None:
+    """The same of columns that come in parts, at least one, each with the same columns."""
+    each = iter(parts)
+    first = next(each)
+    rows = (
+        row
+        for columns in chain([first], each)
+        for row in zip(*(_texts(np.asarray(values)) for values in columns.values()), strict=True)
+    )
+    write_rows(out, first, rows)
+
+
+def write_rows(out: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a CSV table row by row, whole or not at all."""
 
     def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator=os.linesep)
-            writer.writerow(columns)
-            writer.writerows(zip(*texts, strict=True))
+            writer.writerow(header)
+            writer.writerows(rows)
 
     write_whole(out, write)
 

@@ -19,9 +19,9 @@ from landsift.data.decoding.wanted import Wanted
 from landsift.data.patch_reader import PatchReader
 from landsift.data.store.patch_store import PatchStore
 from landsift.data.store.store_of_run import store_of_run
+from landsift.data.unlabelled.listing import image_files
 from landsift.errors import DataError, LandsiftError
 from landsift.evaluation.model_files import files_for
-from landsift.evaluation.predict import image_files
 from landsift.image_sizes import Size
 from landsift.models.model_json import ModelDescription
 from landsift.runs import Run

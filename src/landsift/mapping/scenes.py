@@ -25,7 +25,8 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
 from landsift.bands import BRIGHTNESS, REFLECTANCE, BandSpec
-from landsift.data.decoding.patches import CIRRUS, Fit, Patches
+from landsift.data.decoding.heard import CIRRUS
+from landsift.data.decoding.patches import Fit, Patches
 from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError
 from landsift.data.decoding.values import HIDDEN as COVERED
 from landsift.data.decoding.values import Reflectances, stored_where

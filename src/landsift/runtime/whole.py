@@ -145,6 +145,11 @@ def _base(name: str) -> str:
     """What stands for a name in that of its partial; of a partial's own name, what stands in that."""
     if found := _PARTIAL.fullmatch(name):
         return found["name"]
+    return short(name)
+
+
+def short(name: str) -> str:
+    """A name, or what stands for a long one in that of something beside it."""
     raw = os.fsencode(name)
     return name if len(raw) <= LONGEST else hashlib.sha256(raw).hexdigest()[:32]
 

@@ -38,6 +38,7 @@ from landsift.data.decoding.decode import (
 )
 from landsift.data.decoding.file_bands import NOWHERE, PICTURE, FileBands, Place, Seen
 from landsift.data.decoding.headers import PNG_MAGIC
+from landsift.data.decoding.heard import CIRRUS, Heard
 from landsift.data.decoding.places import LOST, ON_THE_GROUND
 from landsift.data.decoding.plans import Plan, difference, plan
 from landsift.data.decoding.tiff_directories import MAGIC, directories
@@ -55,11 +56,6 @@ GDAL_METADATA = 42112
 PLACE_UNREAD = "a place or names of bands in its tags, which are not read without landsift[bands]"
 SAME_GSD = 1.1
 """Factor between two ground sampling distances up to which they are the same."""
-OFFSET_SEEN = 1000
-"""Numbers that all lie above it make one think of Sentinel-2's offset."""
-CIRRUS = "B10"
-"""Sentinel-2's band in which the ground is hidden by water vapour."""
-_ENOUGH = 20  # patches to think so
 
 _log = logging.getLogger("landsift")
 
@@ -123,10 +119,7 @@ class Patches:
         self._plans: dict[FileBands, Plan | Reason] = {}
         self._changes: dict[FileBands, Conversion | Reason] = {}
         self._lock = threading.Lock()
-        self._told = Counter[str]()
-        self._read = 0
-        self._least = math.inf
-        self._sums: NDArray[np.float64] | None = None
+        self._heard = Heard()
 
     def look(self, path: Path, raw: bytes) -> Seen:
         """What a file says of itself, its pixels not decoded.
@@ -286,28 +279,15 @@ class Patches:
 
     def tell(self) -> dict[str, int]:
         """Say what was found in the numbers that were read since the last time: texts, and of how many numbers."""
+        heard = self.take()
+        heard.say(self.spec.names)
+        return dict(heard.told)
+
+    def take(self) -> Heard:
+        """What was found in the numbers since the last time, not said yet."""
         with self._lock:
-            told, read, least, sums = self._told, self._read, self._least, self._sums
-            self._told, self._read, self._least, self._sums = Counter(), 0, math.inf, None
-        for note, count in told.items():
-            if count:
-                _log.warning("%s (%s in all)", note, f"{count:,}")
-        if read >= _ENOUGH and OFFSET_SEEN <= least < math.inf:
-            _log.warning(
-                "no number of %d patches is below %d: Sentinel-2's offset of 1,000 seems to be in them "
-                "(data.reflectance=[0.0001, -0.1])",
-                read,
-                OFFSET_SEEN,
-            )
-        names = list(self.spec.names)
-        if sums is not None and (darkest := int(np.argmin(sums))) != names.index(CIRRUS):
-            _log.warning(
-                "%s (cirrus) is not the darkest band, as it nearly always is, but %s: the files seem to have another "
-                "order (data.sensor=eurosat has B8A last)",
-                CIRRUS,
-                names[darkest],
-            )
-        return dict(told)
+            heard, self._heard = self._heard, Heard()
+        return heard
 
     def note(self, found: Plan, own: NDArray[Any], stored: NDArray[Any], told: Counter[str]) -> None:
         """Take note of a patch for `tell`.
@@ -326,11 +306,9 @@ class Patches:
         if CIRRUS in self.spec.names and count > 1:
             numbers = stored[..., :count].astype(np.float64)
             sums = np.nan_to_num(numbers.mean(axis=(0, 1)) * self.spec.scale[:count] + self.spec.offset[:count])
+        new = Heard(dict(told), 1, least, None if sums is None else tuple(sums.tolist()))
         with self._lock:
-            self._sums = sums if self._sums is None else self._sums if sums is None else self._sums + sums
-            self._told.update(told)
-            self._read += 1
-            self._least = min(self._least, least)
+            self._heard = self._heard.plus(new)
 
     def other_gsd(self, gsd: float) -> bool:
         """Whether it is known and differs from that of the model."""

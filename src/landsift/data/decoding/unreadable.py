@@ -109,11 +109,16 @@ def summed_up(files: Iterable[tuple[str, Reason]]) -> list[LeftOut]:
     Args:
         files: Path and reason of each file.
     """
+    return merged(LeftOut(1, path, reason) for path, reason in files)
+
+
+def merged(groups: Iterable[LeftOut]) -> list[LeftOut]:
+    """Groups of several lists of files as those of one."""
     found: dict[object, LeftOut] = {}
-    for path, reason in files:
-        key = reason.cause if reason.cause is Cause.DAMAGED else reason
+    for group in groups:
+        key = group.reason.cause if group.reason.cause is Cause.DAMAGED else group.reason
         before = found.get(key)
-        found[key] = LeftOut(1, path, reason) if before is None else before._replace(files=before.files + 1)
+        found[key] = group if before is None else before._replace(files=before.files + group.files)
     return sorted(found.values(), key=lambda group: -group.files)
 
 

@@ -6,7 +6,7 @@ import csv
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy as np
 from landsift.data.decoding.decode import IMAGE_SUFFIXES
 from landsift.data.geodesy import Places
 from landsift.data.sources.coordinates import PLACE_COLUMNS, RULE, PlaceReader
+from landsift.data.sources.met import Met
 from landsift.data.sources.records import CHUNK, Record, Records
 from landsift.data.sources.table_columns import positions, refuse_split_values, tell_unused, unused
 from landsift.errors import DataError, LandsiftError
@@ -35,6 +36,7 @@ _MAX_ROW_GROUP = 2**28  # bytes once unpacked; paths and labels of a million row
 _MAX_RATIO = 20  # of the unpacked bytes to the file's; paths and labels reach ten
 _MAX_LINE = 2**20  # characters
 _MAX_PATH, _MAX_NAME = 4096, 1000  # characters
+_FIRST_LINES = 20
 _SAMPLE = 1000  # rows in which a column that is not read is looked at
 _MISSING = frozenset({"nan", "<na>", "nat"})  # as pandas writes a value that is missing
 
@@ -96,17 +98,54 @@ def read_names(file: Path) -> list[str]:
     return names
 
 
-def read_paths(file: Path) -> list[Path]:
-    """The files that a table names, whatever else stands in it.
+def read_paths(file: Path) -> Iterator[str]:
+    """The files that a table names, whatever else stands in it: paths as they are opened, and URLs as they are written.
+
+    Rows are read as they are asked for.
 
     Raises:
-        DataError: the table cannot be read, has no column `path`, is empty, a row has no path or repeats one, or none
-            of the files is there.
+        DataError: (where it is met) the table cannot be read, has no column `path`, is empty, a row has no path or
+            repeats one, or none of the files is there.
     """
-    paths = [record.path for record in _records(file, ("path",))]
-    _refuse_repeated(file, len(paths), next((path for path, n in Counter(paths).items() if n > 1), None))
-    check_paths(file, paths, len(paths))
-    return [file.parent / path for path in paths]
+    return _each_path(file, lambda: (record.path for record in _records(file, ("path",))))
+
+
+def read_list(file: Path) -> Iterator[str]:
+    """The files that a text file names, one a line; empty lines are passed over. Otherwise as `read_paths`."""
+
+    def lines() -> Iterator[str]:
+        try:
+            with file.open(encoding="utf-8-sig") as stream:
+                yield from (line.rstrip("\n") for line in _lines(stream) if line.strip())
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(f"cannot read the list {file}: {reason}", "one path a line, in UTF-8") from None
+
+    return _each_path(file, lines)
+
+
+def is_list(file: Path) -> bool:
+    """Whether one of the first lines of a text file leads to a file; `imgs/*` of a shell names notes among images."""
+    try:
+        with file.open(encoding="utf-8-sig") as stream:
+            first = [line.rstrip("\n") for line in islice(_lines(stream), _FIRST_LINES) if line.strip()]
+    except (OSError, ValueError):
+        return False
+    return any("://" in line or _is_there(file.parent / line) for line in first)
+
+
+def _each_path(file: Path, rows: Callable[[], Iterator[str]]) -> Iterator[str]:
+    met, count, there = Met(), 0, False
+    for path in rows():
+        if met.again(path):
+            _refuse_repeated(file, 1, path)
+        count += 1
+        url = "://" in path
+        there = there or url or _is_there(file.parent / path)
+        yield path if url else str(file.parent / path)
+    _refuse_repeated(file, count, None)
+    if not there:
+        check_paths(file, rows(), count)
 
 
 def read_split(file: Path) -> dict[str, str]:

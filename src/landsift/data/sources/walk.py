@@ -111,6 +111,26 @@ def not_read(folder: Folder) -> Iterator[PassedOver]:
         yield PassedOver(path.encode(errors="backslashreplace").decode(), reason)
 
 
+def verdict(path: str, suffixes: Collection[str]) -> str | None:
+    """What the walk would make of a path that it does not meet: of a member of an archive, of an object of a store.
+
+    Args:
+        path: with forward slashes.
+        suffixes: endings (lower case) of the files that count as images.
+
+    Returns:
+        "": an image; None: passed over without a word; else why it is not read.
+    """
+    *folders, name = path.split("/")
+    if any(part.startswith(".") and part != ".." for part in (*folders, name)) or any(map(_of_the_system, folders)):
+        return None
+    if _ending(name) in suffixes:
+        return ""
+    if _beside(name):
+        return None
+    return next(not_read(Folder("", [], [name]))).reason
+
+
 def by_ending(names: Iterable[str]) -> Counter[str]:
     """How many files have each ending."""
     return Counter(_ending(name) or "no ending" for name in names)
