@@ -171,7 +171,8 @@ def test_every_package_that_is_imported_is_declared_and_every_one_that_is_asked_
     brought = {"packaging", "requests", "urllib3"}  # by huggingface-hub; by pooch, whose errors are theirs
     assert imported - set(sys.stdlib_module_names) - {"landsift"} <= modules("all") | brought
     assert set(asked) == {
-        "torch", "train", "report", "pipeline", "pretrain", "bands", "maps", "export", "runtime", "runtime-maps"
+        "torch", "train", "report", "pipeline", "pretrain", "cluster", "bands", "maps", "export", "runtime",
+        "runtime-maps",
     }  # fmt: skip
     for extra, names in asked.items():
         assert names <= modules(extra)
