@@ -8,10 +8,10 @@ Functions are a module's own, items and results are small and can be pickled. Se
 (docs/decisions/0021-engine.md), which is imported only where more than one is needed.
 """
 
-from landsift.engine.engine import Engine as Engine
-from landsift.engine.engine import EngineLostError as EngineLostError
-from landsift.engine.engine import WorkerLostError as WorkerLostError
 from landsift.engine.engine import check as check
 from landsift.engine.engine import open as open
+from landsift.engine.interface import Engine as Engine
+from landsift.engine.interface import EngineLostError as EngineLostError
+from landsift.engine.interface import WorkerLostError as WorkerLostError
 from landsift.engine.options import LOCAL as LOCAL
 from landsift.engine.options import EngineOptions as EngineOptions

@@ -24,7 +24,7 @@ from distributed.protocol.pickle import dumps
 from distributed.scheduler import KilledWorker
 
 from landsift.engine import checks, worker
-from landsift.engine.engine import Engine, EngineLostError, WorkerLostError
+from landsift.engine.interface import Engine, EngineLostError, WorkerLostError
 from landsift.engine.local_processes import LocalProcesses
 from landsift.engine.options import EngineOptions
 from landsift.errors import RunError, listed

@@ -97,12 +97,13 @@ def _compute_in(count: int) -> None:
 class _ToClient(logging.Handler):
     def __init__(self, worker: Any, terms: Terms, name: str) -> None:
         super().__init__(terms.notices)
-        self._send = lambda level, text: worker.log_event(terms.run, {"level": level, "text": text, "name": name})
+        self._worker, self._run, self._name = worker, terms.run, name
 
     def emit(self, record: logging.LogRecord) -> None:
         if not hasattr(record, RELAYED):
             with contextlib.suppress(Exception):  # a scheduler that is gone
-                self._send(record.levelno, record.getMessage())
+                said = {"level": record.levelno, "text": record.getMessage(), "name": self._name}
+                self._worker.log_event(self._run, said)
 
 
 @contextlib.contextmanager
