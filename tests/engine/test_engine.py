@@ -140,6 +140,14 @@ def test_addresses_and_scheduler_files(tmp_path):
     assert found.scheduler() == {"scheduler_file": str(tmp_path / "scheduler.json")}
 
 
+def test_a_scheduler_file_is_waited_for_and_refused_where_it_does_not_come(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "STARTS", 0.5)
+    with pytest.raises(RunError, match=r"no scheduler has written .*later\.json"):
+        engine.check(EngineOptions(str(tmp_path / "later.json")))
+    with pytest.raises(ConfigError, match="is no address and no file"):
+        EngineOptions(str(tmp_path / "no-folder" / "later.json"))
+
+
 def test_each_worker_has_gpus_of_its_own(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,GPU-7f,5")
     assert EngineOptions(workers=2, gpus=2).devices() == ["0,2", "GPU-7f,5"]

@@ -25,7 +25,7 @@ from distributed.scheduler import KilledWorker
 
 from landsift.engine import checks, worker
 from landsift.engine.interface import Engine, EngineLostError, WorkerLostError
-from landsift.engine.local_processes import LocalProcesses
+from landsift.engine.local_processes import CALM, LocalProcesses
 from landsift.engine.options import EngineOptions
 from landsift.errors import RunError, listed
 
@@ -36,6 +36,8 @@ logger = logging.getLogger("landsift")
 
 CONNECT = 10.0
 """Seconds within which a scheduler must answer."""
+STARTS = 60.0
+"""Seconds within which a scheduler must have written its file."""
 LOOK_EVERY = 0.5
 PATIENCE = 10.0
 """Seconds without a worker after which it is said that one is waited for."""
@@ -123,7 +125,7 @@ class Cluster(Engine):
             "security": security,
             "silence_logs": logging.CRITICAL,
         }
-        with dask.config.set({"temporary-directory": str(folder)}):
+        with dask.config.set({"temporary-directory": str(folder)} | CALM):
             cluster = LocalCluster(dashboard_address=DASHBOARD if dashboard else "127.0.0.1:0", **options)
         self._closing.enter_context(_ending(cluster))
         client = Client(cluster, set_as_default=False)
@@ -139,6 +141,11 @@ class Cluster(Engine):
     def _connected(self) -> Client:
         where = self._options.scheduler()
         hint = "start one with dask scheduler, and workers with dask worker"
+        began = time.monotonic()
+        while (file := where.get("scheduler_file")) and not Path(file).is_file():
+            if time.monotonic() - began > STARTS:
+                raise RunError(f"no scheduler has written {file} within {STARTS:.0f} s", hint)
+            time.sleep(LOOK_EVERY)
         try:
             client = Client(**where, timeout=CONNECT, set_as_default=False, name="landsift")
         except Exception as error:  # noqa: BLE001 (of many bases: what a socket, TLS or another version's scheduler gives)

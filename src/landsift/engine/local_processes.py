@@ -19,6 +19,13 @@ from landsift.errors import RunError
 from landsift.runtime import threads
 from landsift.runtime.surroundings import environment_for
 
+CALM = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+"""Of Dask's configuration: by default each process looks a hundred times a second at what its threads are doing, which
+takes time from the small steps of a training."""
 _STARTS = 4
 """How often the process that watches the workers is started."""
 _CAUSE = re.compile(r"was killed by signal \d+|memory budget|exited with (code|status) \d+")
@@ -40,6 +47,7 @@ class LocalProcesses:
         if options.threads:
             self._environment[threads.THREADS] = str(options.threads)
         asked = {"scheduler": scheduler, "security": security, "count": options.count, "devices": options.devices()}
+        asked |= {"config": CALM}
         self._asked = json.dumps(asked | {"folder": str(folder)}).encode()
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0

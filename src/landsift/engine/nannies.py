@@ -30,6 +30,7 @@ async def _serve(asked: dict[str, Any]) -> None:
     # Results are small: nothing is to be spilled, and nothing to be paused, which would wait for memory for ever.
     memory = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
     dask.config.set(memory | {"distributed.worker.memory.terminate": 0.95, "distributed.nanny.pre-spawn-environ": {}})
+    dask.config.set(asked["config"])
     count = asked["count"]
     nannies = [
         Nanny(

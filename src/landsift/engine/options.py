@@ -78,8 +78,10 @@ class EngineOptions:
         host, colon, port = (rest if separator else self.address).rpartition(":")
         if (not separator or scheme in _SCHEMES) and host and colon and port.isdecimal() and 0 < int(port) < 65536:
             return {"address": self.address if separator else f"tcp://{self.address}"}
-        if not separator and Path(self.address).expanduser().is_file():
-            return {"scheduler_file": os.path.abspath(Path(self.address).expanduser())}
+        file = Path(self.address).expanduser()
+        # One that is not there yet is waited for: a batch job starts its scheduler and the command together.
+        if not separator and (file.is_file() or (file.suffix == ".json" and file.parent.is_dir())):
+            return {"scheduler_file": os.path.abspath(file)}
         hint = "give local, an address such as tcp://HOST:8786, or the file that dask scheduler --scheduler-file wrote"
         raise ConfigError(f"the engine {self.address!r} is no address and no file", hint)
 
