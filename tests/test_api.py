@@ -23,8 +23,8 @@ TINY = {
 def test_every_public_name_can_be_had_and_there_are_no_more():
     assert set(landsift.__all__) == {
         "BandSpec", "LandsiftError", "OnnxPredictor", "PatchStore", "Phase", "Predictor", "Run", "RunConfig",
-        "__version__", "build_store", "check_data", "compare", "iter_predictions", "load_model", "map_change", "map_scene",
-        "predict_files", "predict_into", "pretrain", "run", "zone_areas",
+        "__version__", "build_store", "check_data", "compare", "iter_predictions", "load_model",
+        "map_change", "map_scene", "predict_files", "predict_into", "pretrain", "run", "zone_areas",
     }  # fmt: skip
     for name in set(landsift.__all__) - {"__version__"}:
         assert getattr(landsift, name).__module__.startswith("landsift.")

@@ -29,6 +29,8 @@ ELSEWHERE = {
     "--case",
     "--signal",
     "--compressed",
+    "--nthreads",
+    "--nworkers",
 }
 """Options of other programs that the documents name."""
 WRONG = {"--dataset", "--output", "--batch-size", "--epochs", "--lr"}

@@ -15,8 +15,8 @@ import pytest
 from pipeline_helpers import TINY
 
 from landsift.config import cache_folder
+from landsift.engine import EngineOptions
 from landsift.errors import DataError, ModelError, RunError
-from landsift.pipeline.comparison import worker_process
 from landsift.pipeline.comparison.compare import run_grid, submit_comparison
 from landsift.pipeline.comparison.grid import Grid, load_base
 from landsift.pipeline.comparison.progress import Progress
@@ -42,7 +42,7 @@ def cell_processes() -> list[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             try:
-                trains = worker_process.__name__.encode() in (folder / "cmdline").read_bytes()
+                trains = b"spawn_main" in (folder / "cmdline").read_bytes()
                 if trains and home in (folder / "environ").read_bytes().split(b"\0"):
                     found.append(int(folder.name))
             except OSError:
@@ -56,7 +56,7 @@ def files_of(folder: Path) -> list[str]:
 
 def test_a_comparison_trains_each_cell_once_and_never_again(tmp_path, caplog):
     caplog.set_level(logging.INFO, "landsift")
-    first = run_grid(grid(), tmp_path / "out", workers=2)
+    first = run_grid(grid(), tmp_path / "out", EngineOptions(workers=2))
     assert [c["cached"] for c in first.data["cells"]] == [False] * 4
     assert "quick, 12 labels, seed 0: " in caplog.text
     assert "4 of 4" in caplog.text
@@ -141,7 +141,7 @@ def test_a_process_that_dies_is_replaced_and_its_training_repeated(tmp_path):
 
     thread = threading.Thread(target=kill_one, daemon=True)
     thread.start()
-    compared = run_grid(grid(), tmp_path / "out", workers=1)
+    compared = run_grid(grid(), tmp_path / "out", EngineOptions(workers=2))
     thread.join()
     assert killed
     assert [c["state"] for c in compared.data["cells"]] == ["done"] * 4
@@ -153,7 +153,7 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(tmp_path):
     settings = [part for s in [*COMPARED, OWN] for part in ("--set", s)]
 
     def command(strategies):
-        options = ["--budgets", "12", "--seeds", "0", "--out", str(tmp_path / "out"), "--json"]
+        options = ["--budgets", "12", "--seeds", "0", "--workers", "2", "--out", str(tmp_path / "out"), "--json"]
         return [sys.executable, "-m", "landsift", "compare", "--strategies", strategies, *options, *settings]
 
     with subprocess.Popen(command("quick,long"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -188,7 +188,7 @@ def test_what_cannot_be_had_is_refused_before_anything_trains(tmp_path):
 def test_equal_strategies_of_two_names_are_trained_once(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(Progress, "started", lambda _, label: started.append(label))
-    compared = run_grid(grid(("quick", "twin"), (12,)), tmp_path / "out", workers=2)
+    compared = run_grid(grid(("quick", "twin"), (12,)), tmp_path / "out", EngineOptions(workers=2))
     assert started == ["quick, 12 labels, seed 0"]
     first, second = compared.data["cells"]
     assert first["accuracy"] == second["accuracy"]

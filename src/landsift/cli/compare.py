@@ -12,12 +12,16 @@ import typer
 from landsift.cli.options import (
     ConfigOption,
     CriterionOption,
+    EngineOption,
+    GpusOption,
     JsonOption,
     MarginOption,
     RemoteOption,
+    ThreadsOption,
     rule_changes,
 )
 from landsift.cli.slips import needs_source
+from landsift.engine.options import LOCAL, EngineOptions
 
 
 def compare(
@@ -85,6 +89,9 @@ def compare(
             "--workers", "-j", metavar="N", help="Trials run in parallel.  Default: one per four cores.", min=1
         ),
     ] = None,
+    engine: EngineOption = LOCAL,
+    threads: ThreadsOption = None,
+    gpus: GpusOption = None,
     criterion: CriterionOption = None,
     margin: MarginOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Ignore the cache and train everything.")] = False,
@@ -106,6 +113,11 @@ def compare(
     if out is None and remote is None:
         raise typer.BadParameter("a comparison on this machine needs --out DIR", param_hint="--out")
     rule = Rule(**rule_changes(criterion, margin))
+    options = EngineOptions(engine, workers, threads, gpus)
+    if remote is not None and options != EngineOptions():
+        given = engine != LOCAL, workers, threads, gpus
+        name = next(n for n, value in zip(("engine", "workers", "threads", "gpus"), given, strict=True) if value)
+        raise typer.BadParameter("changes nothing with --remote, where each trial is a task", param_hint=f"--{name}")
     base, axes = grid.load_base(config, settings or ())
     if data is not None:
         base = base.replace(f"data.source={json.dumps(data)}")
@@ -129,7 +141,7 @@ def compare(
         say(json.dumps({"url": url}) if as_json else url)
         return
     assert out is not None
-    finished = pipeline.run_grid(cells, out, workers=workers, cache=not no_cache, command=command, rule=rule)
+    finished = pipeline.run_grid(cells, out, options, cache=not no_cache, command=command, rule=rule)
     print_comparison(finished, as_json=as_json)
 
 

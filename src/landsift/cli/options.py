@@ -60,6 +60,35 @@ TtaOption = Annotated[
         show_default=False,
     ),
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="local|ADDRESS",
+        help="Where it runs: in processes of this machine, or on the workers of the Dask scheduler at an address, such "
+        "as tcp://host:8786, or of the file that it wrote.",
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        help="Threads of each of the --workers.  Default: their share of the cores.",
+        min=1,
+        show_default=False,
+    ),
+]
+GpusOption = Annotated[
+    int | None,
+    typer.Option(
+        "--gpus",
+        metavar="N",
+        help="GPUs for each of the --workers alone.  Default: all see all.",
+        min=1,
+        show_default=False,
+    ),
+]
 RemoteOption = Annotated[
     Path | None,
     typer.Option("--remote", metavar="FLYTE_CONFIG", help="Submit to the Flyte cluster of this configuration file."),

@@ -161,13 +161,13 @@ async def train_cell(key: str, store: Dir, config_json: str, label: str, group: 
     `label` is what people call the cell, `group` what W&B calls the comparison.
     """
     with failures.carried():
-        from landsift.pipeline.comparison import worker_pool
+        from landsift.pipeline.comparison import trials
 
         config, patches = RunConfig.model_validate_json(config_json), await transfer.fetch(store)
         folder = _place(CELL, key)
         async with locks.turn(folder, label) as made:
             if not made:
-                async with worker_pool.process_for(label) as train:
+                async with trials.turn_for(label) as train:
                     goes_on = results.continuing(folder, run, CELL.checked, afresh=afresh == "yes")
                     with goes_on as unfinished, checkpoint.kept(unfinished):
                         await train(config, patches, unfinished, label, group)
@@ -198,19 +198,21 @@ async def create_comparison(store: Dir, cells: list[Dir], outline_json: str, com
 
 @environments.PIPELINE.task
 async def landsift_comparison(
-    grid_json: str, command_json: str, group: str, processes: str, rule_json: str, afresh: str
+    grid_json: str, command_json: str, group: str, engine_json: str, rule_json: str, afresh: str
 ) -> Dir:
     """Train all cells of a grid, side by side, and compare them; returns the comparison's folder.
 
-    A cell that fails is reported and does not take the others down. `grid_json` is `grid.Grid`; `processes` says how
-    many train at once on one machine, a cluster takes what it has.
+    A cell that fails is reported and does not take the others down. `grid_json` is `grid.Grid`; `engine_json` is
+    `EngineOptions` and says where they train; on a Flyte cluster each is a task of its own.
     """
     with failures.carried():
+        from landsift.engine import EngineOptions
         from landsift.pipeline.comparison import stages
         from landsift.pipeline.comparison.grid import Cell, Grid
 
         grid = Grid.from_json(grid_json)
-        fingerprint, store_key, cell_keys = stages.plan(grid)
+        options = EngineOptions(**json.loads(engine_json))
+        fingerprint, store_key, cell_keys = stages.plan(grid, options)
         store = await _store(grid.base.data, store_key, fingerprint, afresh)
         await stages.check_budgets(grid, store)
 
@@ -219,7 +221,7 @@ async def landsift_comparison(
             task = train_cell if transfer.is_local() else environments.with_resources(train_cell, cell.config)
             return await _stage(CELL, task, key, afresh, tell=False, store=store, **texts, afresh=afresh)
 
-        outcome = await stages.train_all(grid, cell_keys, train, _run(), int(processes))
+        outcome = await stages.train_all(grid, cell_keys, train, _run(), options)
         return await create_comparison(
             store=store,
             cells=outcome.folders,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import logging
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -18,10 +15,7 @@ from pathlib import Path
 from landsift.errors import to_record
 from landsift.runtime.interruption import STATUS, Terminated
 from landsift.runtime.notices import show_on_stderr
-
-PR_SET_PDEATHSIG = 1
-LEFT_ALONE = 2.0
-"""Seconds between looks whether the process that started this one still lives."""
+from landsift.runtime.parent import end_with_parent
 
 
 def main(task: Path) -> None:
@@ -66,23 +60,6 @@ def reporting() -> Iterator[None]:
         file.write_text(json.dumps(text | {"landsift": report}), encoding="utf-8")
         sys.stderr.flush()
         os._exit(1)
-
-
-def end_with_parent() -> None:
-    """End this process when the one that started it is gone, so that it does not write on into a folder of others.
-
-    Linux does it at once; elsewhere a thread looks every few seconds.
-    """
-    parent = os.getppid()
-    with contextlib.suppress(OSError, AttributeError):  # no libc, or one without prctl
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(LEFT_ALONE)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

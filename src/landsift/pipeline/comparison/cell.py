@@ -3,16 +3,61 @@
 from __future__ import annotations
 
 import shutil
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landsift import runs
+from landsift import errors, runs
 from landsift.config import RunConfig, cache_folder
 from landsift.pipeline.stage_table import CELL, given, manifest_with
+from landsift.runtime.locks import LOOK_EVERY, Lock, waited_for
 from landsift.training.strategies import settled
 
 KEPT = (runs.CONFIG, runs.MANIFEST, runs.METRICS, runs.EVALUATION, runs.PREDICTIONS)
 """Files of a run directory that a comparison reads; a hundred trainings' checkpoints would be gigabytes."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What `train_trial` is called with, wherever an engine runs it; as of `train_here`, as text."""
+
+    config_json: str
+    store: str
+    folder: str
+    label: str
+    group: str
+
+
+def train_trial(trial: Trial) -> None:
+    """Train a cell in a process of an engine, which may have been asked to before.
+
+    A worker that was cut off may be at it still, until it notices; two would write to one folder, so this one waits.
+
+    Raises:
+        LandsiftError: as `train_here`; other errors become one, which names where it happened.
+    """
+    folder = Path(trial.folder)
+    try:
+        with waited_for(_training(folder), "another worker is training this; waiting for it"):
+            config = RunConfig.model_validate_json(trial.config_json)
+            train_here(config, Path(trial.store), folder, trial.label, trial.group)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the comparison continues and reports it)
+        raise errors.from_record(errors.to_record(error), "the training") from None
+
+
+def wait_until_left(folder: Path, seconds: float = 10.0) -> None:
+    """Wait until no worker trains into a folder; one that is cut off may not have noticed yet that it is to end."""
+    lock, deadline = _training(folder), time.monotonic() + seconds
+    while not lock.take():
+        if time.monotonic() > deadline:
+            return
+        time.sleep(LOOK_EVERY)
+    lock.release()
+
+
+def _training(folder: Path) -> Lock:
+    return Lock(folder.parents[1] / "locks" / f"{folder.name}.trains")
 
 
 def train_here(config: RunConfig, store: Path, folder: Path, label: str, group: str) -> None:

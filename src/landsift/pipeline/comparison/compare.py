@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from landsift.errors import ConfigError, RunError
+from landsift.engine import LOCAL, EngineOptions
+from landsift.errors import RunError
 from landsift.evaluation.recommendation import Rule
 from landsift.pipeline import run
-from landsift.pipeline.comparison import worker_pool
 from landsift.pipeline.comparison.grid import SEEDS, Grid, Row, with_defaults
 from landsift.pipeline.flyte import submit
 from landsift.pipeline.inputs import Config, Data, configured
@@ -31,7 +31,10 @@ def compare(
     seeds: Sequence[int] = SEEDS,
     variants: Mapping[str, Mapping[str, Any]] | None = None,
     folds: int | None = None,
+    engine: str = LOCAL,
     workers: int | None = None,
+    threads: int | None = None,
+    gpus: int | None = None,
     cache: bool = True,
     criterion: str = "accuracy",
     margin: float = 0.01,
@@ -50,7 +53,11 @@ def compare(
         variants: settings of model variants by name, such as `{"resnet18": {"model.backbone": "resnet18"}}`.
         folds: of a cross-validation (random, by group or by place, as `data.split` says): everything is trained once
             for each, with the fold as its test; None: one split for all.
-        workers: processes that train at once; None: one for every four cores.
+        engine: "local", or the address of a Dask scheduler, whose workers train; as are the next three, of
+            `EngineOptions`.
+        workers: processes of this machine that train at once; None: one for every four cores.
+        threads: that each of them computes in; None: its share of the cores.
+        gpus: of this machine, for each of them alone; None: all see all.
         cache: False trains everything again.
         criterion: by what rows are compared and chosen: "accuracy", "macro_f1" or "balanced_accuracy".
         margin: how much worse than the best on validation a row may be that computes less, as a share.
@@ -65,28 +72,25 @@ def compare(
     base = with_defaults(configured(config, data))
     rule = Rule(criterion, margin)
     grid = Grid.of(base, strategies, budgets, seeds, variants, folds)
-    return run_grid(grid, out, workers=workers, cache=cache, rule=rule)
+    return run_grid(grid, out, EngineOptions(engine, workers, threads, gpus), cache=cache, rule=rule)
 
 
 def run_grid(
     grid: Grid,
     out: Path | str,
+    options: EngineOptions | None = None,
     *,
-    workers: int | None = None,
     cache: bool = True,
     command: Sequence[str] | None = None,
     rule: Rule | None = None,
 ) -> Comparison:
-    """The same for a grid and a rule; `command` is the command line, for the report."""
-    count = worker_pool.suggested() if workers is None else workers
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ConfigError(f"workers is {workers}", "a whole number of processes is needed, at least one")
+    """The same for a grid, an engine and a rule; `command` is the command line, for the report."""
     out = outputs.absolute(out)
     inputs = {
         "grid_json": grid.to_json(),
         "command_json": json.dumps(command and [*command]),
         "group": out.name,
-        "processes": str(count),
+        "engine_json": json.dumps((options or EngineOptions()).to_dict()),
         "rule_json": json.dumps((rule or Rule()).to_dict()),
         "afresh": "no" if cache else "yes",
     }
@@ -111,7 +115,7 @@ def submit_comparison(
         "grid_json": sent.to_json(),
         "command_json": json.dumps(command and [*command]),
         "group": f"compare-{base.data.source}",
-        "processes": "0",
+        "engine_json": json.dumps(EngineOptions().to_dict()),
         "rule_json": json.dumps((rule or Rule()).to_dict()),
         "afresh": "no",
     }

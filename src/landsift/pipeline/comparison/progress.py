@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from statistics import median
 from typing import TYPE_CHECKING, Self
 
@@ -35,7 +35,8 @@ class Progress:
     def __init__(self, grid: Grid, processes: int) -> None:
         self.grid = grid
         self.cells = grid.cells
-        self.processes = processes
+        self.slots: Callable[[], int] = lambda: processes
+        """Trials that train at once; of workers elsewhere it changes."""
         self._seconds: dict[tuple[str, int], list[float]] = {}
         self._accuracies: dict[str, float] = {}
         self._running: set[str] = set()
@@ -81,7 +82,7 @@ class Progress:
         if not self._seconds:
             return None
         rest = [c for c in self.cells if c.label not in self._accuracies and c.label not in self._failed]
-        return sum(self._expected(cell) for cell in rest) / self.processes
+        return sum(self._expected(cell) for cell in rest) / self.slots()
 
     def _expected(self, cell: Cell) -> float:
         """Seconds of a cell: those of the same row and budget, else of the row's nearest budget, else of any row's.

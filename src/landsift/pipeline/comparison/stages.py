@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landsift.config import cache_folder
 from landsift.data.sources.base import content_fingerprint
 from landsift.data.splits import make_split
 from landsift.data.store.patch_store import PatchStore
+from landsift.engine import EngineLostError, EngineOptions, check
 from landsift.errors import DataError, RunError
 from landsift.pipeline import preflight
 from landsift.pipeline.cache import keys, results
-from landsift.pipeline.comparison import worker_pool
+from landsift.pipeline.comparison import trials
 from landsift.pipeline.comparison.cell import in_one_arithmetic
 from landsift.pipeline.comparison.grid import Cell, Grid
 from landsift.pipeline.comparison.progress import Progress
@@ -50,8 +52,12 @@ class Outcome:
         return json.dumps({"grid": self.grid.to_json(), "states": self.states})
 
 
-def plan(grid: Grid) -> tuple[str, str, list[str]]:
+def plan(grid: Grid, options: EngineOptions) -> tuple[str, str, list[str]]:
     """What the stages are called with; refuses what cannot train before any data is decoded for it.
+
+    Args:
+        grid: what is asked for.
+        options: where it trains.
 
     Returns:
         The fingerprint of the patches, the key of their store, and one key per cell of the grid.
@@ -65,6 +71,8 @@ def plan(grid: Grid) -> tuple[str, str, list[str]]:
     if transfer.is_local() and not all(results.place(CELL, k, local=True).is_dir() for k in cell_keys):
         for row in grid.rows:
             preflight.check_training(row.config)
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        check(options, trials.shared_files(grid))
     return fingerprint, store_key, cell_keys
 
 
@@ -81,7 +89,7 @@ async def check_budgets(grid: Grid, store: Dir) -> None:
 
 
 async def train_all(
-    grid: Grid, cell_keys: list[str], train: Callable[[Cell, str], Awaitable[Dir]], run: str, count: int
+    grid: Grid, cell_keys: list[str], train: Callable[[Cell, str], Awaitable[Dir]], run: str, options: EngineOptions
 ) -> Outcome:
     """Train all cells of the grid, as many at once as there are processes or machines for.
 
@@ -90,20 +98,24 @@ async def train_all(
         cell_keys: one per cell.
         train: trains one.
         run: name of the Flyte run; a result that another run made was cached.
-        count: processes of this machine that train at once; on a cluster it counts for nothing.
+        options: where they train; on a Flyte cluster it counts for nothing.
 
     Raises:
         RunError: all of them failed.
+        EngineLostError: what they train on is gone; those that are done are kept.
     """
     folders: list[Dir] = []
     same: dict[str, asyncio.Lock] = {}  # strategies of other names may be equal: they are trained once
-    progress = Progress(grid, count) if transfer.is_local() else None
+    progress = Progress(grid, options.count) if transfer.is_local() else None
 
     async def one(cell: Cell, key: str) -> dict[str, Any]:
         try:
             async with same.setdefault(key, asyncio.Lock()):
                 folder = await train(cell, key)
         except Exception as error:  # noqa: BLE001 (whatever it is, it is reported and the other trials continue)
+            original = failures.original(error)
+            if isinstance(original, EngineLostError):  # none of the others can be trained either
+                raise original from None
             reason = failures.reason(error)
             if progress is not None:
                 progress.failed(cell, reason)
@@ -121,7 +133,8 @@ async def train_all(
     if progress is None:
         states = await asyncio.gather(*trainings)
     else:
-        async with worker_pool.training(count, progress.started):
+        async with trials.side_by_side(options, trials.shared_files(grid), progress.started) as room:
+            progress.slots = lambda: room.slots
             with progress:
                 states = await asyncio.gather(*trainings)
     if not folders:

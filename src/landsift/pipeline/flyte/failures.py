@@ -8,11 +8,6 @@ from contextlib import contextmanager
 
 from landsift.errors import DownloadError, LandsiftError, RunError
 
-
-class ProcessLostError(RunError):
-    """A training's process died; the training may go better the second time."""
-
-
 _last: list[Exception] = []
 """The exception that ended a stage in this process."""
 
@@ -21,7 +16,7 @@ _last: list[Exception] = []
 def carried() -> Iterator[None]:
     """Around the body of a task: remember the exception, and tell Flyte that trying again will not help.
 
-    A failed download and a lost process may go better the second time, so they are left for Flyte to retry.
+    A failed download may go better the second time, so it is left for Flyte to retry.
     """
     import flyte.errors
 
@@ -33,7 +28,7 @@ def carried() -> Iterator[None]:
     except Exception as raised:
         error = _in_words(raised)
         _last[:] = [error]
-        if isinstance(error, DownloadError | ProcessLostError):
+        if isinstance(error, DownloadError):
             raise
         raise flyte.errors.NonRecoverableError(str(error), type(error).__name__) from error
 
