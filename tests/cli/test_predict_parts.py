@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from PIL import Image
 
 import landsift
 from landsift.config import HeadConfig, ModelConfig
-from landsift.errors import DataError, LandsiftError, RunError
+from landsift.errors import ConfigError, DataError, LandsiftError, RunError
 from landsift.evaluation import in_chunks, stream
 from landsift.evaluation.parts import predict_part
 from landsift.models.backbone import create_backbone
@@ -34,7 +35,7 @@ def made(folder: Path, seed: int) -> Path:
     """A `model/` folder of random weights."""
     torch.manual_seed(seed)
     backbone = create_backbone(ModelConfig(backbone="test_efficientnet", weights="none"), 32)
-    classifier = PatchClassifier(backbone.network, backbone.features, 2, HeadConfig())
+    classifier = PatchClassifier(backbone.network, backbone.features, 2, HeadConfig(hidden=256, dropout=0.3))
     values = {"backbone": "test_efficientnet", "backbone_args": {}, "head": {"hidden": 256, "dropout": 0.3}}
     values |= {"classes": ("forest", "water"), "patch_size": (16, 16), "image_size": 32}
     values |= {"mean": (0.5,) * 3, "std": (0.5,) * 3, "landsift": "0"}
@@ -315,3 +316,31 @@ def test_killed_at_random_moments_the_same_command_goes_on(model, images, whole,
     np.testing.assert_allclose(table["p_water"], whole["p_water"], rtol=1e-6)
     left = {each.name for each in tmp_path.rglob("*") if each.name.startswith(".")}
     assert not left, kills
+
+
+@pytest.mark.slow
+def test_several_processes_write_the_same_table_and_a_killed_one_changes_nothing(model, images, whole, tmp_path):
+    command = [sys.executable, "-c", KILLED, "predict", model, images, "--out", tmp_path / "out", "--json"]
+    process = subprocess.Popen([*map(str, command), "--workers", "2"], stdout=subprocess.PIPE, text=True)
+    main, killed = psutil.Process(process.pid), None
+    while process.poll() is None and killed is None:
+        workers = [each for each in main.children(recursive=True) if each.memory_info().rss > 150e6]  # torch is there
+        if workers:
+            killed = workers[-1]
+            killed.kill()
+        time.sleep(0.05)
+    said, _ = process.communicate()
+    assert process.returncode == 0
+    assert killed is not None
+    assert json.loads(said)["patches"] == FILES - 1
+    table = pd.read_parquet(tmp_path / "out")
+    assert list(table["path"]) == list(whole["path"])
+    np.testing.assert_allclose(table["p_water"], whole["p_water"], rtol=1e-6)
+
+
+def test_an_engine_that_cannot_be_used_is_refused_before_the_work(model, images, tmp_path):
+    with pytest.raises(ConfigError, match="the engine 'nowhere' is no address and no file"):
+        landsift.predict_into(model, images, tmp_path / "out", engine="nowhere")
+    with pytest.raises(ConfigError, match="workers changes nothing with an engine at tcp://one:8786"):
+        landsift.predict_into(model, images, tmp_path / "out", engine="tcp://one:8786", workers=2)
+    assert not (tmp_path / "out").exists()

@@ -28,11 +28,14 @@ from landsift.cli.map import map_command
 from landsift.cli.options import (
     ConfigOption,
     CriterionOption,
+    EngineOption,
+    GpusOption,
     JsonOption,
     MarginOption,
     ModuleOption,
     RemoteOption,
     RunArgument,
+    ThreadsOption,
     reading,
     rule_changes,
 )
@@ -40,6 +43,7 @@ from landsift.cli.pretrain import pretrain
 from landsift.cli.sample import sample
 from landsift.cli.tune import page_again, tune
 from landsift.cli.zones import zones
+from landsift.engine.options import LOCAL
 from landsift.errors import LandsiftError
 from landsift.runtime.interruption import Terminated, end_on_signals
 from landsift.runtime.notices import open_missing_streams, put_out, show_on_stderr
@@ -207,6 +211,20 @@ def predict(
         ),
     ] = None,
     module: ModuleOption = None,
+    engine: EngineOption = LOCAL,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            "-j",
+            metavar="N",
+            help="Processes of this machine.  Default: this one alone.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    threads: ThreadsOption = None,
+    gpus: GpusOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Classify any number of image files: writes one row per patch with path, predicted and p_<class>.
@@ -221,9 +239,12 @@ def predict(
     wrote serves as well, without torch.
     """
     from landsift.cli.predict import predict_command
+    from landsift.evaluation.on_engine import options_of
 
     slips.run_first("predict", run, paths, out)
-    predict_command(run, paths, out, module, reading(settings or (), "in a prediction"), explain, as_json=as_json)
+    options = options_of(engine, workers, threads, gpus)
+    how = reading(settings or (), "in a prediction")
+    predict_command(run, paths, out, module, how, explain, options, as_json=as_json)
 
 
 @app.command(cls=slips.Command, no_args_is_help=True)

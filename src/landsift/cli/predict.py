@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from landsift.cli.printing import print_result
+from landsift.engine import EngineOptions
 from landsift.errors import RunError
 from landsift.runtime.outputs import absolute, check_file, check_output, check_outside
 
@@ -21,6 +22,7 @@ def predict_command(
     module: str | None,
     reading: Mapping[str, Any],
     explain: Path | None,
+    engine: EngineOptions,
     *,
     as_json: bool,
 ) -> None:
@@ -43,10 +45,13 @@ def predict_command(
         if glob.has_magic(pattern) and fnmatch.fnmatch(str(absolute(out)), str(absolute(pattern))):
             raise RunError(f"--out {out} fits the pattern {pattern}, which is read", "give --out a path outside of it")
     if explain is None:
-        done = predict_into(run, paths, out, module, reading)
+        at = engine.to_dict()
+        done = predict_into(run, paths, out, module, reading, engine=at.pop("address"), **at)
     else:
         if folder:
             raise RunError("--explain goes with one table", "give --out a .csv or .parquet file")
+        if not engine.in_process:
+            raise RunError("--explain runs in one process of this machine", "leave --engine and --workers out")
         if check_output(explain, "--explain") == absolute(out):
             raise RunError(f"--out and --explain are both {out}", "give --explain a folder of its own")
         check_outside(explain, paths, "--explain", "give --explain a path outside of it")

@@ -19,9 +19,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from landsift.engine import LOCAL
 from landsift.errors import RunError
 from landsift.evaluation.in_chunks import Answered, in_chunks
 from landsift.evaluation.in_parts import MANIFEST, MOST_LISTED, WORK, Result, Runner, Work, plan_of, write_left_out
+from landsift.evaluation.on_engine import on_engine, options_of
 from landsift.evaluation.parts import Part, PartDone, loaded_model, note_of, predict_part
 from landsift.evaluation.predict import OpenedModel, open_model, predictions_of, table_writer, tell_left_out
 from landsift.evaluation.told import Told
@@ -55,7 +57,12 @@ def predict_into(
     out: Path | str,
     module: str | None = None,
     reading: Mapping[str, Any] | None = None,
-    run: Runner = one_after_another,
+    *,
+    engine: str = LOCAL,
+    workers: int | None = None,
+    threads: int | None = None,
+    gpus: int | None = None,
+    run: Runner | None = None,
 ) -> Result:
     """Classify any number of files into a table or a folder of Parquet files.
 
@@ -67,12 +74,19 @@ def predict_into(
         out: a .csv or .parquet file, or a folder: new, empty, or one that the same call has begun.
         module: the same.
         reading: the same.
-        run: what has the parts done.
+        engine: "local", or the address of a Dask scheduler, whose workers must see the model, the files and the output
+            at the same paths; as are the next three, of `landsift.engine.EngineOptions`.
+        workers: processes of this machine; None: this one alone.
+        threads: that each of them computes in.
+        gpus: for each of them alone.
+        run: what has the parts done, in place of an engine.
 
     Raises:
+        ConfigError: an engine's options cannot be used.
         LandsiftError: as `predict_files`.
         RunError: the output cannot be written, or was begun with another model, other files or other settings.
     """
+    options = options_of(engine, workers, threads, gpus)
     folder = is_folder(out)
     out = absolute(out)
     given = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str) else [paths]
@@ -90,6 +104,9 @@ def predict_into(
         plan = plan_of(opened, given, reading or {})
         with writing(work):
             work.mkdir(parents=True, exist_ok=True)
+        if run is None:
+            shared = [absolute(model), work, *(absolute(each) for each in given if Path(each).exists())]
+            run = one_after_another if options.in_process else on_engine(options, shared)
         with _alone(work / "lock", out):
             return Work(opened, plan, out, work, folder=folder).done(run)
 
