@@ -22,7 +22,8 @@ from landsift.data.decoding.decode import decode
 from landsift.data.decoding.patches import Opened, open_patches
 from landsift.data.decoding.unreadable import UnreadableError
 from landsift.data.sources import scan_memo
-from landsift.data.sources.base import content_fingerprint, open_source, scan
+from landsift.data.sources.base import content_fingerprint, open_source
+from landsift.data.sources.scanning import scan
 from landsift.errors import DataError
 
 TURNED = Affine(8.66, 5, 500_000, 5, -8.66, 4_000_000)

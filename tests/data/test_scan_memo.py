@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from landsift.config import DataConfig, cache_folder
-from landsift.data.sources import base, scan_memo
+from landsift.data.sources import scan_memo, scanning, source
 from landsift.data.sources.base import content_fingerprint
 from landsift.data.store.patch_store import build_store
 
@@ -38,7 +38,7 @@ def read(monkeypatch) -> list[str]:
         names.append(path.name)
         return path.read_bytes()
 
-    monkeypatch.setattr(base, "read_bytes", noting)
+    monkeypatch.setattr(source, "read_bytes", noting)
     return names
 
 
@@ -165,7 +165,7 @@ def test_a_damaged_memo_is_passed_over(patches, read, what):
 
 def test_other_code_that_reads_headers_reads_them_again(patches, read, monkeypatch):
     first = fingerprint(patches)
-    monkeypatch.setattr(base, "code_of_scans", lambda: "another")
+    monkeypatch.setattr(scanning, "code_of_scans", lambda: "another")
     read.clear()
     assert fingerprint(patches) == first
     assert len(read) == 8

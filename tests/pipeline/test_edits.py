@@ -50,7 +50,8 @@ OF_CODE = [
     ("another message of the section data", "config_data.py", "bands are", "bands must be", NOTHING),
     ("another meaning of a setting of the section data", "config_data.py",
      "self.split.seed if", "self.split.seed + 1 if", ALL),
-    ("another meaning of a setting", "config.py", r'return "balanced" in', 'return "equal" in', AFTER_DECODING),
+    ("another meaning of a setting", "config_training.py",
+     r'return "balanced" in', 'return "equal" in', AFTER_DECODING),
     ("a changed line of the command line", "cli/main.py", r"\Z", "\nX = 1\n", NOTHING),
     ("a changed line of the pipeline", "pipeline/tasks.py", r"\Z", "\nX = 1\n", NOTHING),
 ]  # fmt: skip

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from landsift.bands import BandSpec
 from landsift.data.geodesy import Places
 from landsift.data.sources.array_images import check_bands, images_of, kind_of, native_type
-from landsift.data.sources.base import Scan, as_stored
 from landsift.data.sources.coordinates import checked, place_columns
 from landsift.data.sources.records import UNLABELLED, Record, Records
+from landsift.data.sources.source import Scan, as_stored
 from landsift.data.sources.split_names import SPLIT_NAMES
 from landsift.data.sources.walk import PassedOver
 from landsift.errors import DataError, nearest

@@ -28,17 +28,17 @@ from landsift.data.sources.arrays import ArraySource, Dataset, read_dataset
 from landsift.data.sources.base import (
     OF_PICTURES,
     STORE_FORMAT,
-    Source,
     bands_of,
     content_fingerprint,
     fingerprint_of,
     open_source,
     refuse_locations_of_store,
     root_of,
-    scan,
     store_folder,
 )
 from landsift.data.sources.records import UNLABELLED
+from landsift.data.sources.scanning import scan
+from landsift.data.sources.source import Source
 from landsift.data.store.index import COLUMNS, read_column, read_contents, read_places
 from landsift.data.store.write_store import IMAGES, INDEX, META, check_classes, check_new, new_store, write_store
 from landsift.errors import DataError, RunError

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from landsift.config import DataConfig
 from landsift.data.decoding.unreadable import in_words
-from landsift.data.sources.base import STORE_FORMAT, FileSource, Source, fingerprint_of, scan
+from landsift.data.sources.base import STORE_FORMAT, fingerprint_of
 from landsift.data.sources.coordinates import joined
 from landsift.data.sources.records import Records
+from landsift.data.sources.scanning import scan
+from landsift.data.sources.source import FileSource, Source
 from landsift.data.store.index import contradictions, read_contents, write_index
 from landsift.data.store.patch_size import resized, squeezed, stored_size, tell
 from landsift.data.store.statistics import check_data

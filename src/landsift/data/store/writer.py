@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from landsift.bands import BandSpec
 from landsift.data.decoding.decode import quiet_pillow
 from landsift.data.decoding.unreadable import LeftOut, Reason, UnreadableError, in_words, summed_up
-from landsift.data.sources.base import Scans, Source, as_stored
+from landsift.data.sources.scanning import Scans
+from landsift.data.sources.source import Source, as_stored
 from landsift.data.store.statistics import BandStatistics, Sums, sums_of
 from landsift.errors import DataError
 from landsift.runtime.parallel import CHUNK, map_rows

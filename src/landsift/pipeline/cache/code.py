@@ -24,7 +24,7 @@ from landsift.runtime import module_imports
 from landsift.runtime.module_imports import imported, with_packages
 
 PACKAGE = Path(__file__).parents[2]
-CONFIG = ("landsift.config", "landsift.config_data")
+CONFIG = ("landsift.config", "landsift.config_data", "landsift.config_training")
 NOTE = "code.json"
 """In the cache folder: per module and content, its digest and what it imports."""
 
