@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -134,13 +135,17 @@ def is_list(file: Path) -> bool:
     return any("://" in line or _is_there(file.parent / line) for line in first)
 
 
+_RELATIVE_URL = re.compile("file://[^/]")
+"""A URL names a host there: whoever writes it means a path, which `check_paths` tells."""
+
+
 def _each_path(file: Path, rows: Callable[[], Iterator[str]]) -> Iterator[str]:
     met, count, there = Met(), 0, False
     for path in rows():
         if met.again(path):
             _refuse_repeated(file, 1, path)
         count += 1
-        url = "://" in path
+        url = "://" in path and not _RELATIVE_URL.match(path)
         there = there or url or _is_there(file.parent / path)
         yield path if url else str(file.parent / path)
     _refuse_repeated(file, count, None)
