@@ -103,7 +103,7 @@ def test_where_a_run_is_tracked_changes_no_key(tiny, setting):
         "strategy=full",
         "training.batch_size=8",
         "training.augment.flips=false",
-        "model.head.hidden=null",
+        "model.head.hidden=64",
         "data.split.seed=1",
         "data.budget=10",
         "training.sampler=balanced",

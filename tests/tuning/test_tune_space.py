@@ -36,7 +36,7 @@ def test_the_first_trial_is_the_configuration_whatever_it_sets(setting):
 def test_known_good_configurations_come_first_each_once(space):
     assert len(space.starts) == len(STARTS)
     strategies = [values["strategy"] for values in space.starts]
-    assert strategies[0] == "two_phase"
+    assert strategies[0] == "layer_decay"
     assert set(strategies) == {"two_phase", "everything", "layer_decay", "linear_probe"}
     fast = space.config(space.starts[1])
     assert fast.training.image_size == 64
@@ -108,7 +108,7 @@ def test_random_weights_are_trained_whole():
     found = space_of(BASE.replace("model.weights=none", "strategy=scratch"), 64, 500)
     assert "strategy" in set_keys(found.base)
     found = space_of(BASE.replace("model.weights=none"), 64, 500)
-    assert set(found.rows) == {"two_phase", "layer_decay", "everything"}
+    assert set(found.rows) == {"layer_decay", "everything"}
     assert found.fixed["strategy linear_probe"] == "left out: random weights need a training of all blocks"
 
 
@@ -122,7 +122,7 @@ def test_image_sizes_are_the_patches_and_at_most_the_configurations(space):
 
 def test_few_labels_may_take_more_epochs():
     assert space_of(BASE, 64, 500).dimensions["epochs"].high == 60
-    assert space_of(BASE, 64, 20_000).dimensions["epochs"].high == 17
+    assert space_of(BASE, 64, 20_000).dimensions["epochs"].high == 15
     assert space_of(BASE, 64, 1000).dimensions["epochs"].high == 30
 
 
@@ -136,9 +136,10 @@ def test_a_network_of_one_block_has_no_layer_decay_and_no_strategy_that_needs_bl
     monkeypatch.delattr(timm.models.efficientnet.EfficientNet, "group_matcher")
     monkeypatch.setattr("landsift.models.blocks._by_features", lambda _network: [])
     found = space_of(BASE, 64, 500)
-    assert set(found.rows) == {"two_phase", "linear_probe", "everything"}
+    own = "layer_decay"  # the configuration's, whose training is refused
+    assert set(found.rows) == {own, "two_phase", "linear_probe", "everything"}
     assert "layer_decay" not in found.dimensions
-    assert found.fixed["layer_decay"] == "1.0: no other fits test_efficientnet"
+    assert found.fixed["layer_decay"] == "0.7: no other fits test_efficientnet"
     assert "blocks of test_efficientnet are not known" in found.fixed["strategy last_block"]
 
 

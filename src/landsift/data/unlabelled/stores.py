@@ -53,6 +53,10 @@ def file_system(url: str) -> tuple[Any, str]:
     from fsspec.core import url_to_fs
 
     try:
+        if scheme in ("s3", "s3a"):  # where Flyte is imported, fsspec has another for it, with settings of its own
+            from s3fs import S3FileSystem
+
+            return S3FileSystem(), S3FileSystem._strip_protocol(url)
         system, path = url_to_fs(url)
     except ImportError as error:
         raise DataError(
