@@ -81,9 +81,9 @@ def cluster(tmp_path) -> Iterator[Cluster]:
 
 
 def test_a_worker_computes_in_the_threads_that_it_was_started_with(cluster):
-    cluster.worker("--nthreads", "3")
+    cluster.worker("--nthreads", "2")
     with engine.open(str(cluster.file)) as e:
-        assert {n for _, n in e.unordered(small_tasks.torch_threads, range(4))} == {3}
+        assert {n for _, n in e.unordered(small_tasks.torch_threads, range(4))} == {2}
 
 
 def test_another_landsift_is_refused_in_a_line(cluster, tmp_path):

@@ -84,13 +84,17 @@ def call(terms: Terms, work: bytes, name: str) -> Any:
             raise RuntimeError(f"{name} ended its process: {error!r}") from None
 
 
+_COUNTS = (threads.THREADS, "MKL_NUM_THREADS")
+"""What libraries read when they are loaded; Dask sets each to one."""
+
+
 def _compute_in(count: int) -> None:
     """Have torch compute in the threads that the worker was started with; Dask tells libraries to use one."""
     if torch := sys.modules.get("torch"):
         if torch.get_num_threads() != count:
             torch.set_num_threads(count)
     else:
-        os.environ[threads.THREADS] = str(count)
+        os.environ.update(dict.fromkeys(_COUNTS, str(count)))
         threads.spin_briefly()
 
 
