@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,19 @@ def read_offline_summary(path: Path) -> dict[str, Any]:
 
 
 def read_records(path: Path) -> Iterator[Any]:
-    """Every record of an offline run, as W&B's protocol buffers."""
+    """Every record of an offline run that has ended, as W&B's protocol buffers.
+
+    A process of W&B's writes them: on a busy machine the last one may follow a little later.
+    """
     from wandb.proto import wandb_internal_pb2
 
     file = path if path.is_file() else next(path.glob("*.wandb"))
-    for data in _chunks(file.read_bytes()):
-        yield wandb_internal_pb2.Record.FromString(data)
+    for _ in range(100):
+        records = [wandb_internal_pb2.Record.FromString(data) for data in _chunks(file.read_bytes())]
+        if records and records[-1].WhichOneof("record_type") == "exit":
+            break
+        time.sleep(0.1)
+    yield from records
 
 
 def _items(items: Any) -> dict[str, Any]:
