@@ -26,7 +26,7 @@ NEEDED = (
     "landsift/py.typed", "landsift/data/sensors/sensors.yaml", "landsift/reports/templates/base.html",
     "landsift/reports/templates/figures.js", "landsift/reports/templates/style.css",
 )  # fmt: skip
-WITHOUT_COMMAND_LINE = ("", "torch", "bands", "cluster")
+WITHOUT_COMMAND_LINE = ("", "torch", "bands", "cluster", "cloud")
 """Extras without typer: the package is imported, and the command line says what it needs."""
 CLASSES = {
     "": "landsift.BandSpec, landsift.RunConfig",
@@ -36,6 +36,8 @@ CLASSES = {
     "report": "landsift.load_model; import landsift.reports.run.page, plotly, jinja2",
     "pipeline": "landsift.run, landsift.compare; import flyte, wandb",
     "cluster": "landsift.BandSpec; import landsift.engine.cluster, dask_jobqueue",
+    "cloud": "landsift.BandSpec; import fsspec, s3fs",
+    "tune": "landsift.run; import optuna, landsift.pipeline.tuning.search",
     "pretrain": "landsift.load_model; import lightly, landsift.pretraining.start",
     "maps": "landsift.load_model; import landsift.mapping.make, landsift.reports.maps.page, maplibre, exactextract",
     "export": "landsift.load_model; import landsift.export.write, onnx, onnxscript",
