@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,12 @@ def value_of(key: str, text: str) -> Any:
         return parse(text)
     except NotYamlError:
         raise ConfigError(f"the value of --set {key} is not valid YAML: {text}") from None
+
+
+def spelled(value: Any) -> str:
+    """A value as `--set KEY=VALUE` takes it: YAML on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
+    return str(text).removesuffix("\n...\n").strip()
 
 
 def apply(values: dict[str, Any], override: str) -> None:

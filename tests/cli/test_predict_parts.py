@@ -20,8 +20,11 @@ from PIL import Image
 
 import landsift
 from landsift.config import HeadConfig, ModelConfig
+from landsift.data.unlabelled.entries import Entry
+from landsift.data.unlabelled.listing import list_sources
 from landsift.errors import ConfigError, DataError, LandsiftError, RunError
 from landsift.evaluation import in_chunks, stream
+from landsift.evaluation.on_engine import shared_files
 from landsift.evaluation.parts import predict_part
 from landsift.models.backbone import create_backbone
 from landsift.models.classifier import PatchClassifier
@@ -77,6 +80,13 @@ def whole(model, images):
 
 def same(table: pd.DataFrame, whole: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(table[list(whole.columns)], whole, check_dtype=False)
+
+
+def predict_by(run, *arguments):
+    """`predict_into` with something else that has its parts done."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stream, "one_after_another", run)
+        return landsift.predict_into(*arguments)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -139,9 +149,9 @@ def test_stopped_at_any_rename_the_same_call_goes_on(model, images, whole, tmp_p
         del computed[:]
         monkeypatch.setattr(os, "replace", stopping)
         with contextlib.suppress(Killed):
-            landsift.predict_into(model, images, folder / out, run=counted)
+            predict_by(counted, model, images, folder / out)
         monkeypatch.setattr(os, "replace", replace)
-        landsift.predict_into(model, images, folder / out, run=counted)
+        predict_by(counted, model, images, folder / out)
         read = pd.read_csv if out.endswith("csv") else pd.read_parquet
         table = read(folder / out)
         assert list(table["path"]) == list(whole["path"])
@@ -158,7 +168,7 @@ def test_an_interrupted_call_goes_on_and_says_so(model, images, whole, tmp_path,
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        landsift.predict_into(model, images, tmp_path / "out", run=two)
+        predict_by(two, model, images, tmp_path / "out")
     assert "2 of 5 parts are kept; the same command goes on from there" in caplog.text
     done = landsift.predict_into(model, images, tmp_path / "out")
     assert done.parts == (3, 2)
@@ -175,7 +185,7 @@ def test_a_damaged_part_is_computed_again(model, images, whole, tmp_path, caplog
         raise Killed
 
     with pytest.raises(Killed):
-        landsift.predict_into(model, images, tmp_path / "out", run=all_but_the_last)
+        predict_by(all_but_the_last, model, images, tmp_path / "out")
     part = tmp_path / "out" / "part-00001.parquet"
     part.write_bytes(part.read_bytes()[:-20])
     assert landsift.predict_into(model, images, tmp_path / "out").parts == (2, 3)
@@ -196,7 +206,7 @@ def test_another_prediction_is_not_mixed_with_one_that_was_begun(model, images, 
         raise Killed
 
     with pytest.raises(Killed):
-        landsift.predict_into(model, source, tmp_path / out, run=one)
+        predict_by(one, model, source, tmp_path / out)
     given, reading = model, None
     if what == "model":
         given = made(tmp_path / "other", 1)
@@ -253,7 +263,7 @@ def test_two_commands_do_not_write_the_same(model, images, tmp_path):
             landsift.predict_into(model, images, tmp_path / "out")
         yield from (predict_part(part, advance) for part in parts)
 
-    landsift.predict_into(model, images, tmp_path / "out", run=second)
+    predict_by(second, model, images, tmp_path / "out")
 
 
 def test_a_part_travels_as_a_few_hundred_bytes_and_needs_no_working_folder(model, images, tmp_path, monkeypatch):
@@ -269,7 +279,7 @@ def test_a_part_travels_as_a_few_hundred_bytes_and_needs_no_working_folder(model
             yield predict_part(pickle.loads(raw))
         os.chdir(images)
 
-    landsift.predict_into(model, "b", tmp_path / "out", run=elsewhere)
+    predict_by(elsewhere, model, "b", tmp_path / "out")
     assert list(pd.read_parquet(tmp_path / "out")["path"])[:2] == ["b/1.png", "b/10.png"]
 
 
@@ -336,6 +346,15 @@ def test_several_processes_write_the_same_table_and_a_killed_one_changes_nothing
     table = pd.read_parquet(tmp_path / "out")
     assert list(table["path"]) == list(whole["path"])
     np.testing.assert_allclose(table["p_water"], whole["p_water"], rtol=1e-6)
+
+
+def test_workers_must_see_what_is_read_and_nothing_is_written_there(model, images, tmp_path):
+    entries = list_sources([images], {".png"}).entries
+    assert shared_files(model, entries, tmp_path) == [model / "model.json", images / "a" / "0.png", tmp_path]
+    archive = tmp_path / "a.zip"
+    entries = [Entry(f"{archive}/0.png", 1, "", str(archive), (0,)), Entry("s3://patches/0.png", 1)]
+    assert shared_files(model, entries, tmp_path)[1] == archive
+    assert shared_files(model, entries[1:], tmp_path) == [model / "model.json", tmp_path]
 
 
 def test_an_engine_that_cannot_be_used_is_refused_before_the_work(model, images, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from opened_files import Opened, open_patches
 from PIL import Image
 from raster_files import NORTH_UP, numbers, raster
 from rasterio.enums import ColorInterp
@@ -19,7 +20,6 @@ from landsift.config import DataConfig
 from landsift.data.decoding import decode as decoding
 from landsift.data.decoding import gdal
 from landsift.data.decoding.decode import decode
-from landsift.data.decoding.patches import Opened, open_patches
 from landsift.data.decoding.unreadable import UnreadableError
 from landsift.data.sources import scan_memo
 from landsift.data.sources.base import content_fingerprint, open_source

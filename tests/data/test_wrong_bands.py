@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from opened_files import open_patches
 from raster_files import numbers, raster
 from scipy.io import netcdf_file
 from small_sources import random_pixels
 
 from landsift.config import DataConfig, RunConfig
-from landsift.data.decoding.patches import open_patches
 from landsift.data.decoding.unreadable import UnreadableError
 from landsift.data.store.patch_store import build_store
 from landsift.errors import LandsiftError

@@ -28,22 +28,18 @@ from landsift.cli.map import map_command
 from landsift.cli.options import (
     ConfigOption,
     CriterionOption,
-    EngineOption,
-    GpusOption,
     JsonOption,
     MarginOption,
     ModuleOption,
     RemoteOption,
     RunArgument,
-    ThreadsOption,
-    reading,
     rule_changes,
 )
+from landsift.cli.predict import predict
 from landsift.cli.pretrain import pretrain
 from landsift.cli.sample import sample
 from landsift.cli.tune import page_again, tune
 from landsift.cli.zones import zones
-from landsift.engine.options import LOCAL
 from landsift.errors import LandsiftError
 from landsift.runtime.interruption import Terminated, end_on_signals
 from landsift.runtime.notices import open_missing_streams, put_out, show_on_stderr
@@ -161,90 +157,13 @@ def run(
 
 
 app.command(cls=slips.Command, no_args_is_help=True)(compare)
+app.command(cls=slips.Command, no_args_is_help=True)(predict)
 app.command(cls=slips.Command, no_args_is_help=True)(tune)
 app.command(cls=slips.Command, no_args_is_help=True)(pretrain)
 app.command("map", cls=slips.Command, no_args_is_help=True)(map_command)
 app.command("config", cls=slips.Command)(config_command)
 for command in (zones, change, sample, areas, export, card):
     app.command(cls=slips.Command, no_args_is_help=True)(command)
-
-
-@app.command(cls=slips.Command, no_args_is_help=True)
-def predict(
-    run: RunArgument,
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE...",
-            help="Image files, folders, patterns ('*'), zip and tar archives, tables with a column 'path', .txt lists, "
-            "URLs (s3://...).",
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE|FOLDER",
-            help="A .csv or .parquet file, or a folder for Parquet files of some thousand rows each.",
-            show_default=False,
-        ),
-    ],
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            "-s",
-            metavar="KEY=VALUE",
-            help="How the files are read: data.bands, data.sensor, data.reflectance or data.indices; repeatable.  "
-            "Default: as in training.",
-        ),
-    ] = None,
-    explain: Annotated[
-        Path | None,
-        typer.Option(
-            "--explain",
-            metavar="DIR",
-            help="A new or empty folder for a picture per patch that shows where its class comes from (Grad-CAM).",
-            show_default=False,
-        ),
-    ] = None,
-    module: ModuleOption = None,
-    engine: EngineOption = LOCAL,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers",
-            "-j",
-            metavar="N",
-            help="Processes of this machine.  Default: this one alone.",
-            min=1,
-            show_default=False,
-        ),
-    ] = None,
-    threads: ThreadsOption = None,
-    gpus: GpusOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Classify any number of image files: writes one row per patch with path, predicted and p_<class>.
-
-    Memory stays the same however many there are, and after an interruption the
-    same command goes on.
-
-    If the model has thresholds: also the set of classes, whether it abstains,
-    and whether the patch is out of distribution (ood).
-
-    Of RUN only the folder RUN/model is needed; a file that `landsift export`
-    wrote serves as well, without torch.
-    """
-    from landsift.cli.predict import predict_command
-    from landsift.evaluation.on_engine import options_of
-
-    slips.run_first("predict", run, paths, out)
-    options = options_of(engine, workers, threads, gpus)
-    how = reading(settings or (), "in a prediction")
-    predict_command(run, paths, out, module, how, explain, options, as_json=as_json)
 
 
 @app.command(cls=slips.Command, no_args_is_help=True)

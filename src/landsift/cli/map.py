@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landsift.cli.options import JsonOption, ModuleOption, RemoteOption, RunArgument, TtaOption, reading
+from landsift.cli.options import JsonOption, ModuleOption, ReadingOption, RemoteOption, RunArgument, TtaOption, reading
 from landsift.cli.slips import run_first
 from landsift.extras import lacks, needs
 
@@ -138,16 +138,7 @@ def map_command(
             show_default=False,
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            "-s",
-            metavar="KEY=VALUE",
-            help="How the files are read: data.bands, data.sensor, data.reflectance or data.indices; repeatable.  "
-            "Default: as in training.",
-        ),
-    ] = None,
+    settings: ReadingOption = None,
     device: Annotated[
         str, typer.Option("--device", metavar="DEVICE", help="auto (a GPU if there is one), cpu, cuda, cuda:1, ...")
     ] = "auto",

@@ -60,6 +60,16 @@ TtaOption = Annotated[
         show_default=False,
     ),
 ]
+ReadingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="How the files are read: data.bands, data.sensor, data.reflectance or data.indices; repeatable.  "
+        "Default: as in training.",
+    ),
+]
 EngineOption = Annotated[
     str,
     typer.Option(

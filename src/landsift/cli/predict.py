@@ -7,34 +7,91 @@ import glob
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from landsift.cli import slips
+from landsift.cli.options import (
+    EngineOption,
+    GpusOption,
+    JsonOption,
+    ModuleOption,
+    ReadingOption,
+    RunArgument,
+    ThreadsOption,
+    reading,
+)
 from landsift.cli.printing import print_result
-from landsift.engine import EngineOptions
+from landsift.engine.options import LOCAL
 from landsift.errors import RunError
 from landsift.runtime.outputs import absolute, check_file, check_output, check_outside
 
 
-def predict_command(
-    run: Path,
-    paths: Sequence[str],
-    out: str,
-    module: str | None,
-    reading: Mapping[str, Any],
-    explain: Path | None,
-    engine: EngineOptions,
-    *,
-    as_json: bool,
+def predict(
+    run: RunArgument,
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Image files, folders, patterns ('*'), zip and tar archives, tables with a column 'path', .txt lists, "
+            "URLs (s3://...).",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE|FOLDER",
+            help="A .csv or .parquet file, or a folder for Parquet files of some thousand rows each.",
+            show_default=False,
+        ),
+    ],
+    settings: ReadingOption = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            "--explain",
+            metavar="DIR",
+            help="A new or empty folder for a picture per patch that shows where its class comes from (Grad-CAM).",
+            show_default=False,
+        ),
+    ] = None,
+    module: ModuleOption = None,
+    engine: EngineOption = LOCAL,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            "-j",
+            metavar="N",
+            help="Processes of this machine.  Default: this one alone.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    threads: ThreadsOption = None,
+    gpus: GpusOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Classify files into `out`; arguments as of the command.
+    """Classify any number of image files: writes one row per patch with path, predicted and p_<class>.
 
-    Raises:
-        LandsiftError: as `predict_into`, or the output is among what is read.
+    Memory stays the same however many there are, and after an interruption the
+    same command goes on.
+
+    If the model has thresholds: also the set of classes, whether it abstains,
+    and whether the patch is out of distribution (ood).
+
+    Of RUN only the folder RUN/model is needed; a file that `landsift export`
+    wrote serves as well, without torch.
     """
     from landsift.evaluation.in_parts import MOST_LISTED
     from landsift.evaluation.stream import is_folder, predict_into
 
-    folder = is_folder(out)
+    slips.run_first("predict", run, paths, out)
+    given, folder = reading(settings or (), "in a prediction"), is_folder(out)
     if not folder:
         from landsift.evaluation.predict import table_writer
 
@@ -45,17 +102,16 @@ def predict_command(
         if glob.has_magic(pattern) and fnmatch.fnmatch(str(absolute(out)), str(absolute(pattern))):
             raise RunError(f"--out {out} fits the pattern {pattern}, which is read", "give --out a path outside of it")
     if explain is None:
-        at = engine.to_dict()
-        done = predict_into(run, paths, out, module, reading, engine=at.pop("address"), **at)
+        done = predict_into(run, paths, out, module, given, engine=engine, workers=workers, threads=threads, gpus=gpus)
     else:
         if folder:
             raise RunError("--explain goes with one table", "give --out a .csv or .parquet file")
-        if not engine.in_process:
+        if engine != LOCAL or workers or threads or gpus:
             raise RunError("--explain runs in one process of this machine", "leave --engine and --workers out")
         if check_output(explain, "--explain") == absolute(out):
             raise RunError(f"--out and --explain are both {out}", "give --explain a folder of its own")
         check_outside(explain, paths, "--explain", "give --explain a path outside of it")
-        done = _explained(run, paths, Path(out), module, reading, explain)
+        done = _explained(run, paths, Path(out), module, given, explain)
     counts = dict(done.predicted.most_common())
     result: dict[str, Any] = {"out": str(out), "patches": done.rows, "predicted": counts, "skipped": done.skipped}
     if done.left_out > MOST_LISTED:

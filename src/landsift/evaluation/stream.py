@@ -23,7 +23,7 @@ from landsift.engine import LOCAL
 from landsift.errors import RunError
 from landsift.evaluation.in_chunks import Answered, in_chunks
 from landsift.evaluation.in_parts import MANIFEST, MOST_LISTED, WORK, Result, Runner, Work, plan_of, write_left_out
-from landsift.evaluation.on_engine import on_engine, options_of
+from landsift.evaluation.on_engine import on_engine, options_of, shared_files
 from landsift.evaluation.parts import Part, PartDone, loaded_model, note_of, predict_part
 from landsift.evaluation.predict import OpenedModel, open_model, predictions_of, table_writer, tell_left_out
 from landsift.evaluation.told import Told
@@ -62,7 +62,6 @@ def predict_into(
     workers: int | None = None,
     threads: int | None = None,
     gpus: int | None = None,
-    run: Runner | None = None,
 ) -> Result:
     """Classify any number of files into a table or a folder of Parquet files.
 
@@ -79,7 +78,6 @@ def predict_into(
         workers: processes of this machine; None: this one alone.
         threads: that each of them computes in.
         gpus: for each of them alone.
-        run: what has the parts done, in place of an engine.
 
     Raises:
         ConfigError: an engine's options cannot be used.
@@ -104,9 +102,9 @@ def predict_into(
         plan = plan_of(opened, given, reading or {})
         with writing(work):
             work.mkdir(parents=True, exist_ok=True)
-        if run is None:
-            shared = [absolute(model), work, *(absolute(each) for each in given if Path(each).exists())]
-            run = one_after_another if options.in_process else on_engine(options, shared)
+        run: Runner = one_after_another
+        if not options.in_process:
+            run = on_engine(options, shared_files(model, entries, work))
         with _alone(work / "lock", out):
             return Work(opened, plan, out, work, folder=folder).done(run)
 

@@ -12,15 +12,12 @@ of the run, which results note; `afresh`: "yes": every stage runs, and what an i
 
 from __future__ import annotations
 
-import html
 import json
 import logging
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import flyte
 from flyte.io import Dir
 
 from landsift.config import BUILT_IN_SOURCES, DataConfig, PretrainingConfig, RunConfig
@@ -28,18 +25,14 @@ from landsift.data.store.patch_store import PatchStore, build_store
 from landsift.errors import DataError
 from landsift.pipeline.cache import keys, locks, results
 from landsift.pipeline.flyte import checkpoint, environments, failures, transfer
-from landsift.pipeline.stage_table import CELL, DECODE, EMBED, PRETRAIN, TEST, TRAIN, Stage, for_pretraining, given
+from landsift.pipeline.stage_table import CELL, DECODE, EMBED, PRETRAIN, TEST, TRAIN, for_pretraining, given
+from landsift.pipeline.task_results import by_key, made_under, opened, place, run_name, shown, stage_result
 from landsift.pipeline.tracking import tracked
 
 logger = logging.getLogger("landsift")
 
 
-def _by_key(*others: str) -> flyte.Cache:
-    """Flyte's cache by the input `key` alone, which stands for all that decides the result; `others` do not count."""
-    return flyte.Cache("override", version_override="key", ignored_inputs=(*others, "run"))
-
-
-@environments.DATA.task(cache=_by_key("data_json", "fingerprint", "least_classes"), retries=2)
+@environments.DATA.task(cache=by_key("data_json", "fingerprint", "least_classes"), retries=2)
 async def load_dataset(key: str, data_json: str, fingerprint: str, run: str, least_classes: int = 2) -> Dir:
     """Decode the patches into a store; returns its folder.
 
@@ -53,12 +46,12 @@ async def load_dataset(key: str, data_json: str, fingerprint: str, run: str, lea
             if build_store(data, folder, least_classes).fingerprint != fingerprint:
                 raise DataError("the patches changed while they were read", "run again when they are complete")
 
-        return await _made(DECODE, key, run, "this patch store", make)
+        return await made_under(DECODE, key, run, "this patch store", make)
 
 
 @tracked(TRAIN)
 @environments.TRAINING.task(
-    cache=_by_key("store", "config_json", "command_json", "repeats_json", "embeddings_key", "test_key", "afresh")
+    cache=by_key("store", "config_json", "command_json", "repeats_json", "embeddings_key", "test_key", "afresh")
 )
 async def train_model(
     key: str,
@@ -82,8 +75,8 @@ async def train_model(
         from landsift.training.start import train
         from landsift.training.strategies import settled
 
-        config, patches = await _opened(config_json, store)
-        folder, experiment = _place(TRAIN, key), tracking.current_run(config.tracking)
+        config, patches = await opened(config_json, store)
+        folder, experiment = place(TRAIN, key), tracking.current_run(config.tracking)
         async with locks.turn(folder, "this model") as made:
             if not made:
                 goes_on = results.continuing(folder, run, TRAIN.checked, afresh=afresh == "yes")
@@ -96,9 +89,12 @@ async def train_model(
             # Here, as long as W&B's run is open; the pipeline will find them done.
             read: dict[str, Any] = {"store": store, "trained": trained, "config_json": config_json}
             testing = test_model if transfer.is_local() else environments.with_resources(test_model, config)
-            left = [folder, await transfer.fetch(await _stage(TEST, testing, test_key, afresh, tell=False, **read))]
+            left = [
+                folder,
+                await transfer.fetch(await stage_result(TEST, testing, test_key, afresh, tell=False, **read)),
+            ]
             if config.tracking.tsne_every:
-                frames = await _stage(EMBED, create_embeddings, embeddings_key, afresh, tell=False, **read)
+                frames = await stage_result(EMBED, create_embeddings, embeddings_key, afresh, tell=False, **read)
                 left.append(await transfer.fetch(frames))
                 tracking.log_frames(experiment, left[-1], patches.classes)
             tracking.log_test(experiment, patches.folder, left, config, json.loads(command_json), run)
@@ -107,7 +103,7 @@ async def train_model(
 
 
 @tracked(PRETRAIN)
-@environments.TRAINING.task(cache=_by_key("store", "probe", "config_json", "afresh"))
+@environments.TRAINING.task(cache=by_key("store", "probe", "config_json", "afresh"))
 async def pretrain_network(key: str, store: Dir, probe: list[Dir], config_json: str, run: str, afresh: str) -> Dir:
     """Pretrain a backbone without labels; returns what `landsift.pretraining.start.pretrain` writes.
 
@@ -117,9 +113,9 @@ async def pretrain_network(key: str, store: Dir, probe: list[Dir], config_json: 
         from landsift.pipeline import tracking
         from landsift.pretraining.start import pretrain
 
-        config, patches = await _opened(config_json, store)
+        config, patches = await opened(config_json, store)
         checked = [PatchStore.open(await transfer.fetch(one)) for one in probe]
-        folder, experiment, places = _place(PRETRAIN, key), tracking.current_run(config.tracking), []
+        folder, experiment, places = place(PRETRAIN, key), tracking.current_run(config.tracking), []
         async with locks.turn(folder, "this pretraining") as made:
             if not made:
                 goes_on = results.continuing(folder, run, PRETRAIN.checked, afresh=afresh == "yes")
@@ -130,31 +126,31 @@ async def pretrain_network(key: str, store: Dir, probe: list[Dir], config_json: 
         return await Dir.from_local(str(folder))
 
 
-@environments.TRAINING.task(cache=_by_key("store", "trained", "config_json"), retries=2)
+@environments.TRAINING.task(cache=by_key("store", "trained", "config_json"), retries=2)
 async def test_model(key: str, store: Dir, trained: Dir, config_json: str, run: str) -> Dir:
     """Test the best weights of a training as the model that users load; returns model, predictions and evaluation."""
     with failures.carried():
         from landsift.evaluation.final_test import final_test
 
-        config, patches = await _opened(config_json, store)
+        config, patches = await opened(config_json, store)
         training = await transfer.fetch(trained)
         make = partial(final_test, given(TEST, config), patches, training)
-        return await _made(TEST, key, run, "this test", make, results.weights_of(training))
+        return await made_under(TEST, key, run, "this test", make, results.weights_of(training))
 
 
-@environments.REPORT.task(cache=_by_key("store", "trained", "config_json"), retries=2)
+@environments.REPORT.task(cache=by_key("store", "trained", "config_json"), retries=2)
 async def create_embeddings(key: str, store: Dir, trained: Dir, config_json: str, run: str) -> Dir:
     """Make the t-SNE frames of a training; returns a folder with embeddings.parquet."""
     with failures.carried():
         from landsift.evaluation.tsne import make_embeddings
 
-        config, patches = await _opened(config_json, store)
+        config, patches = await opened(config_json, store)
         training = await transfer.fetch(trained)
         make = partial(make_embeddings, given(EMBED, config), patches, training)
-        return await _made(EMBED, key, run, "these t-SNE frames", make, results.weights_of(training))
+        return await made_under(EMBED, key, run, "these t-SNE frames", make, results.weights_of(training))
 
 
-@environments.TRAINING.task(cache=_by_key("store", "config_json", "label", "group", "afresh"), retries=2)
+@environments.TRAINING.task(cache=by_key("store", "config_json", "label", "group", "afresh"), retries=2)
 async def train_cell(key: str, store: Dir, config_json: str, label: str, group: str, run: str, afresh: str) -> Dir:
     """Train and test one cell of a comparison; returns the files of `cell.KEPT`.
 
@@ -164,7 +160,7 @@ async def train_cell(key: str, store: Dir, config_json: str, label: str, group: 
         from landsift.pipeline.comparison import trials
 
         config, patches = RunConfig.model_validate_json(config_json), await transfer.fetch(store)
-        folder = _place(CELL, key)
+        folder = place(CELL, key)
         async with locks.turn(folder, label) as made:
             if not made:
                 async with trials.turn_for(label) as train:
@@ -193,7 +189,7 @@ async def create_comparison(store: Dir, cells: list[Dir], outline_json: str, com
             json.loads(command_json),
             Rule(**json.loads(rule_json)),
         )
-        return await _shown(folder)
+        return await shown(folder)
 
 
 @environments.PIPELINE.task
@@ -219,9 +215,9 @@ async def landsift_comparison(
         async def train(cell: Cell, key: str) -> Dir:
             texts = {"config_json": cell.config.model_dump_json(), "label": cell.label, "group": group}
             task = train_cell if transfer.is_local() else environments.with_resources(train_cell, cell.config)
-            return await _stage(CELL, task, key, afresh, tell=False, store=store, **texts, afresh=afresh)
+            return await stage_result(CELL, task, key, afresh, tell=False, store=store, **texts, afresh=afresh)
 
-        outcome = await stages.train_all(grid, cell_keys, train, _run(), options)
+        outcome = await stages.train_all(grid, cell_keys, train, run_name(), options)
         return await create_comparison(
             store=store,
             cells=outcome.folders,
@@ -259,7 +255,7 @@ async def create_report(
             json.loads(repeats_json),
             run,
         )
-        return await _shown(folder)
+        return await shown(folder)
 
 
 @environments.PIPELINE.task
@@ -274,7 +270,7 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
         config_json = config.model_dump_json()
         fingerprint = content_fingerprint(config.data)
         known = keys.of_run(config, fingerprint)
-        if local and not _place(TRAIN, known.train_model).is_dir():
+        if local and not place(TRAIN, known.train_model).is_dir():
             preflight.check_training(config)
         store = await _store(config.data, known.load_dataset, fingerprint, afresh)
 
@@ -288,14 +284,14 @@ async def landsift_pipeline(config_json: str, command_json: str, repeats_json: s
             "test_key": known.test_model,
             "afresh": afresh,
         }
-        trained = await _stage(TRAIN, training, known.train_model, afresh, note, **read, **named)
+        trained = await stage_result(TRAIN, training, known.train_model, afresh, note, **read, **named)
         read["trained"] = trained
         testing = test_model if local else environments.with_resources(test_model, config)
-        made = [trained, await _stage(TEST, testing, known.test_model, afresh, **read)]
+        made = [trained, await stage_result(TEST, testing, known.test_model, afresh, **read)]
         if config.tracking.tsne_every:
-            made.append(await _stage(EMBED, create_embeddings, known.create_embeddings, afresh, **read))
+            made.append(await stage_result(EMBED, create_embeddings, known.create_embeddings, afresh, **read))
         texts = {"config_json": asked.model_dump_json(), "command_json": command_json, "repeats_json": repeats_json}
-        return await create_report(store=store, made=made, pretrained=pretrained, run=_run(), **texts)
+        return await create_report(store=store, made=made, pretrained=pretrained, run=run_name(), **texts)
 
 
 @environments.REPORT.task(report=True, cache="disable")
@@ -312,7 +308,7 @@ async def create_pretraining_report(store: Dir, pretrained: Dir, config_json: st
             json.loads(command_json),
             run,
         )
-        return await _shown(folder)
+        return await shown(folder)
 
 
 @environments.PIPELINE.task
@@ -322,7 +318,7 @@ async def landsift_pretraining(config_json: str, command_json: str, afresh: str)
         config = RunConfig.model_validate_json(config_json)
         store, pretrained = await _pretrained(config, afresh)
         texts = {"config_json": config_json, "command_json": command_json}
-        return await create_pretraining_report(store=store, pretrained=pretrained, run=_run(), **texts)
+        return await create_pretraining_report(store=store, pretrained=pretrained, run=run_name(), **texts)
 
 
 async def _begun_with(config: RunConfig, afresh: str) -> tuple[RunConfig, list[Dir]]:
@@ -363,84 +359,17 @@ async def _pretrained(config: RunConfig, afresh: str) -> tuple[Dir, Dir]:
         probe_content = "" if probe_data is None else content_fingerprint(probe_data)
     probe_key = "" if probe_data is None else keys.store_key(probe_data, probe_content)
     key = keys.pretraining_key(config, store_key, probe_key)
-    if local and not _place(PRETRAIN, key).is_dir():
+    if local and not place(PRETRAIN, key).is_dir():
         preflight.check_pretraining(config)
     store = await _store(config.data, store_key, fingerprint, afresh, 0)
     with as_of_probe():
         probe = [] if probe_data is None else [await _store(probe_data, probe_key, probe_content, afresh)]
     task = pretrain_network if local else environments.on_cluster(pretrain_network, config)
     read: dict[str, Any] = {"store": store, "probe": probe, "config_json": config.model_dump_json()}
-    return store, await _stage(PRETRAIN, task, key, afresh, **read, afresh=afresh)
-
-
-async def _made(
-    stage: Stage, key: str, run: str, what: str, make: Callable[[Path], object], made_from: str = ""
-) -> Dir:
-    """The result under a key, made if no other process has made it meanwhile; `make` fills the folder that it gets.
-
-    `what` is what people call it; the rest as in `results.building`.
-    """
-    folder = _place(stage, key)
-    async with locks.turn(folder, what) as made:
-        if not made:
-            with results.building(folder, run, stage.checked, made_from) as unfinished:
-                make(unfinished)
-    return await Dir.from_local(str(folder))
-
-
-async def _stage(
-    stage: Stage, task: Any, key: str, afresh: str, note: str = "", /, *, tell: bool = True, **inputs: Any
-) -> Dir:
-    """The result of a stage: on one machine the folder under its key where that is whole, else what its task makes.
-
-    Args:
-        stage: which.
-        task: makes it.
-        key: of the result.
-        afresh: "yes": only what this very run has made will do.
-        note: what a result from the cache means.
-        tell: whether to say that it comes from there.
-        inputs: of the task.
-    """
-    if transfer.is_local():
-        folder = _place(stage, key)
-        trained = inputs.get("trained")
-        damage = results.damage(folder, results.weights_of(transfer.path_of(trained)) if trained else "")
-        record = {} if damage else results.stage_record(folder)
-        own = record.get("run") == _run()
-        if record and (own or afresh != "yes"):
-            if tell and not own:
-                logger.info("%s comes from the cache, where it took %.1f s%s", stage.what, record["seconds"], note)
-            return await Dir.from_local(str(folder))
-        if damage and folder.is_dir():
-            logger.warning("%s is in the cache, but %s; it is made again", stage.what, damage)
-    return cast(Dir, await task(key=key, run=_run(), **inputs))
+    return store, await stage_result(PRETRAIN, task, key, afresh, **read, afresh=afresh)
 
 
 async def _store(data: DataConfig, key: str, fingerprint: str, afresh: str, least_classes: int = 2) -> Dir:
     """The patch store of all pipelines."""
     read: dict[str, Any] = {"data_json": keys.store_settings(data).model_dump_json(), "fingerprint": fingerprint}
-    return await _stage(DECODE, load_dataset, key, afresh, **read, least_classes=least_classes)
-
-
-def _run() -> str:
-    """The name of the run that the running task belongs to."""
-    return flyte.ctx().action.run_name or ""
-
-
-def _place(stage: Stage, key: str) -> Path:
-    return results.place(stage, key, local=transfer.is_local())
-
-
-async def _opened(config_json: str, store: Dir) -> tuple[RunConfig, PatchStore]:
-    return RunConfig.model_validate_json(config_json), PatchStore.open(await transfer.fetch(store))
-
-
-async def _shown(folder: Path) -> Dir:
-    """The folder as a result; on a cluster its page is shown in Flyte's console."""
-    if not transfer.is_local():  # on one machine nobody sees Flyte's own page
-        page = html.escape((folder / "report.html").read_text(encoding="utf-8"))
-        # Flyte puts what it is given into a <div>; a frame keeps the page's styles and scripts to itself.
-        frame = f'<iframe srcdoc="{page}" style="width:100%;height:95vh;border:0"></iframe>'
-        await flyte.report.replace.aio(frame, do_flush=True)
-    return await Dir.from_local(str(folder))
+    return await stage_result(DECODE, load_dataset, key, afresh, **read, least_classes=least_classes)

@@ -6,12 +6,12 @@ to the configuration's own changes nothing, so that the first trial is that conf
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from landsift.config import RunConfig
+from landsift.config_overrides import spelled
 from landsift.errors import ConfigError, nearest
 from landsift.training.phases import Phase, Strategy, total_epochs
 from landsift.training.strategies import STRATEGIES, check_blocks, resolve_strategy
@@ -163,9 +163,9 @@ class Space:
                 s = float(value)
                 found["training.augment.color_jitter"] = [s, s, s, s / 2]
             elif name == "head":
-                found |= {f"model.head.{key}": _yaml(each) for key, each in HEADS[str(value)].items()}
+                found |= {f"model.head.{key}": spelled(each) for key, each in HEADS[str(value)].items()}
             else:
-                found[self.dimensions[name].keys[0]] = _yaml(None if value == OFF else value)
+                found[self.dimensions[name].keys[0]] = spelled(None if value == OFF else value)
         return found
 
 
@@ -346,16 +346,9 @@ def _rate(rate: float, factor: float) -> float:
 
 def _spelled_out(phases: Strategy) -> str:
     defaults = asdict(Phase("", 1, 1.0))
-    return _yaml(
+    return spelled(
         [{k: v for k, v in asdict(p).items() if k in ("name", "epochs", "lr_head") or v != defaults[k]} for p in phases]
     )
-
-
-def _yaml(value: Any) -> str:
-    """A value as `--set` takes it: JSON, with floats that YAML reads as such."""
-    import yaml
-
-    return str(yaml.safe_dump(value, default_flow_style=True, width=math.inf)).removesuffix("\n...\n").strip()
 
 
 def _shown(base: RunConfig, dimension: Dimension) -> str:

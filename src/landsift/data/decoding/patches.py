@@ -1,6 +1,8 @@
 """Patches in files, whatever reads them: pictures of 8 bits through Pillow, all other rasters through GDAL.
 
-    patches = open_patches(paths, data)
+    patches = Patches(wanted)
+    patches.look(path, raw)               what a file says of itself
+    patches.settle(kinds)                 what they have in common
     patches.spec                          what the numbers of all of them mean
     patches.read(path).array              [H, W, C]
 
@@ -14,7 +16,7 @@ import logging
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsift.bands import RGB_NAMES, BandSpec
-from landsift.config import DataConfig
 from landsift.data.decoding import gdal, rasters
 from landsift.data.decoding.conversion import Conversion, conversion
 from landsift.data.decoding.decode import (
@@ -31,7 +32,6 @@ from landsift.data.decoding.decode import (
     decode,
     in_turn,
     is_large,
-    quiet_pillow,
     read_bytes,
     read_header,
     without_hidden,
@@ -42,12 +42,10 @@ from landsift.data.decoding.heard import CIRRUS, Heard
 from landsift.data.decoding.places import LOST, ON_THE_GROUND
 from landsift.data.decoding.plans import Plan, difference, plan
 from landsift.data.decoding.tiff_directories import MAGIC, directories
-from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError, in_words, summed_up
+from landsift.data.decoding.unreadable import Cause, Reason, UnreadableError
 from landsift.data.decoding.values import stored_values
 from landsift.data.decoding.wanted import Wanted
 from landsift.data.sensors import plain
-from landsift.errors import DataError
-from landsift.runtime.parallel import map_rows
 
 GEO_KEYS = 34735
 """Tag of a TIFF that says in which coordinate reference system it lies (OGC GeoTIFF)."""
@@ -82,12 +80,6 @@ class Settled(NamedTuple):
     """The same, of what was not known."""
     converted: bool = False
     """Whether numbers of some files become those of other bands."""
-
-    def say(self, total: int) -> None:
-        """Say it of the files, of which there are so many in all."""
-        for level, said in ((logging.INFO, self.notes), (logging.WARNING, self.doubts)):
-            for text, count in said.items():
-                _log.log(level, "%d of %d files: %s", count, total, text)
 
 
 class Fit(NamedTuple):
@@ -339,54 +331,6 @@ class Patches:
             spread = f"those of all are from {known.min():.3g} to {known.max():.3g} m"
             doubts[f"another ground sampling distance than {middle:.3g} m; {spread}"] = other
         return replace(self.spec, gsd=float(f"{middle:.3g}"))
-
-
-class Opened(NamedTuple):
-    """Files that fit together, and those that do not."""
-
-    spec: BandSpec
-    patches: Patches
-    left_out: list[tuple[Path, Reason]]
-
-    def read(self, path: Path, size: tuple[int, int] | None = None) -> Decoded:
-        """As `Patches.read`."""
-        return self.patches.read(path, size)
-
-
-def open_patches(paths: Iterable[Path], data: DataConfig) -> Opened:
-    """Look at files and decide what they have in common.
-
-    Raises:
-        ConfigError: the configuration names a sensor or an index that there is none of.
-        DataError: none of the files can be read.
-        MissingExtraError: what the configuration asks for needs more than is installed.
-    """
-    patches = Patches(Wanted.of(data))
-    files = list(paths)
-
-    def look(row: int) -> Seen | Reason:
-        try:
-            return patches.look(files[row], read_bytes(files[row]))
-        except UnreadableError as error:
-            return error.reason
-
-    with quiet_pillow():
-        seen = list(map_rows(look, range(len(files))))
-    kinds = Counter(each.bands for each in seen if isinstance(each, Seen))
-    settled = patches.settle(kinds, [each.place.gsd for each in seen if isinstance(each, Seen)])
-    settled.say(kinds.total())
-    left_out = []
-    for file, each in zip(files, seen, strict=True):
-        reason = each if isinstance(each, Reason) else settled.reasons.get(each.bands)
-        if reason is not None:
-            left_out.append((file, reason))
-    if len(left_out) == len(files):
-        groups = summed_up((str(file), reason) for file, reason in left_out)
-        raise DataError(
-            f"none of the {len(files)} files can be read; {in_words(groups)}" if groups else "no files are given",
-            groups[0].reason.cause.value if groups else "",
-        )
-    return Opened(settled.spec, patches, left_out)
 
 
 def _for_gdal(cause: Cause, path: Path, raw: bytes) -> bool:

@@ -6,9 +6,8 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from landsift.config import RunConfig
+from landsift.config_overrides import spelled
 from landsift.pipeline.comparison.grid import Row
 
 OF_TRIALS = ("data.budget=null", "data.budget_seed=null", "data.split.folds=null", "data.split.fold=null")
@@ -29,7 +28,7 @@ def training_command(row: Row) -> str:
     source = wanted["data"].pop("source")
     command = ["landsift", "run", "--data", str(source)]
     for key, value in _differences(wanted, RunConfig().to_dict()):
-        command += ["--set", f"{key}={_text(value)}"]
+        command += ["--set", f"{key}={spelled(value)}"]
     return shlex.join([*command, "--out", f"runs/{row.folder}"])
 
 
@@ -41,9 +40,3 @@ def _differences(values: Mapping[str, Any], defaults: Mapping[str, Any], above: 
             yield from _differences(value, default, f"{above}{key}.")
         elif value != default:
             yield f"{above}{key}", value
-
-
-def _text(value: object) -> str:
-    """A value as YAML on one line."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False)
-    return text.removesuffix("\n...\n").strip()

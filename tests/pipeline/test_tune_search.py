@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pipeline_helpers
 import pytest
 from typer.testing import CliRunner
 
@@ -22,18 +23,7 @@ from landsift.models.predictor import load_model
 from landsift.pipeline.tuning.search import tune
 from landsift.pipeline.tuning.trial import train
 
-TINY = (
-    "data.source=synthetic",
-    "data.synthetic.patches=60",
-    "data.synthetic.size=16",
-    "model.backbone=test_efficientnet",
-    "model.weights=none",
-    "strategy=[{name: head, epochs: 1, lr_head: 0.002}]",
-    "training.image_size=32",
-    "training.batch_size=16",
-    "tracking.tsne_every=0",
-    "tracking.wandb=disabled",
-)
+TINY = ("data.source=synthetic", *pipeline_helpers.TINY)
 ASKED = {"trials": 3, "search": ["lr_head", "color_jitter"], "repeats": 1}
 
 
