@@ -22,7 +22,6 @@ from landsift.cli.options import (
     ThreadsOption,
     reading,
 )
-from landsift.cli.printing import print_result
 from landsift.engine.options import LOCAL
 from landsift.errors import RunError
 from landsift.runtime.outputs import absolute, check_file, check_output, check_outside
@@ -87,6 +86,7 @@ def predict(
     Of RUN only the folder RUN/model is needed; a file that `landsift export`
     wrote serves as well, without torch.
     """
+    from landsift.cli.printing import print_result
     from landsift.evaluation.in_parts import MOST_LISTED
     from landsift.evaluation.stream import is_folder, predict_into
 
