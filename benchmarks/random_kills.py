@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pandas as pd
@@ -60,7 +61,9 @@ class Kills:
         self.kills: Counter[tuple[str, str]] = Counter()
         self.given_up = 0
         self.seen: set[psutil.Process] = set()
-        os.environ.update({"TMPDIR": str(work / "tmp"), "OMP_NUM_THREADS": "1"})
+        os.environ["OMP_NUM_THREADS"] = "1"
+        forkserver.ensure_running()  # it starts all commands; its own temporary files are not looked at
+        os.environ["TMPDIR"] = str(work / "tmp")
         self.tables: dict[int, pd.DataFrame] = {}
         self.seconds: dict[int, float] = {}
         self.before: set[Path] = set()
@@ -70,7 +73,7 @@ class Kills:
                 sys.exit(command.said())
             self.seconds[workers] = time.monotonic() - begun
             self.tables[workers] = read(out)
-            self.before = self.before or self.temporary()  # of the launcher of all commands, made at the first
+            self.before = self.before or self.temporary()  # such as torch's cache
 
     def start(self, out: Path, workers: int) -> Command:
         out.parent.mkdir(exist_ok=True)
