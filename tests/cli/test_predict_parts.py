@@ -283,6 +283,18 @@ def test_a_part_travels_as_a_few_hundred_bytes_and_needs_no_working_folder(model
     assert list(pd.read_parquet(tmp_path / "out")["path"])[:2] == ["b/1.png", "b/10.png"]
 
 
+@pytest.mark.parametrize("out", ["out", "t.csv"])
+def test_what_a_machine_was_writing_when_it_died_is_deleted(model, images, tmp_path, out):
+    def dying(parts, advance):
+        for part in parts:
+            file = Path(part.out)
+            file.with_name(f".{file.name}.elsewhere.7-0.partial").write_bytes(b"half")
+            yield predict_part(part, advance)
+
+    predict_by(dying, model, images, tmp_path / out)
+    assert not list(tmp_path.rglob(".*"))
+
+
 def test_one_after_another_in_python_without_a_file(model, images, whole):
     found = list(landsift.iter_predictions(model, images))
     assert len(found) == 10

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,15 @@ def test_tasks_run_in_processes_of_their_own_that_share_the_cores(two):
     names = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"]
     found = dict(two.unordered(small_tasks.environment, names))
     assert found == {name: os.environ.get(name) for name in names} | {"OMP_NUM_THREADS": share(2)}
+
+
+def test_temporary_files_of_the_processes_lie_where_they_are_deleted_and_compiled_networks_where_they_are_kept(two):
+    """The processes are ended without time to delete what they and libraries have made."""
+    names = ["TMPDIR", "TORCHINDUCTOR_CACHE_DIR"]
+    found = dict(two.unordered(small_tasks.environment, names))
+    assert Path(str(found["TMPDIR"])).parent == Path(tempfile.gettempdir())
+    assert "landsift-engine-" in str(found["TMPDIR"])
+    assert "landsift-engine-" not in str(found["TORCHINDUCTOR_CACHE_DIR"])
 
 
 def test_all_ports_are_of_this_machine_alone(two):

@@ -26,10 +26,11 @@ SETTINGS = (
 )
 
 
-def command(folder: Path, workers: int) -> Command:
-    options = ["compare", "--out", str(folder / "out"), "--budgets", "12,24", "--seeds", "0,1,2"]
+def command(folder: Path) -> Command:
+    options = ["compare", "--out", str(folder / "out"), "--strategies", "one,two", "--budgets", "12,24"]
+    options += ["--seeds", "0,1,2"]
     options += [part for setting in SETTINGS for part in ("--set", setting)]
-    return Command([*options, "--workers", str(workers)], folder / "home", folder / "log")
+    return Command([*options, "--workers", "2"], folder / "home", folder / "log")
 
 
 def workers_of(command: Command) -> list[psutil.Process]:
@@ -50,10 +51,10 @@ def test_killed_workers_change_nothing_but_the_time(tmp_path, complete):
     plain, killed = tmp_path / "plain", tmp_path / "killed"
     for folder in (plain, killed):
         folder.mkdir()
-    whole = command(plain, 1)
+    whole = command(plain)  # by as many processes, so that each computes in as many threads
     assert whole.wait(900) == 0, whole.said()
 
-    chance, kills, running = random.Random(7), [], command(killed, 2)
+    chance, kills, running = random.Random(7), [], command(killed)
 
     def kill() -> None:
         while running.wait(0) is None and len(kills) < (5 if complete else 2):

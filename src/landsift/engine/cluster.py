@@ -7,7 +7,6 @@ import contextlib
 import importlib.util
 import itertools
 import logging
-import tempfile
 import time
 import uuid
 import warnings
@@ -27,6 +26,7 @@ from landsift.engine import checks, worker
 from landsift.engine.interface import Engine, EngineLostError, WorkerLostError
 from landsift.engine.local_processes import CALM, LocalProcesses
 from landsift.engine.options import EngineOptions
+from landsift.engine.scratch import scratch
 from landsift.errors import RunError, listed
 
 Item = TypeVar("Item")
@@ -117,7 +117,7 @@ class Cluster(Engine):
     def _local(self) -> Client:
         # Encrypted, with keys made for this run: else whoever else works on this machine could have code run.
         security = Security.temporary()
-        folder = self._closing.enter_context(_scratch())
+        folder = self._closing.enter_context(scratch())
         dashboard = importlib.util.find_spec("bokeh") is not None
         options: dict[str, Any] = {
             "n_workers": 0,
@@ -288,18 +288,6 @@ async def _awaited(task: Any) -> Any:
         return await task
     except FutureCancelledError as error:
         raise _CancelledError(str(error)) from None
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """A folder for temporary files; raises RunError where there can be none."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="landsift-", ignore_cleanup_errors=True)
-    except OSError as error:
-        hint = "free some space, or set TMPDIR to another folder"
-        raise RunError(f"no folder for temporary files can be made: {error.strerror or error}", hint) from None
-    with folder as name:
-        yield Path(name)
 
 
 @contextlib.contextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ CALM = {
 takes time from the small steps of a training."""
 _STARTS = 4
 """How often the process that watches the workers is started."""
+_LONGEST = 60
+"""Bytes of a folder's path in which processes can have their sockets, whose paths have 107 at most."""
 _CAUSE = re.compile(r"was killed by signal \d+|memory budget|exited with (code|status) \d+")
 
 
@@ -46,6 +50,7 @@ class LocalProcesses:
         self._environment = environment_for(options.count)
         if options.threads:
             self._environment[threads.THREADS] = str(options.threads)
+        self._environment |= _temporary_files(folder)
         asked = {"scheduler": scheduler, "security": security, "count": options.count, "devices": options.devices()}
         asked |= {"config": CALM}
         self._asked = json.dumps(asked | {"folder": str(folder)}).encode()
@@ -114,3 +119,16 @@ class LocalProcesses:
         with contextlib.suppress(OSError):
             return self._log.read_text(encoding="utf-8", errors="replace").split("\n")
         return []
+
+
+def _temporary_files(folder: Path) -> dict[str, str]:
+    """Have temporary files of the workers in a folder that is deleted: they are ended without time to delete theirs."""
+    if len(os.fsencode(folder)) > _LONGEST:
+        return {}
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid_{os.getuid()}"
+    kept = "TORCHINDUCTOR_CACHE_DIR"  # compiled networks are of use to the next command, at torch's own place
+    usual = Path(tempfile.gettempdir(), f"torchinductor_{user}")
+    return {"TMPDIR": str(folder), kept: os.environ.get(kept) or str(usual)}

@@ -118,6 +118,7 @@ class Work:
             parts = list(self._parts())
             waiting = [part for part in parts if not self._is_there(part)]
             self._compute(run, waiting, len(parts))
+            remove_partials(self.place)  # of another machine that died meanwhile
             return self._put_together(parts, len(waiting))
         finally:
             if not any(self.place.glob("part-*")):
