@@ -89,8 +89,10 @@ class Record:
             raise RunError(message, "give --out a new folder; equal trials come from the cache")
         if (version := said.get("landsift")) != __version__:
             logger.warning(
-                "the trials so far were trained by landsift %s, this is %s, which may give other accuracies", version, __version__,
-            )  # fmt: skip
+                "the trials so far were trained by landsift %s, this is %s, which may give other accuracies",
+                version,
+                __version__,
+            )
         try:
             return cls(
                 folder,
