@@ -56,6 +56,10 @@ class RunError(LandsiftError):
     """A run directory cannot be read or written."""
 
 
+class ProcessError(RunError):
+    """A process of a training died, or failed in a way that has no error of its own, as where memory runs out."""
+
+
 class TrackingError(LandsiftError):
     """Experiment tracking cannot start."""
 
@@ -71,11 +75,11 @@ def to_record(error: BaseException) -> dict[str, str]:
 
 
 def from_record(record: Mapping[str, str], who: str) -> LandsiftError:
-    """The error that `to_record` described; a foreign one becomes a RunError of `who`."""
+    """The error that `to_record` described; a foreign one becomes a ProcessError of `who`."""
     if record["kind"]:
         kind: type[LandsiftError] = globals().get(record["kind"], LandsiftError)
         return kind(record["message"], record["hint"])
-    return RunError(f"{who} failed: {record['message']}", f"it happened at {record['where']}")
+    return ProcessError(f"{who} failed: {record['message']}", f"it happened at {record['where']}")
 
 
 def listed(values: Iterable[object], most: int = 5) -> str:

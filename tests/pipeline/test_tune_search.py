@@ -18,10 +18,10 @@ from landsift import runs
 from landsift.cli.main import app
 from landsift.config import RunConfig
 from landsift.data.store.patch_store import PatchStore
-from landsift.errors import ConfigError, RunError
+from landsift.errors import ConfigError, ModelError, ProcessError, RunError
 from landsift.models.predictor import load_model
 from landsift.pipeline.tuning.search import tune
-from landsift.pipeline.tuning.trial import train
+from landsift.pipeline.tuning.trial import _deleted_if_failed, _ends_search, train
 
 TINY = ("data.source=synthetic", *pipeline_helpers.TINY)
 ASKED = {"trials": 3, "search": ["lr_head", "color_jitter"], "repeats": 1}
@@ -108,7 +108,7 @@ def test_an_interrupted_search_ends_as_one_that_was_not(record, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(record.folder, out, ignore=shutil.ignore_patterns("best", "default", "report.html"))
     said = told(out)
-    said |= {"trials": said["trials"][:1], "repeats": {}, "finished": None, "attempts": 1, "spent": 1.0}
+    said |= {"trials": said["trials"][:1], "repeats": {}, "finished": None, "tested": None, "attempts": 1, "spent": 1.0}
     (out / runs.METRICS).write_text(json.dumps(said))
     again = tune(RunConfig.load(None, TINY), out, **ASKED)
     assert [t.values for t in again.trials] == [t.values for t in record.trials]
@@ -118,11 +118,57 @@ def test_an_interrupted_search_ends_as_one_that_was_not(record, tmp_path):
     assert again.attempts == 0
 
 
+def copied(record, out: Path, **changed) -> dict:
+    """The folder of a search whose test was interrupted before its page, and what its record says."""
+    shutil.copytree(record.folder, out, ignore=shutil.ignore_patterns("report.html"))
+    said = told(out) | {"finished": None} | changed
+    (out / runs.METRICS).write_text(json.dumps(said))
+    return said
+
+
+def test_a_search_whose_test_was_interrupted_is_only_tested(record, tmp_path):
+    out = tmp_path / "out"
+    said = copied(record, out)
+    with pytest.raises(RunError, match="a search whose test was interrupted: its test patches have been looked at"):
+        tune(RunConfig.load(None, TINY), out, **ASKED | {"trials": 9})
+    copied_trials = said["trials"][:2]  # also where the record would have it go on
+    (out / runs.METRICS).write_text(json.dumps(said | {"trials": copied_trials}))
+    again = tune(RunConfig.load(None, TINY), out, **ASKED)
+    assert len(again.trials) == 2
+    assert again.finished["trained_again"] == []
+
+
+def test_a_model_that_is_not_the_one_validation_judged_is_named(record, tmp_path, caplog):
+    out = tmp_path / "out"
+    said = copied(record, out)
+    chosen = record.finished["chosen"]
+    said["trials"][chosen]["accuracy"] += 0.01
+    (out / runs.METRICS).write_text(json.dumps(said))
+    again = tune(RunConfig.load(None, TINY), out, **ASKED)
+    assert again.finished["trained_again"][0] == chosen
+    assert f"trial {chosen + 1} was trained again for the test" in caplog.text
+    assert "Not the models that validation has judged" in (out / "report.html").read_text()
+
+
+def test_other_content_of_a_file_that_is_named_is_another_search(record, tmp_path):
+    said = copied(record, tmp_path / "out")
+    asked = said["asked"] | {"files": said["asked"]["files"] | {"weights": "of before"}}
+    (tmp_path / "out" / runs.METRICS).write_text(json.dumps(said | {"asked": asked}))
+    with pytest.raises(RunError, match=r"another search: files\.weights was different"):
+        tune(RunConfig.load(None, TINY), tmp_path / "out", **ASKED)
+
+
+def test_trials_of_another_version_are_named(record, tmp_path, caplog):
+    copied(record, tmp_path / "out", landsift="0.0.1")
+    tune(RunConfig.load(None, TINY), tmp_path / "out", **ASKED)
+    assert "the trials so far were trained by landsift 0.0.1" in caplog.text
+
+
 def test_a_trial_that_ended_the_process_three_times_has_failed(record, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     said = told(record.folder)
-    said |= {"trials": said["trials"][:2], "repeats": {}, "finished": None, "attempts": 3}
+    said |= {"trials": said["trials"][:2], "repeats": {}, "finished": None, "tested": None, "attempts": 3}
     (out / runs.METRICS).write_text(json.dumps(said))
     again = tune(RunConfig.load(None, TINY), out, **ASKED)
     assert again.trials[2].state == "failed"
@@ -163,7 +209,36 @@ def test_if_all_trials_fail_that_is_an_error_with_the_cause(record, tmp_path):
     assert [t["state"] for t in told(tmp_path / "out")["trials"]] == ["failed", "failed"]
 
 
-@pytest.mark.parametrize(("limits", "said"), [({"trials": 0}, "--trials is 0"), ({"minutes": -1.0}, "--minutes is -1")])
+def test_if_all_trials_fail_minutes_alone_end_the_search_as_well(record, tmp_path, monkeypatch):
+    monkeypatch.setattr("landsift.pipeline.tuning.search.FAILED_AT_FIRST", 2)
+    wild = ["strategy=[{name: head, epochs: 1, lr_head: 1.0e+30}]", "training.max_skipped_steps=0"]
+    with pytest.raises(RunError, match=r"all trials failed: .*not finite") as caught:
+        tune(RunConfig.load(None, [*TINY, *wild]), tmp_path / "out", minutes=1e5, search=["color_jitter"])
+    assert "a new folder" in caught.value.hint
+    assert [t["state"] for t in told(tmp_path / "out")["trials"]] == ["failed", "failed"]
+    assert told(tmp_path / "out")["spent"] > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "is_kept"),
+    [(RunError("a full disk"), True), (ProcessError("killed"), False), (ModelError("a loss"), False)],
+)
+def test_a_checkpoint_is_kept_where_the_search_ends_and_not_where_a_trial_fails(tmp_path, error, is_kept):
+    (tmp_path / "it").mkdir()
+    with pytest.raises(type(error)), _deleted_if_failed(tmp_path / "it"):
+        raise error
+    assert (tmp_path / "it").exists() == is_kept
+    assert _ends_search(error) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"trials": 0}, "--trials is 0"),
+        ({"minutes": -1.0}, "--minutes is -1"),
+        ({"minutes": float("inf")}, "--minutes is inf"),
+    ],
+)
 def test_limits_are_checked(tmp_path, limits, said):
     with pytest.raises(ConfigError, match=said):
         tune(RunConfig.load(None, TINY), tmp_path / "out", **limits)

@@ -38,12 +38,12 @@ def search_record(trials: int = 14, *, chosen: int = 3, difference: float = 0.03
     finished = {
         "created": "2026-01-02T03:04:05+00:00",
         "command": ["landsift", "tune", "--data", "odd 'n' quoted", "--out", "DIR"],
-        "limits": {"trials": trials, "minutes": None},
         "chosen": chosen,
         "standings": [
             {"number": chosen, "accuracies": [0.95, 0.93, 0.94]}, {"number": 0, "accuracies": [0.8, 0.81, 0.82]},
         ],
         "first_state": "done",
+        "trained_again": [],
         "importances": {"lr_head": 0.6, "strategy": 0.4},
         "val": both,
         "test": both if chosen else {"best": both["best"]},
@@ -55,6 +55,7 @@ def search_record(trials: int = 14, *, chosen: int = 3, difference: float = 0.03
         "trials": made,
         "repeats": {},
         "attempts": 0,
+        "tested": {"trials": trials, "minutes": None},
         "spent": 734.0,
         "finished": finished,
     }

@@ -65,6 +65,9 @@ def test_the_verdict_goes_by_the_interval():
     assert "no difference" in verdict(search_record(difference=0.005)["finished"])
     assert "3.00 percentage points worse" in verdict(search_record(difference=-0.03)["finished"])
     assert "therefore the best" in verdict(search_record(chosen=0)["finished"])
+    alone = search_record(chosen=0)["finished"]
+    alone["standings"] = alone["standings"][:1]
+    assert "nothing was compared" in verdict(alone)
     found = search_record()["finished"]
     found["test"] = {"best": found["test"]["best"]}
     assert "could not be trained" in verdict(found)

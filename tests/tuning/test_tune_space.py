@@ -96,6 +96,18 @@ def test_every_row_can_be_trained_at_every_length(space):
             assert total_epochs(phases) == max(epochs, len(phases))
 
 
+def test_many_short_phases_train_as_many_epochs_as_the_trial_says():
+    phases = [{"epochs": 1, "lr_head": 0.01} for _ in range(8)]
+    space = space_of(RunConfig.from_dict(BASE.to_dict() | {"strategy": phases}), 64, 500, asked=["epochs"])
+    assert space.dimensions["epochs"].low == 8
+    assert all(total_epochs(strategy_of(space.config({"epochs": n}))) == n for n in range(8, 61))
+
+
+def test_if_all_that_is_asked_for_is_fixed_the_reason_is_said():
+    with pytest.raises(ConfigError, match="left to search: image_size 224: the network takes images of one size"):
+        space_of(BASE, 64, 500, asked=["image_size"], fixed_input=True)
+
+
 def test_a_frozen_backbone_has_no_rate_and_no_decay(space):
     assert not {"lr_backbone", "layer_decay"} & set(space.completed({"strategy": "linear_probe"}))
     assert {"lr_backbone", "layer_decay"} <= set(space.completed({"strategy": "everything"}))

@@ -97,7 +97,7 @@ def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
 
 def print_tuning(folder: Path, record: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a finished search: what was chosen, the test of it and of the configuration as it was, and the commands."""
-    from landsift.reports.tuning.page import counts, train_all, verdict
+    from landsift.reports.tuning.page import counts, in_words, train_all, verdict
 
     found, trials = record["finished"], record["trials"]
     chosen, commands = trials[found["chosen"]], train_all(record["asked"]["config"], str(folder))
@@ -117,7 +117,7 @@ def print_tuning(folder: Path, record: Mapping[str, Any], *, as_json: bool) -> N
                 f"test accuracy, {name:<10}{100 * said['accuracy']:.2f} %   (95 % interval {100 * low:.2f} to "
                 f"{100 * high:.2f}, {said['n']:,} patches)"
             )
-    values = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in chosen["values"].items())
+    values = in_words(chosen["values"])
     lines += [verdict(found), f"chosen on validation from {counts(trials)}", f"trial {chosen['number'] + 1}: {values}"]
     lines += [
         "",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsift import errors
-from landsift.errors import LandsiftError, RunError
+from landsift.errors import LandsiftError, ProcessError, RunError
 from landsift.runtime import surroundings
 from landsift.runtime.interruption import ENDING, STATUS, Terminated
 
@@ -152,8 +152,8 @@ def _cause(failures: dict[int, ProcessFailure], world: int, logs: Path) -> Lands
         return errors.from_record(report, who)
     if failure.exitcode < 0:
         hint = "did memory run out? a smaller training.batch_size or fewer training.devices need less"
-        return RunError(f"{who} was ended by {failure.signal_name()}", hint)
-    return RunError(f"{who} exited with {failure.exitcode}", _last_line(logs, failure.local_rank))
+        return ProcessError(f"{who} was ended by {failure.signal_name()}", hint)
+    return ProcessError(f"{who} exited with {failure.exitcode}", _last_line(logs, failure.local_rank))
 
 
 def _last_line(logs: Path, local_rank: int) -> str:

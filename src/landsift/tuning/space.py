@@ -136,6 +136,8 @@ class Space:
         share = epochs / total_epochs(row)
         lengths = [max(1, round(phase.epochs * share)) for phase in row]
         lengths[-1] = max(1, epochs - sum(lengths[:-1]))
+        while sum(lengths) > max(epochs, len(row)):  # many short phases, each rounded up
+            lengths[lengths.index(max(lengths))] -= 1
         head, backbone = float(values.get("lr_head", 1.0)), float(values.get("lr_backbone", 1.0))
         phases = [
             replace(
@@ -214,6 +216,9 @@ def space_of(base: RunConfig, side: int, train: int, asked: Sequence[str] = (), 
             fixed[name] = "no strategy that is searched trains the backbone's blocks"
             del searched[name]
     if not searched:
+        if asked:
+            reasons = "; ".join(f"{name} {fixed[name]}" for name in asked if name in fixed)
+            raise ConfigError(f"nothing is left to search: {reasons}", "name others by --search, or leave it out")
         hint = f"leave some out, or name what to search all the same: --search {','.join(known)}"
         raise ConfigError("nothing is left to search: all that tune searches is set", hint)
     starts: list[Values] = []
@@ -271,7 +276,13 @@ def _dimensions(base: RunConfig, rows: Mapping[str, Strategy], side: int, train:
     layers: dict[str, Any] = {"low": min(0.5, decay), "high": 1.0} if _divisible(base) else {"choices": (decay,)}
     yield Dimension("layer_decay", (), "layer-wise learning-rate decay", decay, **layers)
     yield Dimension(
-        "epochs", (), "epochs of all phases", epochs, low=min(5, epochs), high=max(longest, epochs), log=True
+        "epochs",
+        (),
+        "epochs of all phases",
+        epochs,
+        low=max(min(5, epochs), len(rows[own])),
+        high=max(longest, epochs),
+        log=True,
     )
     sizes = {
         training.image_size,

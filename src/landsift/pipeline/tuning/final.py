@@ -38,14 +38,15 @@ logger = logging.getLogger("landsift")
 
 
 def finish_check(record: Record, limits: Mapping[str, float | None]) -> None:
-    """Refuse to go on with a search whose test patches have been looked at.
+    """Refuse to go on with a search whose test patches have been looked at, or may have been.
 
     Raises:
         RunError: other trials or minutes are asked for than it had.
     """
-    if record.finished is not None and record.finished["limits"] != dict(limits):
+    if record.tested is not None and record.tested != dict(limits):
+        kind = "a finished search" if record.finished else "a search whose test was interrupted"
         raise RunError(
-            f"{record.folder} holds a finished search: its test patches have been looked at",
+            f"{record.folder} holds {kind}: its test patches have been looked at",
             "to search longer, give --out a new folder; the trials of this one come from the cache",
         )
 
@@ -67,6 +68,8 @@ def finish(record: Record, space: Space, limits: Mapping[str, float | None], com
     record.put_best(best)
     if record.finished is not None and (record.folder / runs.REPORT).is_file():
         return record
+    record.tested = dict(limits)
+    record.save()  # first: from here on somebody may have seen what the test says
     tested = {BEST: _run(best, record.folder / BEST, command)}
     if number != 0 and first.state == "done":
         tested[DEFAULT] = _run(space.base, record.folder / DEFAULT, command)
@@ -74,10 +77,10 @@ def finish(record: Record, space: Space, limits: Mapping[str, float | None], com
         found: dict[str, Any] = {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "command": command and [*command],
-            "limits": dict(limits),
             "chosen": number,
             "standings": [asdict(standing) for standing in standings],
             "first_state": first.state,
+            "trained_again": _trained_again(record, number, tested),
             "importances": importances(space, record.trials),
             **{part: _figures(part, tested) for part in ("val", "test")},
         }
@@ -96,6 +99,26 @@ def _run(config: Any, folder: Path, command: Sequence[str] | None) -> runs.Run:
     if folder.exists():
         shutil.rmtree(folder)
     return pipeline.run(config, folder, command=command)
+
+
+def _trained_again(record: Record, chosen: int, tested: Mapping[str, runs.Run]) -> list[int]:
+    """Numbers of the tested trials whose model is not the one that validation judged: the cache had lost it.
+
+    A training made again by the same code on the same CPU is the same to the bit, and not named.
+    """
+    found = []
+    for name, number in ((BEST, chosen), (DEFAULT, 0)):
+        if name not in tested:
+            continue
+        then, now = record.trials[number].accuracy, tested[name].manifest["best"]["val_acc"]
+        if then != now:
+            found.append(number)
+            logger.warning(
+                "trial %d was trained again for the test, as its model is not in the cache any more or landsift has "
+                "changed, and is not the same: val accuracy %.2f %%, as a trial %.2f %%",
+                number + 1, 100 * now, 100 * (then or 0.0),
+            )  # fmt: skip
+    return found
 
 
 def _figures(part: str, tested: Mapping[str, runs.Run]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ A trial is in the record when it has ended, so that one that was running when th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ from landsift.tuning.space import Space
 from landsift.tuning.trials import Trial
 from landsift.version import __version__
 
+logger = logging.getLogger("landsift")
+
 TRIALS, BEST_CONFIG, BEST, DEFAULT = "trials.csv", "best.yaml", "best", "default"
 OWN = {METRICS, TRIALS, BEST_CONFIG, BEST, DEFAULT, REPORT}
 ATTEMPTS = 3
@@ -44,6 +47,7 @@ class Record:
         asked: what decides the search: the configuration, what is searched, and the patches.
         trials: those that have ended.
         repeats: validation accuracies of finalists with further seeds, by the number of the trial; None: failed.
+        tested: the trials and minutes of a search whose test has begun, after which nothing is searched; None before.
         attempts: how often the next trial has begun and ended neither itself nor by an interruption.
         finished: what the end has found; None before it.
         spent: seconds of all trainings so far.
@@ -54,6 +58,7 @@ class Record:
     trials: list[Trial] = field(default_factory=list)
     repeats: dict[int, list[float | None]] = field(default_factory=dict)
     attempts: int = 0
+    tested: dict[str, float | None] | None = None
     finished: dict[str, Any] | None = None
     spent: float = 0.0
 
@@ -82,6 +87,12 @@ class Record:
         if differs:
             message = f"{folder} holds another search: {differs[0]} was different"
             raise RunError(message, "give --out a new folder; equal trials come from the cache")
+        if (version := said.get("landsift")) != __version__:
+            logger.warning(
+                "the trials so far were trained by landsift %s, this is %s, which may give other accuracies",
+                version,
+                __version__,
+            )
         try:
             return cls(
                 folder,
@@ -89,6 +100,7 @@ class Record:
                 [Trial.from_dict(trial) for trial in said["trials"]],
                 {int(number): list(found) for number, found in said["repeats"].items()},
                 int(said["attempts"]),
+                said["tested"],
                 said["finished"],
                 float(said["spent"]),
             )
@@ -104,6 +116,7 @@ class Record:
             "trials": [trial.to_dict() for trial in self.trials],
             "repeats": {str(number): found for number, found in self.repeats.items()},
             "attempts": self.attempts,
+            "tested": self.tested,
             "spent": round(self.spent, 3),
             "finished": self.finished,
         }

@@ -12,9 +12,12 @@ from typing import Any
 
 from landsift.config import BUILT_IN_SOURCES, RunConfig, cache_folder
 from landsift.data.sources.base import content_fingerprint
+from landsift.data.split_rows import known_by_content
 from landsift.data.splits import make_split
 from landsift.data.store.patch_store import PatchStore, build_store
 from landsift.errors import ConfigError, RunError
+from landsift.models import own_networks
+from landsift.models.fingerprint import weights_fingerprint
 from landsift.models.timm_networks import has_fixed_input
 from landsift.pipeline import inputs, preflight
 from landsift.pipeline.cache import keys, locks, results
@@ -23,7 +26,7 @@ from landsift.pipeline.stage_table import DECODE
 from landsift.pipeline.tuning.record import ATTEMPTS, BEST_CONFIG, Record
 from landsift.pipeline.tuning.trial import Outcome, train
 from landsift.runtime import interruption, outputs, surroundings
-from landsift.training.strategies import strategy_of
+from landsift.training.strategies import settled, strategy_of
 from landsift.tuning.choice import REPEATS, chosen, finalists, ranked
 from landsift.tuning.space import Space, space_of
 from landsift.tuning.suggest import Suggestion
@@ -37,6 +40,8 @@ KEPT_FOR_REPEATS = 0.5
 """Largest share of the minutes that is kept for the repeats of the finalists."""
 SAME_IN_A_ROW = 20
 """Suggestions that were all tried before, after which there is nothing left to try."""
+FAILED_AT_FIRST = 8
+"""Trials that have all failed, after which the others would as well: more than the known good configurations."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ def tune(
         space = _space(base, store, search)
         record = Record.opened(out, asked_of(space, store))
         finish_check(record, limits)
-        if record.finished is None:
+        if record.tested is None:
             _say(space)
             work = _Work(record, space, store, store_key, limits, repeats, f"tune-{uuid.uuid4().hex[:12]}")
             try:
@@ -134,7 +139,7 @@ def tune(
 
 
 def asked_of(space: Space, store: PatchStore) -> dict[str, Any]:
-    """What decides a search: on resuming it must be the same."""
+    """What decides a search: on resuming it must be the same, also in the files that the configuration names."""
     config = space.base.model_dump(mode="json", exclude={"tracking", "cluster"})
     return {
         "config": config,
@@ -143,6 +148,11 @@ def asked_of(space: Space, store: PatchStore) -> dict[str, Any]:
         },
         "fixed": space.fixed,
         "patches": store.fingerprint,
+        "files": {
+            "weights": weights_fingerprint(settled(space.base).model),
+            "module": own_networks.fingerprint(space.base.model.module),
+            "split": known_by_content(space.base.data.split),
+        },
     }
 
 
@@ -150,7 +160,7 @@ def _limits(trials: int | None, minutes: float | None) -> dict[str, float | None
     if trials is not None and trials < 1:
         raise ConfigError(f"--trials is {trials}", "a whole number of at least 1 is needed")
     if minutes is not None and not 0 < minutes < 1e6:
-        raise ConfigError(f"--minutes is {minutes:g}", "a number above 0 is needed")
+        raise ConfigError(f"--minutes is {minutes:g}", "a number above 0 and below a million is needed")
     return {"trials": trials, "minutes": MINUTES if minutes is None and trials is None else minutes}
 
 
@@ -180,7 +190,7 @@ def _say(space: Space) -> None:
     if space.base.training.balances_classes:
         logger.info("trials are ranked by accuracy on validation, also where training balances the classes")
     if space.base.training.devices > 1:
-        logger.info("training.devices is above 1: trials are not ended early")
+        logger.info("training.devices is above 1: trials are not ended early, the last one may exceed the minutes")
 
 
 def _search(work: _Work) -> None:
@@ -189,6 +199,10 @@ def _search(work: _Work) -> None:
     while (most is None or len(record.trials) < most) and not record.repeats:
         left = None if work.seconds_left is None else work.seconds_left - work.reserved
         if left is not None and record.trials and left <= 0:
+            if len(record.trials) == 1:
+                logger.warning("trial 1, which is always trained to its end, took all the time: give more --minutes")
+            return
+        if len(record.trials) >= FAILED_AT_FIRST and all(trial.state == "failed" for trial in record.trials):
             return
         last = record.trials[-SAME_IN_A_ROW:]
         if len(last) == SAME_IN_A_ROW and all(trial.same_as is not None for trial in last):
@@ -220,9 +234,9 @@ def _tried(work: _Work, config: RunConfig, suggestion: Suggestion, until: float 
         return Outcome("failed", {}, 0, 0.0, reason=reason)
     record.attempts += 1
     record.save()
+    early = {"is_hopeless": suggestion.is_hopeless, "until": until} if config.training.devices == 1 else {}
     try:
-        what = f"trial {suggestion.number + 1}"
-        return work.train(config, what, is_hopeless=suggestion.is_hopeless, until=until)
+        return work.train(config, f"trial {suggestion.number + 1}", **early)
     except BaseException:  # the process is alive to tell: an interruption, a full disk
         record.attempts -= 1
         record.save()
@@ -313,4 +327,4 @@ def _what_next(failed: Sequence[Trial]) -> str:
     """What to do next where all trials failed."""
     reasons = {trial.reason for trial in failed}
     more = f"{len(reasons)} causes are in trials.csv; " if len(reasons) > 1 else ""
-    return f"{more}`landsift run` with the same settings shows the first one in full"
+    return f"{more}`landsift run` with the same settings shows the first one in full; to try again, use a new folder"

@@ -14,7 +14,7 @@ from typing import Any
 
 from landsift.config import RunConfig
 from landsift.data.store.patch_store import PatchStore
-from landsift.errors import DataError, LandsiftError, RunError
+from landsift.errors import DataError, LandsiftError, ProcessError, RunError
 from landsift.pipeline.cache import keys, locks, results
 from landsift.pipeline.stage_table import TRAIN, given
 from landsift.runs import MANIFEST, METRICS, read_json
@@ -78,8 +78,9 @@ def train(
     """
     epochs, seen = total_epochs(strategy_of(config)), 0
     last: Rows = ()
+    began = time.monotonic()
 
-    def look(rows: Rows) -> None:
+    def look(rows: Rows, *, is_whole: bool = False) -> None:
         nonlocal seen, last
         last = rows
         for count in range(seen + 1, len(rows) + 1):
@@ -87,21 +88,25 @@ def train(
             if is_hopeless(passed(rows[:count], epochs)):
                 last = rows[:count]
                 raise _EndedError("pruned")
-        if until is not None and time.monotonic() > until and rows[-1]["epoch"] + 1 < epochs:
+        is_last = is_whole or rows[-1]["epoch"] + 1 == epochs
+        if until is not None and time.monotonic() > until and not is_last:
             raise _EndedError("stopped")
 
     try:
         folder = _trained(config, store, store_key, run, what, look)
+        look(read_json(folder / METRICS), is_whole=True)
     except _EndedError as ended:
         best = max(last, key=lambda row: row["val_acc"])
         found = {"accuracy": best["val_acc"], "loss": best["val_loss"], "epoch": best["epoch"]}
         return Outcome(ended.state, passed(last, epochs), len(last), _seconds(last), **found)
-    except (DataError, RunError):
-        raise
-    except Exception as error:  # noqa: BLE001 (whatever it is, the search goes on and names it)
+    except Exception as error:
+        if _ends_search(error):
+            raise
         reason = _reason(error)
         _free_memory()
-        return Outcome("failed", passed(last, epochs), len(last), _seconds(last), reason=reason)
+        # Its epochs may be none: without what it took to fail, trials that all fail would never use up the minutes.
+        seconds = max(_seconds(last), round(time.monotonic() - began, 3))
+        return Outcome("failed", passed(last, epochs), len(last), seconds, reason=reason)
     rows, epoch = read_json(folder / METRICS), read_json(folder / MANIFEST)["best"]["epoch"]
     found = {"accuracy": rows[epoch]["val_acc"], "loss": rows[epoch]["val_loss"], "epoch": epoch}
     return Outcome("done", passed(rows, epochs), len(rows), results.stage_record(folder)["seconds"], **found)
@@ -119,22 +124,25 @@ def _trained(
         if results.damage(folder):
             stack.enter_context(locks.sole_maker(folder, what))
         if results.damage(folder):
-            with results.continuing(folder, run, TRAIN.checked) as unfinished, _deleted_if_failed(unfinished):
-                with _quieter():
-                    fit(given(TRAIN, settled(config)), store, unfinished, watchers=[EachEpoch(look)])
-                look(read_json(unfinished / METRICS))
-        else:
-            look(read_json(folder / METRICS))
+            continuing = results.continuing(folder, run, TRAIN.checked)
+            with continuing as unfinished, _deleted_if_failed(unfinished), _quieter():
+                fit(given(TRAIN, settled(config)), store, unfinished, watchers=[EachEpoch(look)])
     return folder
+
+
+def _ends_search(error: Exception) -> bool:
+    """Whether no other trial can be trained either: the patches cannot be used, or nothing can be written."""
+    return isinstance(error, DataError | RunError) and not isinstance(error, ProcessError)
 
 
 @contextlib.contextmanager
 def _deleted_if_failed(unfinished: Path) -> Iterator[None]:
-    """Keep a training to resume where it was interrupted, and not where it failed or was ended early."""
+    """Keep a training to resume where it or the search was interrupted, not where it failed or was ended early."""
     try:
         yield
-    except Exception:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    except Exception as error:
+        if not _ends_search(error):
+            shutil.rmtree(unfinished, ignore_errors=True)
         raise
 
 

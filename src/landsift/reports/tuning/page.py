@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from landsift.errors import listed
 from landsift.reports.document import render
 from landsift.reports.style import Figure
 from landsift.reports.tuning.figures import history_figure, importance_figure, slice_figure
@@ -46,6 +47,7 @@ def tuning_html(record: Mapping[str, Any], folder: str = "DIR") -> str:
         f"{number_of(found['test'][BEST]['n'], 'test patch', 'test patches')}",
         headline=_headline(trials, found),
         sentence=verdict(found),
+        trained_again=listed(number + 1 for number in found["trained_again"]),
         counts=counts(trials),
         standings=[_standing(standing, found) for standing in found["standings"]],
         seeds=len(found["standings"][0]["accuracies"]),
@@ -56,7 +58,7 @@ def tuning_html(record: Mapping[str, Any], folder: str = "DIR") -> str:
         ],
         fixed=list(asked["fixed"].items()),
         failed=[
-            {"number": t["number"] + 1, "reason": t["reason"], "settings": _values(t["values"])}
+            {"number": t["number"] + 1, "reason": t["reason"], "settings": in_words(t["values"])}
             for t in trials
             if t["state"] == "failed"
         ],
@@ -69,7 +71,7 @@ def tuning_html(record: Mapping[str, Any], folder: str = "DIR") -> str:
                 "state": _state(t),
                 "accuracy": "–" if t["accuracy"] is None else percent(t["accuracy"]),
                 "seconds": duration(t["seconds"]),
-                "settings": _values(t["values"]),
+                "settings": in_words(t["values"]),
                 "chosen": t["number"] == found["chosen"],
             }
             for t in trials
@@ -87,6 +89,8 @@ def verdict(found: Mapping[str, Any]) -> str:
     Args:
         found: `finished` of metrics.json.
     """
+    if found["chosen"] == 0 and len(found["standings"]) == 1:
+        return "No trial beside the configuration as it was came to its end, so that nothing was compared."
     if found["chosen"] == 0:
         return "No trial was better on validation than the configuration as it was, which is therefore the best."
     test = found["test"]
@@ -212,5 +216,6 @@ def _value(name: str, value: object) -> str:
     return f"× {shown}" if name in ("lr_head", "lr_backbone") else shown
 
 
-def _values(values: Mapping[str, object]) -> str:
+def in_words(values: Mapping[str, object]) -> str:
+    """The values of a trial: "strategy layer_decay, lr_head × 0.5, epochs 20"."""
     return ", ".join(f"{name} {_value(name, value)}" for name, value in values.items())
