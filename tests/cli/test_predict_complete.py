@@ -126,3 +126,21 @@ def test_a_name_that_is_too_long_is_refused(model, images, tmp_path):
     for name in ("a" * 300, "a" * 300 + ".csv"):
         with pytest.raises(RunError, match="too long"):
             landsift.predict_into(model, images, tmp_path / name)
+
+
+def test_what_is_said_of_files_is_the_same_in_parts(model, images, tmp_path, monkeypatch, caplog):
+    """A part with a grey image among its files could not be written."""
+    caplog.set_level("INFO", "landsift")
+    monkeypatch.setattr(in_chunks, "CHUNK", 3)
+    for name, mode, size in (("a.png", "L", 16), ("b.png", "RGBA", 16), ("c.png", "RGB", 200), ("d.png", "L", 17)):
+        Image.new(mode, (size, 16)).save(tmp_path / name)
+    said = []
+    for chunks, out in ((1, "parts.csv"), (99, "once.csv")):
+        monkeypatch.setattr(stream, "CHUNKS", chunks)
+        caplog.clear()
+        done = landsift.predict_into(model, [images, *sorted(tmp_path.glob("*.png"))], tmp_path / out)
+        said.append(sorted(r.message for r in caplog.records if "of 13 files" in r.message))
+        assert done.rows == 13
+    assert said[0] == said[1]
+    assert any(line.startswith("2 of 13 files: one band, grey") for line in said[0])
+    assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "once.csv").read_bytes()
