@@ -4,6 +4,7 @@ import contextlib
 import io
 import struct
 import tarfile
+import tempfile
 import zipfile
 import zlib
 
@@ -11,7 +12,7 @@ import pytest
 from test_archives import ENDINGS, listed, png, tar, zipped
 
 from landsift.data.unlabelled.listing import list_sources
-from landsift.errors import DataError
+from landsift.errors import DataError, RunError
 
 
 def renamed(archive, name: bytes):
@@ -112,3 +113,10 @@ def test_a_carriage_return_in_a_name_does_not_break_the_table(tmp_path):
     raw = (tmp_path / "t.csv").read_bytes()
     assert list(csv.reader(io.StringIO(raw.decode(), newline=""))) == [["path", "n"], *rows]
     assert raw.startswith(b'path,n\n"a\rb.png",1\n')
+
+
+def test_a_list_for_which_there_is_no_room_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "0.png").write_bytes(png(0))
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", lambda *_args, **_options: open("/dev/full", "r+b"))  # noqa: SIM115
+    with pytest.raises(RunError, match=r"the list of files cannot be written to .*: the disk is full"):
+        listed(tmp_path)

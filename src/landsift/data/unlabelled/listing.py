@@ -7,10 +7,12 @@ listed.passed_over  what lies beside them and is not read
 
 from __future__ import annotations
 
+import errno
 import glob
 import logging
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -34,7 +36,7 @@ from landsift.data.sources.walk import (
 from landsift.data.unlabelled import stores
 from landsift.data.unlabelled.archives import is_archive, members, repeated
 from landsift.data.unlabelled.entries import Entries, Entry, is_url
-from landsift.errors import DataError
+from landsift.errors import DataError, RunError
 from landsift.runtime.progress_bar import progress_bar
 
 logger = logging.getLogger("landsift")
@@ -72,6 +74,7 @@ def list_sources(
 
     Raises:
         DataError: a source does not exist, holds no image, or cannot be used.
+        RunError: the list is long, and there is no room for it.
         MissingExtraError: what reads a URL is not installed.
     """
     listed = Listed(Entries(folder, marked_every))
@@ -80,6 +83,13 @@ def list_sources(
         with progress_bar("Listing files", None) as lister.advance:
             for source in sources:
                 lister.take(source)
+        listed.entries.flush()
+    except OSError as error:
+        listed.entries.close()
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise cannot_read(error, Path(str(source))) from None
+        place = folder or tempfile.gettempdir()
+        raise RunError(f"the list of files cannot be written to {place}: the disk is full", "free some space") from None
     except BaseException:
         listed.entries.close()
         raise
