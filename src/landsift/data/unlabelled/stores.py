@@ -61,7 +61,7 @@ def file_system(url: str) -> tuple[Any, str]:
 
     options: dict[str, Any] = {}
     if scheme in ("http", "https"):
-        needs("aiohttp", extra="cloud", what=f"{scheme}://")
+        needs("s3fs", extra="cloud", what=f"{scheme}://")  # with it comes aiohttp
         from aiohttp import ClientTimeout
 
         # Its own limit is of the whole answer, which a large file on a slow line does not keep.
