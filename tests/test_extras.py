@@ -168,7 +168,8 @@ def test_every_package_that_is_imported_is_declared_and_every_one_that_is_asked_
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "needs":
                 extra = next(ast.literal_eval(k.value) for k in node.keywords if k.arg == "extra")
                 asked.setdefault(extra, set()).update(map(ast.literal_eval, node.args))
-    brought = {"packaging", "requests", "urllib3", "dask"}  # by huggingface-hub, pooch (its errors), distributed
+    # by huggingface-hub, pooch (its errors), distributed, s3fs
+    brought = {"packaging", "requests", "urllib3", "dask", "aiohttp"}
     assert imported - set(sys.stdlib_module_names) - {"landsift"} <= modules("all") | brought
     assert set(asked) == {
         "torch", "train", "report", "pipeline", "pretrain", "cloud", "tune", "cluster", "bands", "maps", "export",

@@ -1,14 +1,17 @@
 """An engine runs functions on items; at an address, here workers in threads of this process."""
 
+import contextlib
 import logging
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 import small_tasks
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
 from landsift import engine
 from landsift.engine import EngineOptions, checks, cluster
@@ -88,6 +91,44 @@ def test_an_address_without_a_scheduler_is_refused_in_two_lines(monkeypatch):
         engine.check(EngineOptions("tcp://127.0.0.1:9"))
     assert str(caught.value).count("\n") == 1
     assert not [name for name in logging.root.manager.loggerDict if logging.getLogger(name).level > logging.CRITICAL]
+
+
+def test_a_client_that_cannot_connect_is_closed_at_once(monkeypatch):
+    """Without keys for TLS Dask left it open, and closed it when Python ended: 20 seconds, and a traceback."""
+    clients = []
+    monkeypatch.setattr(cluster._Client, "close", lambda self, **o: (clients.append(self), Client.close(self, **o)))
+    with pytest.raises(RunError, match=r"no scheduler answers at tls://127\.0\.0\.1:9"):
+        engine.check(EngineOptions("tls://127.0.0.1:9"))
+    assert [client.status for client in clients] == ["closed"]
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n"])
+def test_what_is_no_scheduler_is_refused(monkeypatch, answer):
+    """Something that takes the connection: silent, or a web server."""
+    monkeypatch.setattr(cluster, "CONNECT", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = []
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(server.accept()[0])
+                    taken[-1].sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(RunError, match="no scheduler answers at"):
+            engine.check(EngineOptions(f"127.0.0.1:{server.getsockname()[1]}"))
+        server.shutdown(socket.SHUT_RDWR)
+    for each in taken:
+        each.close()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "hello", '{"a": 1}'])
+def test_a_file_that_no_scheduler_has_written_is_refused(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(cluster, "LOOK_EVERY", 0)
+    (tmp_path / "s.json").write_text(text)
+    with pytest.raises(RunError, match=r"s\.json is no file that a scheduler has written"):
+        engine.check(EngineOptions(str(tmp_path / "s.json")))
 
 
 def test_a_worker_that_does_not_see_what_is_shared_is_refused(address, tmp_path, monkeypatch):

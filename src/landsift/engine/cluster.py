@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.util
 import itertools
+import json
 import logging
 import time
 import uuid
@@ -146,8 +147,10 @@ class Cluster(Engine):
             if time.monotonic() - began > STARTS:
                 raise RunError(f"no scheduler has written {file} within {STARTS:.0f} s", hint)
             time.sleep(LOOK_EVERY)
+        if file:
+            where = {"address": _address_in(Path(file))}
         try:
-            client = Client(**where, timeout=CONNECT, set_as_default=False, name="landsift")
+            client = _Client(**where, timeout=CONNECT, set_as_default=False, name="landsift")
         except Exception as error:  # noqa: BLE001 (of many bases: what a socket, TLS or another version's scheduler gives)
             reason = " ".join(str(error).split())[:200]
             raise RunError(f"no scheduler answers at {self._options.address}: {reason}", hint) from None
@@ -279,6 +282,29 @@ class Cluster(Engine):
         logger.log(said["level"], "%s: %s", said["name"], said["text"], extra={worker.RELAYED: True})
 
 
+class _Client(Client):
+    """A client that gives up in time: Dask's own waits for ever for what takes a connection and says nothing.
+
+    It is closed where it cannot connect; Dask's own would wait for that when Python ends, 20 seconds.
+    """
+
+    def start(self, **options: Any) -> None:
+        """As `Client.start`."""
+        try:
+            super().start(**options)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self.close(timeout=2)
+            self.status = "closed"
+            raise
+
+    async def _start(self, **options: Any) -> Any:
+        try:
+            return await asyncio.wait_for(super()._start(**options), 1.5 * CONNECT)
+        except TimeoutError as error:
+            raise OSError(str(error) or "it takes the connection and says nothing, as no scheduler does") from None
+
+
 class _CancelledError(Exception):
     """Dask has given up a task, because it has lost its scheduler; its own error would cancel who waits."""
 
@@ -288,6 +314,21 @@ async def _awaited(task: Any) -> Any:
         return await task
     except FutureCancelledError as error:
         raise _CancelledError(str(error)) from None
+
+
+def _address_in(file: Path) -> str:
+    """What a scheduler has written of itself.
+
+    Raises:
+        RunError: it is not that.
+    """
+    for left in reversed(range(10)):
+        try:
+            return str(json.loads(file.read_text(encoding="utf-8"))["address"])
+        except (OSError, ValueError, KeyError, TypeError):  # it may be at it
+            if left:
+                time.sleep(LOOK_EVERY / 5)
+    raise RunError(f"{file} is no file that a scheduler has written", "give what dask scheduler --scheduler-file wrote")
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 
 from landsift.data.decoding.unreadable import Cause, Reason
 from landsift.data.unlabelled.entries import Entry
-from landsift.errors import DataError, RunError
+from landsift.errors import DataError, LandsiftError, RunError
 from landsift.evaluation.part_files import join, read_note
 from landsift.evaluation.parts import Part, PartDone, loaded_model
 from landsift.evaluation.predict import OpenedModel, tell_left_out
@@ -107,16 +107,17 @@ class Work:
         """Do what is not done yet, and put it together; where no part is done in the end, nothing is left behind."""
         try:
             before = self._before()
-            if before.get("complete"):
+            parts = list(self._parts())
+            self._refuse_others(parts)
+            waiting = [part for part in parts if not self._is_there(part)]
+            if before.get("complete") and not waiting:
                 logger.info("%s is complete: nothing is computed again", self.out)
                 shutil.rmtree(self.work, ignore_errors=True)
-                return self._result([*self._parts()], 0)
-            if not before:
+                return self._result(parts, 0)
+            if not before or before["complete"]:  # of which a part is gone
                 write_json(self.manifest, {**self.plan, "complete": False})
                 write_whole(self.work / LIST, self.opened.listed.entries.write)
             remove_partials(self.place)
-            parts = list(self._parts())
-            waiting = [part for part in parts if not self._is_there(part)]
             self._compute(run, waiting, len(parts))
             remove_partials(self.place)  # of another machine that died meanwhile
             return self._put_together(parts, len(waiting))
@@ -126,13 +127,26 @@ class Work:
 
     def _before(self) -> dict[str, Any]:
         """The manifest of an interrupted or finished call for the same; empty where there is none, or no part."""
-        before: dict[str, Any] = dict(read_json(self.manifest)) if self.manifest.is_file() else {}
-        if not before or not any(self.place.glob("part-*")):
+        if not self.manifest.is_file() or not any(self.place.glob("part-*")):
             return {}
+        try:
+            before = dict(read_json(self.manifest))
+        except (LandsiftError, TypeError, ValueError):  # no JSON, or no object in it
+            before = {}
         self._compare(before)
-        if not before.get("complete") and not (self.work / LIST).is_file():
-            return {}  # it is the same, and is written again
+        if not before["complete"] and not (self.work / LIST).is_file():
+            write_whole(self.work / LIST, self.opened.listed.entries.write)
         return before
+
+    def _refuse_others(self, parts: list[Part]) -> None:
+        """Refuse files that would be read with the parts of a folder and are none of them."""
+        if not self.folder:
+            return
+        names = {Path(part.out).name for part in parts}
+        other = next((each for each in sorted(self.out.glob("[!._]*")) if each.name not in names), None)
+        if other is not None:
+            message = f"{other} is not of this prediction, and would be read as a part of it"
+            raise RunError(message, "move it away, or give --out a new folder")
 
     def _compute(self, run: Runner, waiting: list[Part], total: int) -> None:
         finished = total - len(waiting)
@@ -196,7 +210,7 @@ class Work:
         way_out = "give --out a new folder" if self.folder else f"delete {self.work} to begin again"
         plan = self.plan
         said = f"{self.out} was begun"
-        if before.get("kind") != KIND or before.get("format") != _FORMAT:
+        if before.get("kind") != KIND or before.get("format") != _FORMAT or not {*plan, "complete"} <= {*before}:
             raise RunError(f"{self.manifest} is none that this landsift wrote", way_out)
         if before["landsift"] != plan["landsift"]:
             raise RunError(f"{said} by landsift {before['landsift']}, and this is {plan['landsift']}", way_out)

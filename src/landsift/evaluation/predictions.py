@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,11 +77,25 @@ def write_rows(out: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) 
 
     def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator=os.linesep)
+            writer = csv.writer(_Lines(stream))
             writer.writerow(header)
             writer.writerows(rows)
 
     write_whole(out, write)
+
+
+class _Lines:
+    """Has the lines of a CSV writer end as the system's do.
+
+    The writer is left with its own ending: with another one it writes a carriage return in a name without quotes, and
+    whoever reads the table takes it for the end of a row.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        self._stream.write(line.removesuffix("\r\n") + os.linesep)
 
 
 def _texts(values: NDArray[Any]) -> NDArray[Any]:

@@ -48,7 +48,7 @@ def one_after_another(parts: Iterator[Part], advance: Callable[[int], None]) -> 
 
 def is_folder(out: Path | str) -> bool:
     """Whether an output is a folder of parts: one that is there, or a name without an ending."""
-    return str(out).endswith("/") or Path(out).is_dir() or not Path(out).suffix
+    return str(out).endswith("/") or os.path.isdir(out) or not Path(out).suffix  # noqa: PTH112 (no error of long names)
 
 
 def predict_into(
@@ -92,6 +92,7 @@ def predict_into(
         _check_folder(out)
         work, above = out / WORK, next(each for each in (out, *out.parents) if each.is_dir())
     else:
+        check_name(out, "--out")
         table_writer(out)
         work, above = out.with_name(f".{short(out.name)}.parts"), out.parent
     # Where the list is long it lies on the output's disk: /tmp may be small, or memory.

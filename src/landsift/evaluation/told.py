@@ -118,7 +118,8 @@ class Told:
 
     def to_json(self) -> dict[str, Any]:
         """As values of JSON."""
-        return asdict(self) | {"heard": self.heard.to_json()}
+        counts = {"notes": dict(self.notes), "doubts": dict(self.doubts)}  # `asdict` counts a Counter's pairs
+        return {**asdict(self), **counts, "heard": self.heard.to_json()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,8 @@ from landsift.errors import RunError
 
 LONGEST, LONGEST_NAME = 4096, 255
 """Bytes of a path, and of a name in it, that Linux takes."""
+_SCHEME = re.compile("(s3a?|gs|gcs|az|abfss?|adl|wasbs?|https?|ftp|sftp|ssh|hdfs|webhdfs|dbfs|oci|r2|file|memory):")
+"""What is left of a URL's beginning, such as s3://, in a path."""
 BELOW = 512
 """Bytes that the names below an output folder may need, with those that are there while it is written."""
 
@@ -154,6 +157,10 @@ def check_name(path: Path, what: str, hint: str = "give --out another path", *, 
     except UnicodeEncodeError:
         if as_text:
             raise RunError(f"{what} {path}: not valid UTF-8, as what a run records must be", hint) from None
+    if scheme := next((part for part in path.parts if _SCHEME.fullmatch(part)), None):
+        raise RunError(f"{what} {scheme}//...: results are written to disks of this machine, not to a URL", hint)
+    if path.name == "-":
+        raise RunError(f"{what} -: results are not written to standard output", hint)
     if "\0" in str(path):
         raise RunError(f"{what} {path}: a name cannot hold the character 0", hint)
     if len(os.fsencode(path)) + BELOW > LONGEST:

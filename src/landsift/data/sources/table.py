@@ -117,7 +117,8 @@ def read_list(file: Path) -> Iterator[str]:
     def lines() -> Iterator[str]:
         try:
             with file.open(encoding="utf-8-sig") as stream:
-                yield from (line.rstrip("\n") for line in _lines(stream) if line.strip())
+                slashes = _Slashes(file)
+                yield from (slashes(line.rstrip("\n")) for line in _lines(stream) if line.strip())
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise DataError(f"cannot read the list {file}: {reason}", "one path a line, in UTF-8") from None
@@ -126,15 +127,22 @@ def read_list(file: Path) -> Iterator[str]:
 
 
 def is_list(file: Path) -> bool:
-    """Whether one of the first lines of a text file leads to a file; `imgs/*` of a shell names notes among images."""
+    """Whether a line leads to a file, or one of the first is a URL; `imgs/*` of a shell names notes among images."""
     try:
         with file.open(encoding="utf-8-sig") as stream:
-            first = [line.rstrip("\n") for line in islice(_lines(stream), _FIRST_LINES) if line.strip()]
+            for number, line in enumerate(_lines(stream)):
+                path = line.rstrip("\n")
+                ways = {path, path.replace("\\", "/")} if path.strip() else ()
+                if number < _FIRST_LINES and _URL.match(path):
+                    return True
+                if any(os.path.isfile(file.parent / way) for way in ways):  # noqa: PTH113 (of long lines no error)
+                    return True
     except (OSError, ValueError):
-        return False
-    return any("://" in line or _is_there(file.parent / line) for line in first)
+        pass
+    return False
 
 
+_URL = re.compile("[a-z][a-z0-9+.-]*://")
 _RELATIVE_URL = re.compile("file://[^/]")
 """A URL names a host there: whoever writes it means a path, which `check_paths` tells."""
 
@@ -194,6 +202,23 @@ def _other_ways(path: str) -> Iterator[str]:
     yield from (f"{bare.lstrip('/')}{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
 
 
+class _Slashes:
+    r"""Paths of a table or a list with `/` for Windows' `\`, if the first that has one leads to no file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._windows: bool | None = None
+
+    def __call__(self, path: str) -> str:
+        if "\\" not in path:
+            return path
+        if self._windows is None:
+            self._windows = not _is_there(self._file.parent / path)
+            if self._windows:
+                once(logging.INFO, f"{self._file}: \\ in its paths is read as /")
+        return path.replace("\\", "/") if self._windows else path
+
+
 def _refuse_repeated(file: Path, count: int, repeated: str | None) -> None:
     if not count:
         raise DataError(f"{file} has no rows", "a table of patches has one row per image")
@@ -214,7 +239,7 @@ def _is_there(path: Path) -> bool:
 def _records(file: Path, wanted: Sequence[str], reader: PlaceReader | None = None) -> Iterator[Record]:
     """The rows of a table; their places go to `reader`, whose columns are the last of those wanted."""
     is_csv = file.suffix.lower() == ".csv"
-    windows: bool | None = None  # whether `\` stands for `/`, once a path has one
+    slashes = _Slashes(file)
     try:
         rows = _csv_rows(file, wanted) if is_csv else _parquet_rows(file, wanted)
         texts = len(wanted) - 1 - (0 if reader is None else len(PLACE_COLUMNS))
@@ -226,10 +251,8 @@ def _records(file: Path, wanted: Sequence[str], reader: PlaceReader | None = Non
             _check_row(row, path, dict(zip(wanted[1:], values, strict=False)))
             if number > MAX_ROWS:
                 raise DataError(f"{file} has more than {MAX_ROWS:,} rows", "divide it")
-            if "\\" in path and wanted[0] == "path":  # other names are looked up, not opened
-                if windows is None and (windows := not _is_there(file.parent / path)):
-                    once(logging.INFO, f"{file}: \\ in its paths is read as /")
-                path = path.replace("\\", "/") if windows else path
+            if wanted[0] == "path":  # other names are looked up, not opened
+                path = slashes(path)
             named = dict(zip(wanted[1:], values, strict=False))
             yield Record(path, named.get("label", ""), named.get("split") or None, named.get("group") or None)
     except LandsiftError:

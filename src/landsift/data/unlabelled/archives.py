@@ -10,6 +10,7 @@ import gzip
 import io
 import logging
 import lzma
+import stat
 import struct
 import tarfile
 import threading
@@ -35,8 +36,13 @@ _COPY = "copy or download it again"
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 _BLOCK = 512  # bytes of a tar's header
 _LOCAL = struct.Struct("<4s22xHH")  # of a zip's member: mark, and the lengths of its name and of what else is said
-_ENCRYPTED = 1  # bit of a zip member's flags
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, struct.error)
+_ENCRYPTED, _UTF8 = 1, 0x800  # bits of a zip member's flags
+_UNIX = 3  # the system that wrote a zip member, whose mode is the upper half of its attributes
+_UNICODE_PATH = 0x7075  # of a zip member's extra fields: its name in UTF-8
+_DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, struct.error,
+    NotImplementedError, OverflowError, UnicodeDecodeError,
+)  # fmt: skip
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 
 logger = logging.getLogger("landsift")
@@ -60,12 +66,13 @@ def members(archive: str, endings: Collection[str]) -> Iterator[Entry | PassedOv
         DataError: it cannot be read, is cut off, damaged, or of a kind that is not read.
     """
     stamp = stores.stamp_of(archive)
-    seen, junk, odd = 0, 0, 0
+    seen, junk, odd, old = 0, 0, 0, 0
     try:
         with opened(archive) as stream:
             each = _of_zip(stream) if _is_zip(archive, stream) else _of_tar(archive, stream)
-            for name, size, at, why in each:
+            for name, size, at, why, guessed in each:
                 seen += 1
+                old += guessed
                 name = "/".join(part for part in name.split("/") if part not in ("", "."))
                 text = name.encode(errors="backslashreplace").decode()
                 odd += text != name
@@ -85,14 +92,19 @@ def members(archive: str, endings: Collection[str]) -> Iterator[Entry | PassedOv
     except _DAMAGED as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise DataError(f"{archive} is damaged or cut off, after {seen:,} members: {reason}", _COPY) from None
-    except OSError as error:
-        raise DataError(f"cannot read {archive}: {(error.strerror or str(error)).lower()}", _COPY) from None
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a store's library has errors of its own)
+        raise _unread(archive, error, _COPY) from None
     if not seen:
         raise DataError(f"{archive} is an empty archive", "leave it out")
     if junk:
         logger.info("%s: %d members are passed over: hidden ones, of macOS, notes and tables", archive, junk)
     if odd:
         logger.info("%s: names of %d members are not valid UTF-8, and stand with escapes", archive, odd)
+    if old:
+        message = "%s: names of %d members are in an encoding that it does not say, and stand as in code page 437"
+        logger.warning(message, archive, old)
 
 
 def repeated(archive: str, endings: Collection[str]) -> dict[str, int]:
@@ -104,19 +116,31 @@ def repeated(archive: str, endings: Collection[str]) -> dict[str, int]:
     return {path: times + 1 for path, times in count.items()}
 
 
-def _of_tar(archive: str, stream: IO[bytes]) -> Iterator[tuple[str, int, tuple[int, ...], str]]:
-    """Name, size and place of each member but folders, and why it is not read."""
+def _unread(archive: str, error: Exception, hint: str) -> DataError:
+    """What to say where the system, or a store's library, does not give the bytes of an archive."""
+    reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+    if is_url(archive) and isinstance(error, ValueError):  # of fsspec: a server that does not give parts of a file
+        hint = "download it first"
+    elif not is_url(archive) and not isinstance(error, OSError | ValueError):
+        raise error
+    return DataError(f"cannot read {archive}: {' '.join(reason.split())[:200]}", hint)
+
+
+def _of_tar(archive: str, stream: IO[bytes]) -> Iterator[tuple[str, int, tuple[int, ...], str, bool]]:
+    """Name, size and place of each member but folders, why it is not read, and whether its name is a guess."""
     with tarfile.open(fileobj=stream, mode="r:") as tar:
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # else it keeps all
             why = ""
+            if member.size < 0:  # the next member would lie before this one
+                raise tarfile.ReadError("a member's size is negative")
             if member.isdir():
                 continue
             if member.issym() or member.islnk():
                 why = f"a link to {member.linkname.encode(errors='backslashreplace').decode()}, not followed"
             elif not member.isreg() or member.issparse():
                 why = "not a plain file"
-            yield member.name, member.size, (member.offset_data,), why
+            yield member.name, member.size, (member.offset_data,), why, False
         end = tar.offset
     stream.seek(end)
     mark = stream.read(_BLOCK)
@@ -130,7 +154,7 @@ def _of_tar(archive: str, stream: IO[bytes]) -> Iterator[tuple[str, int, tuple[i
             break
 
 
-def _of_zip(stream: IO[bytes]) -> Iterator[tuple[str, int, tuple[int, ...], str]]:
+def _of_zip(stream: IO[bytes]) -> Iterator[tuple[str, int, tuple[int, ...], str, bool]]:
     with zipfile.ZipFile(stream) as archive:
         for info in archive.filelist:
             if info.is_dir():
@@ -138,10 +162,34 @@ def _of_zip(stream: IO[bytes]) -> Iterator[tuple[str, int, tuple[int, ...], str]
             why = ""
             if info.flag_bits & _ENCRYPTED:
                 why = "encrypted"
+            elif info.create_system == _UNIX and stat.S_ISLNK(info.external_attr >> 16):
+                why = "a link, not followed"
             elif info.compress_type not in _METHODS:
                 why = f"compressed with method {info.compress_type} of zip, which is not read"
-            name = info.filename if "/" in info.filename else info.filename.replace("\\", "/")
-            yield name, info.file_size, (info.header_offset, info.compress_size, info.compress_type, info.CRC), why
+            name, guessed = _zip_name(info)
+            name = name if "/" in name else name.replace("\\", "/")
+            at = (info.header_offset, info.compress_size, info.compress_type, info.CRC)
+            yield name, info.file_size, at, why, guessed
+
+
+def _zip_name(info: zipfile.ZipInfo) -> tuple[str, bool]:
+    """A member's name, and whether its encoding is a guess.
+
+    Where a zip does not say that names are UTF-8, Python reads them in code page 437. Most that are written today are
+    UTF-8 all the same (those of macOS), or have the name in UTF-8 as well.
+    """
+    if info.flag_bits & _UTF8 or info.filename.isascii():
+        return info.filename, False
+    raw, extra = info.orig_filename.encode("cp437"), info.extra
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + length], extra[4 + length :]
+        if kind == _UNICODE_PATH and field[1:5] == struct.pack("<L", zlib.crc32(raw)):
+            return field[5:].decode(errors="replace"), False
+    try:
+        return raw.decode().partition("\0")[0], False
+    except UnicodeDecodeError:
+        return info.filename, True
 
 
 def _is_zip(archive: str, stream: IO[bytes]) -> bool:
@@ -190,13 +238,14 @@ class Archives:
             try:
                 stream = self._opened(entry)
                 raw = _zip_member(stream, entry) if len(entry.at) > 1 else _tar_member(stream, entry)
-            except (*_DAMAGED, NotImplementedError) as error:
+            except _DAMAGED as error:
                 reason = " ".join(str(error).split())[:160] or type(error).__name__
                 raise UnreadableError(f"damaged: {reason}", Cause.DAMAGED) from None
-            except OSError as error:
+            except DataError:
+                raise
+            except Exception as error:  # noqa: BLE001 (as above)
                 self.close()
-                reason = (error.strerror or str(error)).lower()
-                raise DataError(f"cannot read {entry.archive}: {reason}", "run the command again") from None
+                raise _unread(entry.archive, error, "run the command again") from None
         if len(raw) < entry.size:
             raise UnreadableError("damaged: cut off", Cause.DAMAGED)
         if not raw:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -111,9 +112,14 @@ class Entries:
         """The parts between two marks: where each begins in the written file, in bytes, and its number of entries."""
         return [(start, min(self._every, self.count - i * self._every)) for i, start in enumerate(self._marks)]
 
+    def flush(self) -> None:
+        """Have the system take all of it; raises OSError, as `add` does, where its disk is full."""
+        self._file.flush()
+
     def close(self) -> None:
         """Let go of the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # of a full disk: nobody reads it any more
+            self._file.close()
 
 
 def read_slice(file: Path, start: int, count: int) -> list[Entry]:

@@ -7,10 +7,12 @@ listed.passed_over  what lies beside them and is not read
 
 from __future__ import annotations
 
+import errno
 import glob
 import logging
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -34,7 +36,7 @@ from landsift.data.sources.walk import (
 from landsift.data.unlabelled import stores
 from landsift.data.unlabelled.archives import is_archive, members, repeated
 from landsift.data.unlabelled.entries import Entries, Entry, is_url
-from landsift.errors import DataError
+from landsift.errors import DataError, RunError
 from landsift.runtime.progress_bar import progress_bar
 
 logger = logging.getLogger("landsift")
@@ -42,6 +44,7 @@ logger = logging.getLogger("landsift")
 LIST_SUFFIX = ".txt"
 """Ending of a text file that names files, one a line."""
 _TOLD_EVERY = 1000  # entries
+_NO_LIST = "a text file, of which no line leads to a file"
 
 Source = Path | str
 """A path, or a URL as text."""
@@ -71,6 +74,7 @@ def list_sources(
 
     Raises:
         DataError: a source does not exist, holds no image, or cannot be used.
+        RunError: the list is long, and there is no room for it.
         MissingExtraError: what reads a URL is not installed.
     """
     listed = Listed(Entries(folder, marked_every))
@@ -79,9 +83,19 @@ def list_sources(
         with progress_bar("Listing files", None) as lister.advance:
             for source in sources:
                 lister.take(source)
+        listed.entries.flush()
+    except OSError as error:
+        listed.entries.close()
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise cannot_read(error, Path(str(source))) from None
+        place = folder or tempfile.gettempdir()
+        raise RunError(f"the list of files cannot be written to {place}: the disk is full", "free some space") from None
     except BaseException:
         listed.entries.close()
         raise
+    if not listed.entries.count:
+        listed.entries.close()
+        raise DataError(f"no images; {listed.passed_over[0].path}: {listed.passed_over[0].reason}", "name some")
     if lister.again:
         logger.warning(
             "%d of %d files are named more than once and classified once",
@@ -117,6 +131,9 @@ class _Lister:
             self._named(read_paths(path))
         elif path.suffix.lower() == LIST_SUFFIX and path.is_file() and (not self._many or is_list(path)):
             self._named(read_list(path))
+        elif path.suffix.lower() == LIST_SUFFIX and path.is_file():
+            logger.warning("left out %s: %s", path, _NO_LIST)
+            self._listed.passed_over.append(PassedOver(str(path), _NO_LIST))
         else:
             self._file(str(path), once=self._many)
 
@@ -130,7 +147,9 @@ class _Lister:
         of_lists = path.suffix.lower() in {*TABLE_SUFFIXES, LIST_SUFFIX}
         for each in map(Path, found):
             beside = each.suffix.lower() in {*TABLE_SUFFIXES, LIST_SUFFIX}  # as where a folder is walked
-            if of_lists or not beside:
+            if not each.exists():  # a link to nothing, which a folder has told of as well
+                self._file(str(each), once=True)
+            elif of_lists or not beside:
                 self.take(each)
 
     def _named(self, paths: Iterable[str]) -> None:
@@ -190,7 +209,14 @@ class _Lister:
             within = str(root / path / "_")[:-1]
             for name in os.fsdecode(names).split("\0") if names else ():
                 self._file(within + name, once=self._many)
-        self._listed.passed_over += [PassedOver(str(root / path), reason) for path, reason in unread]
+        self._pass_over(PassedOver(str(root / path), reason) for path, reason in unread)
+
+    def _pass_over(self, unread: Iterable[PassedOver]) -> None:
+        """Note what is not read, once where it is met by several sources."""
+        for each in unread:
+            there = each.path if is_url(each.path) else os.path.realpath(each.path)
+            if not (self._many and self._met.again(f"passed over {there}")):
+                self._listed.passed_over.append(each)
 
     def _archive(self, archive: str) -> None:
         if self._many and self._met.again(f"archive {os.path.realpath(archive) if not is_url(archive) else archive}"):
@@ -235,9 +261,9 @@ class _Lister:
 
     def _url(self, url: str) -> None:
         unread, begin = list[PassedOver](), self._listed.entries.place()
-        pattern = glob.has_magic(url)
+        pattern = stores.is_pattern(url)
         for found in stores.objects(url):
-            name = found.url.rpartition("/")[2]
+            name = stores.name_of(found.url)
             if is_archive(name) and not found.below:
                 self._archive(found.url)
                 continue
@@ -253,7 +279,7 @@ class _Lister:
         if unread:
             message = "%d objects of %s are not read; the first: %s: %s"
             logger.warning(message, len(unread), url, unread[0].path, unread[0].reason)
-        self._listed.passed_over += unread
+        self._pass_over(unread)
         if self._listed.entries.place() == begin and not self.again:
             others = f", only files that are not read ({counted(by_ending(e.path for e in unread))})" if unread else ""
             raise DataError(f"no images in {url}{others}", f"images end in {', '.join(sorted(self._endings))}")

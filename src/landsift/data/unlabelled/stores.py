@@ -6,6 +6,7 @@ Credentials and endpoints are those of the environment, as the libraries read th
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from landsift.data.decoding.unreadable import Cause, UnreadableError
 from landsift.data.unlabelled.entries import Entry, is_url
 from landsift.errors import DataError
 from landsift.extras import needs
+from landsift.runtime.notices import once
 
 T = TypeVar("T")
 
@@ -23,10 +25,15 @@ TRIES = 3
 """How often a request is made before a store counts as out of reach; s3fs repeats each some times itself."""
 WAIT = 0.5
 """Seconds before the second try; twice as many before each further one."""
+SILENCE = 60.0
+"""Seconds without a byte after which a web server counts as out of reach; s3fs has limits of its own."""
 PAGE = 1000
 """Objects that are listed with a request, the most that S3 gives."""
 _BLOCK = 2**23  # bytes that are fetched at a time of an archive
 _GLOB = frozenset("*?[")
+_REACH = "check network, endpoint and credentials, and run it again"
+_GONE, _FORBIDDEN = frozenset({404, 410}), frozenset({401, 403})  # statuses of HTTP
+_OF_OBJECT = frozenset({"AccessDenied", "AllAccessDisabled", "InvalidObjectState", "403"})  # S3's errors
 
 
 class Found(NamedTuple):
@@ -52,18 +59,27 @@ def file_system(url: str) -> tuple[Any, str]:
     needs("fsspec", extra="cloud", what=f"{scheme}://")
     from fsspec.core import url_to_fs
 
+    options: dict[str, Any] = {}
+    if scheme in ("http", "https"):
+        needs("s3fs", extra="cloud", what=f"{scheme}://")  # with it comes aiohttp
+        from aiohttp import ClientTimeout
+
+        # Its own limit is of the whole answer, which a large file on a slow line does not keep.
+        options["client_kwargs"] = {"timeout": ClientTimeout(total=None, sock_connect=SILENCE / 4, sock_read=SILENCE)}
     try:
         if scheme in ("s3", "s3a"):  # where Flyte is imported, fsspec has another for it, with settings of its own
             from s3fs import S3FileSystem
 
             return S3FileSystem(), S3FileSystem._strip_protocol(url)
-        system, path = url_to_fs(url)
+        system, path = url_to_fs(url, **options)
     except ImportError as error:
         raise DataError(
             f"cannot read {url}: {' '.join(str(error).split())}", f"install what reads {scheme}://"
         ) from None
     except ValueError as error:
         raise DataError(f"cannot read {url}: {' '.join(str(error).split())}", "such as s3://bucket/folder") from None
+    except Exception as error:  # noqa: BLE001 (of their libraries: some connect at once)
+        raise DataError(f"cannot reach {url}: {_reason(error)}", _REACH) from None
     return system, str(path)
 
 
@@ -74,14 +90,15 @@ def objects(url: str) -> Iterator[Found]:
         DataError: there is none, or the store cannot be reached.
     """
     system, path = file_system(url)
-    if _GLOB & set(path):
-        found: Iterator[Found] = (
+    there = None if url.endswith("/") else _looked_up(url, system, path)
+    if there is not None and there["type"] == "file":
+        found: Iterator[Found] = iter([_found(system, there)])
+    elif is_pattern(url):
+        found = (
             _found(system, info)
             for _, info in sorted(_asked(url, lambda: system.glob(path, detail=True)).items())
             if info["type"] == "file"
         )
-    elif _asked(url, lambda: system.isfile(path)):
-        found = iter([_found(system, _asked(url, lambda: system.info(path)))])
     elif hasattr(system, "call_s3"):
         found = _pages(url, system, path)
     else:
@@ -92,6 +109,37 @@ def objects(url: str) -> Iterator[Found]:
         yield each
     if empty:
         raise DataError(f"no such file or folder, or an empty one: {url}", "check the name, and what may be read there")
+
+
+def is_pattern(url: str) -> bool:
+    """Whether a URL is a pattern; in one of the web `?` begins a query."""
+    return bool((_GLOB - {"?"} if _is_web(url) else _GLOB) & set(url.partition("://")[2]))
+
+
+def name_of(url: str) -> str:
+    """The name of the file that a URL leads to, without a query such as a signature."""
+    return (url.partition("?")[0] if _is_web(url) else url).rpartition("/")[2]
+
+
+def _is_web(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
+
+
+def _looked_up(url: str, system: Any, path: str) -> dict[str, Any] | None:
+    """What a store knows of a name; None where there is no object of it, but perhaps others below it."""
+
+    def ask() -> dict[str, Any] | None:
+        try:
+            info: dict[str, Any] = system.info(path)
+        except Exception as error:
+            # S3 hides whether there is an object from those who may list alone; they are told when they do.
+            if _is_missing(error) or (isinstance(error, PermissionError) and hasattr(system, "call_s3")):
+                return None
+            raise
+        page = info.get("mimetype") == "text/html" and "." not in name_of(url)  # a folder's, with links
+        return info | {"type": "directory"} if page else info
+
+    return _asked(url, ask)
 
 
 def _pages(url: str, system: Any, path: str) -> Iterator[Found]:
@@ -117,6 +165,8 @@ def _below(url: str, system: Any, path: str, root: str) -> Iterator[Found]:
     inner = []
     for info in sorted(infos, key=lambda info: str(info["name"])):
         name = str(info["name"])
+        if not name.startswith(root):  # a link of a web page to what lies elsewhere
+            continue
         if info["type"] == "file":
             yield _found(system, info)._replace(below=name.removeprefix(root).lstrip("/"))
         elif name.rstrip("/") != path.rstrip("/"):
@@ -131,25 +181,57 @@ def _found(system: Any, info: dict[str, Any]) -> Found:
 
 
 def _asked(url: str, ask: Callable[[], T]) -> T:
-    """What a store answers, asked again where it does not; raises DataError, FileNotFoundError and PermissionError."""
+    """What a store answers, asked again where it does not; raises DataError."""
     wait = WAIT
     for tried in range(1, TRIES + 1):
         try:
             return ask()
-        except FileNotFoundError:
-            raise DataError(f"no such file or folder: {url}") from None
-        except PermissionError as error:
-            reason = " ".join(str(error).split())[:160]
-            raise DataError(f"{url} may not be read: {reason}", "check the credentials in the environment") from None
+        except (DataError, ImportError):
+            raise
         except Exception as error:
-            if tried == TRIES or type(error).__name__ == "NoCredentialsError":
-                reason = " ".join(str(error).split())[:160] or type(error).__name__
-                raise DataError(
-                    f"cannot reach {url}: {reason}", "check network, endpoint and credentials, and run it again"
-                ) from error
+            reason = _reason(error)
+            if _is_missing(error):
+                raise DataError(f"no such file or folder: {url}") from None
+            if isinstance(error, PermissionError) or _status(error) in _FORBIDDEN:
+                hint = "check the credentials in the environment, or the URL's own, and run it again"
+                raise DataError(f"{url} may not be read: {reason}", hint) from None
+            if tried == TRIES or isinstance(error, ValueError) or type(error).__name__ == "NoCredentialsError":
+                raise DataError(f"cannot reach {url}: {reason}", _REACH) from error
+            store = "/".join(url.split("/", 3)[:3])
+            once(logging.INFO, f"{store} does not answer: {reason}; asking again")
         time.sleep(wait)
         wait *= 2
     raise AssertionError
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__
+    told = cause if isinstance(error, FileNotFoundError) and isinstance(cause, Exception) else error
+    return " ".join(str(told).split())[:160] or type(told).__name__
+
+
+def _status(error: BaseException) -> int | None:
+    """The status of HTTP that a server answered with."""
+    each = (getattr(found, "status", None) for found in (error, error.__cause__))
+    return next((status for status in each if isinstance(status, int)), None)
+
+
+def _is_missing(error: Exception) -> bool:
+    """Whether a store says that there is no such object; fsspec says so as well where a web server does not answer."""
+    if not isinstance(error, FileNotFoundError):
+        return _status(error) in _GONE
+    cause, status = error.__cause__, _status(error)
+    if status is not None:
+        return status in _GONE
+    return cause is None or isinstance(cause, FileNotFoundError) or hasattr(cause, "response")  # of S3
+
+
+def _is_closed(error: Exception) -> bool:
+    """Whether an object alone may not be read; not so where credentials have expired, in the middle of the work."""
+    if not isinstance(error, PermissionError):
+        return False
+    answer = getattr(error.__cause__, "response", None) or {}
+    return answer.get("Error", {}).get("Code", "AccessDenied") in _OF_OBJECT
 
 
 def read_object(entry: Entry) -> bytes:
@@ -166,10 +248,12 @@ def read_object(entry: Entry) -> bytes:
     def ask() -> bytes | UnreadableError:
         try:
             return cast(bytes, system.cat_file(path))
-        except FileNotFoundError:
-            return UnreadableError("the file does not exist", Cause.MISSING)
-        except PermissionError as error:
-            return UnreadableError(f"may not be read: {' '.join(str(error).split())[:160]}", Cause.ACCESS)
+        except Exception as error:
+            if _is_missing(error):
+                return UnreadableError("the file does not exist", Cause.MISSING)
+            if _is_closed(error):
+                return UnreadableError(f"may not be read: {_reason(error)}", Cause.ACCESS)
+            raise
 
     raw = _asked(entry.path, ask)
     if isinstance(raw, UnreadableError):
