@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from landsift.engine.interface import Engine, EngineLostError, InProcess
 from landsift.engine.options import LOCAL, EngineOptions
-from landsift.engine.scratch import remove_left_behind
 from landsift.errors import LandsiftError
 from landsift.extras import needs
 
@@ -96,6 +95,8 @@ def open(
     options = EngineOptions(address, workers, threads, gpus)
     engine = InProcess() if options.in_process else _OnDemand(options, _starter(options, shared, notices))
     if options.is_local and not options.in_process:
+        from landsift.engine.scratch import remove_left_behind  # with what `landsift --help` does not need
+
         remove_left_behind()
     try:
         yield engine
