@@ -154,7 +154,7 @@ def kill_who_writes(folder, name, pids):
 @pytest.mark.slow
 def test_two_processes_make_the_maps_of_one_and_a_killed_one_leaves_nothing(run, scenes, tmp_path):
     raster(scenes / "a.tif", pictures(600, 600), photometric="RGB")
-    options = MapOptions(stride=4)
+    options = MapOptions(stride=8)
     one = mapped_into(tmp_path / "one", run, scenes, options=options)
     pids = []
     threading.Thread(target=kill_who_writes, args=(tmp_path / "two", "a", pids), daemon=True).start()
@@ -180,7 +180,7 @@ def test_a_scene_that_kills_every_process_stops_no_other(run, scenes, tmp_path, 
 def test_work_that_is_ended_leaves_no_half_written_map(run, scenes, tmp_path):
     for name in "cd":
         raster(scenes / f"{name}.tif", pictures(600, 600), photometric="RGB")
-    options, out = MapOptions(stride=4), tmp_path / "maps"
+    options, out = MapOptions(stride=8), tmp_path / "maps"
     model, found = LoadedModel.load(run, options, device="cpu"), scenes_of([scenes])
     tasks = [SceneTask(n, 4, each.name, each.sources, out / f"{each.name}.tif", each.name) for n, each in
              enumerate(found, 1)]  # fmt: skip
