@@ -67,8 +67,8 @@ def test_notices_of_workers_reach_the_user_once_with_the_items_name(address, cap
     ) == 1
     caplog.clear()
     with engine.open(address, notices=logging.ERROR) as e:
-        list(e.unordered(small_tasks.notes, ["forest"]))
-    assert "forest: forest is odd" not in caplog.text
+        list(e.unordered(small_tasks.notes, ["forest"], name="shard {}".format))
+    assert "shard forest: forest is odd" not in caplog.text
 
 
 @pytest.mark.parametrize("options", [{"workers": 1}, {"workers": 2}])

@@ -132,6 +132,9 @@ def test_a_folder_for_several_scenes_of_which_one_is_bad(command, tmp_path):
         (["--set", "seed=1"], 1, "configuration key 'seed' changes nothing in a map"),
         (["--mask", "nowhere.tif"], 1, "nowhere.tif"),
         (["--device", "tpu"], 1, "there is no device 'tpu' here"),
+        (["--workers", "2"], 2, "changes nothing with one map; --out FOLDER has one of each scene"),
+        (["--engine", "tcp://127.0.0.1:1"], 2, "changes nothing with one map"),
+        (["--gpus", "1"], 2, "changes nothing with one map"),
     ],
 )
 def test_wrong_usage_is_told_and_nothing_is_written(arguments, status, said, command, tmp_path):
@@ -141,6 +144,38 @@ def test_wrong_usage_is_told_and_nothing_is_written(arguments, status, said, com
     assert said in " ".join(err.split()).replace("│ ", "")
     assert not out
     assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--engine", "nowhere"], 1, "the engine 'nowhere' is no address and no file"),
+        (
+            ["--engine", "tcp://one:8786", "--workers", "2"],
+            1,
+            "workers changes nothing with an engine at tcp://one:8786",
+        ),
+        (["--gpus", "1", "--workers", "2", "--device", "cpu"], 2, "cpu changes nothing with --gpus"),
+        (["--gpus", "4", "--workers", "99"], 1, "99 workers with gpus=4 each need 396 GPUs"),
+        (["--workers", "0"], 2, "greater than or equal"),
+    ],
+)
+def test_an_engine_that_cannot_be_used_is_refused_before_the_work(arguments, status, said, command, tmp_path):
+    scene = scene_of(tmp_path / "scene.tif")
+    found, out, err = command(scene, "--out", tmp_path / "maps", *arguments)
+    assert found == status
+    assert said in " ".join(err.split()).replace("│ ", "")
+    assert not out
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
+
+
+def test_what_changes_nothing_in_one_process_is_said(command, tmp_path):
+    scene_of(tmp_path / "scenes" / "a.tif")
+    status, _, err = command(
+        tmp_path / "scenes", "--out", tmp_path / "maps", "--workers", 1, "--threads", 2, "--no-page"
+    )
+    assert status == 0
+    assert "--threads and --gpus change nothing in one process; --workers N has several" in err
 
 
 def test_a_scene_that_is_not_there(command, tmp_path):

@@ -5,20 +5,33 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from landsift.cli.options import JsonOption, ModuleOption, ReadingOption, RemoteOption, RunArgument, TtaOption, reading
+from landsift.cli.options import (
+    EngineOption,
+    GpusOption,
+    JsonOption,
+    ModuleOption,
+    ReadingOption,
+    RemoteOption,
+    RunArgument,
+    ThreadsOption,
+    TtaOption,
+    reading,
+)
 from landsift.cli.slips import run_first
+from landsift.engine.options import LOCAL
 from landsift.extras import lacks, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from landsift.engine import EngineOptions
     from landsift.mapping.make import MapResult
     from landsift.mapping.many import Maps
-    from landsift.mapping.map_options import LoadedModel, MapOptions
+    from landsift.mapping.map_options import MapOptions
     from landsift.mapping.scenes import Scene
 
 logger = logging.getLogger("landsift")
@@ -143,18 +156,22 @@ def map_command(
         str, typer.Option("--device", metavar="DEVICE", help="auto (a GPU if there is one), cpu, cuda, cuda:1, ...")
     ] = "auto",
     module: ModuleOption = None,
-    remote: RemoteOption = None,
+    engine: EngineOption = LOCAL,
     workers: Annotated[
         int | None,
         typer.Option(
             "--workers",
             "-j",
             metavar="N",
-            help="With --remote: scenes that are mapped at the same time.  Default: 8.",
+            help="Processes of this machine, each with a scene at a time.  Default: this one alone.  With --remote: "
+            "scenes that are mapped at the same time.  Default: 8.",
             min=1,
             show_default=False,
         ),
     ] = None,
+    threads: ThreadsOption = None,
+    gpus: GpusOption = None,
+    remote: RemoteOption = None,
     schedule: Annotated[
         str | None,
         typer.Option(
@@ -184,15 +201,16 @@ def map_command(
     from landsift.mapping.map_options import LoadedModel, MapOptions
 
     for name, value, needed, by in (
-        ("--workers", workers, remote, "--remote"),
         ("--schedule", schedule, remote, "--remote"),
         ("--dry-run", dry_run, remote, "--remote"),
         ("--activate", activate, schedule, "--schedule"),
     ):
         if value not in (None, False) and needed is None:
             raise typer.BadParameter(f"changes nothing without {by}", param_hint=name)
-    gpus = [each for each in settings or () if remote and each.startswith("cluster.gpu=")]
-    settings = [each for each in settings or () if each not in gpus]
+    one = Path(out).suffix.lower() in (".tif", ".tiff")
+    _check_engine(engine, None if remote else workers, threads, gpus, device, remote=remote is not None, one=one)
+    of_cluster = [each for each in settings or () if remote and each.startswith("cluster.gpu=")]
+    settings = [each for each in settings or () if each not in of_cluster]
     given = {
         "stride": stride,
         "agreement": agreement,
@@ -221,18 +239,46 @@ def map_command(
             raise typer.BadParameter("a cluster gets landsift's own code alone", param_hint="--module")
         from landsift.cli.map_remote import Remote, map_remote
 
-        cluster = Remote(remote, workers or 8, gpus, schedule, activate, dry_run)
+        cluster = Remote(remote, workers or 8, of_cluster, schedule, activate, dry_run)
         map_remote(run, scenes, out, options, cluster, page=page is not False, as_json=as_json)
         return
 
-    def loaded() -> LoadedModel:
-        return LoadedModel.load(run, options, module=module, device=device)
-
     finish = _page(page)
-    if Path(out).suffix.lower() in (".tif", ".tiff"):
-        _one(loaded, scenes, Path(out), options, finish, as_json=as_json)
-    else:
-        _many(loaded, scenes, Path(out), options, finish, as_json=as_json)
+    if one:
+        _one(
+            lambda: LoadedModel.load(run, options, module=module, device=device),
+            scenes,
+            Path(out),
+            options,
+            finish,
+            as_json=as_json,
+        )
+        return
+    from landsift.evaluation.on_engine import options_of
+
+    work = _Work(run, options, module, device, options_of(engine, workers, threads, gpus))
+    _many(work, scenes, Path(out), finish, as_json=as_json)
+
+
+def _check_engine(
+    engine: str, workers: int | None, threads: int | None, gpus: int | None, device: str, *, remote: bool, one: bool
+) -> None:
+    """Refuse options of an engine that change nothing, or say two things."""
+    given = {"--engine": engine != LOCAL, "--workers": workers, "--threads": threads, "--gpus": gpus}
+    name = next((name for name, value in given.items() if value), None)
+    if name is None:
+        return
+    if remote:
+        raise typer.BadParameter("changes nothing with --remote, where each scene is a task", param_hint=name)
+    if one:
+        raise typer.BadParameter("changes nothing with one map; --out FOLDER has one of each scene", param_hint=name)
+    if gpus and device not in ("auto", "cuda"):
+        message = (
+            f"{device} changes nothing with --gpus, which gives each process GPUs of its own; leave one of both out"
+        )
+        raise typer.BadParameter(message, param_hint="--device")
+    if engine == LOCAL and workers in (None, 1) and (threads or gpus):
+        logger.warning("--threads and --gpus change nothing in one process; --workers N has several")
 
 
 def _one(loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish: Any, *, as_json: bool) -> None:
@@ -244,17 +290,36 @@ def _one(loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish:
     print_result(result.to_dict(), _lines(result), as_json=as_json)
 
 
-def _many(loaded: Any, scenes: list[str], out: Path, options: MapOptions, finish: Any, *, as_json: bool) -> None:
+class _Work(NamedTuple):
+    """Who maps several scenes, with what."""
+
+    run: Path
+    options: MapOptions
+    module: str | None
+    device: str
+    engine: EngineOptions
+
+
+def _many(work: _Work, scenes: list[str], out: Path, finish: Any, *, as_json: bool) -> None:
     from landsift.cli.printing import print_result
     from landsift.errors import RunError
     from landsift.mapping.many import check_all_made, map_scenes, scenes_of
+    from landsift.mapping.many_on_engine import Making, on_engine
+    from landsift.mapping.map_options import LoadedModel
     from landsift.runtime.outputs import check_file
 
     if _FILE.fullmatch(out.name) and not out.is_dir():
         raise RunError(f"--out {out}: a map is a .tif, several are a folder", f"give {out.with_suffix('.tif')}")
     found = scenes_of(scenes)
     check_file(out / f"{found[0].name}.tif")
-    maps = map_scenes(loaded(), found, out, options, finish, () if finish in (None, _no_page) else ("html",))
+    run, options, module, device, engine = work
+    # With an engine the model is loaded here to know the maps that are there: its workers have the GPUs.
+    model = LoadedModel.load(run, options, module=module, device=device if engine.in_process else "cpu")
+    others = None
+    if not engine.in_process:
+        making = Making.of(model, options, finish, module=module, device=device)
+        others = on_engine(engine, making, [each.sources for each in found], out)
+    maps = map_scenes(model, found, out, options, finish, () if finish in (None, _no_page) else ("html",), others)
     print_result(maps.to_dict(), _summary(maps), as_json=as_json)
     check_all_made(maps.to_dict())
 

@@ -277,9 +277,11 @@ class Cluster(Engine):
         )
 
     def _relay(self, event: tuple[float, dict[str, Any]]) -> None:
-        """Say here what a worker has said."""
-        said = event[1]
-        logger.log(said["level"], "%s: %s", said["name"], said["text"], extra={worker.RELAYED: True})
+        """Say here what a worker has said, with the name of its task if that is not in it."""
+        name, text = event[1]["name"], event[1]["text"]
+        if not text.startswith((f"{name}:", f"{name} ", f"{name}.")) and not text.endswith(f": {name}"):
+            text = f"{name}: {text}"
+        logger.log(event[1]["level"], "%s", text, extra={worker.RELAYED: True})
 
 
 class _Client(Client):

@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from landsift.engine.interface import Engine, EngineLostError, InProcess
+from landsift.engine.interface import Engine, EngineLostError, InProcess, WorkerLostError
 from landsift.engine.options import LOCAL, EngineOptions
 from landsift.errors import LandsiftError
 from landsift.extras import needs
@@ -42,7 +42,11 @@ class _OnDemand(Engine):
         return self._cluster().submit(function, item, name)
 
     def unordered(
-        self, function: Callable[[Item], Result], items: Iterable[Item], name: Callable[[Item], str] = str
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        name: Callable[[Item], str] = str,
+        lost: Callable[[WorkerLostError], Result] | None = None,
     ) -> Iterator[tuple[Item, Result]]:
         """As `Engine.unordered`; for a single item no process is started."""
         if self._started is None:
@@ -50,8 +54,8 @@ class _OnDemand(Engine):
             first = list(islice(rest, 2))
             items = chain(first, rest)
             if not first or (len(first) == 1 and self._options.is_local):
-                return InProcess().unordered(function, items, name)
-        return self._cluster().unordered(function, items, name)
+                return InProcess().unordered(function, items, name, lost)
+        return self._cluster().unordered(function, items, name, lost)
 
     def close(self) -> None:
         """End it, if it has begun."""

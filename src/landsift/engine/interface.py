@@ -54,7 +54,11 @@ class Engine(ABC):
         return self.slots + min(self.slots, MOST_AHEAD)
 
     def unordered(
-        self, function: Callable[[Item], Result], items: Iterable[Item], name: Callable[[Item], str] = str
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        name: Callable[[Item], str] = str,
+        lost: Callable[[WorkerLostError], Result] | None = None,
     ) -> Iterator[tuple[Item, Result]]:
         """Run a function on items; each with its result, as they are done.
 
@@ -64,6 +68,7 @@ class Engine(ABC):
             function: a module's own, because it is pickled.
             items: small, and to be pickled.
             name: what notices and errors call an item.
+            lost: gives the result of an item whose workers died, each time that it was tried; None: that is raised.
 
         Raises:
             Exception: what the function raised; what runs is ended.
@@ -86,7 +91,13 @@ class Engine(ABC):
                 if running:
                     item, future = done.get()
                     running.discard(future)
-                    yield item, future.result()
+                    try:
+                        result = future.result()
+                    except WorkerLostError as error:
+                        if lost is None:
+                            raise
+                        result = lost(error)
+                    yield item, result
         finally:
             for future in running:
                 future.cancel()

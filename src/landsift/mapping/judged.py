@@ -45,7 +45,7 @@ class JudgedCells:
     """Judges the rows of a map and writes what it finds.
 
     Attributes:
-        trust: the model's.
+        trust: the model's; None in another process than the one that judged, to which only the counts are sent.
         classes: K.
         cells: that have a class, so far.
         several: of them, with more than one class in their set.
@@ -59,6 +59,10 @@ class JudgedCells:
     several: int = 0
     abstained: int | None = None
     ood: int | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is of use only while it judges, megabytes."""
+        return self.__dict__ | {"trust": None}
 
     def judge(self, strips: Iterator[Strip], writer: MapWriter) -> Iterator[Strip]:
         """The same rows without the channel of distances; what is judged of them is written to `writer`."""

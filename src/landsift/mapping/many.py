@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from landsift.data.decoding.gdal import suffixes
-from landsift.errors import ConfigError, DataError, LandsiftError, ModelError, RunError, listed, to_record
-from landsift.mapping.make import MapResult, check_map, mapped
+from landsift.errors import ConfigError, DataError, LandsiftError, ModelError, RunError, listed
+from landsift.mapping.make import MapResult, check_map
 from landsift.mapping.map_file import read_info
 from landsift.mapping.map_key import files_of, key_of
 from landsift.mapping.map_options import LoadedModel, MapOptions, Source
 from landsift.mapping.map_place import ENDINGS, beside_map, files_of_map, is_item_of_map, is_map
 from landsift.mapping.safe import is_safe
-from landsift.mapping.scenes import Scene
+from landsift.mapping.scene_tasks import Finish, Runner, SceneTask, apart, one_after_another, reason
 from landsift.mapping.stac_scene import is_item, is_loopback, read_json
 from landsift.mapping.stacked_bands import token_bands
 
@@ -83,13 +84,14 @@ def map_scenes(
     scenes: Sequence[SceneFiles],
     folder: Path,
     options: MapOptions,
-    finish: Callable[[Path, Scene], object] | None = None,
+    finish: Finish | None = None,
     finishes: Collection[str] = (),
+    run: Runner | None = None,
 ) -> Maps:
-    """Map scenes one after the other into a folder, each as NAME.tif.
+    """Map scenes into a folder, each as NAME.tif.
 
     A map that is there, of the same model, files and options, is left as it is. A scene that cannot be mapped is named
-    and does not stop the others.
+    and does not stop the others. Of both the maps are in the order of the scenes.
 
     Args:
         model: that maps.
@@ -98,39 +100,65 @@ def map_scenes(
         options: how.
         finish: as of `mapped`.
         finishes: endings of what that writes beside a map, such as html; a map without it is made again.
+        run: has scenes mapped by others, such as `on_engine`; None: by `model`, one after the other.
 
     Raises:
         ModelError: the model has no dense mode.
         ConfigError: `reading` has another key, or a value that is none.
     """
-    maps = Maps()
+    became: dict[int, MapResult | Path | str] = {}
     beside = [*ENDINGS, *finishes]
     beside += ["probabilities.tif"] if options.probabilities else []
     beside += ["trust.tif"] if model.predictor.trust is not None else []
-    for number, scene in enumerate(scenes, start=1):
-        out = folder / f"{scene.name}.tif"
-        try:
-            check_map(out, scene.sources, options)
-            key = key_of(model, scene.sources, options)
-            if _is_made(out, key, beside):
-                logger.info("%s: its map is there already, of the same model, files and options", scene.name)
-                if any("://" in str(each) for each in scene.sources):
-                    logger.info("%s: whether the files at its address have changed is not known", scene.name)
-                maps.left.append(out)
+
+    def waiting(some: Iterable[tuple[int, SceneFiles]]) -> Iterator[SceneTask]:
+        """Those of some scenes that have no such map yet, looked at when they are asked for."""
+        for number, scene in some:
+            out = folder / f"{scene.name}.tif"
+            try:
+                check_map(out, scene.sources, options)
+                key = key_of(model, scene.sources, options)
+                made = _is_made(out, key, beside)
+            except (ConfigError, ModelError):  # which would be the same for every scene
+                raise
+            except Exception as error:  # noqa: BLE001 (whatever is wrong with one must not cost the others)
+                became[number] = _told(scene.name, reason(error))
                 continue
-            logger.info("scene %d of %d: %s", number, len(scenes), scene.name)
-            maps.made.append(mapped(model, scene.sources, out, options, finish, key))
-        except (ConfigError, ModelError):  # which would be the same for every scene
-            raise
-        except Exception as error:  # noqa: BLE001 (whatever is wrong with one must not cost the others)
-            record = to_record(error)
-            known = isinstance(error, LandsiftError)
-            text = str(error) if known else f"{record['message']}\nthis is an unexpected error, at {record['where']}"
-            logger.error("%s has no map: %s", scene.name, text)
-            maps.failed[scene.name] = text
+            if not made:
+                yield SceneTask(number, len(scenes), scene.name, scene.sources, out, key)
+                continue
+            logger.info("%s: its map is there already, of the same model, files and options", scene.name)
+            if any("://" in str(each) for each in scene.sources):
+                logger.info("%s: whether the files at its address have changed is not known", scene.name)
+            became[number] = out
+
+    every = list(enumerate(scenes, start=1))
+    groups = [every]
+    if run is None:
+        run = one_after_another(model, options, finish)
+    else:
+        groups = apart([(folder / f"{scene.name}.tif", (number, scene)) for number, scene in every])
+    with closing(run(map(waiting, groups))) as done:  # type: ignore[type-var]
+        for task, result in done:
+            became[task.number] = _told(task.name, result) if isinstance(result, str) else result
+    maps = Maps()
+    for number, scene in every:
+        match became[number]:
+            case MapResult() as result:
+                maps.made.append(result)
+            case str() as text:
+                maps.failed[scene.name] = text
+            case out:
+                maps.left.append(out)
     if len(scenes) == len(maps.failed) > 1 and all(_is_a_band(scene) for scene in scenes):
         logger.warning("are these the bands of one scene? They are mapped together with --out MAP.tif")
     return maps
+
+
+def _told(name: str, text: str) -> str:
+    """Why a scene has no map, which is said."""
+    logger.error("%s has no map: %s", name, text)
+    return text
 
 
 def _is_a_band(scene: SceneFiles) -> bool:

@@ -119,8 +119,23 @@ class LoadedModel:
     source: str
 
     @classmethod
-    def load(cls, model: Source, options: MapOptions, *, module: str | None = None, device: str = "auto") -> Self:
+    def load(
+        cls,
+        model: Source,
+        options: MapOptions,
+        *,
+        module: str | None = None,
+        device: str = "auto",
+        quiet: bool = False,
+    ) -> Self:
         """Load it.
+
+        Args:
+            model: as of `load_model`, as are module and device.
+            options: how it is to map.
+            module: the same.
+            device: the same.
+            quiet: without saying what its thresholds and the options do not do: that was said in another process.
 
         Raises:
             ModelError: there is no model, no such device, or it was exported and does not do what the options ask.
@@ -136,9 +151,10 @@ class LoadedModel:
         if isinstance(predictor, OnnxPredictor):
             _check_exported(predictor, options)
         elif options.tta is not None:
-            say_other_views(predictor, options.tta)
+            if not quiet:
+                say_other_views(predictor, options.tta)
             predictor.description = replace(predictor.description, tta=options.tta)
-        if predictor.trust is not None:
+        if predictor.trust is not None and not quiet:
             tell(predictor.trust)
             if options.stride is not None and options.stride < min(patch):
                 logger.info(

@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from landsift.config import cache_folder
@@ -94,14 +94,26 @@ def exchange(one: Path, other: Path) -> None:
         aside.rename(one)
 
 
-def remove_left_behind(path: Path) -> None:
-    """Delete what dead processes of this machine have left of `path`, as far as that can be done."""
-    found: list[Path] = []
+def partials_of(path: Path) -> list[Path]:
+    """What processes of any machine are writing of `path`, or have left of it when they died."""
     with contextlib.suppress(OSError, ValueError), os.scandir(path.parent) as entries:  # no path at all, or no folder
         start = f".{_base(path.name)}."
         found = [Path(entry.path) for entry in entries if entry.name.startswith(start)]
-    for each in found:
-        if left_behind(each) and _base(each.name) == _base(path.name):
+        return [each for each in found if _PARTIAL.fullmatch(each.name) and _base(each.name) == _base(path.name)]
+    return []
+
+
+def remove_left_behind(path: Path) -> None:
+    """Delete what dead processes of this machine have left of `path`, as far as that can be done."""
+    for each in partials_of(path):
+        if left_behind(each):
+            _delete(each)
+
+
+def remove_others(path: Path, spared: Collection[Path]) -> None:
+    """Delete what is being written of `path` but for what is spared: when all who wrote it for us have ended."""
+    for each in partials_of(path):
+        if each not in spared:
             _delete(each)
 
 
