@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,21 @@ def median(values: Iterable[float]) -> float | None:
 def steady(seconds: Sequence[float]) -> float | None:
     """The median epoch without the first, which starts workers and warms up; of a single epoch, that one."""
     return median(seconds[1:] or seconds)
+
+
+def timed(
+    command: Sequence[str], environment: Mapping[str, str]
+) -> tuple[float, float, subprocess.CompletedProcess[str]]:
+    """Wall seconds and processor seconds (user and system) of a command, from its start to its end, and what it said.
+
+    The script ends with the command's own message where it fails.
+    """
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done
 
 
 def machine() -> dict[str, Any]:

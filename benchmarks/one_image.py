@@ -13,12 +13,9 @@ library (distributed) was loaded.
 
 import argparse
 import os
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import common
@@ -26,17 +23,11 @@ import common
 HERE = common.HERE.parent / "src"
 
 
-def timed(source: Path, run: Path, file: Path, out: Path, *options: str) -> tuple[float, float, str]:
+def predicted(source: Path, run: Path, file: Path, out: Path, *options: str) -> tuple[float, float, str]:
     """Wall seconds, processor seconds and standard error of one prediction."""
     command = [sys.executable, *options, "-m", "landsift", "predict", str(run), str(file), "--out", str(out)]
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": str(source)}, capture_output=True, text=True, check=False
-    )
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stderr
+    wall, used, done = common.timed(command, os.environ | {"PYTHONPATH": str(source)})
+    return wall, used, done.stderr
 
 
 def main() -> None:
@@ -52,10 +43,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="landsift-bench-") as folder:
         for repeat in range(arguments.repeats + 1):
             for name, source in sources.items():
-                wall, used, _ = timed(source, arguments.run, arguments.file, Path(folder) / f"{name}-{repeat}.csv")
+                wall, used, _ = predicted(source, arguments.run, arguments.file, Path(folder) / f"{name}-{repeat}.csv")
                 if repeat:
                     found[name].append((wall, used))
-        said = timed(HERE, arguments.run, arguments.file, Path(folder) / "modules.csv", "-X", "importtime")[2]
+        said = predicted(HERE, arguments.run, arguments.file, Path(folder) / "modules.csv", "-X", "importtime")[2]
         tables = {(Path(folder) / f"{name}-0.csv").read_text() for name in sources}
     loaded = any(line.rsplit("|", 1)[-1].strip() == "distributed" for line in said.splitlines())
     rows = [

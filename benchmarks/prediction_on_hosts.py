@@ -32,7 +32,7 @@ import pandas as pd
 from distributed import get_task_stream
 
 import common
-from streaming import as_files, as_tar, sources
+from streaming import as_both
 
 HOSTS = 4
 NET = f"ls{os.getpid() % 10_000}"
@@ -178,10 +178,7 @@ def main() -> None:
     given = parser.parse_args()
     os.environ.update(ONE_THREAD)
     work = given.workdir.absolute()
-    for name in ("tar", "files"):
-        (work / name).mkdir(parents=True)
-    files, half = sources(given.patches.absolute()), given.count // 2
-    paths = [as_tar(work / "tar", half, files), as_files(work / "files", given.count - half, files[::-1])]
+    paths = as_both(work, given.count, given.patches)
     parts = -(-given.count // (256 * given.chunks))
     run, rows = given.run.absolute(), {}
     whole = work / "whole"

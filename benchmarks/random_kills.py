@@ -26,7 +26,7 @@ import pandas as pd
 import psutil
 
 import common
-from streaming import as_files, as_tar, sources
+from streaming import as_both
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "faults"))
 from commands import Command
@@ -52,10 +52,9 @@ class Kills:
 
     def __init__(self, arguments: argparse.Namespace, work: Path) -> None:
         self.run, self.work = arguments.run.absolute(), work
-        files, half = sources(arguments.patches.absolute()), arguments.count // 2
-        for name in ("tar", "files", "home", "tmp"):
-            (work / name).mkdir(parents=True)
-        self.given = [as_tar(work / "tar", half, files), as_files(work / "files", arguments.count - half, files[::-1])]
+        self.given = as_both(work, arguments.count, arguments.patches)
+        for name in ("home", "tmp"):
+            (work / name).mkdir()
         self.parts = -(-arguments.count // 256)
         self.dice = random.Random(arguments.seed)
         self.kills: Counter[tuple[str, str]] = Counter()

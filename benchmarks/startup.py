@@ -11,12 +11,9 @@ shown apart. The three are taken in turns, so that other work on the machine mee
 import argparse
 import json
 import os
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import common
@@ -34,14 +31,8 @@ TINY = (
 
 def timed(arguments: list[str], environment: dict[str, str]) -> tuple[float, float, str]:
     """Wall seconds, processor seconds and standard output of a `landsift` command."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "landsift", *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
+    wall, used, done = common.timed([sys.executable, "-m", "landsift", *arguments], environment)
+    return wall, used, done.stdout
 
 
 def main() -> None:

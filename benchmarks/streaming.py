@@ -80,6 +80,14 @@ def as_files(folder: Path, count: int, files: list[Path]) -> str:
     return str(folder)
 
 
+def as_both(folder: Path, count: int, patches: Path) -> list[str]:
+    """One half as members of archives, the other as single files; returns what names them."""
+    files, half = sources(patches.absolute()), count // 2
+    for name in ("tar", "files"):
+        (folder / name).mkdir(parents=True)
+    return [as_tar(folder / "tar", half, files), as_files(folder / "files", count - half, files[::-1])]
+
+
 def child(task: dict[str, Any]) -> dict[str, Any]:
     """What a process of its own measures."""
     from landsift.runtime.threads import settle

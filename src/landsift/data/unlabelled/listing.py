@@ -95,7 +95,10 @@ def list_sources(
         raise
     if not listed.entries.count:
         listed.entries.close()
-        raise DataError(f"no images; {listed.passed_over[0].path}: {listed.passed_over[0].reason}", "name some")
+        raise DataError(
+            f"no images; {listed.passed_over[0].path}: {listed.passed_over[0].reason}",
+            "name image files, folders, tables or archives",
+        )
     if lister.again:
         logger.warning(
             "%d of %d files are named more than once and classified once",
