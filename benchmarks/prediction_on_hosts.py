@@ -205,10 +205,11 @@ def main() -> None:
                 row["worker"].split("//")[1].split(":")[0] for row in stream.data if "landsift" in str(row["key"])
             )
             rows[name] = {**taken, "hosts": done, **compared(out, whole)}
-            if at and not back:  # the host comes back for the next command
+            if at and not back:  # the host comes back for the next command, started anew: it may not know yet
                 hosts.link(HOSTS, "up")
-                if hosts.workers[HOSTS].poll() is not None:
-                    hosts.worker(HOSTS)
+                hosts.workers[HOSTS].kill()
+                hosts.workers[HOSTS].wait()
+                hosts.worker(HOSTS)
     print(f"{given.count:,} patches in {parts} parts; {os.cpu_count()} cores")
     for row in rows.values():
         row["tasks of hosts"] = "+".join(str(n) for _, n in sorted(row.pop("hosts").items())) or "–"
