@@ -2,9 +2,9 @@
 
     python benchmarks/ours.py --table TABLE.csv --weights FILE [--config FILE] [--set key=value]... [--json FILE]
 
-TABLE has the columns path, label and split. The network is reference.py's, with the same weights. What is timed
-is what a user runs: `build_store` decodes the files, `train` does the rest up to the tested model. t-SNE frames, which
-the reference has none of, are off.
+TABLE has the columns path, label and split. The network is the configuration's, and reference.py's without one. What is
+timed is what a user runs: `build_store` decodes the files, `train` does the rest up to the tested model. t-SNE frames,
+which the reference has none of, are off.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ def train(table: Path, weights: Path, config: Path | None, overrides: list[str])
     from landsift.evaluation.complete_run import complete_run
     from landsift.training.start import train as fit
 
-    network = [
-        f"model.backbone={BACKBONE}",
-        f"model.weights={weights.absolute()}",
-        f"model.backbone_args={BACKBONE_ARGS}",
-        f"model.normalization={{mean: {list(MEAN)}, std: {list(STD)}}}",
-    ]
+    network = [f"model.weights={weights.absolute()}"]
+    if config is None:
+        network.append(f"model.backbone={BACKBONE}")
+        network.append(f"model.backbone_args={BACKBONE_ARGS}")
+        network.append(f"model.normalization={{mean: {list(MEAN)}, std: {list(STD)}}}")
     source = [f"data.source={table.absolute()}", "data.split.kind=column", "tracking.tsne_every=0"]
     settings = RunConfig.load(config, [*source, *network, *overrides])
     with tempfile.TemporaryDirectory(prefix="landsift-bench-") as scratch:

@@ -1,14 +1,15 @@
 """The shortest times to an accuracy on EuroSAT: configurations in records/, measured on patches that selected nothing.
 
-    python benchmarks/records.py --data FOLDER --weights FILE [--records FILE...] [--seeds 0 1 2] [--json FILE]
+    python benchmarks/records.py --data FOLDER --weights FILE... [--records FILE...] [--seeds 0 1 2] [--json FILE]
 
-FOLDER holds EuroSAT's `2750`, FILE ImageNet's weights for timm's mobilenetv2_100. Each file of records/ is the
-configuration of one record, and its head says what was measured. Test and validation are drawn from the patches that
-were in training in the splits of seed 0, 1 and 2 (85/5/10), on which configurations were selected; all others train.
-Each run is a fresh process, from the image files to the test accuracy: imports, decoding and test count. A record
-stands where the mean accuracy of its seeds exceeds its aim. For a record as a multiple of the usual way:
+FOLDER holds EuroSAT's `2750`; `--weights` are the files that the records name (`model.weights`), in any folder. Each
+file of records/ is the configuration of one record, and its head says what was measured. Test and validation are drawn
+from the patches that were in training in the splits of seed 0, 1 and 2 (85/5/10), on which configurations were
+selected; all others train. Each run is a fresh process, from the image files to the test accuracy: imports, decoding
+and test count. A record stands where the mean accuracy of its seeds exceeds its aim. For a record as a multiple of the
+usual way:
 
-    python benchmarks/against_reference.py --data FOLDER/2750 --weights FILE --parts reference fast --seeds 0 1 2
+    python benchmarks/against_reference.py --data FOLDER/2750 --weights MOBILENETV2 --parts reference fast --seeds 0 1 2
         --fast-config benchmarks/records/as-reference.yaml
 """
 
@@ -62,11 +63,17 @@ def draw(root: Path, out: Path) -> tuple[Path, dict[str, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--weights", type=Path, nargs="+", required=True, metavar="FILE")
     parser.add_argument("--records", type=Path, nargs="+", default=sorted(FOLDER.glob("[0-9]*.yaml")), metavar="FILE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
+    from landsift.config import RunConfig
+
+    named = {record: Path(RunConfig.load(record).model.weights).name for record in arguments.records}
+    given = {file.name: file for file in arguments.weights}
+    if missing := sorted({*named.values()} - {*given}):
+        parser.error(f"the records need --weights {' '.join(missing)} too")
     result: dict[str, Any] = {"runs": []}
     with tempfile.TemporaryDirectory(prefix="landsift-bench-") as scratch:
         table, result["patches"] = draw(arguments.data, Path(scratch))
@@ -76,7 +83,7 @@ def main() -> None:
                     "--table",
                     table,
                     "--weights",
-                    arguments.weights,
+                    given[named[record]],
                     "--config",
                     record,
                     "--set",
