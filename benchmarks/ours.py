@@ -32,9 +32,11 @@ def train(table: Path, weights: Path, config: Path | None, overrides: list[str])
 
     network = [f"model.weights={weights.absolute()}"]
     if config is None:
-        network.append(f"model.backbone={BACKBONE}")
-        network.append(f"model.backbone_args={BACKBONE_ARGS}")
-        network.append(f"model.normalization={{mean: {list(MEAN)}, std: {list(STD)}}}")
+        network += [
+            f"model.backbone={BACKBONE}",
+            f"model.backbone_args={BACKBONE_ARGS}",
+            f"model.normalization={{mean: {list(MEAN)}, std: {list(STD)}}}",
+        ]
     source = [f"data.source={table.absolute()}", "data.split.kind=column", "tracking.tsne_every=0"]
     settings = RunConfig.load(config, [*source, *network, *overrides])
     with tempfile.TemporaryDirectory(prefix="landsift-bench-") as scratch:
