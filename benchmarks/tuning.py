@@ -6,14 +6,16 @@
         --set "model.normalization={mean: [0.5,0.5,0.5], std: [0.5,0.5,0.5]}" --set training.image_size=64
 
 All seeds share the split. Each draws other labels of the budget and other random numbers (`data.budget_seed`, `seed`),
-and searches anew. By place: `--set "data.split.lists={train: ..., val: ..., test: ...}"` in place of the fractions. The
-last line is the difference over all seeds, with an interval over seeds and patches, or groups. Finished searches are
-not made again, and an interrupted one resumes.
+and searches anew. By place: `--set "data.split.lists={train: ..., val: ..., test: ...}"` in place of the fractions, and
+`--val N` draws so many patches of the validation list: who has 500 labels does not have 5,000 more. The last line is
+the difference over all seeds, with an interval over seeds and patches, or groups. Finished searches are not made again,
+and an interrupted one resumes.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +42,23 @@ def searched(arguments: argparse.Namespace, seed: int) -> Record:
     config = RunConfig.load(arguments.config, [*own, *arguments.set])
     if config.data.budget is not None:
         config = config.replace(f"data.budget_seed={seed}")
+    if arguments.val is not None:
+        lists = config.data.split.lists
+        if lists is None or lists.val is None:
+            raise SystemExit("--val draws from a list: set data.split.lists, with val")
+        config = config.replace(f"data.split.lists.val={_drawn(Path(lists.val), arguments)}")
     limits = {"minutes": arguments.minutes, "trials": arguments.trials}
     return tune(config, arguments.out / f"seed-{seed}", **limits)
+
+
+def _drawn(given: Path, arguments: argparse.Namespace) -> Path:
+    """A list of so many patches of the validation list, the same for all seeds."""
+    entries = given.read_text().split("\n")
+    drawn = random.Random(0).sample([entry for entry in entries if entry], arguments.val)
+    file = arguments.out / f"val-{arguments.val}.txt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(sorted(drawn)) + "\n")
+    return file.absolute()
 
 
 def right_of(folder: Path) -> np.ndarray:
@@ -99,6 +116,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--minutes", type=float, help="of each search")
     parser.add_argument("--trials", type=int, help="of each search")
+    parser.add_argument("--val", type=int, metavar="N", help="patches of the validation list; all without it")
     parser.add_argument("--config", type=Path, help="what it sets is fixed")
     parser.add_argument("--set", action="append", default=[], help="key=value, which is fixed")
     parser.add_argument("--json", type=Path)

@@ -8,6 +8,7 @@ from landsift.tuning.choice import chosen, finalists, gap, ranked
 from landsift.tuning.space import space_of
 from landsift.tuning.suggest import COMPLETE_BEFORE, Suggestion, importances
 from landsift.tuning.trials import Trial, passed
+from landsift.tuning.variations import variations
 
 BASE = RunConfig.load(None, ["data.source=eurosat", "model.backbone=test_efficientnet"])
 
@@ -28,11 +29,34 @@ def searched(space, count, accuracy=lambda values: 0.8 - 0.1 * abs(np.log10(valu
 
 
 def test_suggestions_depend_on_the_record_and_the_seed_alone(space):
-    whole = searched(space, 12)
+    whole = searched(space, 24)
     assert [t.values for t in whole[: len(space.starts)]] == list(space.starts)
-    for at in (3, 7, 11):  # as after an interruption
+    for at in (3, 7, 11, 23):  # as after an interruption
         assert Suggestion(space, 0, whole[:at]).values == whole[at].values
-    assert Suggestion(space, 1, whole[:9]).values != whole[9].values
+    assert Suggestion(space, 1, whole[:23]).values != whole[23].values
+
+
+def test_one_setting_of_the_best_trial_is_changed_at_a_time_until_none_is_left(space):
+    trials = searched(space, 24, accuracy=lambda values: 0.9 if values["epochs"] == 30 else 0.8)
+    known = len(space.starts)
+    best = next(trial.values for trial in trials if trial.accuracy == 0.9)
+    assert best["epochs"] == 30
+    around = [trial.values for trial in trials[known:]]
+    assert {**around[0]} == {**best, "epochs": 60}
+    assert around[0] == next(variations(space, best))
+    rates = [v for v in around if v["lr_head"] != best["lr_head"]]
+    assert rates[0] == {**best, "lr_head": 0.5, "lr_backbone": 0.5}
+    expected = [v for v in variations(space, best) if v not in space.starts]
+    assert around[: len(expected)] == expected
+    sampled = around[len(expected)]
+    assert sum(sampled[name] != best.get(name) for name in sampled) > 2
+
+
+def test_variations_stay_within_what_is_searched():
+    base = BASE.replace("training.image_size=64", "training.augment.crop=null", "strategy=linear_probe")
+    found = space_of(base, 64, 5000, asked=["epochs", "image_size", "lr_head"])
+    changed = [set(v.items()) - set(found.starts[0].items()) for v in variations(found, found.starts[0])]
+    assert changed == [{("lr_head", 0.5)}, {("lr_head", 2.0)}]  # 15 epochs are the most, 64 pixels as well
 
 
 def test_a_trial_survives_its_record(space):
@@ -115,4 +139,5 @@ def test_importances_name_what_made_the_difference(space):
     assert importances(space, searched(space, 7)) == {}
     shares = importances(space, searched(space, 30))
     assert sum(shares.values()) == pytest.approx(1)
-    assert max(shares, key=shares.get) == "lr_head"
+    first, second = sorted(shares, key=shares.get)[:-3:-1]
+    assert {first, second} == {"lr_head", "lr_backbone"}  # which are first varied together

@@ -37,7 +37,7 @@ def test_known_good_configurations_come_first_each_once(space):
     assert len(space.starts) == len(STARTS)
     strategies = [values["strategy"] for values in space.starts]
     assert strategies[0] == "layer_decay"
-    assert set(strategies) == {"two_phase", "everything", "layer_decay", "linear_probe"}
+    assert set(strategies) == {"everything", "layer_decay", "linear_probe"}
     fast = space.config(space.starts[1])
     assert fast.training.image_size == 64
     assert fast.training.augment.color_jitter == (0, 0, 0, 0)

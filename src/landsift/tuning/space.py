@@ -73,7 +73,6 @@ STARTS: tuple[Values, ...] = (
     {**FAST, "epochs": 30},  # configs/fast.yaml
     {"strategy": "layer_decay", "color_jitter": 0.0, "image_size": 0},
     {**FAST, "epochs": 30, "mixing": "both"},  # configs/best.yaml
-    {"strategy": "two_phase", "color_jitter": 0.0, "image_size": 0},
     {"strategy": "linear_probe", "color_jitter": 0.0, "image_size": 0},
 )
 """Known good configurations (docs/results.md), tried first; `image_size` 0: the patches' own. What is fixed stays."""

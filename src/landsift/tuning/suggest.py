@@ -1,5 +1,8 @@
 """What is tried next, and which trial is ended early: optuna's TPE sampler and median pruner.
 
+Known good configurations come first, then the best trial so far with one setting changed at a time. Where the best has
+no variation left that was not tried, the sampler suggests.
+
 The record of finished trials is the only memory: a study is built from it for every trial, and the sampler is seeded
 with the trial's number. So the suggestions of an interrupted search are those of one that was not, and a trial that was
 running when the process was killed is suggested again, with the same values.
@@ -15,8 +18,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from landsift.tuning.choice import ranked
 from landsift.tuning.space import Dimension, Space, Values
 from landsift.tuning.trials import Trial
+from landsift.tuning.variations import variations
 
 if TYPE_CHECKING:
     import optuna
@@ -47,8 +52,8 @@ class Suggestion:
         self._reported: set[int] = set()
         with _quiet():
             study = _study(space, seed * 100_003 + self.number, trials)
-            if self.number < len(space.starts):
-                study.enqueue_trial(space.starts[self.number])
+            if (known := _known(space, trials)) is not None:
+                study.enqueue_trial(known)
             self._trial = study.ask()
             self.values = _asked(space, self._trial)
 
@@ -62,6 +67,15 @@ class Suggestion:
             if self._trial.should_prune():
                 return True
         return False
+
+
+def _known(space: Space, trials: Sequence[Trial]) -> Values | None:
+    """The next known good configuration, or an untried variation of the best trial; None: the sampler's turn."""
+    if len(trials) < len(space.starts):
+        return space.starts[len(trials)]
+    tried = [trial.values for trial in trials]
+    best = ranked(trials)[:1]
+    return next((found for trial in best for found in variations(space, trial.values) if found not in tried), None)
 
 
 def importances(space: Space, trials: Sequence[Trial]) -> dict[str, float]:
