@@ -10,6 +10,7 @@ from landsift.tuning.suggest import COMPLETE_BEFORE, Suggestion, importances
 from landsift.tuning.trials import Trial, passed
 from landsift.tuning.variations import variations
 
+PATCHES = 100
 BASE = RunConfig.load(None, ["data.source=eurosat", "model.backbone=test_efficientnet"])
 
 
@@ -21,7 +22,7 @@ def space():
 def searched(space, count, accuracy=lambda values: 0.8 - 0.1 * abs(np.log10(values["lr_head"])), seed=0):
     trials = []
     for number in range(count):
-        values = Suggestion(space, seed, trials).values
+        values = Suggestion(space, seed, trials, PATCHES).values
         found = accuracy(values)
         curve = {step: found * step / 10 for step in range(1, 11)}
         trials.append(Trial(number, values, "done", curve, found, 1 - found, 9, 10, 5.0))
@@ -32,8 +33,8 @@ def test_suggestions_depend_on_the_record_and_the_seed_alone(space):
     whole = searched(space, 24)
     assert [t.values for t in whole[: len(space.starts)]] == list(space.starts)
     for at in (3, 7, 11, 23):  # as after an interruption
-        assert Suggestion(space, 0, whole[:at]).values == whole[at].values
-    assert Suggestion(space, 1, whole[:23]).values != whole[23].values
+        assert Suggestion(space, 0, whole[:at], PATCHES).values == whole[at].values
+    assert Suggestion(space, 1, whole[:23], PATCHES).values != whole[23].values
 
 
 def test_one_setting_of_the_best_trial_is_changed_at_a_time_until_none_is_left(space):
@@ -73,16 +74,19 @@ def test_suggestions_are_complete_and_in_range(space):
 def test_a_trial_below_the_median_ends_early_but_never_the_first(space):
     trials = searched(space, COMPLETE_BEFORE + 1)
     bad, good = dict.fromkeys(range(1, 6), 0.01), dict.fromkeys(range(1, 6), 0.9)
-    assert Suggestion(space, 0, trials).is_hopeless(bad)
-    assert not Suggestion(space, 0, trials).is_hopeless(good)
-    assert not Suggestion(space, 0, trials).is_hopeless({1: 0.01, 2: 0.01})  # too early to say
-    assert not Suggestion(space, 0, []).is_hopeless(bad)
+    assert Suggestion(space, 0, trials, PATCHES).is_hopeless(bad)
+    assert not Suggestion(space, 0, trials, PATCHES).is_hopeless(good)
+    assert not Suggestion(space, 0, trials, PATCHES).is_hopeless({1: 0.01, 2: 0.01})  # too early to say
+    just_below = {step: 0.98 * trials[0].curve[step] for step in range(1, 6)}
+    assert not Suggestion(space, 0, trials, PATCHES).is_hopeless(just_below)  # chance on so few patches
+    assert Suggestion(space, 0, trials, 100_000).is_hopeless(just_below)
+    assert not Suggestion(space, 0, [], PATCHES).is_hopeless(bad)
 
 
 def test_failed_trials_are_known_to_the_sampler_and_never_chosen(space):
     trials = searched(space, 6)
     trials.append(Trial(6, trials[5].values, "failed", reason="the loss is not finite"))
-    assert Suggestion(space, 0, trials).number == 7
+    assert Suggestion(space, 0, trials, PATCHES).number == 7
     assert 6 not in [trial.number for trial in ranked(trials)]
 
 

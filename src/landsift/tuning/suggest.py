@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from landsift.tuning.choice import ranked
+from landsift.tuning.choice import accuracy_error, ranked
 from landsift.tuning.space import Dimension, Space, Values
 from landsift.tuning.trials import Trial
 from landsift.tuning.variations import variations
@@ -30,6 +30,8 @@ RANDOM_UNTIL = 6
 """Trials, the known good ones among them, before the sampler learns from them."""
 COMPLETE_BEFORE, TENTHS_BEFORE = 4, 3
 """Trials that must be complete before one is pruned, and tenths of its epochs that each may train."""
+ERRORS = 2.0
+"""Standard errors of its accuracy by which a trial must be below the median to be pruned."""
 WORST = 0.0
 """What the sampler is told of a trial that failed: such settings are not to be suggested again."""
 
@@ -41,13 +43,15 @@ class Suggestion:
         space: what is searched.
         seed: of the search.
         trials: those before, in their order.
+        patches: of validation.
 
     Attributes:
         number: of the trial.
         values: to be tried.
     """
 
-    def __init__(self, space: Space, seed: int, trials: Sequence[Trial]) -> None:
+    def __init__(self, space: Space, seed: int, trials: Sequence[Trial], patches: int) -> None:
+        self._patches = patches
         self.number = len(trials)
         self._reported: set[int] = set()
         with _quiet():
@@ -58,12 +62,19 @@ class Suggestion:
             self.values = _asked(space, self._trial)
 
     def is_hopeless(self, curve: dict[int, float]) -> bool:
-        """Whether the median of the complete trials was better at one of these tenths; the first trial never is."""
+        """Whether it is below the median of the complete trials at one of these tenths by more than chance makes it.
+
+        Args:
+            curve: best validation accuracy so far, by tenths of the epochs.
+
+        Returns:
+            False for the first trial, which is always trained to its end.
+        """
         if self.number == 0:
             return False
         for step in sorted(curve.keys() - self._reported):
             self._reported.add(step)
-            self._trial.report(curve[step], step)
+            self._trial.report(curve[step] + ERRORS * accuracy_error(curve[step], self._patches), step)
             if self._trial.should_prune():
                 return True
         return False

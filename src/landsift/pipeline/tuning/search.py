@@ -46,12 +46,13 @@ FAILED_AT_FIRST = 8
 
 @dataclass(frozen=True)
 class _Work:
-    """What a search works with; `run` is what the cache calls it."""
+    """What a search works with; `patches` are those of validation, `run` is what the cache calls it."""
 
     record: Record
     space: Space
     store: PatchStore
     store_key: str
+    patches: int
     limits: Mapping[str, float | None]
     repeats: int
     run: str
@@ -123,12 +124,14 @@ def tune(
     ):
         preflight.check_training(base)
         store, store_key = _store(base)
-        space = _space(base, store, search)
+        split = make_split(store, base.data.split, base.data.budget, base.data.budget_seed)
+        space = _space(base, store, len(split.train), search)
         record = Record.opened(out, asked_of(space, store))
         finish_check(record, limits)
         if record.tested is None:
             _say(space)
-            work = _Work(record, space, store, store_key, limits, repeats, f"tune-{uuid.uuid4().hex[:12]}")
+            run = f"tune-{uuid.uuid4().hex[:12]}"
+            work = _Work(record, space, store, store_key, len(split.val), limits, repeats, run)
             try:
                 _search(work)
                 _repeat(work)
@@ -177,10 +180,9 @@ def _store(config: RunConfig) -> tuple[PatchStore, str]:
     return PatchStore.open(folder), key
 
 
-def _space(base: RunConfig, store: PatchStore, search: Sequence[str]) -> Space:
-    split = make_split(store, base.data.split, base.data.budget, base.data.budget_seed)
+def _space(base: RunConfig, store: PatchStore, train: int, search: Sequence[str]) -> Space:
     side = int(min(store.images.shape[1:3]))
-    return space_of(base, side, len(split.train), search, has_fixed_input(base.model.backbone))
+    return space_of(base, side, train, search, has_fixed_input(base.model.backbone))
 
 
 def _say(space: Space) -> None:
@@ -208,7 +210,7 @@ def _search(work: _Work) -> None:
         if len(last) == SAME_IN_A_ROW and all(trial.same_as is not None for trial in last):
             logger.info("the last %d suggestions had all been tried: the search is complete", SAME_IN_A_ROW)
             return
-        suggestion = Suggestion(space, space.base.seed, record.trials)
+        suggestion = Suggestion(space, space.base.seed, record.trials, work.patches)
         config = space.config(suggestion.values)
         phase = strategy_of(config)[-1]
         trial = Trial(suggestion.number, suggestion.values, "failed", rates=(phase.lr_head, phase.lr_backbone))
