@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import argparse
 import random
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import common
 import landsift
 from landsift.runs import COMPARISON, Comparison
+from landsift.training.strategies import STRATEGIES
 
 ALL = "all"
 HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
@@ -37,6 +39,8 @@ CASE_STUDY: dict[str, Any] = {
     "augment": {"color_jitter": [0.0, 0.0, 0.0, 0.0]},
 }
 """Settings of a comparison, with a linear head."""
+MIXING: dict[str, Any] = CASE_STUDY | {"augment": CASE_STUDY["augment"] | {"mixup": 0.2, "cutmix": 0.5}}
+"""With mixup and CutMix as in configs/best.yaml."""
 TUTORIAL: dict[str, Any] = {
     "weight_decay": 1e-4,
     "gradient_clip": None,
@@ -51,6 +55,12 @@ def everything(rate: float, **settings: object) -> list[dict[str, Any]]:
     """15 epochs of the whole network at one rate."""
     phase = {"name": "everything", "epochs": 15, "blocks": "all", "lr_head": rate, "lr_backbone": rate}
     return [phase | settings]
+
+
+def decaying(epochs: int) -> list[dict[str, Any]]:
+    """`layer_decay`, longer."""
+    [phase] = STRATEGIES["layer_decay"]
+    return [asdict(replace(phase, epochs=epochs))]
 
 
 def unfreezing(rate: float) -> list[dict[str, Any]]:
@@ -70,6 +80,9 @@ CANDIDATES: dict[str, Candidate] = {
     "two_phase": ("two_phase", CASE_STUDY, LINEAR),
     "layer_decay": ("layer_decay", CASE_STUDY, LINEAR),
     "layer_decay-jitter": ("layer_decay", CASE_STUDY | {"augment": TUTORIAL["augment"]}, LINEAR),
+    "layer_decay-30": (decaying(30), CASE_STUDY, LINEAR),
+    "layer_decay-mixing": ("layer_decay", MIXING, LINEAR),
+    "layer_decay-30-mixing": (decaying(30), MIXING, LINEAR),
     "layer_decay-ema": ("layer_decay", CASE_STUDY | {"ema": 0.998}, LINEAR),
     "layer_decay-hidden": ("layer_decay", TUTORIAL | {"augment": CASE_STUDY["augment"]}, HIDDEN),
     "everything-5e-4": (everything(5e-4, batch_norm="eval"), CASE_STUDY, LINEAR),
