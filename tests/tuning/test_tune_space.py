@@ -38,7 +38,10 @@ def test_known_good_configurations_come_first_each_once(space):
     strategies = [values["strategy"] for values in space.starts]
     assert strategies[0] == "layer_decay"
     assert set(strategies) == {"everything", "layer_decay", "linear_probe"}
-    fast = space.config(space.starts[1])
+    longer = space.config(space.starts[2])
+    assert total_epochs(strategy_of(longer)) == 30
+    assert longer.training.augment.mixup == 0.2
+    fast = space.config(space.starts[3])
     assert fast.training.image_size == 64
     assert fast.training.augment.color_jitter == (0, 0, 0, 0)
     assert fast.training.ema == 0.98

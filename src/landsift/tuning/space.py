@@ -70,12 +70,16 @@ FAST: Values = {
 }  # fmt: skip
 STARTS: tuple[Values, ...] = (
     {},  # the configuration as it is
-    {**FAST, "epochs": 30},  # configs/fast.yaml
     {"strategy": "layer_decay", "color_jitter": 0.0, "image_size": 0},
+    {"strategy": "layer_decay", "color_jitter": 0.0, "image_size": 0, "epochs": 30, "mixing": "both"},
+    {**FAST, "epochs": 30},  # configs/fast.yaml
     {**FAST, "epochs": 30, "mixing": "both"},  # configs/best.yaml
     {"strategy": "linear_probe", "color_jitter": 0.0, "image_size": 0},
 )
-"""Known good configurations (docs/results.md), tried first; `image_size` 0: the patches' own. What is fixed stays."""
+"""Known good configurations, tried first (docs/results.md, docs/results-defaults.md).
+
+`image_size` 0: the patches' own. What is fixed stays.
+"""
 
 
 @dataclass(frozen=True)
