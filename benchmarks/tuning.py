@@ -53,11 +53,13 @@ def searched(arguments: argparse.Namespace, seed: int) -> Record:
 
 def _drawn(given: Path, arguments: argparse.Namespace) -> Path:
     """A list of so many patches of the validation list, the same for all seeds."""
-    entries = given.read_text().split("\n")
-    drawn = random.Random(0).sample([entry for entry in entries if entry], arguments.val)
     file = arguments.out / f"val-{arguments.val}.txt"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join(sorted(drawn)) + "\n")
+    if not file.is_file():  # searches of other seeds may be reading it
+        entries = given.read_text().split()
+        if not 0 < arguments.val <= len(entries):
+            raise SystemExit(f"--val is {arguments.val}, and {given} lists {len(entries):,} patches")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(random.Random(0).sample(entries, arguments.val)) + "\n")
     return file.absolute()
 
 

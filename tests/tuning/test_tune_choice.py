@@ -41,10 +41,8 @@ def test_one_setting_of_the_best_trial_is_changed_at_a_time_until_none_is_left(s
     trials = searched(space, 24, accuracy=lambda values: 0.9 if values["epochs"] == 30 else 0.8)
     known = len(space.starts)
     best = next(trial.values for trial in trials if trial.accuracy == 0.9)
-    assert best["epochs"] == 30
     around = [trial.values for trial in trials[known:]]
-    assert {**around[0]} == {**best, "epochs": 60}
-    assert around[0] == next(variations(space, best))
+    assert around[0] == {**best, "epochs": 60}
     rates = [v for v in around if v["lr_head"] != best["lr_head"]]
     assert rates[0] == {**best, "lr_head": 0.5, "lr_backbone": 0.5}
     expected = [v for v in variations(space, best) if v not in space.starts]

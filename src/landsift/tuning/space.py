@@ -68,10 +68,11 @@ PHASES_KEYS = ("lr_head", "lr_backbone", "layer_decay", "epochs")
 FAST: Values = {
     "strategy": EVERYTHING, "color_jitter": 0.0, "weight_decay": 0.01, "head": "linear", "ema": 0.98, "image_size": 0,
 }  # fmt: skip
+DECAY: Values = {"strategy": "layer_decay", "color_jitter": 0.0, "image_size": 0}
 STARTS: tuple[Values, ...] = (
     {},  # the configuration as it is
-    {"strategy": "layer_decay", "color_jitter": 0.0, "image_size": 0},
-    {"strategy": "layer_decay", "color_jitter": 0.0, "image_size": 0, "epochs": 30, "mixing": "both"},
+    DECAY,
+    {**DECAY, "epochs": 30, "mixing": "both"},
     {**FAST, "epochs": 30},  # configs/fast.yaml
     {**FAST, "epochs": 30, "mixing": "both"},  # configs/best.yaml
     {"strategy": "linear_probe", "color_jitter": 0.0, "image_size": 0},

@@ -43,7 +43,7 @@ class Suggestion:
         space: what is searched.
         seed: of the search.
         trials: those before, in their order.
-        patches: of validation.
+        patches: how many there are in validation.
 
     Attributes:
         number: of the trial.
